@@ -1,0 +1,128 @@
+# ovpnha: `make` lists what there is. Everything made lies in build/ and .venv/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+OPENVPN := openvpn-patches/build.sh
+SCRIPTS := .ci/run $(OPENVPN) $(shell grep -rlE '^.!.*\b(ba)?sh$$' deploy)
+PYTEST := $(BIN)/python -m pytest --fail-on-skip
+# The pure packages decide everything; every branch of them is tested.
+PURE := errors model role management replication store coordinator
+SECONDS := 20
+CLIENTS := 10000
+comma := ,
+empty :=
+PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach p,$(PURE),ovpnha/$(p).py ovpnha/$(p)/*))
+
+.PHONY: help lab test lint format types unit sim proof hunt fuzz c-test c-fuzz openvpn-check integration \
+	integration-asan split-brain compose-demo test-compose binary deb steps bench bootstrap venv lock root clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
+
+lab: bootstrap venv binary ## install what is missing, build, and let a client survive its server
+	@$(BIN)/ovpnha lab
+
+test: lint types unit sim fuzz c-test c-fuzz openvpn-check integration integration-asan ## everything that must pass
+	@echo "make test: all passed"
+
+lint: venv ## ruff and shellcheck
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	shellcheck $(SCRIPTS)
+
+format: venv ## let ruff put the code into shape
+	@$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: venv ## mypy, strict
+	@$(BIN)/mypy
+
+unit: venv ## unit, property and simulation tests; the pure packages covered by every branch
+	@rm -f build/.coverage*
+	mkdir -p build
+	export COVERAGE_FILE=build/.coverage
+	$(PYTEST) -m "not integration" --cov --cov-report= tests
+	$(BIN)/coverage report --include='$(PURE_FILES)' --fail-under=100
+	$(BIN)/coverage json -q -o build/coverage.json
+
+sim: venv ## whole nodes against chaos in virtual time: SCHEDULES= how many, SEED= one again
+	@$(BIN)/python -m tests.simulation $(addprefix --schedules=,$(SCHEDULES)) $(addprefix --seed=,$(SEED))
+
+proof: venv ## every state of the packet-id rules within larger bounds (long, several GB)
+	@$(BIN)/python -m tests.proof
+
+hunt: venv ## property tests with many new examples (long)
+	@$(PYTEST) -m "not integration" --hypothesis-profile hunt --timeout 0 tests
+
+fuzz: venv ## coverage-guided fuzzing of all that reads bytes from outside; SECONDS= for each reader
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+c-test: bootstrap ## C unit tests under AddressSanitizer and UBSan
+	@$(OPENVPN) asan
+
+c-fuzz: bootstrap ## coverage-guided fuzzing of cluster-import in OpenVPN; SECONDS=
+	@$(OPENVPN) fuzz $(SECONDS)
+
+openvpn-check: bootstrap ## OpenVPN's own make check, feature compiled in and compiled out
+	@$(OPENVPN) check
+
+integration: root bootstrap venv ## real OpenVPN, clients and keepalived in namespaces (root)
+	@$(OPENVPN) binary
+	$(OPENVPN) deb trace
+	$(PYTEST) -m integration tests
+
+integration-asan: root bootstrap venv ## takeovers with OpenVPN under AddressSanitizer and UBSan (root)
+	@$(OPENVPN) asan
+	rm -rf build/sanitizer
+	mkdir -p build/sanitizer
+	chmod 1777 build/sanitizer
+	export OVPNHA_OPENVPN=build/openvpn/openvpn-asan
+	export ASAN_OPTIONS=log_path=$$PWD/build/sanitizer/report
+	export UBSAN_OPTIONS=print_stacktrace=1:log_path=$$PWD/build/sanitizer/report
+	$(PYTEST) -m integration tests/integration/test_takeover.py tests/integration/test_sidecar_restart.py
+	! cat build/sanitizer/report* 2>/dev/null || { echo "make $@: see build/sanitizer" >&2; exit 1; }
+
+compose-demo: root bootstrap venv deb ## nodes in containers, docker kill under traffic; SCENARIO= only one (root)
+	@$(BIN)/python -m ovpnha.lab.compose $(addprefix --scenario=,$(SCENARIO))
+
+test-compose: root bootstrap venv deb ## the container lab keeps its promises and leaves nothing (root, docker)
+	@$(BIN)/python -m tests.compose
+
+split-brain: root bootstrap venv ## both nodes master, again and again: no nonce twice; build/lab (root)
+	@$(OPENVPN) trace
+	$(BIN)/python -m ovpnha.lab.splitbrain
+
+root:
+	@[[ $$EUID == 0 ]] || { echo "run this as root: it makes network namespaces" >&2; exit 1; }
+
+binary: bootstrap ## the patched OpenVPN: build/openvpn/openvpn
+	@$(OPENVPN) binary
+
+deb: bootstrap ## the package that replaces Debian's: build/openvpn/*.deb
+	@$(OPENVPN) deb
+
+steps: bootstrap ## every patch of the series builds by itself (slow)
+	@$(OPENVPN) steps
+
+bench: root bootstrap venv binary ## figures of the replication and of the lab: build/bench (root)
+	@$(BIN)/python -m tests.bench --clients $(CLIENTS) --output build/bench
+	$(BIN)/ovpnha lab --runs 20 --output build/bench
+
+bootstrap:
+	@deploy/bootstrap.sh lab
+
+venv: bootstrap
+	@deploy/venv.sh $(VENV)
+
+lock: venv ## solve requirements.lock anew from pyproject.toml
+	@deploy/venv.sh $(VENV) --lock
+
+clean: ## remove everything made
+	@rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

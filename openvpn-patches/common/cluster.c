@@ -1,0 +1,349 @@
+/*
+ *  OpenVPN -- An application to securely tunnel IP networks
+ *             over a single TCP/UDP port, with support for SSL/TLS-based
+ *             session authentication and key exchange,
+ *             packet encryption, packet authentication, and
+ *             packet compression.
+ *
+ *  Copyright (C) 2026 the ovpnha authors
+ *
+ *  This program is free software; you can redistribute it and/or modify
+ *  it under the terms of the GNU General Public License version 2
+ *  as published by the Free Software Foundation.
+ *
+ *  This program is distributed in the hope that it will be useful,
+ *  but WITHOUT ANY WARRANTY; without even the implied warranty of
+ *  MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+ *  GNU General Public License for more details.
+ *
+ *  You should have received a copy of the GNU General Public License along
+ *  with this program; if not, write to the Free Software Foundation, Inc.,
+ *  51 Franklin Street, Fifth Floor, Boston, MA 02110-1301 USA.
+ */
+
+/**
+ * @file cluster.c
+ * The role of this process; see cluster.h for what it rules.
+ */
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "syshead.h"
+
+#ifdef ENABLE_CLUSTER
+
+#include <sys/prctl.h>
+
+#include "cluster.h"
+#include "cluster_report.h"
+#include "crypto.h"
+#include "forward.h"
+#include "manage.h"
+#include "multi.h"
+
+#include "memdbg.h"
+
+/** Seconds that a control channel is moved on at promotion. */
+#define CLUSTER_EPOCH_STEP 120
+
+struct cluster *cluster; /* GLOBAL */
+
+static uint32_t
+uid_hash(const void *key, uint32_t iv)
+{
+    return hash_func(key, CLUSTER_UID_SIZE, iv);
+}
+
+static bool
+uid_equal(const void *a, const void *b)
+{
+    return !memcmp(a, b, CLUSTER_UID_SIZE);
+}
+
+const char *
+cluster_role_name(void)
+{
+    static const char *const names[] = { "standby", "master", "held" };
+
+    return names[cluster->role];
+}
+
+/**
+ * The only place where the role changes.
+ */
+static void
+set_role(enum cluster_role role)
+{
+    struct gc_arena gc = gc_new();
+
+    cluster->role = role;
+    cluster->wait = false;
+    cluster->wait_missed = 0;
+    msg(M_INFO, "CLUSTER: role is %s now", cluster_role_name());
+    if (management)
+    {
+        msg(M_CLIENT, ">CLUSTER:STATE,%s,%s", cluster_role_name(),
+            format_hex_ex(cluster->holder.id, CLUSTER_HOLDER_SIZE, 0, 1, NULL, &gc));
+    }
+    gc_free(&gc);
+}
+
+static void
+draw_holder(void)
+{
+    if (!rand_bytes(cluster->holder.id, CLUSTER_HOLDER_SIZE))
+    {
+        msg(M_FATAL, "CLUSTER: no randomness for a holder id");
+    }
+}
+
+void
+cluster_init(struct multi_context *m)
+{
+    if (!m->top.options.cluster)
+    {
+        return;
+    }
+
+    /* keys must not end up in a core file */
+    if (prctl(PR_SET_DUMPABLE, 0))
+    {
+        msg(M_WARN | M_ERRNO, "CLUSTER: cannot forbid core dumps");
+    }
+    ALLOC_OBJ_CLEAR(cluster, struct cluster);
+    cluster->uids = hash_init(m->top.options.real_hash_size, (uint32_t)get_random(),
+                              uid_hash, uid_equal);
+    strcpy(cluster->epoch, "-");
+    draw_holder();
+    set_role(CLUSTER_STANDBY);
+}
+
+void
+cluster_uninit(void)
+{
+    if (cluster)
+    {
+        hash_free(cluster->uids);
+        free(cluster);
+        cluster = NULL;
+    }
+}
+
+struct multi_instance *
+cluster_lookup(const uint8_t *uid)
+{
+    return hash_lookup(cluster->uids, uid);
+}
+
+/**
+ * Let a wrap send in an epoch that is later than any other server's, whose
+ * clock may be ahead of ours.
+ */
+static void
+advance_wrap(struct tls_wrap_ctx *wrap)
+{
+    struct packet_id_send *send = &wrap->opt.packet_id.send;
+
+    if (wrap->mode != TLS_WRAP_NONE)
+    {
+        send->time = (now > send->time ? now : send->time) + CLUSTER_EPOCH_STEP;
+        send->id = 0;
+    }
+}
+
+void
+cluster_advance_wraps(struct tls_session *session)
+{
+    advance_wrap(&session->tls_wrap);
+    advance_wrap(&session->tls_wrap_reneg);
+}
+
+static void
+promote_keys(struct tls_multi *multi, bool overtake)
+{
+    struct key_state *ks[KEY_SCAN_SIZE];
+    const int n = cluster_client_keys(multi, ks);
+
+    for (int i = 0; i < n; ++i)
+    {
+        struct packet_id_send *send = &ks[i]->crypto_options.packet_id.send;
+        if (overtake)
+        {
+            cluster_range_overtake(send);
+        }
+        cluster_range_promote(send);
+    }
+    cluster_advance_wraps(&multi->session[TM_ACTIVE]);
+}
+
+/**
+ * Start an instance's timers: it has been heard of just now, and a ping is due
+ * so that the client hears of us.
+ */
+static void
+arm_timers(struct context *c)
+{
+    event_timeout_reset(&c->c2.ping_rec_interval);
+    event_timeout_reset(&c->c2.inactivity_interval);
+    c->c2.ping_send_interval.last = 0;
+    reset_coarse_timers(c);
+}
+
+/**
+ * --stale-routes-check must not hold the time as a standby against a route.
+ */
+static void
+refresh_routes(struct multi_context *m)
+{
+    struct hash_iterator hi;
+    struct hash_element *he;
+
+    hash_iterator_init(m->vhash, &hi);
+    while ((he = hash_iterator_next(&hi)))
+    {
+        ((struct multi_route *)he->value)->last_reference = now;
+    }
+    hash_iterator_free(&hi);
+}
+
+int
+cluster_promote(struct multi_context *m, const char *epoch)
+{
+    const int n = hash_n_elements(m->iter);
+    const bool overtake = cluster->role != CLUSTER_STANDBY
+                          && strcmp(epoch ? epoch : "-", cluster->epoch);
+    struct hash_iterator hi;
+    struct hash_element *he;
+    int i = 0;
+
+    update_time();
+    set_role(CLUSTER_MASTER);
+    strncpynt(cluster->epoch, epoch ? epoch : "-", sizeof(cluster->epoch));
+
+    hash_iterator_init(m->iter, &hi);
+    while ((he = hash_iterator_next(&hi)))
+    {
+        struct multi_instance *mi = he->value;
+        promote_keys(mi->context.c2.tls_multi, overtake);
+        arm_timers(&mi->context);
+        cluster_wake(m, mi, (unsigned int)((int64_t)i++ * 1000000 / n));
+    }
+    hash_iterator_free(&hi);
+
+    if (m->top.options.stale_routes_check_interval)
+    {
+        refresh_routes(m);
+    }
+    return n;
+}
+
+/**
+ * Drop what is about to be sent.
+ */
+static void
+flush_output(struct multi_context *m)
+{
+    struct mbuf_item item;
+
+    if (m->pending)
+    {
+        m->pending->context.c2.to_link.len = 0;
+        m->pending->context.c2.to_tun.len = 0;
+        multi_set_pending(m, NULL);
+    }
+    while (mbuf_extract_item(m->mbuf, &item))
+    {
+        mbuf_free_buf(item.buffer);
+    }
+    m->hmac_reply_dest = NULL;
+}
+
+int
+cluster_hold(struct multi_context *m)
+{
+    struct hash_iterator hi;
+    struct hash_element *he;
+
+    set_role(CLUSTER_HELD);
+    flush_output(m);
+    m->earliest_wakeup = NULL;
+    hash_iterator_init(m->iter, &hi);
+    while ((he = hash_iterator_next(&hi)))
+    {
+        schedule_remove_entry(m->schedule, he->value);
+    }
+    hash_iterator_free(&hi);
+    return hash_n_elements(m->iter);
+}
+
+int
+cluster_demote(struct multi_context *m)
+{
+    const int n = hash_n_elements(m->iter);
+    struct hash_iterator hi;
+    struct hash_element *he;
+
+    /* silent from here on, so that closing says nothing */
+    cluster->role = CLUSTER_STANDBY;
+    flush_output(m);
+    hash_iterator_init(m->iter, &hi);
+    while ((he = hash_iterator_next(&hi)))
+    {
+        struct multi_instance *mi = he->value;
+        mi->did_iter = false;
+        multi_close_instance(m, mi, false);
+        hash_iterator_delete_element(&hi);
+    }
+    hash_iterator_free(&hi);
+
+    draw_holder();
+    strcpy(cluster->epoch, "-");
+    set_role(CLUSTER_STANDBY);
+    return n;
+}
+
+void
+cluster_drain(struct multi_context *m, unsigned int status)
+{
+    if (status & SOCKET_READ)
+    {
+        read_incoming_link(&m->top);
+    }
+    else if (status & TUN_READ)
+    {
+        read_incoming_tun(&m->top);
+    }
+#ifdef ENABLE_ASYNC_PUSH
+    else if (status & FILE_CLOSED)
+    {
+        multi_process_file_closed(m, 0);
+    }
+#endif
+    m->top.c2.buf.len = 0;
+}
+
+void
+cluster_limit_timeout(struct multi_context *m)
+{
+    struct timeval *timeout = &m->top.c2.timeval;
+
+    if (cluster && cluster->role == CLUSTER_MASTER && timeout->tv_sec >= 1)
+    {
+        m->earliest_wakeup = NULL;
+        timeout->tv_sec = 1;
+        timeout->tv_usec = 0;
+    }
+}
+
+void
+cluster_per_second(struct multi_context *m)
+{
+    if (cluster && cluster->role == CLUSTER_MASTER)
+    {
+        cluster_report(m);
+    }
+}
+
+#endif /* ifdef ENABLE_CLUSTER */

@@ -1,0 +1,241 @@
+/*
+ *  OpenVPN -- An application to securely tunnel IP networks
+ *             over a single TCP/UDP port, with support for SSL/TLS-based
+ *             session authentication and key exchange,
+ *             packet encryption, packet authentication, and
+ *             packet compression.
+ *
+ *  Copyright (C) 2026 the ovpnha authors
+ *
+ *  This program is free software; you can redistribute it and/or modify
+ *  it under the terms of the GNU General Public License version 2
+ *  as published by the Free Software Foundation.
+ *
+ *  This program is distributed in the hope that it will be useful,
+ *  but WITHOUT ANY WARRANTY; without even the implied warranty of
+ *  MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+ *  GNU General Public License for more details.
+ *
+ *  You should have received a copy of the GNU General Public License along
+ *  with this program; if not, write to the Free Software Foundation, Inc.,
+ *  51 Franklin Street, Fifth Floor, Boston, MA 02110-1301 USA.
+ */
+
+/**
+ * @file cluster_client.h
+ * What --cluster keeps of a client and of its keys, the calls by which the
+ * rest of OpenVPN tells about them, and the record that is made of them.
+ *
+ * Key material lives here as long as the key_state that uses it, and is wiped
+ * with it. A client is announced (CHANGED) when a standby must know something
+ * new; the announcement raises its generation.
+ */
+
+#ifndef CLUSTER_CLIENT_H
+#define CLUSTER_CLIENT_H
+
+struct key2;
+struct multi_context;
+struct key_state;
+struct multi_instance;
+struct tls_multi;
+struct tls_session;
+
+#ifdef ENABLE_CLUSTER
+
+#include "cluster_record.h"
+#include "cluster_rekey.h"
+#include "cluster_wait.h"
+#include "mroute.h"
+#include "ssl_common.h"
+
+/** A data channel key that can be exported. */
+struct cluster_ks
+{
+    struct cluster_key key;             /**< material and fingerprint; the rest
+                                         *   is filled in at export */
+    unsigned int serial;                /**< differs for each key ever made */
+    bool imported;                      /**< no TLS object behind it */
+    packet_id_type reported;            /**< receive mark last told */
+};
+
+/** What an announcement told, to find out when the next one is due. */
+struct cluster_snapshot
+{
+    unsigned int keys[KEY_SCAN_SIZE];   /**< serials, newest first, 0: none */
+    unsigned int token;                 /**< tls_multi.auth_token_serial */
+    struct mroute_addr real;
+};
+
+/** A client, hanging off its tls_multi. */
+struct cluster_client
+{
+    uint8_t uid[CLUSTER_UID_SIZE];
+    uint64_t generation;
+    bool announced;                     /**< uid is in use and in cluster->uids */
+    bool moved;                         /**< came from another server */
+    bool rekeyed;                       /**< and has a key of this one */
+    bool reneg_wanted;                  /**< waits for its turn */
+    int reneg_told;                     /**< key id of the last RENEG, or -1 */
+    time_t capped_told;                 /**< when CAPPED was told last */
+    struct cluster_snapshot told;
+    struct cluster_heal heal;           /**< what is wrong with a moved one */
+    struct cluster_reply reply;         /**< what completes the connection */
+    counter_type bytes_told;            /**< sum of both directions */
+    struct buffer options;              /**< per-client option text, raw */
+};
+
+/** @name Hooks
+ *  @{ */
+
+/** A data channel key was generated: keep the material, own its packet ids. */
+void cluster_keep_key(struct tls_session *session, struct key_state *ks,
+                      const struct key2 *key2);
+
+/** Wipe what is kept of a key. */
+void cluster_ks_free(struct key_state *ks);
+
+/** Free what is kept of a client. */
+void cluster_client_free(struct tls_multi *multi);
+
+/** Keep per-client option text for the server that takes over. */
+void cluster_keep_options(struct multi_instance *mi, const char *text);
+
+/** The same for text in a file. */
+void cluster_keep_options_file(struct multi_instance *mi, const char *filename);
+
+/**
+ * An authenticated control packet came for this session. If its key was
+ * imported, the TLS object is gone with the server it came from: the packet
+ * cannot be taken and must not be acknowledged. One that has something to say
+ * starts a renegotiation, so that the client can say it again.
+ *
+ * @return true if the packet is to be dropped
+ */
+bool cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
+                          int op, int key_id);
+
+/** Something will be sent on the control channel: have one. */
+void cluster_prepare_control(struct tls_session *session);
+
+/** Must this key be passed over for sending, since no owned packet id is left? */
+bool cluster_key_capped(struct tls_multi *multi, struct key_state *ks);
+
+/** Send on the newest key at once, without the grace for the client? */
+bool cluster_sends_on_newest(const struct tls_multi *multi);
+
+/** An instance was processed: announce it if need be. */
+void cluster_client_changed(struct multi_instance *mi);
+
+/** An instance is being closed. */
+void cluster_client_down(struct multi_instance *mi);
+
+/** @} name Hooks */
+
+/** The client's state, made when it is asked for first. */
+struct cluster_client *cluster_client_get(struct tls_multi *multi);
+
+/** Can data packets use this key? */
+bool cluster_ks_usable(const struct key_state *ks);
+
+/**
+ * The keys that data packets may use, newest first.
+ *
+ * @param ks            receives up to KEY_SCAN_SIZE of them
+ *
+ * @return their number
+ */
+int cluster_client_keys(struct tls_multi *multi, struct key_state **ks);
+
+/** Session that the newest of these keys belongs to. */
+struct tls_session *cluster_client_session(struct tls_multi *multi);
+
+/** Remember what is known of the client now, so that it is not announced. */
+void cluster_client_snapshot(struct multi_instance *mi, struct cluster_snapshot *snapshot);
+
+/** Give an instance its uid, under which cluster_lookup() finds it. */
+void cluster_client_name(struct multi_instance *mi, const uint8_t *uid);
+
+/** Tell the management client that a client is to be exported. */
+void cluster_client_announce(struct multi_instance *mi, const char *reason);
+
+/** Text of a uid or a fingerprint. */
+const char *cluster_hex(const uint8_t *id, struct gc_arena *gc);
+
+/** Make what is kept of a key, with a serial of its own. */
+struct cluster_ks *cluster_ks_new(void);
+
+/**
+ * Make the record of a client. It is to be freed by the caller.
+ *
+ * @return false if the client has no key yet
+ */
+bool cluster_client_record(const struct multi_context *m, struct multi_instance *mi,
+                           struct cluster_record *rec);
+
+#else  /* ifdef ENABLE_CLUSTER */
+
+#include "cluster_rekey.h"
+
+static inline void
+cluster_keep_key(struct tls_session *session, struct key_state *ks,
+                 const struct key2 *key2)
+{
+}
+
+static inline void
+cluster_ks_free(struct key_state *ks)
+{
+}
+
+static inline void
+cluster_client_free(struct tls_multi *multi)
+{
+}
+
+static inline void
+cluster_keep_options(struct multi_instance *mi, const char *text)
+{
+}
+
+static inline void
+cluster_keep_options_file(struct multi_instance *mi, const char *filename)
+{
+}
+
+static inline bool
+cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
+                     int op, int key_id)
+{
+    return false;
+}
+
+static inline void
+cluster_prepare_control(struct tls_session *session)
+{
+}
+
+static inline bool
+cluster_key_capped(struct tls_multi *multi, struct key_state *ks)
+{
+    return false;
+}
+
+static inline bool
+cluster_sends_on_newest(const struct tls_multi *multi)
+{
+    return false;
+}
+
+static inline void
+cluster_client_changed(struct multi_instance *mi)
+{
+}
+
+static inline void
+cluster_client_down(struct multi_instance *mi)
+{
+}
+
+#endif /* ifdef ENABLE_CLUSTER */
+#endif /* CLUSTER_CLIENT_H */

@@ -1,0 +1,367 @@
+/*
+ *  OpenVPN -- An application to securely tunnel IP networks
+ *             over a single TCP/UDP port, with support for SSL/TLS-based
+ *             session authentication and key exchange,
+ *             packet encryption, packet authentication, and
+ *             packet compression.
+ *
+ *  Copyright (C) 2026 the ovpnha authors
+ *
+ *  This program is free software; you can redistribute it and/or modify
+ *  it under the terms of the GNU General Public License version 2
+ *  as published by the Free Software Foundation.
+ *
+ *  This program is distributed in the hope that it will be useful,
+ *  but WITHOUT ANY WARRANTY; without even the implied warranty of
+ *  MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+ *  GNU General Public License for more details.
+ *
+ *  You should have received a copy of the GNU General Public License along
+ *  with this program; if not, write to the Free Software Foundation, Inc.,
+ *  51 Franklin Street, Fifth Floor, Boston, MA 02110-1301 USA.
+ */
+
+/**
+ * @file cluster_manage.c
+ * The cluster- commands of the management interface; see cluster_manage.h.
+ */
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "syshead.h"
+
+#ifdef ENABLE_CLUSTER
+
+#include "cluster_config.h"
+#include "cluster_manage.h"
+#include "cluster_rekey.h"
+#include "cluster_report.h"
+#include "cluster_wait.h"
+#include "multi.h"
+
+#include "memdbg.h"
+
+/** Version of the grammar, as cluster-status tells it. */
+#define CLUSTER_VERSION 1
+
+/** Renegotiations a second unless the command says otherwise. */
+#define RENEG_RATE 50
+
+void
+cluster_fail(const char *command, const char *object, const char *reason)
+{
+    msg(M_CLIENT, "ERROR: %s%s%s: %s", command, object ? " " : "", object ? object : "", reason);
+}
+
+bool
+cluster_parse_hex(const char *text, uint8_t *out, size_t size)
+{
+    if (!text || strlen(text) != 2 * size || strspn(text, "0123456789abcdefABCDEF") != 2 * size)
+    {
+        return false;
+    }
+    for (size_t i = 0; i < size; ++i)
+    {
+        unsigned int byte;
+        sscanf(text + 2 * i, "%2x", &byte);
+        out[i] = (uint8_t)byte;
+    }
+    return true;
+}
+
+bool
+cluster_parse_u64(const char *text, uint64_t *value)
+{
+    char *end;
+
+    if (!text || !isdigit((unsigned char)text[0]))
+    {
+        return false;
+    }
+    errno = 0;
+    *value = strtoull(text, &end, 10);
+    return !errno && !*end;
+}
+
+bool
+cluster_parse_packet_id(const char *text, packet_id_type *id)
+{
+    uint64_t value;
+
+    if (!cluster_parse_u64(text, &value) || value > PACKET_ID_MAX)
+    {
+        return false;
+    }
+    *id = (packet_id_type)value;
+    return true;
+}
+
+/**
+ * The instance that a command names, or an error to its sender.
+ */
+struct multi_instance *
+cluster_find_instance(const char *const *p)
+{
+    uint8_t uid[CLUSTER_UID_SIZE];
+    struct multi_instance *mi = NULL;
+
+    if (!cluster_parse_hex(p[1], uid, sizeof(uid)))
+    {
+        cluster_fail(p[0], NULL, "needs a UID of 16 hex digits");
+    }
+    else if (!(mi = cluster_lookup(uid)))
+    {
+        cluster_fail(p[0], p[1], "unknown client");
+    }
+    return mi;
+}
+
+bool
+cluster_need_role(const char *const *p, bool ok)
+{
+    if (!ok)
+    {
+        struct gc_arena gc = gc_new();
+        struct buffer out = alloc_buf_gc(64, &gc);
+        buf_printf(&out, "not possible while %s", cluster_role_name());
+        cluster_fail(p[0], p[1], BSTR(&out));
+        gc_free(&gc);
+    }
+    return ok;
+}
+
+/*
+ * Status and list
+ */
+
+static void
+command_status(struct multi_context *m, const char **p)
+{
+    const struct options *o = &m->top.options;
+    const struct link_socket_info *info = &m->top.c2.link_socket->info;
+    char digest[CLUSTER_DIGEST_SIZE], cert[CLUSTER_DIGEST_SIZE], issuer[CLUSTER_DIGEST_SIZE];
+    struct gc_arena gc = gc_new();
+
+    cluster_options_digest(o, digest);
+    cluster_cert_digest(&m->top.c1.ks.ssl_ctx, cert, issuer);
+    msg(M_CLIENT, "SUCCESS: cluster-status version=%d,format=%d,role=%s,instances=%d,holder=%s,"
+        "epoch=%s,openvpn=" PACKAGE_VERSION ",local=%s,port=%s,proto=%s,broadcast=%s,bcn-port=%d,"
+        "digest=%s,cert=%s,issuer=%s,max-clients=%d,capped=%u",
+        CLUSTER_VERSION, CLUSTER_RECORD_FORMAT, cluster_role_name(),
+        hash_n_elements(cluster->uids),
+        format_hex_ex(cluster->holder.id, CLUSTER_HOLDER_SIZE, 0, 1, NULL, &gc),
+        cluster->epoch, o->ce.local, o->ce.local_port,
+        proto2ascii(info->proto, info->af, false),
+        o->cluster_broadcast_address ? o->cluster_broadcast_address : "-", o->cluster_port,
+        digest, cert, issuer, m->max_clients, cluster->capped);
+    gc_free(&gc);
+}
+
+static void
+command_list(struct multi_context *m, const char **p)
+{
+    struct hash_iterator hi;
+    struct hash_element *he;
+
+    hash_iterator_init(m->iter, &hi);
+    while ((he = hash_iterator_next(&hi)))
+    {
+        const struct multi_instance *mi = he->value;
+        struct tls_multi *multi = mi->context.c2.tls_multi;
+        const struct cluster_client *cc = multi->cluster_client;
+        if (cc && cc->announced)
+        {
+            struct gc_arena gc = gc_new();
+            struct buffer out = alloc_buf_gc(128, &gc);
+            buf_printf(&out, "%s,%" PRIu64 ",%lu", cluster_hex(cc->uid, &gc), cc->generation,
+                       mi->context.c2.mda_context.cid);
+            if (cluster->role != CLUSTER_STANDBY && cluster_rekey_pending(multi))
+            {
+                buf_printf(&out, ",moved," packet_id_format ",%s", cluster_rekey_room(multi),
+                           cluster_rekey_auth(multi));
+            }
+            msg(M_CLIENT, "%s", BSTR(&out));
+            gc_free(&gc);
+        }
+    }
+    hash_iterator_free(&hi);
+    msg(M_CLIENT, "END");
+}
+
+/*
+ * Roles
+ */
+
+static void
+command_promote(struct multi_context *m, const char **p)
+{
+    static const char legal[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._:/-";
+    struct timeval start, end;
+
+    /* a master takes another epoch when it has heard of a higher one */
+    if (!cluster_need_role(p, cluster->role != CLUSTER_MASTER
+                           || (p[1] && strcmp(p[1], cluster->epoch))))
+    {
+        return;
+    }
+    if (p[1] && (strlen(p[1]) >= CLUSTER_EPOCH_SIZE || strspn(p[1], legal) != strlen(p[1])))
+    {
+        cluster_fail(p[0], NULL, "an EPOCH has at most 64 characters of [0-9A-Za-z._:/-]");
+        return;
+    }
+    openvpn_gettimeofday(&start, NULL);
+    const int n = cluster_promote(m, p[1]);
+    openvpn_gettimeofday(&end, NULL);
+    msg(M_CLIENT, "SUCCESS: cluster-promote instances=%d,usec=%d", n,
+        tv_subtract(&end, &start, 10));
+}
+
+static void
+command_hold(struct multi_context *m, const char **p)
+{
+    if (cluster_need_role(p, cluster->role == CLUSTER_MASTER))
+    {
+        msg(M_CLIENT, "SUCCESS: cluster-hold instances=%d", cluster_hold(m));
+    }
+}
+
+static void
+command_demote(struct multi_context *m, const char **p)
+{
+    struct gc_arena gc = gc_new();
+    const int n = cluster_demote(m);
+
+    msg(M_CLIENT, "SUCCESS: cluster-demote instances=%d,holder=%s", n,
+        format_hex_ex(cluster->holder.id, CLUSTER_HOLDER_SIZE, 0, 1, NULL, &gc));
+    gc_free(&gc);
+}
+
+/*
+ * Single clients
+ */
+
+static void
+command_drop(struct multi_context *m, const char **p)
+{
+    struct multi_instance *mi;
+
+    if (cluster_need_role(p, cluster->role == CLUSTER_STANDBY) && (mi = cluster_find_instance(p)))
+    {
+        multi_close_instance(m, mi, false);
+        clear_prefix();
+        msg(M_CLIENT, "SUCCESS: cluster-drop %s", p[1]);
+    }
+}
+
+static void
+reneg_all(struct multi_context *m, const char **p)
+{
+    const int rate = p[2] ? atoi(p[2]) : RENEG_RATE;
+    struct hash_iterator hi;
+    struct hash_element *he;
+    int n = 0;
+
+    if (rate <= 0)
+    {
+        cluster_fail(p[0], p[1], "RATE is a number of clients a second");
+        return;
+    }
+    cluster->reneg_rate = rate;
+    hash_iterator_init(m->iter, &hi);
+    while ((he = hash_iterator_next(&hi)))
+    {
+        const struct multi_instance *mi = he->value;
+        struct cluster_client *cc = mi->context.c2.tls_multi->cluster_client;
+        if (cc && cc->announced)
+        {
+            cc->reneg_wanted = true;
+            ++n;
+        }
+    }
+    hash_iterator_free(&hi);
+    msg(M_CLIENT, "SUCCESS: cluster-reneg all instances=%d", n);
+}
+
+static void
+command_reneg(struct multi_context *m, const char **p)
+{
+    struct multi_instance *mi;
+
+    if (!cluster_need_role(p, cluster->role == CLUSTER_MASTER))
+    {
+        return;
+    }
+    if (p[1] && !strcmp(p[1], "all"))
+    {
+        reneg_all(m, p);
+    }
+    else if ((mi = cluster_find_instance(p)))
+    {
+        /* one that is too young has its turn when it may */
+        cluster_client_get(mi->context.c2.tls_multi)->reneg_wanted = true;
+        cluster->reneg_rate = p[2] && atoi(p[2]) > 0 ? atoi(p[2]) : RENEG_RATE;
+        if (cluster_reneg_possible(mi))
+        {
+            cluster_reneg(m, mi);
+        }
+        msg(M_CLIENT, "SUCCESS: cluster-reneg %s", p[1]);
+    }
+}
+
+static void
+command_kick(struct multi_context *m, const char **p)
+{
+    struct multi_instance *mi;
+
+    if (cluster_need_role(p, cluster->role == CLUSTER_MASTER) && (mi = cluster_find_instance(p)))
+    {
+        cluster_kick(m, mi);
+        msg(M_CLIENT, "SUCCESS: cluster-kick %s", p[1]);
+    }
+}
+
+static const struct
+{
+    const char *name;
+    void (*run)(struct multi_context *m, const char **p);
+    bool lines;                         /**< lines follow up to END */
+} commands[] = {
+    { "cluster-status", command_status, false },
+    { "cluster-list", command_list, false },
+    { "cluster-export", cluster_command_export, false },
+    { "cluster-import", cluster_command_collect, true },
+    { "cluster-update", cluster_command_collect, true },
+    { "cluster-stored", cluster_command_stored, false },
+    { "cluster-drop", command_drop, false },
+    { "cluster-promote", command_promote, false },
+    { "cluster-hold", command_hold, false },
+    { "cluster-demote", command_demote, false },
+    { "cluster-reneg", command_reneg, false },
+    { "cluster-kick", command_kick, false },
+    { "cluster-wait", cluster_command_wait, false },
+    { "cluster-release", cluster_command_release, false },
+};
+
+bool
+cluster_management_command(void *arg, const char **p)
+{
+    if (!cluster)
+    {
+        cluster_fail(p[0], NULL, "needs --cluster in the configuration");
+        return false;
+    }
+    for (size_t i = 0; i < SIZE(commands); ++i)
+    {
+        if (streq(p[0], commands[i].name))
+        {
+            commands[i].run(arg, p);
+            return commands[i].lines;
+        }
+    }
+    cluster_fail(p[0], NULL, "unknown command, enter 'help' for more options");
+    return false;
+}
+
+#endif /* ifdef ENABLE_CLUSTER */

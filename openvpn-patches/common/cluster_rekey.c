@@ -1,0 +1,267 @@
+/*
+ *  OpenVPN -- An application to securely tunnel IP networks
+ *             over a single TCP/UDP port, with support for SSL/TLS-based
+ *             session authentication and key exchange,
+ *             packet encryption, packet authentication, and
+ *             packet compression.
+ *
+ *  Copyright (C) 2026 the ovpnha authors
+ *
+ *  This program is free software; you can redistribute it and/or modify
+ *  it under the terms of the GNU General Public License version 2
+ *  as published by the Free Software Foundation.
+ *
+ *  This program is distributed in the hope that it will be useful,
+ *  but WITHOUT ANY WARRANTY; without even the implied warranty of
+ *  MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+ *  GNU General Public License for more details.
+ *
+ *  You should have received a copy of the GNU General Public License along
+ *  with this program; if not, write to the Free Software Foundation, Inc.,
+ *  51 Franklin Street, Fifth Floor, Boston, MA 02110-1301 USA.
+ */
+
+
+/**
+ * @file cluster_rekey.c
+ * Moved clients get keys of this server; see cluster_rekey.h.
+ */
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "syshead.h"
+
+#ifdef ENABLE_CLUSTER
+
+#include "cluster.h"
+#include "cluster_report.h"
+#include "forward.h"
+#include "manage.h"
+#include "multi.h"
+#include "occ.h"
+#include "ssl.h"
+#include "ssl_verify.h"
+#include "auth_token.h"
+
+#include "memdbg.h"
+
+/** Control packets that a client has sent before it has answered anything. */
+#define UNANSWERED_PACKETS 2
+
+bool
+cluster_rekey_pending(struct tls_multi *multi)
+{
+    struct key_state *ks[KEY_SCAN_SIZE];
+
+    return multi->cluster_client && multi->cluster_client->moved
+           && cluster_client_keys(multi, ks) && ks[0]->cluster_ks->imported;
+}
+
+void
+cluster_rekey_tell(struct tls_multi *multi)
+{
+    struct cluster_client *cc = cluster_client_get(multi);
+
+    if (cc->moved && !cc->rekeyed && !cluster_rekey_pending(multi))
+    {
+        cc->rekeyed = true;
+        if (management)
+        {
+            struct gc_arena gc = gc_new();
+            msg(M_CLIENT, ">CLUSTER:REKEYED,%s", cluster_hex(cc->uid, &gc));
+            gc_free(&gc);
+        }
+    }
+}
+
+/**
+ * Is the client's auth-token one that this server will take?
+ */
+static bool
+is_token_good(struct tls_multi *multi)
+{
+    struct user_pass up;
+    bool good = false;
+
+    if (multi->opt.auth_token_generate && multi->auth_token && is_auth_token(multi->auth_token))
+    {
+        CLEAR(up);
+        strncpynt(up.username, multi->locked_username, sizeof(up.username));
+        strncpynt(up.password, multi->auth_token, sizeof(up.password));
+        const unsigned int flags = verify_auth_token(&up, multi, &multi->session[TM_ACTIVE]);
+        good = (flags & AUTH_TOKEN_HMAC_OK) && !(flags & AUTH_TOKEN_EXPIRED);
+        secure_memzero(&up, sizeof(up));
+    }
+    return good;
+}
+
+const char *
+cluster_rekey_auth(struct tls_multi *multi)
+{
+    if (!multi->locked_username)
+    {
+        return "cert";
+    }
+    return is_token_good(multi) ? "token" : "user";
+}
+
+packet_id_type
+cluster_rekey_room(struct tls_multi *multi)
+{
+    struct key_state *ks[KEY_SCAN_SIZE];
+
+    return cluster_client_keys(multi, ks)
+           ? cluster_range_room(&ks[0]->crypto_options.packet_id.send) : 0;
+}
+
+void
+cluster_kick(struct multi_context *m, struct multi_instance *mi)
+{
+    mi->context.c2.occ_op = OCC_EXIT;
+    cluster_wake(m, mi, 0);
+}
+
+/*
+ * Healing
+ */
+
+static uint64_t
+received_marks(struct tls_multi *multi)
+{
+    struct key_state *ks[KEY_SCAN_SIZE];
+    const int n = cluster_client_keys(multi, ks);
+    uint64_t sum = 0;
+
+    for (int i = 0; i < n; ++i)
+    {
+        sum += ks[i]->crypto_options.packet_id.rec.id;
+    }
+    return sum;
+}
+
+static bool
+is_known(struct tls_multi *multi, int key_id)
+{
+    for (int i = 0; i < KEY_SCAN_SIZE; ++i)
+    {
+        const struct key_state *ks = get_key_scan(multi, i);
+        if (ks->state >= S_INITIAL && ks->key_id == key_id)
+        {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+note_unknown(struct tls_multi *multi, int key_id, bool control)
+{
+    struct cluster_client *cc = multi->cluster_client;
+
+    if (cc && cc->moved && !cc->rekeyed && !is_known(multi, key_id))
+    {
+        cluster_heal_note(&cc->heal, key_id, control, received_marks(multi), now);
+    }
+}
+
+void
+cluster_unknown_key(struct tls_multi *multi, int key_id)
+{
+    note_unknown(multi, key_id, false);
+}
+
+void
+cluster_unknown_control(struct tls_multi *multi, int key_id)
+{
+    note_unknown(multi, key_id, true);
+}
+
+/**
+ * Send what the client has not answered again, in a later epoch of the control
+ * channel: it may have refused the one we are in.
+ */
+static void
+resend(struct multi_context *m, struct multi_instance *mi)
+{
+    struct tls_session *session = &mi->context.c2.tls_multi->session[TM_ACTIVE];
+
+    cluster_advance_wraps(session);
+    reliable_schedule_now(session->key[KS_PRIMARY].send_reliable);
+    cluster_wake(m, mi, 0);
+}
+
+/**
+ * The client holds no key of ours any more: begin a renegotiation with the key
+ * id it expects next, and have it end in a restart.
+ */
+static void
+restart(struct multi_context *m, struct multi_instance *mi, int key_id)
+{
+    struct tls_multi *multi = mi->context.c2.tls_multi;
+
+    multi->session[TM_ACTIVE].key_id = key_id == P_KEY_ID_MASK ? 1 : key_id + 1;
+    tls_session_soft_reset(multi);
+    send_control_channel_string(&mi->context, "RESTART", D_PUSH);
+    cluster_wake(m, mi, 0);
+}
+
+static void
+apply(struct multi_context *m, struct multi_instance *mi, enum cluster_cure cure, const char *why)
+{
+    if (cure == CLUSTER_CURE_NONE)
+    {
+        return;
+    }
+    set_prefix(mi);
+    msg(D_MULTI_LOW, "CLUSTER: %s: %s", why, cure == CLUSTER_CURE_RESEND
+        ? "trying a later epoch of the control channel" : "telling the client to reconnect");
+    switch (cure)
+    {
+        case CLUSTER_CURE_RESEND:
+            resend(m, mi);
+            break;
+
+        case CLUSTER_CURE_RESTART:
+            restart(m, mi, mi->context.c2.tls_multi->cluster_client->heal.key_id);
+            break;
+
+        default:
+            cluster_kick(m, mi);
+            break;
+    }
+    clear_prefix();
+}
+
+/**
+ * Does a renegotiation wait for the client's first word?
+ */
+static bool
+is_unanswered(const struct key_state *ks)
+{
+    return ks->state >= S_PRE_START && ks->state < S_GENERATED_KEYS && ks->key_id
+           && ks->rec_reliable && ks->rec_reliable->packet_id < UNANSWERED_PACKETS;
+}
+
+void
+cluster_heal(struct multi_context *m, struct multi_instance *mi)
+{
+    struct tls_multi *multi = mi->context.c2.tls_multi;
+    struct cluster_client *cc = multi->cluster_client;
+    const struct key_state *ks = &multi->session[TM_ACTIVE].key[KS_PRIMARY];
+
+    if (!cc->moved || cc->rekeyed)
+    {
+        return;
+    }
+    apply(m, mi, cluster_heal_unknown(&cc->heal, received_marks(multi), now),
+          "packets under a key that never arrived");
+    if (is_unanswered(ks))
+    {
+        apply(m, mi, cluster_heal_unanswered(&cc->heal, ks->initial, now),
+              "a renegotiation is not answered");
+    }
+}
+
+#endif /* ifdef ENABLE_CLUSTER */

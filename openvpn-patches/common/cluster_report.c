@@ -1,0 +1,278 @@
+/*
+ *  OpenVPN -- An application to securely tunnel IP networks
+ *             over a single TCP/UDP port, with support for SSL/TLS-based
+ *             session authentication and key exchange,
+ *             packet encryption, packet authentication, and
+ *             packet compression.
+ *
+ *  Copyright (C) 2026 the ovpnha authors
+ *
+ *  This program is free software; you can redistribute it and/or modify
+ *  it under the terms of the GNU General Public License version 2
+ *  as published by the Free Software Foundation.
+ *
+ *  This program is distributed in the hope that it will be useful,
+ *  but WITHOUT ANY WARRANTY; without even the implied warranty of
+ *  MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+ *  GNU General Public License for more details.
+ *
+ *  You should have received a copy of the GNU General Public License along
+ *  with this program; if not, write to the Free Software Foundation, Inc.,
+ *  51 Franklin Street, Fifth Floor, Boston, MA 02110-1301 USA.
+ */
+
+/**
+ * @file cluster_report.c
+ * What a master does every second; see cluster_report.h.
+ */
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "syshead.h"
+
+#ifdef ENABLE_CLUSTER
+
+#include "base64.h"
+#include "cluster.h"
+#include "cluster_rekey.h"
+#include "cluster_report.h"
+#include "manage.h"
+#include "multi.h"
+#include "ssl.h"
+
+#include "memdbg.h"
+
+/** Seconds between two reports of byte counts. */
+#define BYTES_INTERVAL 10
+
+/** Lines that may wait for the management client. */
+#define CLOGGED_LINES 10000
+
+/** Entries that are told in one line. */
+#define HW_ENTRIES 45
+#define BYTES_ENTRIES 37
+
+/** Entries on their way to a line. */
+struct report
+{
+    const char *name;
+    size_t entry;                       /**< bytes of one */
+    struct buffer buf;
+};
+
+static struct report
+report_new(const char *name, size_t entry, int entries, struct gc_arena *gc)
+{
+    const struct report ret = { name, entry, alloc_buf_gc(entry * entries, gc) };
+
+    return ret;
+}
+
+static void
+report_flush(struct report *report)
+{
+    char *text = NULL;
+
+    if (BLEN(&report->buf) > 0
+        && openvpn_base64_encode(BPTR(&report->buf), BLEN(&report->buf), &text) > 0)
+    {
+        msg(M_CLIENT, ">CLUSTER:%s,%s", report->name, text);
+    }
+    free(text);
+    report->buf.len = 0;
+}
+
+/**
+ * Make room for one more entry.
+ */
+static struct buffer *
+report_entry(struct report *report)
+{
+    if (buf_forward_capacity(&report->buf) < (int)report->entry)
+    {
+        report_flush(report);
+    }
+    return &report->buf;
+}
+
+static void
+write_u64(struct buffer *buf, uint64_t value)
+{
+    buf_write_u32(buf, (uint32_t)(value >> 32));
+    buf_write_u32(buf, (uint32_t)value);
+}
+
+static void
+report_marks(struct multi_instance *mi, const struct cluster_client *cc, struct report *report)
+{
+    struct key_state *ks[KEY_SCAN_SIZE];
+    const int n = cluster_client_keys(mi->context.c2.tls_multi, ks);
+
+    for (int i = 0; i < n; ++i)
+    {
+        const packet_id_type id = ks[i]->crypto_options.packet_id.rec.id;
+        if (id != ks[i]->cluster_ks->reported)
+        {
+            struct buffer *buf = report_entry(report);
+            buf_write(buf, cc->uid, CLUSTER_UID_SIZE);
+            buf_write(buf, ks[i]->cluster_ks->key.fp, CLUSTER_FP_SIZE);
+            buf_write_u32(buf, id);
+            ks[i]->cluster_ks->reported = id;
+        }
+    }
+}
+
+static void
+report_bytes(const struct multi_instance *mi, struct cluster_client *cc, struct report *report)
+{
+    const counter_type sum = mi->context.c2.link_read_bytes + mi->context.c2.link_write_bytes;
+
+    if (sum != cc->bytes_told)
+    {
+        struct buffer *buf = report_entry(report);
+        buf_write(buf, cc->uid, CLUSTER_UID_SIZE);
+        write_u64(buf, mi->context.c2.link_read_bytes);
+        write_u64(buf, mi->context.c2.link_write_bytes);
+        cc->bytes_told = sum;
+    }
+}
+
+/**
+ * Ask for the next round of packet ids, and say which holders were too slow
+ * to be waited for.
+ */
+static void
+report_ranges(struct multi_instance *mi, const struct cluster_client *cc)
+{
+    struct key_state *ks[KEY_SCAN_SIZE];
+    const int n = cluster_client_keys(mi->context.c2.tls_multi, ks);
+    struct cluster_holder holder;
+    bool wanted = false;
+
+    for (int i = 0; i < n; ++i)
+    {
+        struct packet_id_send *send = &ks[i]->crypto_options.packet_id.send;
+
+        wanted |= cluster_range_round_wanted(send);
+        while (cluster_range_stale(send, &holder))
+        {
+            struct gc_arena gc = gc_new();
+            msg(M_CLIENT, ">CLUSTER:STALE,%s,%s,%s", cluster_hex(cc->uid, &gc),
+                cluster_hex(ks[i]->cluster_ks->key.fp, &gc),
+                format_hex_ex(holder.id, CLUSTER_HOLDER_SIZE, 0, 1, NULL, &gc));
+            gc_free(&gc);
+        }
+    }
+    if (wanted)
+    {
+        cluster_client_announce(mi, "range");
+    }
+}
+
+/**
+ * Does the management client read too slowly? Counters can wait for it, since
+ * what is not told now is told later.
+ */
+static bool
+is_clogged(void)
+{
+    return management && management->connection.out
+           && management->connection.out->size > CLOGGED_LINES;
+}
+
+bool
+cluster_reneg_possible(const struct multi_instance *mi)
+{
+    const struct tls_multi *multi = mi->context.c2.tls_multi;
+    const struct key_state *ks = get_primary_key(multi);
+
+    return ks->state >= S_GENERATED_KEYS
+           && now >= ks->established + multi->opt.handshake_window;
+}
+
+void
+cluster_wake(struct multi_context *m, struct multi_instance *mi, unsigned int usec)
+{
+    const struct timeval delay = { .tv_sec = 0, .tv_usec = usec };
+
+    interval_action(&mi->context.c2.tmp_int);
+    ASSERT(!openvpn_gettimeofday(&mi->wakeup, NULL));
+    tv_add(&mi->wakeup, &delay);
+    schedule_add_entry(m->schedule, (struct schedule_entry *)mi, &mi->wakeup, 0);
+}
+
+void
+cluster_reneg(struct multi_context *m, struct multi_instance *mi)
+{
+    cluster_client_get(mi->context.c2.tls_multi)->reneg_wanted = false;
+    tls_session_soft_reset(mi->context.c2.tls_multi);
+    cluster_wake(m, mi, 0);
+}
+
+/**
+ * Renegotiate clients that wait for it, as many as the rate allows, and no
+ * earlier than a handshake may still be under way with their newest key.
+ */
+static void
+report_renegs(struct multi_context *m, struct multi_instance *mi,
+              struct cluster_client *cc, int *budget)
+{
+    if (cc->reneg_wanted && *budget > 0 && cluster_reneg_possible(mi))
+    {
+        const int rate = cluster->reneg_rate;
+
+        cluster_reneg(m, mi);
+        cluster_wake(m, mi, (unsigned int)((int64_t)(rate - *budget) * 1000000 / rate));
+        --*budget;
+    }
+}
+
+void
+cluster_report(struct multi_context *m)
+{
+    const bool clogged = is_clogged();
+    const bool bytes_due = !clogged && now >= cluster->bytes_reported + BYTES_INTERVAL;
+    struct gc_arena gc = gc_new();
+    struct report marks = report_new("HW", CLUSTER_HW_SIZE, HW_ENTRIES, &gc);
+    struct report bytes = report_new("BYTES", CLUSTER_BYTES_SIZE, BYTES_ENTRIES, &gc);
+    int budget = cluster->reneg_rate;
+    struct hash_iterator hi;
+    struct hash_element *he;
+
+    hash_iterator_init(m->iter, &hi);
+    while ((he = hash_iterator_next(&hi)))
+    {
+        struct multi_instance *mi = he->value;
+        struct cluster_client *cc = mi->context.c2.tls_multi->cluster_client;
+
+        if (mi->halt || !cc || !cc->announced)
+        {
+            continue;
+        }
+        if (!clogged)
+        {
+            report_marks(mi, cc, &marks);
+        }
+        report_ranges(mi, cc);
+        cluster_wait_expire(m, mi);
+        cluster_heal(m, mi);
+        report_renegs(m, mi, cc, &budget);
+        if (bytes_due)
+        {
+            report_bytes(mi, cc, &bytes);
+        }
+    }
+    hash_iterator_free(&hi);
+
+    report_flush(&marks);
+    report_flush(&bytes);
+    if (bytes_due)
+    {
+        cluster->bytes_reported = now;
+    }
+    gc_free(&gc);
+}
+
+#endif /* ifdef ENABLE_CLUSTER */

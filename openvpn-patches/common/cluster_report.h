@@ -1,0 +1,57 @@
+/*
+ *  OpenVPN -- An application to securely tunnel IP networks
+ *             over a single TCP/UDP port, with support for SSL/TLS-based
+ *             session authentication and key exchange,
+ *             packet encryption, packet authentication, and
+ *             packet compression.
+ *
+ *  Copyright (C) 2026 the ovpnha authors
+ *
+ *  This program is free software; you can redistribute it and/or modify
+ *  it under the terms of the GNU General Public License version 2
+ *  as published by the Free Software Foundation.
+ *
+ *  This program is distributed in the hope that it will be useful,
+ *  but WITHOUT ANY WARRANTY; without even the implied warranty of
+ *  MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+ *  GNU General Public License for more details.
+ *
+ *  You should have received a copy of the GNU General Public License along
+ *  with this program; if not, write to the Free Software Foundation, Inc.,
+ *  51 Franklin Street, Fifth Floor, Boston, MA 02110-1301 USA.
+ */
+
+/**
+ * @file cluster_report.h
+ * What a master does every second: tell the counters that moved, ask for
+ * packet ids, and start renegotiations that were asked for.
+ */
+
+#ifndef CLUSTER_REPORT_H
+#define CLUSTER_REPORT_H
+
+#ifdef ENABLE_CLUSTER
+
+struct multi_context;
+struct multi_instance;
+
+/** Bytes of a packed receive mark: uid, fingerprint, packet id. */
+#define CLUSTER_HW_SIZE 20
+
+/** Bytes of a packed byte count: uid, bytes read, bytes written. */
+#define CLUSTER_BYTES_SIZE 24
+
+/** To be called every second while master. */
+void cluster_report(struct multi_context *m);
+
+/** May this client be renegotiated now, without harm to a handshake? */
+bool cluster_reneg_possible(const struct multi_instance *mi);
+
+/** Renegotiate the client's key. */
+void cluster_reneg(struct multi_context *m, struct multi_instance *mi);
+
+/** Take an instance's timers to be due, and wake it after a while. */
+void cluster_wake(struct multi_context *m, struct multi_instance *mi, unsigned int usec);
+
+#endif /* ifdef ENABLE_CLUSTER */
+#endif /* CLUSTER_REPORT_H */

@@ -1,0 +1,126 @@
+/*
+ *  OpenVPN -- An application to securely tunnel IP networks
+ *             over a single TCP/UDP port, with support for SSL/TLS-based
+ *             session authentication and key exchange,
+ *             packet encryption, packet authentication, and
+ *             packet compression.
+ *
+ *  Copyright (C) 2026 the ovpnha authors
+ *
+ *  This program is free software; you can redistribute it and/or modify
+ *  it under the terms of the GNU General Public License version 2
+ *  as published by the Free Software Foundation.
+ *
+ *  This program is distributed in the hope that it will be useful,
+ *  but WITHOUT ANY WARRANTY; without even the implied warranty of
+ *  MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+ *  GNU General Public License for more details.
+ *
+ *  You should have received a copy of the GNU General Public License along
+ *  with this program; if not, write to the Free Software Foundation, Inc.,
+ *  51 Franklin Street, Fifth Floor, Boston, MA 02110-1301 USA.
+ */
+
+/**
+ * @file cluster_wait.h
+ * The PUSH_REPLY of a new client waits until another server can go on with
+ * that client.
+ *
+ * A client whose server is lost in the moment after it connected would have to
+ * start anew. So the master can hold back what completes a connection until the
+ * management client says that the client's record has been imported elsewhere
+ * (cluster-release). A reply never waits for longer than
+ * CLUSTER_REPLY_PATIENCE, not at all after CLUSTER_REPLY_MISSES of them waited
+ * in vain, nor when nobody is there to release it: waiting is off until
+ * cluster-wait switches it on, and off again as soon as the role changes or the
+ * management client is gone.
+ */
+
+#ifndef CLUSTER_WAIT_H
+#define CLUSTER_WAIT_H
+
+struct context;
+struct multi_context;
+struct multi_instance;
+
+#ifdef ENABLE_CLUSTER
+
+/** Seconds of the clock after which a reply goes out anyway. They are looked
+ * at once a second. */
+#define CLUSTER_REPLY_PATIENCE 2
+
+/** Replies in a row that went out so, after which nobody waits: whoever should
+ * release them hangs. The next release that comes ends that. */
+#define CLUSTER_REPLY_MISSES 3
+
+/** The reply that completes a client's connection. */
+struct cluster_reply
+{
+    bool held;                          /**< it waits */
+    bool released;                      /**< it need not wait any more */
+    time_t since;                       /**< when it began to wait */
+};
+
+/**
+ * Reply now?
+ *
+ * @return true if the reply is to wait, which is noted
+ */
+static inline bool
+cluster_reply_hold(struct cluster_reply *reply, time_t when)
+{
+    if (!reply->released && !reply->held)
+    {
+        reply->held = true;
+        reply->since = when;
+    }
+    return !reply->released;
+}
+
+/** Has a reply waited for long enough? One that nobody will release has. */
+static inline bool
+cluster_reply_due(const struct cluster_reply *reply, bool waiting, time_t when)
+{
+    return reply->held && (!waiting || when >= reply->since + CLUSTER_REPLY_PATIENCE);
+}
+
+/**
+ * No reply of this session needs to wait any more.
+ *
+ * @return true if one is to be sent now
+ */
+static inline bool
+cluster_reply_release(struct cluster_reply *reply)
+{
+    const bool held = reply->held;
+
+    reply->held = false;
+    reply->released = true;
+    return held;
+}
+
+/** Must this client's PUSH_REPLY wait? */
+bool cluster_hold_reply(struct context *c);
+
+/** Send what has waited for too long. To be called every second. */
+void cluster_wait_expire(struct multi_context *m, struct multi_instance *mi);
+
+/** The management client is gone: nobody will release anything. */
+void cluster_wait_gone(void *arg);
+
+/** cluster-wait */
+void cluster_command_wait(struct multi_context *m, const char **p);
+
+/** cluster-release */
+void cluster_command_release(struct multi_context *m, const char **p);
+
+#else  /* ifdef ENABLE_CLUSTER */
+
+static inline bool
+cluster_hold_reply(struct context *c)
+{
+    return false;
+}
+
+#endif /* ifdef ENABLE_CLUSTER */
+#endif /* CLUSTER_WAIT_H */

@@ -1,0 +1,30 @@
+"""Every error of the user is one clear line on the standard error output, never a traceback.
+
+Exit codes: 2 for bad input (command line, configuration, key file), 1 for a failure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from ovpnha.errors import ConfigError, OvpnhaError
+
+BAD_INPUT = 2
+FAILURE = 1
+
+
+class OneLineErrors(TyperGroup):
+    """Turns our own exceptions into a line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command chosen."""
+        try:
+            return super().invoke(ctx)
+        except OvpnhaError as error:
+            for line in str(error).splitlines():
+                typer.echo(f"ovpnha: {line}", err=True)
+            code = BAD_INPUT if isinstance(error, ConfigError) else FAILURE
+            raise typer.Exit(code) from None

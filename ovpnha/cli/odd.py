@@ -1,0 +1,61 @@
+"""What is odd about a configuration on this host: legal, but seldom meant.
+
+Decides what deserves a word from ``ovpnha check-config``. Looks at interfaces and directories;
+changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ovpnha.config import BcnMode, Config, InstanceConfig
+from ovpnha.runtime.hostcheck import has_own_address
+from ovpnha.runtime.network import NetworkTable
+
+
+def find_oddities(config: Config, table: NetworkTable) -> Iterator[str]:
+    """One line for each oddity, naming the key and the mend."""
+    yield from _bcn_oddities(config, table)
+    for one in config.instance:
+        yield from _vip_oddities(one, table)
+        yield from _path_oddities(one)
+    if not config.control.socket.parent.is_dir():
+        yield f"control.socket: there is no directory {config.control.socket.parent}; make it"
+
+
+def _bcn_oddities(config: Config, table: NetworkTable) -> Iterator[str]:
+    for link in config.bcn.links:
+        name = link.interface
+        found = table.link(name)
+        if found is None:
+            yield f"bcn.links: interface {name} is missing on this host"
+            continue
+        if not found.up:
+            yield f"bcn.links: interface {name} is down or has no carrier"
+        if config.bcn.mode is BcnMode.BROADCAST and not any(
+            address.broadcasts() for address in table.addresses(name)
+        ):
+            yield f"bcn.links: interface {name} has no IPv4 address to broadcast from; add one"
+        if name == "lo":
+            yield "bcn.links: the loopback interface reaches no other node"
+        if not link.nodes and config.bcn.mode is BcnMode.UNICAST:
+            yield f"bcn.links: {name} lists no nodes"
+
+
+def _vip_oddities(one: InstanceConfig, table: NetworkTable) -> Iterator[str]:
+    where, name = f"instance[{one.name}]", one.vip_interface
+    if name is None:
+        return
+    if table.link(name) is None:
+        yield f"{where}.vip_interface: interface {name} is missing on this host"
+    elif one.vip is not None and not one.vip_alone and not has_own_address(one, name, table):
+        yield (
+            f"{where}.vip_interface: {name} has no address of its own; if that is meant, set"
+            " vip_alone = true, else the VIP will be taken for this node's own address"
+        )
+
+
+def _path_oddities(one: InstanceConfig) -> Iterator[str]:
+    where = f"instance[{one.name}]"
+    if not one.management.parent.is_dir():
+        yield f"{where}.management: there is no directory {one.management.parent}"

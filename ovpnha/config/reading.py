@@ -1,0 +1,123 @@
+"""Reads the file: one text for all nodes in, this node's checked view out.
+
+Decides how ``[node.NAME]`` is laid over the rest. Every node's view is checked wherever the file
+is read, so that a mistake for another node is found before it is copied there.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ovpnha.config.fields import NAME_PATTERN, Config
+from ovpnha.config.mistakes import find_mistakes, known_keys
+from ovpnha.errors import ConfigError
+
+OVERRIDABLE = ("bcn", "control", "hooks", "http", "instance", "log")
+
+Table = Mapping[str, Any]
+
+
+def load_config(path: Path, node: str | None = None) -> Config:
+    """Read and check the file; give this node's view of it.
+
+    Args:
+        path: The TOML file.
+        node: Name of this node; else what the file says, else the short host name.
+
+    Raises:
+        ConfigError: With one line for every mistake.
+    """
+    return parse_config(_read(path), str(path), node)
+
+
+def parse_config(text: str, source: str, node: str | None = None) -> Config:
+    """Check the text of a configuration; ``source`` names it in errors (see ``load_config``)."""
+    raw = _parse_toml(text, source)
+    try:
+        overrides = _take_overrides(raw)
+        name = _name_node(raw, node)
+        views = {each: _overlay(raw, each, overrides) for each in (name, *overrides)}
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    mistakes: dict[str, None] = {}
+    for each, view in views.items():
+        mistakes |= dict.fromkeys(find_mistakes(view, each, overrides.get(each, {})))
+    if mistakes:
+        raise ConfigError("\n".join(f"{source}: {mistake}" for mistake in mistakes))
+    return Config.model_validate(views[name])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        hint = "; name another with --config" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}{hint}") from None
+
+
+def _parse_toml(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: is not valid TOML: {error}") from None
+
+
+def _name_node(raw: dict[str, Any], node: str | None) -> str:
+    """Write this node's name into the cluster section, and return it."""
+    cluster = raw.get("cluster")
+    section = cluster if isinstance(cluster, dict) else {}
+    name = node or section.get("node") or socket.gethostname().partition(".")[0]
+    section["node"] = name
+    return str(name)
+
+
+def _take_overrides(raw: dict[str, Any]) -> dict[str, Table]:
+    overrides = raw.pop("node", {})
+    if not isinstance(overrides, dict):
+        raise ConfigError('node: must be tables [node.NAME]; this node\'s name is "cluster.node"')
+    for name, tables in overrides.items():
+        _check_override(name, tables)
+    return overrides
+
+
+def _check_override(name: str, tables: object) -> None:
+    if not re.match(NAME_PATTERN, name) or not isinstance(tables, dict):
+        raise ConfigError(f"node.{name}: must be a table [node.NAME] with the name of a node")
+    for key, table in tables.items():
+        if key not in OVERRIDABLE:
+            known = known_keys(key, OVERRIDABLE)
+            raise ConfigError(f"node.{name}.{key}: cannot differ between nodes; {known}")
+        if not isinstance(table, dict):
+            raise ConfigError(f"node.{name}.{key}: must be a table; write [node.{name}.{key}]")
+
+
+def _overlay(raw: Table, node: str, overrides: Mapping[str, Table]) -> dict[str, Any]:
+    """The base with one node's differences laid over it; instances are matched by name."""
+    view = dict(raw)
+    for key, table in overrides.get(node, {}).items():
+        if key == "instance":
+            view[key] = _overlay_instances(raw.get(key), node, table)
+        else:
+            base = raw.get(key, {})
+            view[key] = {**base, **table} if isinstance(base, dict) else base
+    return view
+
+
+def _overlay_instances(base: object, node: str, table: Table) -> list[Any]:
+    instances = [dict(one) for one in base] if isinstance(base, list) else []
+    by_name = {one.get("name"): one for one in instances}
+    for name, changes in table.items():
+        where = f"node.{node}.instance.{name}"
+        if name not in by_name:
+            raise ConfigError(f"{where}: there is no [[instance]] of this name; correct the name")
+        if not isinstance(changes, dict):
+            raise ConfigError(f"{where}: must be a table; write [{where}]")
+        by_name[name].update(changes)
+    return instances

@@ -1,0 +1,1 @@
+"""All policy of a node: events in, commands and outputs out. Pure."""

@@ -1,0 +1,39 @@
+"""What the pure core of a node is told at its start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ovpnha.model import InstanceName, RekeyPolicy
+from ovpnha.replication.config import ReplicationConfig
+
+
+@dataclass(frozen=True)
+class InstanceConfig:
+    """One OpenVPN daemon. Times are seconds."""
+
+    name: InstanceName
+    vip: str = ""
+    """The virtual IP, for messages only: whether it is here is told by ``vip_changed``."""
+    held_max: float = 60.0
+    """How long a master without the VIP keeps its clients while nobody is heard to be promoted."""
+    lone_after: float = 10.0
+    """How long no other node must have been heard until this one counts as alone."""
+    answer_within: float = 3.0
+    """How long OpenVPN may say nothing, though asked, until this node gives the VIP up."""
+    protect_wait: float = 0.1
+    """How long a new client waits at most until another node has it; 0.0: it never waits."""
+    rekey_after_promotion: RekeyPolicy = RekeyPolicy.AUTO
+    """Which clients that came from another node are renegotiated."""
+    rekey_rate: float = 50.0
+    """How many of them a second."""
+    tolerate: frozenset[str] = frozenset()
+    """What may differ from the master during a rolling replacement: digest, certificate, issuer."""
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """One node."""
+
+    replication: ReplicationConfig
+    instances: tuple[InstanceConfig, ...]

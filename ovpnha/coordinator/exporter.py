@@ -1,0 +1,243 @@
+"""A source's duties: what OpenVPN has becomes records on the back channel, granted to each standby.
+
+Decides when a client is exported, for which holders, and what is told to OpenVPN of the ranges that
+standbys have stored. Never asks for a range for anyone but a standby's OpenVPN that is heard now;
+which ids it gets, OpenVPN alone decides (rules R1 and R2). A new client overtakes the exports of
+all others that a new holder causes. Rules: docs/architecture.md, Nonce safety.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ovpnha.coordinator.openvpn import Openvpn
+from ovpnha.coordinator.ports import Backchannel
+from ovpnha.coordinator.protection import Protection
+from ovpnha.management.commands import HOLDERS_LIMIT, Export, Stored
+from ovpnha.management.notices import (
+    ChangedNotice,
+    CountersNotice,
+    RenegotiationNotice,
+    StaleNotice,
+)
+from ovpnha.management.replies import ExportReply
+from ovpnha.model import Epoch, HolderId, NodeName, StoredRange, Uid
+from ovpnha.store.pipeline import Pipeline
+from ovpnha.store.source import SourceTable
+
+UNKNOWN = "unknown client"
+"""OpenVPN's words for a client that is gone."""
+
+RETRY_AFTER = 2.0
+"""Seconds until a client that OpenVPN could not export is tried again."""
+
+
+class Exporter:
+    """Publishes one OpenVPN's clients while it is master or held."""
+
+    def __init__(
+        self, openvpn: Openvpn, backchannel: Backchannel, protect_wait: float = 0.0
+    ) -> None:
+        self._openvpn = openvpn
+        self.protection = Protection(openvpn, protect_wait)
+        self._backchannel = backchannel
+        self._jobs: Pipeline[Uid] = Pipeline()
+        self._nodes: dict[NodeName, HolderId] = {}
+        self._holders: frozenset[HolderId] = frozenset()
+        self._refused: set[Uid] = set()
+        self._retry_at: float | None = None
+        self.active = False
+        self.complete = False
+        self.table = SourceTable()
+
+    def start(self, epoch: Epoch, now: float) -> None:
+        """Be the source of this epoch; ``take_list`` must follow."""
+        self.active, self.complete = True, False
+        self.table = SourceTable()
+        self._clear()
+        self._backchannel.begin_source(self._openvpn.instance, epoch, now)
+
+    def stop(self) -> None:
+        """Be no source any more."""
+        if self.active:
+            self.active = self.complete = False
+            self.table = SourceTable()
+            self._clear()
+            self._backchannel.end_source(self._openvpn.instance)
+
+    def _clear(self) -> None:
+        self._jobs.clear()
+        self._refused.clear()
+        self._retry_at = None
+
+    def set_holders(
+        self, nodes: Mapping[NodeName, HolderId], now: float, *, granting: bool
+    ) -> None:
+        """The standbys heard now, and whether our OpenVPN grants at all: only a master does.
+
+        A new holder makes every client be exported again, for it too.
+        """
+        for node, holder in self._nodes.items():
+            if nodes.get(node) != holder:
+                self.table.lose_node(node, now)
+        if len(nodes) > max(HOLDERS_LIMIT, len(self._nodes)):
+            self._openvpn.log("error", "more standbys than can be granted packet ids", most=15)
+        self._nodes = dict(nodes)
+        holders = frozenset(sorted(nodes.values())[:HOLDERS_LIMIT] if granting else ())
+        if holders == self._holders:
+            return
+        self._holders = holders
+        for uid in self.table.outdated(self._holders):
+            self._jobs.put(uid, uid, urgent=False)
+        self.pump()
+
+    def take_list(self, clients: Mapping[Uid, int], now: float) -> None:
+        """OpenVPN's whole list: export all of it."""
+        if not self.active:
+            return
+        self.table.take_list(clients, now)
+        for uid in clients:
+            if not self.table.current(uid, self._holders):
+                self._jobs.put(uid, uid, urgent=False)
+        self.pump()
+        self._judge(now)
+
+    def take_changed(self, notice: ChangedNotice, now: float) -> None:
+        """A client has something new. An export under way was asked for later, so it has it."""
+        if not self.active:
+            return
+        self.table.change(notice.uid, notice.generation, now)
+        if notice.reason == "connect":
+            self.protection.arrive(notice.uid, now)
+        if self._jobs.started(notice.uid) is None:
+            self._jobs.put(notice.uid, notice.uid, urgent=True)
+            self.pump()
+
+    def take_down(self, uid: Uid, now: float) -> None:
+        """The client is gone."""
+        if not self.active:
+            return
+        self._jobs.discard(uid)
+        self._refused.discard(uid)
+        self.protection.leave(uid)
+        if self.table.remove(uid):
+            self._openvpn.counters["withdrawn"] += 1
+            self._backchannel.withdraw(self._openvpn.instance, uid, now)
+        self._judge(now)
+
+    def take_counters(self, notice: CountersNotice, now: float) -> None:
+        """Counters pass through unread."""
+        if self.active:
+            self._backchannel.publish_counters(
+                self._openvpn.instance, notice.kind, notice.payload, now
+            )
+
+    def take_renegotiation(self, notice: RenegotiationNotice, now: float) -> None:
+        """Tell the standbys whom a promotion in the next moments would hurt."""
+        if self.active:
+            self._backchannel.announce_renegotiation(
+                self._openvpn.instance, notice.uid, notice.key_id, now
+            )
+
+    def take_stale(self, notice: StaleNotice, now: float) -> None:
+        """The sender jumped past a holder's range: that copy is of no use until exported again."""
+        if not self.active:
+            return
+        self._openvpn.counters["stale_ranges"] += 1
+        for node, holder in self._nodes.items():
+            if holder == notice.holder:
+                self.table.lose_copy(notice.uid, node, now)
+        if notice.uid in self.table:
+            self._jobs.put(notice.uid, notice.uid, urgent=True)
+            self.pump()
+
+    def exported(self, reply: ExportReply, now: float) -> None:
+        """A record: publish it, and export again what has become outdated meanwhile."""
+        uid = reply.record.uid
+        self._jobs.finish(uid)
+        holders = frozenset(reply.command.holders)
+        if self.active and self.table.export(reply.record, holders, now):
+            self._openvpn.counters["exports"] += 1
+            self._refused.discard(uid)
+            self._backchannel.publish(self._openvpn.instance, reply.record, now)
+            if not self.table.current(uid, self._holders):
+                self._jobs.put(uid, uid, urgent=False)
+        self.pump()
+        self._judge(now)
+
+    def refused(self, command: Export, reason: str, now: float) -> None:
+        """OpenVPN does not know this client any more, or cannot export it now."""
+        uid = command.uid
+        self._jobs.finish(uid)
+        self._openvpn.counters["exports_refused"] += 1
+        if UNKNOWN in reason:
+            self.take_down(uid, now)
+        elif uid in self.table:
+            self._skip(uid, reason, now)
+        self.pump()
+
+    def _skip(self, uid: Uid, reason: str, now: float) -> None:
+        """This client is unprotected until a later export succeeds."""
+        if uid not in self._refused:
+            self._openvpn.log("warning", "export refused", uid=uid.hex(), reason=reason)
+        self._refused.add(uid)
+        self._retry_at = now + RETRY_AFTER
+        self.table.skip(uid)
+        self._judge(now)
+
+    def get_timer(self) -> float | None:
+        """When ``handle_timer`` is due."""
+        moments = (self._retry_at, self.protection.get_timer())
+        return min((one for one in moments if one is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Let go who has waited long enough; try again what OpenVPN could not export."""
+        self.protection.handle_timer(now)
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry_at = None
+            for uid in self._refused:
+                self._jobs.put(uid, uid, urgent=False)
+            self.pump()
+
+    def acknowledged(
+        self,
+        node: NodeName,
+        uid: Uid,
+        generation: int,
+        stored: tuple[StoredRange, ...],
+        now: float,
+    ) -> None:
+        """A standby's OpenVPN has imported a record: tell ours which ranges it has stored."""
+        if not self.active:
+            return
+        news = self.table.acknowledge(node, uid, generation, stored, now)
+        for one in news:
+            if one.holder == self._nodes.get(node):
+                self._openvpn.send(Stored(uid, one.fingerprint, one.holder, one.end))
+        if self.table.is_protected(uid):
+            self.protection.reach(uid, now)
+
+    def rejected(self, node: NodeName, uid: Uid, generation: int, reason: str, now: float) -> None:
+        """A standby's OpenVPN has refused a record: the client is not protected there."""
+        self._openvpn.counters["rejected"] += 1
+        self._openvpn.log(
+            "warning",
+            "record refused by a standby",
+            node=node,
+            uid=uid.hex(),
+            generation=generation,
+            reason=reason,
+        )
+        self.table.lose_copy(uid, node, now)
+
+    def pump(self) -> None:
+        """Give OpenVPN as much as it may have under way."""
+        holders = tuple(sorted(self._holders))
+        while (uid := self._jobs.start()) is not None:
+            self._openvpn.send(Export(uid, holders))
+
+    def _judge(self, now: float) -> None:
+        if self.active and not self.complete and self.table.complete:
+            self.complete = True
+            self._openvpn.log("info", "source complete", clients=len(self.table))
+            self._backchannel.source_complete(self._openvpn.instance, now)

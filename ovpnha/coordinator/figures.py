@@ -1,0 +1,127 @@
+"""One instance at one moment, for the VIP manager, the other nodes, ``status`` and metrics.
+
+Decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from ovpnha.coordinator.grading import Standing
+from ovpnha.coordinator.outputs import InstanceStatistics, NodeView
+from ovpnha.coordinator.view import NO_HOLDER, Other, find_difference
+from ovpnha.model import NO_EPOCH, Epoch, Grade, InstanceState, NodeName, Role, Sync
+
+if TYPE_CHECKING:
+    from ovpnha.coordinator.instance import Instance
+
+
+def describe_standing(instance: Instance, now: float) -> Standing:
+    """All that its grade depends on."""
+    view = instance.view
+    lone, silent, relinked = view.lone_since(), view.silent_since(), instance.relinked
+    return Standing(
+        role=instance.role,
+        fault=instance.fault,
+        seamless=instance.discovery.seamless,
+        vip=bool(instance.wishes.vip),
+        handing_over=instance.wishes.handing_over(now),
+        complete=instance.importer.is_complete(view.highest),
+        master_heard=instance.importer.following is not None,
+        links_up=instance.links_up,
+        relinked=None if relinked is None else now - relinked,
+        silent=None if silent is None else now - silent,
+        outranked=view.is_outranked(instance.epoch),
+        lone=None if lone is None else now - lone,
+        age=now - instance.started,
+        served=view.anyone_serves(),
+        outdone=view.someone_knows_more(instance.clients),
+        lone_after=instance.config.lone_after,
+    )
+
+
+def describe_state(instance: Instance, grade: Grade) -> InstanceState:
+    """What its hello says."""
+    status = instance.discovery.status
+    return InstanceState(
+        role=instance.role,
+        epoch=_epoch(instance),
+        vip=bool(instance.wishes.vip),
+        sync=instance.sync,
+        grade=int(grade),
+        holder=instance.openvpn.holder or NO_HOLDER,
+        clients=instance.clients,
+        record_format=status.record_format if status else 0,
+        openvpn=instance.discovery.version,
+        digest=status.digest if status else "",
+        certificate=status.certificate if status else "",
+        issuer=status.issuer if status else "",
+    )
+
+
+def _epoch(instance: Instance) -> Epoch:
+    """A source's own epoch, or the highest that a standby has heard of."""
+    return instance.epoch if instance.exporter.active else instance.view.highest
+
+
+def describe_instance(
+    instance: Instance, last_heard: Mapping[NodeName, float], now: float
+) -> InstanceStatistics:
+    """One instance, at one moment."""
+    grade, reason = instance.announcer.grade
+    table, promotion = instance.exporter.table, instance.promotion
+    standby = instance.importer.table
+    lacks = standby.lacks()
+    return InstanceStatistics(
+        name=instance.config.name,
+        role=instance.role,
+        epoch=_epoch(instance),
+        sync=instance.sync,
+        grade=int(grade),
+        grade_reason=reason,
+        vip=bool(instance.wishes.vip),
+        management_up=instance.openvpn.connected,
+        openvpn=instance.discovery.version,
+        seamless=instance.discovery.settled,
+        clients=instance.clients,
+        protected=table.protected(),
+        oldest_unprotected=table.oldest_unprotected(now),
+        records=standby.copies - len(standby.stale()),
+        stale=lacks,
+        following=instance.importer.following,
+        promotions=promotion.count,
+        last_promotion=promotion.last,
+        last_promotion_phases=MappingProxyType(dict(promotion.phases)),
+        counters=MappingProxyType(dict(instance.openvpn.counters)),
+        protect_times=instance.exporter.protection.times(),
+        promotion_times=promotion.times(),
+        server=instance.server.last,
+        rekey=instance.rekey.progress(),
+        nodes=tuple(
+            _describe_node(instance, name, other, last_heard.get(name, other.heard), now)
+            for name, other in instance.view.others()
+        ),
+    )
+
+
+def _describe_node(
+    instance: Instance, name: NodeName, other: Other, heard: float, now: float
+) -> NodeView:
+    state, status = other.state, instance.discovery.status
+    problem = other.trouble(now)
+    if state is not None and status is not None and state.record_format and not problem:
+        problem = find_difference(status, state, instance.config.tolerate)
+    return NodeView(
+        name=name,
+        believed=other.believed,
+        age=now - heard,
+        role=state.role if state else Role.INIT,
+        epoch=state.epoch if state else NO_EPOCH,
+        vip=state.vip if state else False,
+        sync=state.sync if state else Sync.NONE,
+        grade=state.grade if state else 0,
+        clients=state.clients if state else 0,
+        problem=problem,
+    )

@@ -1,0 +1,51 @@
+"""The promotions of an instance: how many there were, and where the time went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import accumulate
+from types import MappingProxyType
+
+from ovpnha.coordinator.outputs import PhaseTimes
+
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, float("inf"))
+"""Upper bounds of the histograms, in seconds."""
+
+
+class Promotion:
+    """Phases of the last promotion, in seconds since the event that caused it, and of all."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last = 0.0
+        self.phases: dict[str, float] = {}
+        self._cause = 0.0
+        self._counts: dict[str, Counter[float]] = {}
+        self._totals: dict[str, float] = {}
+
+    def begin(self, cause: float, now: float) -> None:
+        """The order was given now, because of an event at ``cause``."""
+        self.count += 1
+        self.last = now
+        self._cause = cause
+        self.phases = {}
+        self.reach("ordered", now)
+
+    def reach(self, phase: str, now: float) -> None:
+        """A phase is over; only its first time counts."""
+        if not self.count or phase in self.phases:
+            return
+        seconds = self.phases[phase] = now - self._cause
+        bound = next(bound for bound in BOUNDS if seconds <= bound)
+        self._counts.setdefault(phase, Counter())[bound] += 1
+        self._totals[phase] = self._totals.get(phase, 0.0) + seconds
+
+    def times(self) -> Mapping[str, PhaseTimes]:
+        """How long each phase took, over all promotions."""
+        found = {}
+        for phase, counts in self._counts.items():
+            sums = accumulate(counts[bound] for bound in BOUNDS)
+            buckets = MappingProxyType(dict(zip(BOUNDS, sums, strict=True)))
+            found[phase] = PhaseTimes(buckets, self._totals[phase])
+        return MappingProxyType(found)

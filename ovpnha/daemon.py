@@ -1,0 +1,242 @@
+"""The composition root: a configuration in, a running node until SIGTERM.
+
+Decides what is connected with what, and the order of start and stop. Everything runs in one
+TaskGroup on one event loop: the first failure ends the daemon with its cause, and the service
+manager starts it again; OpenVPN goes on meanwhile. A stop never touches OpenVPN's role.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Coroutine, Iterator, Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import structlog
+
+from ovpnha import __version__
+from ovpnha.config import Config, InstanceConfig
+from ovpnha.coordinator.config import InstanceConfig as CoreInstanceConfig
+from ovpnha.coordinator.config import NodeConfig
+from ovpnha.coordinator.node import Node
+from ovpnha.coordinator.outputs import OpenvpnFound, RoleChanged, SetGrade
+from ovpnha.errors import OvpnhaError
+from ovpnha.model import BOOT_SIZE, BootId, InstanceName, NodeName
+from ovpnha.replication.config import ReplicationConfig
+from ovpnha.replication.sealing import MAGIC, cluster_tag
+from ovpnha.runtime.bcn import BcnSockets
+from ovpnha.runtime.control import ControlServer
+from ovpnha.runtime.desk import CommandDesk
+from ovpnha.runtime.driver import Driver, Ports
+from ovpnha.runtime.hooks import HookRunner
+from ovpnha.runtime.hostcheck import check_host
+from ovpnha.runtime.keyfile import read_keys
+from ovpnha.runtime.logs import configure_logs
+from ovpnha.runtime.management import ManagementChannel
+from ovpnha.runtime.netlink import NetworkWatcher, read_network
+from ovpnha.runtime.process import calm_garbage_collector, protect_memory
+from ovpnha.runtime.service import ServiceManager
+from ovpnha.runtime.surroundings import Surroundings
+from ovpnha.runtime.track import TrackFile
+
+log = structlog.get_logger()
+
+
+def run_daemon(config: Config) -> None:
+    """Run until SIGTERM or SIGINT; raises what went wrong."""
+    protect_memory()
+    keys = read_keys(config.cluster.key_file)
+    check_host(config, read_network())
+    configure_logs(config.log)
+    try:
+        asyncio.run(_run(config, keys))
+    except BaseExceptionGroup as group:
+        wanted, other = group.split(OvpnhaError)
+        if wanted is None or other is not None:
+            raise
+        raise _first(wanted) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _run(config: Config, keys: tuple[bytes, ...]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await Daemon(config, keys).run(stop)
+
+
+def compose_node(config: Config, keys: tuple[bytes, ...]) -> Node:
+    """The pure core of this node."""
+    replication = ReplicationConfig(
+        cluster=config.cluster.name,
+        node=NodeName(config.cluster.node),
+        keys=keys,
+        links=config.bcn.link_names(),
+    )
+    settings = tuple(
+        CoreInstanceConfig(
+            name=InstanceName(one.name),
+            vip=str(one.vip or ""),
+            held_max=one.held_max,
+            lone_after=one.lone_after,
+            answer_within=one.answer_within,
+            protect_wait=one.protect_wait,
+            rekey_after_promotion=one.rekey_after_promotion,
+            rekey_rate=one.rekey_rate,
+            tolerate=frozenset(kind.value for kind in one.tolerate),
+        )
+        for one in config.instance
+    )
+    return Node(
+        NodeConfig(replication=replication, instances=settings),
+        boot=BootId(os.urandom(BOOT_SIZE)),
+        random=os.urandom,
+        now=time.monotonic(),
+    )
+
+
+class Daemon:
+    """All shells of one node, connected."""
+
+    def __init__(self, config: Config, keys: tuple[bytes, ...]) -> None:
+        self._config = config
+        self._service = ServiceManager()
+        self._hooks = HookRunner(config.hooks, config.cluster.node)
+        self._tracks = _track_files(config)
+        prefix = MAGIC + cluster_tag(config.cluster.name)
+        self._bcn = BcnSockets(config.bcn, self._received_datagrams, prefix)
+        self._driver = Driver(
+            compose_node(config, keys),
+            Ports(
+                write_management=lambda name, data: self._channels[name].write(data),
+                close_management=lambda name, why: self._channels[name].close(why),
+                send_datagram=self._bcn.send,
+                openvpn_found=self._openvpn_found,
+                set_grade=self._set_grade,
+                role_changed=self._role_changed,
+                dropped=self._bcn.dropped,
+            ),
+        )
+        self._channels = {InstanceName(one.name): self._channel(one) for one in config.instance}
+        self._surroundings = Surroundings(config, self._bcn, self._driver)
+        self._desk = CommandDesk(config, self._driver)
+        self._control = ControlServer(config.control.socket, self._desk.answer)
+        self._watcher = NetworkWatcher(self._surroundings.changed)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until ``stop`` is set, then end in order."""
+        self._control.bind()
+        loop = asyncio.get_running_loop()
+        failure: asyncio.Future[None] = loop.create_future()
+        loop.set_exception_handler(partial(_fail, failure))
+        self._watcher.start(loop)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(work) for work in self._work(failure)]
+                self._started()
+                await stop.wait()
+                self._stopping()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self._watcher.stop(loop)
+            self._bcn.close()
+
+    def _work(self, failure: asyncio.Future[None]) -> Iterator[Coroutine[Any, Any, None]]:
+        """Everything that runs beside the event loop's own callbacks."""
+        yield _guard(failure)
+        for channel in self._channels.values():
+            yield channel.run()
+        for track in self._tracks.values():
+            yield track.run()
+        yield self._hooks.run()
+        yield self._control.run()
+        yield self._serve_http()
+        yield self._service.run()
+
+    async def _serve_http(self) -> None:
+        """Loaded in a thread: it is large, and a sidecar that starts has clients to look after."""
+        http = await asyncio.to_thread(_load_http)
+        application = http.StatusApplication(self._driver.statistics, self._bcn.failures)
+        await http.serve_http(self._config.http, application)
+
+    def _started(self) -> None:
+        calm_garbage_collector()
+        self._service.ready("running")
+        log.info("started", node=self._config.cluster.node, version=__version__)
+
+    def _stopping(self) -> None:
+        self._service.stopping()
+        log.info("stopping")
+        self._driver.stop()
+
+    def _channel(self, one: InstanceConfig) -> ManagementChannel:
+        name = InstanceName(one.name)
+        step = self._driver.step
+        return ManagementChannel(
+            one.management,
+            up=lambda: step(lambda core, now: core.management_up(name, now)),
+            down=lambda why: step(lambda core, now: core.management_down(name, why, now)),
+            received=partial(self._received_management, name),
+        )
+
+    def _received_management(self, name: InstanceName, data: bytes) -> None:
+        self._driver.step(lambda core, now: core.receive_management(name, data, now))
+
+    def _received_datagrams(self, batch: list[bytes], link: str) -> None:
+        self._driver.step(lambda core, now: core.receive_datagrams(batch, link, now))
+
+    def _openvpn_found(self, found: OpenvpnFound) -> None:
+        """Later: it leads to further steps of the core, and this call comes from within one."""
+        asyncio.get_running_loop().call_soon(self._surroundings.openvpn_found, found)
+
+    def _set_grade(self, grade: SetGrade) -> None:
+        if grade.instance in self._tracks:
+            self._tracks[grade.instance].set_grade(grade.grade)
+
+    def _role_changed(self, change: RoleChanged) -> None:
+        self._hooks.role_changed(change)
+        self._service.status(f"{change.instance}: {change.new.value}, epoch {change.epoch}")
+
+
+def _load_http() -> ModuleType:
+    from ovpnha.runtime import http
+
+    return http
+
+
+def _track_files(config: Config) -> dict[InstanceName, TrackFile]:
+    return {
+        InstanceName(one.name): TrackFile(
+            one.track_file, lambda reason: log.error("track file not written", reason=reason)
+        )
+        for one in config.instance
+        if one.track_file is not None
+    }
+
+
+def _fail(
+    failure: asyncio.Future[None], _loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]
+) -> None:
+    """An exception in a callback of the loop ends the daemon like one in a task.
+
+    But not what strangers can cause: too many connections to a listening socket.
+    """
+    error = context.get("exception") or RuntimeError(context.get("message", "event loop error"))
+    if isinstance(error, OSError) and "socket" in context:
+        log.warning("connection not accepted", reason=error.strerror)
+    elif not failure.done():
+        failure.set_exception(error)
+
+
+async def _guard(failure: asyncio.Future[None]) -> None:
+    await failure

@@ -1,0 +1,28 @@
+"""The exceptions of ovpnha. Every one names the thing that is wrong and, if there is one, the mend.
+
+No exception text ever carries key material or bytes that came from the network.
+"""
+
+
+class OvpnhaError(Exception):
+    """Base of all errors that ovpnha raises on purpose."""
+
+
+class ConfigError(OvpnhaError):
+    """The configuration or the key file cannot be used; the text names the field and the mend."""
+
+
+class ManagementError(OvpnhaError):
+    """OpenVPN's management channel broke its contract (docs/management.md)."""
+
+
+class RefusedDatagram(OvpnhaError):
+    """A datagram was refused. ``reason`` is a short constant word, the label of a counter."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class TransitionError(OvpnhaError):
+    """The role machine was asked for a transition that its table does not have: a bug of ours."""

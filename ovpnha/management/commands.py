@@ -1,0 +1,274 @@
+"""The commands ovpnha gives to OpenVPN, as frozen dataclasses that encode themselves.
+
+Decides how a command is written, never when. Rules: docs/management.md, Commands.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from ovpnha.model import (
+    COUNTER_ENTRY_SIZE,
+    ClientRecord,
+    CounterKind,
+    Epoch,
+    Fingerprint,
+    Grant,
+    HolderId,
+    Uid,
+)
+
+TEXT_CUT = 512
+"""Characters of base64 in one line of a record."""
+
+COUNTER_CUT = 720
+"""Packed counter bytes in one line: whole entries of 20 and of 24, and under 1,023 characters."""
+
+HOLDERS_LIMIT = 15
+"""Most holders that one export can name."""
+
+HOLDERS_PER_WORD = 7
+
+EXPORT_LIMIT = 128 * 1024
+LIST_LIMIT = 4 * 1024 * 1024
+VERSION_LIMIT = 4 * 1024
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command. ``block_limit`` is the most bytes that its lines before END may have."""
+
+    name: ClassVar[str]
+    block_limit: ClassVar[int] = 0  # 0: answered by one line
+
+    def encode(self) -> bytes:
+        """The bytes to be written."""
+        return _lines(self.name)
+
+
+@dataclass(frozen=True)
+class Status(Command):
+    """Ask for role, holder id, epoch and configuration digest."""
+
+    name = "cluster-status"
+
+
+@dataclass(frozen=True)
+class ListInstances(Command):
+    """Ask for every client and its generation."""
+
+    name = "cluster-list"
+    block_limit = LIST_LIMIT
+
+
+@dataclass(frozen=True)
+class Export(Command):
+    """Ask for one client's record, granting packet ids to these holders."""
+
+    name = "cluster-export"
+    block_limit = EXPORT_LIMIT
+    uid: Uid
+    holders: tuple[HolderId, ...] = ()
+
+    def encode(self) -> bytes:
+        """The uid, then words of at most seven holders: OpenVPN reads at most 255 bytes a word."""
+        names = [holder.hex() for holder in self.holders[:HOLDERS_LIMIT]]
+        words = [
+            ",".join(names[at : at + HOLDERS_PER_WORD])
+            for at in range(0, len(names), HOLDERS_PER_WORD)
+        ]
+        return _lines(" ".join([self.name, self.uid.hex(), *words]))
+
+
+@dataclass(frozen=True)
+class Import(Command):
+    """Give a record to a standby. ``grants`` are this OpenVPN's own (rule R4)."""
+
+    name = "cluster-import"
+    record: ClientRecord
+    grants: tuple[Grant, ...]
+
+    def encode(self) -> bytes:
+        """The record's parts in lines of at most ``TEXT_CUT`` characters of base64."""
+        record = self.record
+        return _lines(
+            f"{self.name} {record.uid.hex()} {record.generation}",
+            *_cut("HOT", record.hot),
+            *(line for part in record.cold for line in _cut(f"COLD,{part.kind}", part.data)),
+            *(_grant(grant) for grant in self.grants),
+            "END",
+        )
+
+
+@dataclass(frozen=True)
+class PackedCounters:
+    """Whole counter entries, as ``>CLUSTER:HW`` and ``>CLUSTER:BYTES`` carry them."""
+
+    kind: CounterKind
+    payload: bytes = field(repr=False)
+
+    def lines(self) -> Iterator[str]:
+        """Lines of at most ``COUNTER_CUT`` bytes; what is no whole entry is left out."""
+        word = "HW" if self.kind is CounterKind.HIGH_WATER else "BYTES"
+        size = COUNTER_ENTRY_SIZE[self.kind]
+        whole = self.payload[: len(self.payload) // size * size]
+        for at in range(0, len(whole), COUNTER_CUT):
+            yield f"{word},{base64.b64encode(whole[at : at + COUNTER_CUT]).decode()}"
+
+
+@dataclass(frozen=True)
+class Update(Command):
+    """Give a standby the counters of the master."""
+
+    name = "cluster-update"
+    counters: tuple[PackedCounters, ...]
+
+    def encode(self) -> bytes:
+        """The counters of all entries, one line each."""
+        return _lines(
+            self.name, *(line for packed in self.counters for line in packed.lines()), "END"
+        )
+
+
+@dataclass(frozen=True)
+class Stored(Command):
+    """Tell the sender that a holder's OpenVPN has stored its range."""
+
+    name = "cluster-stored"
+    uid: Uid
+    fingerprint: Fingerprint
+    holder: HolderId
+    end: int
+
+    def encode(self) -> bytes:
+        """The range, named by key, holder and end."""
+        return _lines(
+            f"{self.name} {self.uid.hex()} {self.fingerprint.hex()} {self.holder.hex()} {self.end}"
+        )
+
+
+@dataclass(frozen=True)
+class Drop(Command):
+    """Remove one client from a standby, in silence."""
+
+    name = "cluster-drop"
+    uid: Uid
+
+    def encode(self) -> bytes:
+        """The uid."""
+        return _lines(f"{self.name} {self.uid.hex()}")
+
+
+@dataclass(frozen=True)
+class Promote(Command):
+    """Become master."""
+
+    name = "cluster-promote"
+    epoch: Epoch
+
+    def encode(self) -> bytes:
+        """The epoch, which OpenVPN keeps for a restarted sidecar."""
+        return _lines(f"{self.name} {self.epoch}")
+
+
+@dataclass(frozen=True)
+class Hold(Command):
+    """Become silent, keep everything."""
+
+    name = "cluster-hold"
+
+
+@dataclass(frozen=True)
+class Demote(Command):
+    """Drop every client and key, draw a new holder id, be standby."""
+
+    name = "cluster-demote"
+
+
+@dataclass(frozen=True)
+class Renegotiate(Command):
+    """Renegotiate with one client, or with all; who must wait has its turn at ``rate`` a second."""
+
+    name = "cluster-reneg"
+    uid: Uid | None
+    rate: int = 50
+
+    def encode(self) -> bytes:
+        """A uid, or ``all``, and the rate."""
+        what = self.uid.hex() if self.uid is not None else "all"
+        return _lines(f"{self.name} {what} {self.rate}")
+
+
+@dataclass(frozen=True)
+class Kick(Command):
+    """Make one client reconnect."""
+
+    name = "cluster-kick"
+    uid: Uid
+
+    def encode(self) -> bytes:
+        """The uid."""
+        return _lines(f"{self.name} {self.uid.hex()}")
+
+
+@dataclass(frozen=True)
+class Wait(Command):
+    """Let each new client wait for ``Release``, or let all go."""
+
+    name = "cluster-wait"
+    on: bool
+
+    def encode(self) -> bytes:
+        """``on`` or ``off``."""
+        return _lines(f"{self.name} {'on' if self.on else 'off'}")
+
+
+@dataclass(frozen=True)
+class Release(Command):
+    """Let one new client finish its connection."""
+
+    name = "cluster-release"
+    uid: Uid
+
+    def encode(self) -> bytes:
+        """The uid."""
+        return _lines(f"{self.name} {self.uid.hex()}")
+
+
+@dataclass(frozen=True)
+class ReleaseHold(Command):
+    """Let an OpenVPN with ``management-hold`` start."""
+
+    name = "hold release"
+
+
+@dataclass(frozen=True)
+class LoadStats(Command):
+    """Ask an OpenVPN without the patch how many clients it has."""
+
+    name = "load-stats"
+
+
+@dataclass(frozen=True)
+class Version(Command):
+    """Ask an OpenVPN without the patch which version it is."""
+
+    name = "version"
+    block_limit = VERSION_LIMIT
+
+
+def _lines(*lines: str) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode("ascii")
+
+
+def _cut(prefix: str, data: bytes) -> Iterator[str]:
+    text = base64.b64encode(data).decode()
+    for at in range(0, len(text), TEXT_CUT):
+        yield f"{prefix},{text[at : at + TEXT_CUT]}"
+
+
+def _grant(grant: Grant) -> str:
+    return f"GRANT,{grant.holder.hex()},{grant.fingerprint.hex()},{grant.start},{grant.end}"

@@ -1,0 +1,185 @@
+"""The nouns of ovpnha, shared by every package: immutable, and without a clock or a socket.
+
+Units: times are seconds on the monotonic clock, sizes are bytes, packet-id ranges are half-open.
+Terms are those of docs/glossary.md. Bytes that hold key material are never shown by ``repr``.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NewType
+
+NodeName = NewType("NodeName", str)
+InstanceName = NewType("InstanceName", str)
+Uid = NewType("Uid", bytes)  # 8 bytes: the server's session id of a client
+Fingerprint = NewType("Fingerprint", bytes)  # 8 bytes: names one data channel key
+HolderId = NewType("HolderId", bytes)  # 16 bytes: one OpenVPN process between two demotes
+BootId = NewType("BootId", bytes)  # 16 bytes: one start of a sidecar
+
+UID_SIZE = 8
+FINGERPRINT_SIZE = 8
+HOLDER_SIZE = 16
+BOOT_SIZE = 16
+HOT_LIMIT = 1000
+RECORD_LIMIT = 64 * 1024
+
+
+class Role(enum.Enum):
+    """The role of one OpenVPN instance on this node (docs/roles.md)."""
+
+    INIT = "init"
+    STANDBY = "standby"
+    MASTER = "master"
+    HELD = "held"
+    FAULT = "fault"
+
+
+class RekeyPolicy(enum.StrEnum):
+    """Which clients a node renegotiates that came to it from another."""
+
+    AUTO = "auto"  # those whose user is asked for nothing
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Sync(enum.Enum):
+    """How complete a standby's copy of the followed master's table is."""
+
+    NONE = "none"  # no master is followed
+    SYNCING = "syncing"  # a snapshot or imports are outstanding
+    IN_SYNC = "in_sync"  # every client of the master is imported, hot part and cold parts
+
+
+class Grade(enum.IntEnum):
+    """How good a master this node would be: the number that the VIP manager adds to its priority.
+
+    Differences exceed every configured difference of priorities, so preference decides only
+    between equals. ``FAULT`` refuses the VIP.
+    """
+
+    MASTER = 120
+    IN_SYNC = 90
+    LONE = 60
+    DEGRADED = 30
+    FAULT = -254
+
+
+@dataclass(frozen=True, order=True)
+class Epoch:
+    """The order of promotions: a counter, raised at every one, and the node that raised it."""
+
+    counter: int
+    node: NodeName
+
+    def __str__(self) -> str:
+        return f"{self.counter}/{self.node}"
+
+
+NO_EPOCH = Epoch(0, NodeName(""))
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Packet ids ``[start, end)`` of one key, given to one holder for good (rules R2 to R4)."""
+
+    holder: HolderId
+    fingerprint: Fingerprint
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class StoredRange:
+    """A holder's OpenVPN has stored its range of this key that ends at ``end``."""
+
+    fingerprint: Fingerprint
+    end: int
+
+
+class ColdKind(enum.IntEnum):
+    """The cold parts of a record (docs/management.md)."""
+
+    IDENTITY = 1
+    WRAP = 2
+    PEER_INFO = 3
+    TOKEN = 4
+    CERT_HASHES = 5
+    OPTIONS = 6
+    ENVIRONMENT = 7
+
+
+@dataclass(frozen=True)
+class ColdPart:
+    """A part of a record that seldom changes. Its content is opaque to the sidecar."""
+
+    kind: int
+    data: bytes = field(repr=False)
+
+    @property
+    def name(self) -> bytes:
+        """16 bytes that name the content: a truncated SHA-256 over kind and data."""
+        return hashlib.sha256(bytes([self.kind]) + self.data).digest()[:16]
+
+
+@dataclass(frozen=True)
+class ClientRecord:
+    """One client's ``multi_instance``: everything another OpenVPN needs to continue it."""
+
+    uid: Uid
+    generation: int
+    hot: bytes = field(repr=False)
+    cold: tuple[ColdPart, ...] = ()
+    grants: tuple[Grant, ...] = ()
+
+
+class CounterKind(enum.IntEnum):
+    """The packed counters of docs/management.md, passed on without being decoded."""
+
+    HIGH_WATER = 1
+    BYTES = 2
+
+
+COUNTER_ENTRY_SIZE: Mapping[CounterKind, int] = {CounterKind.HIGH_WATER: 20, CounterKind.BYTES: 24}
+
+
+@dataclass(frozen=True)
+class OpenvpnStatus:
+    """The reply to ``cluster-status``."""
+
+    version: int
+    record_format: int
+    role: Role  # STANDBY, MASTER or HELD
+    instances: int
+    holder: HolderId
+    epoch: Epoch  # NO_EPOCH when it was never promoted
+    openvpn: str
+    local: str
+    port: int
+    proto: str
+    broadcast: str  # "" when not configured
+    bcn_port: int  # 0 when not configured
+    digest: str
+    certificate: str
+    issuer: str
+    max_clients: int
+
+
+@dataclass(frozen=True)
+class InstanceState:
+    """What a node's hello says about one of its OpenVPN instances."""
+
+    role: Role
+    epoch: Epoch
+    vip: bool  # this node holds the VIP
+    sync: Sync
+    grade: int
+    holder: HolderId  # all zero when OpenVPN is down
+    clients: int
+    record_format: int
+    openvpn: str
+    digest: str
+    certificate: str
+    issuer: str

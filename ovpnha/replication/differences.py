@@ -1,0 +1,72 @@
+"""Finding where two tables differ, bucket by bucket, whatever the cause was.
+
+Decides which buckets to ask for and what in them is too much or missing; the sink acts on it.
+Ruled by docs/wire.md, "digest". The log alone keeps tables equal; this is the check on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ovpnha.model import InstanceName, Uid
+from ovpnha.replication.messages import (
+    BUCKETS,
+    UIDS_LIMIT,
+    Bucket,
+    Difference,
+    Digest,
+    Repeat,
+)
+from ovpnha.replication.records import bucket_of, digest_of
+
+
+class Differences:
+    """What is to be asked for, and the bucket lists that have arrived in part."""
+
+    def __init__(self) -> None:
+        self.found = 0
+        self._buckets: tuple[int, ...] = ()
+        self._repeat: dict[Uid, None] = {}
+        self._parts: dict[int, dict[int, tuple[tuple[Uid, int], ...]]] = {}
+        self._own: list[int] | None = None
+
+    def changed(self) -> None:
+        """The table has changed since the digests were computed."""
+        self._own = None
+
+    def compare(self, digest: Digest, table: Mapping[Uid, int]) -> None:
+        """See which buckets differ."""
+        if self._own is None:
+            self._own = [0] * BUCKETS
+            for uid, generation in table.items():
+                self._own[bucket_of(uid)] ^= digest_of(uid, generation)
+        pairs = zip(self._own, digest.digests, strict=True)
+        self._buckets = tuple(
+            bucket for bucket, (ours, theirs) in enumerate(pairs) if ours != theirs
+        )
+        self.found += len(self._buckets)
+        self._parts = {bucket: {} for bucket in self._buckets}
+
+    def take(self, message: Bucket, table: Mapping[Uid, int]) -> list[Uid]:
+        """Clients of this bucket that the source does not have; what we lack is asked for."""
+        parts = self._parts.get(message.bucket)
+        if parts is None:
+            return []
+        parts[message.part] = message.clients
+        if len(parts) < message.parts:
+            return []
+        del self._parts[message.bucket]
+        listed = {uid: generation for part in parts.values() for uid, generation in part}
+        self._repeat.update((u, None) for u, g in listed.items() if table.get(u, -1) != g)
+        self._own = None
+        return [u for u in table if bucket_of(u) == message.bucket and u not in listed]
+
+    def messages(self, tag: bytes, instance: InstanceName, stream: int) -> Iterator[bytes]:
+        """The requests that are due."""
+        if self._buckets:
+            yield Difference(tag, instance, stream, self._buckets).encode()
+            self._buckets = ()
+        uids = tuple(self._repeat)
+        self._repeat = {}
+        for at in range(0, len(uids), UIDS_LIMIT):
+            yield Repeat(tag, instance, stream, uids[at : at + UIDS_LIMIT]).encode()

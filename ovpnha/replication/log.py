@@ -1,0 +1,125 @@
+"""The compacted log of a source: every change has a number, and only the newest of a client stands.
+
+Decides which numbers are void and how far back a receiver can be repaired; never when to send.
+Ruled by docs/wire.md, "State: from the source". It names clients and holds no record, so it keeps
+no key material. Its size is bounded by the clients, plus the constants below.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from dataclasses import dataclass
+
+from ovpnha.model import Uid
+from ovpnha.replication.messages import EntryKind
+
+DELETES_LIMIT = 4096
+RENEGOTIATIONS_LIMIT = 4096
+COUNTERS_LIMIT = 512 * 1024  # bytes
+_SLACK = 256
+
+
+@dataclass(slots=True)
+class Slot:
+    """What stands under one number."""
+
+    kind: EntryKind
+    uid: Uid
+    value: int = 0  # generation of a delete, key id of a renegotiation, kind of counters
+    payload: bytes = b""
+    sent: float = -1.0e9
+
+
+class CompactedLog:
+    """Numbers from 1 to ``head``; those without a slot are void."""
+
+    def __init__(self) -> None:
+        self.head = 0
+        self.floor = 0
+        self._slots: dict[int, Slot] = {}
+        self._order: list[int] = []
+        self._of_client: dict[Uid, int] = {}
+        self._renegotiation_of: dict[Uid, int] = {}
+        self._deletes: deque[int] = deque()
+        self._renegotiations: deque[int] = deque()
+        self._counters: deque[int] = deque()
+        self._counter_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def get(self, number: int) -> Slot | None:
+        """What stands under this number, None when it is void."""
+        return self._slots.get(number)
+
+    def upsert(self, uid: Uid) -> int:
+        """This client's record has changed."""
+        self._forget_client(uid)
+        self._of_client[uid] = self._append(Slot(EntryKind.UPSERT, uid))
+        return self.head
+
+    def delete(self, uid: Uid, generation: int) -> int:
+        """This client is gone."""
+        self._forget_client(uid)
+        self._of_client[uid] = self._append(Slot(EntryKind.DELETE, uid, generation))
+        self._deletes.append(self.head)
+        if len(self._deletes) > DELETES_LIMIT:
+            self._forget_delete(self._deletes.popleft())
+        return self.head
+
+    def counters(self, kind: int, payload: bytes) -> int:
+        """Counters have changed."""
+        self._counters.append(self._append(Slot(EntryKind.COUNTERS, Uid(b""), kind, payload)))
+        self._counter_bytes += len(payload)
+        while self._counter_bytes > COUNTERS_LIMIT:
+            self._counter_bytes -= len(self._slots.pop(self._counters.popleft()).payload)
+        return self.head
+
+    def renegotiation(self, uid: Uid, key_id: int) -> int:
+        """A renegotiation has begun; the client's next record makes this void."""
+        self._slots.pop(self._renegotiation_of.pop(uid, 0), None)
+        number = self._append(Slot(EntryKind.RENEGOTIATION, uid, key_id))
+        self._renegotiation_of[uid] = number
+        self._renegotiations.append(number)
+        if len(self._renegotiations) > RENEGOTIATIONS_LIMIT:
+            slot = self._slots.pop(self._renegotiations.popleft(), None)
+            if slot is not None:
+                del self._renegotiation_of[slot.uid]
+        return number
+
+    def _append(self, slot: Slot) -> int:
+        self.head += 1
+        self._slots[self.head] = slot
+        self._order.append(self.head)
+        if len(self._order) > _SLACK + len(self._slots) * 9 // 8:
+            self._order = list(self._slots)
+        return self.head
+
+    def _forget_client(self, uid: Uid) -> None:
+        self._slots.pop(self._of_client.pop(uid, 0), None)
+        self._slots.pop(self._renegotiation_of.pop(uid, 0), None)
+
+    def _forget_delete(self, number: int) -> None:
+        slot = self._slots.pop(number, None)
+        if slot is not None:
+            del self._of_client[slot.uid]
+            self.floor = number
+
+    def next_from(self, number: int) -> int:
+        """The first number from this one on that is not void; above ``head`` when there is none."""
+        if number in self._slots:
+            return number
+        for index in range(bisect_left(self._order, number), len(self._order)):
+            if self._order[index] in self._slots:
+                return self._order[index]
+        return self.head + 1
+
+    def span(self, number: int) -> int:
+        """1 and the count of void numbers right below this one."""
+        if number - 1 in self._slots:
+            return 1
+        for index in range(bisect_left(self._order, number) - 1, -1, -1):
+            if self._order[index] in self._slots:
+                return number - self._order[index]
+        return number

@@ -1,0 +1,78 @@
+"""Rates: a token bucket for events and for bytes. It decides when, never what."""
+
+from __future__ import annotations
+
+from ovpnha.model import NodeName
+
+DELAY_LIMIT = 1.0  # seconds
+DELAY_DECAY = 0.9
+DELAY_GOAL = 0.5  # seconds at full pace fill 2.5 MB of a receiver's buffer
+LEAST_SHARE = 0.65
+SLOWER, FASTER = 0.8, 1.15
+_ROUNDING = 1e-5  # seconds; more than what floating point loses
+
+
+class TokenBucket:
+    """At most ``rate`` tokens a second on average, ``burst`` at once. Time is an argument."""
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._updated = now
+
+    def _refill(self, now: float) -> None:
+        earned = max(0.0, now - self._updated) * self._rate
+        self._tokens = min(self._burst, self._tokens + earned)
+        self._updated = max(now, self._updated)
+
+    def take(self, amount: float, now: float) -> bool:
+        """Spend ``amount`` if it is there."""
+        self._refill(now)
+        if self._tokens < amount:
+            return False
+        self._tokens -= amount
+        return True
+
+    def spend(self, amount: float, now: float) -> None:
+        """Spend ``amount`` even if that leaves a debt."""
+        self._refill(now)
+        self._tokens -= amount
+
+    def available(self, now: float) -> float:
+        """Tokens at hand; negative when in debt."""
+        self._refill(now)
+        return self._tokens
+
+    def when(self, amount: float) -> float:
+        """A time at which ``amount`` can surely be taken; it may have passed."""
+        return self._updated + max(0.0, amount - self._tokens) / self._rate + _ROUNDING
+
+
+class Delay:
+    """How long something may be on its way before it counts as lost.
+
+    A receiver that is behind reports as missing what waits in its socket. To send that again would
+    put it further behind, so what left within ``gap`` seconds is not sent again. The gap follows
+    the slowest receiver. ``share`` is the part of the pace that receivers keep up with: it falls
+    while what arrives was long on its way, so that a snapshot does not overrun socket buffers.
+    """
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+        self._delay = 0.0
+        self._reached: dict[NodeName, int] = {}
+        self.share = 1.0
+
+    def note(self, node: NodeName, reached: int, delay: float) -> None:
+        """A node has received this number, which was on its way for so long."""
+        if reached > self._reached.get(node, 0):
+            self._delay = max(min(delay, DELAY_LIMIT), self._delay * DELAY_DECAY)
+            change = SLOWER if delay > DELAY_GOAL else FASTER
+            self.share = min(1.0, max(LEAST_SHARE, self.share * change))
+        self._reached[node] = reached
+
+    @property
+    def gap(self) -> float:
+        """Seconds."""
+        return max(self._least, 1.5 * self._delay)

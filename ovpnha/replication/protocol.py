@@ -1,0 +1,397 @@
+"""Replication: everything one node says and hears on the back channel, as one pure object.
+
+Decides what is sent, when, and what is believed of what arrives; docs/wire.md rules both. It does
+not know which role is right, whom to follow, or what a record means: its owner says so by verbs,
+and learns by events. It reads no clock and no socket, draws no random bytes of its own, and never
+raises for what arrives from the network: it counts the reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from ovpnha.errors import RefusedDatagram
+from ovpnha.model import (
+    COUNTER_ENTRY_SIZE,
+    BootId,
+    ClientRecord,
+    CounterKind,
+    Epoch,
+    InstanceName,
+    InstanceState,
+    NodeName,
+    StoredRange,
+    Uid,
+)
+from ovpnha.replication.config import ReplicationConfig
+from ovpnha.replication.decoding import decode_untrusted
+from ovpnha.replication.events import Event, NodeDown, NodeUp
+from ovpnha.replication.membership import Membership, NodeHeard
+from ovpnha.replication.messages import (
+    Ack,
+    Difference,
+    Goodbye,
+    Hello,
+    Message,
+    Nack,
+    Reject,
+    Repeat,
+    Resync,
+    Want,
+)
+from ovpnha.replication.pacing import TokenBucket
+from ovpnha.replication.records import fits
+from ovpnha.replication.sealing import (
+    PAYLOAD_LIMIT,
+    ClusterKey,
+    Kind,
+    Opened,
+    Opener,
+    Sealer,
+    cluster_tag,
+    node_tag,
+)
+from ovpnha.replication.sink import Sink
+from ovpnha.replication.source import Source
+
+NOT_REFUSALS = frozenset({"own", "duplicate"})
+COUNTERS_LIMIT = 920  # bytes: one line of packed counters
+STRANGER_RATE = 4.0  # hellos a second that answer state of a node that is not followed
+PACE_BURST = 0.01  # seconds of the pace that may leave at once
+
+
+@dataclass(frozen=True)
+class Datagram:
+    """One sealed datagram, for every link or only for ``link``."""
+
+    data: bytes = field(repr=False)
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class ReplicationStatistics:
+    """Counters since start, immutable."""
+
+    received: Mapping[str, int]  # messages by kind
+    sent: Mapping[str, int]  # datagrams by kind
+    refused: Mapping[str, int]  # by reason of docs/wire.md
+    ignored: Mapping[str, int]  # no fault: own, duplicate, unknown_type
+    bytes_received: int
+    bytes_sent: int
+    resyncs: int  # asked by this node
+    snapshots: int  # asked of this node
+    repaired: int  # entries sent again
+    oversized: int  # records beyond the limits, not sent or not delivered
+    differences: int  # buckets that a digest showed to differ
+    waiting: int  # records whose cold parts are missing
+    outstanding: Mapping[InstanceName, Mapping[NodeName, int]]  # unacknowledged, by follower
+    nodes: tuple[NodeHeard, ...]
+
+
+class Replication:
+    """One node's end of the back channel, shared by all its instances."""
+
+    def __init__(
+        self,
+        config: ReplicationConfig,
+        *,
+        boot: BootId,
+        random: Callable[[int], bytes],
+        now: float,
+    ) -> None:
+        salt = cluster_tag(config.cluster)
+        keys = [ClusterKey.create(secret, salt) for secret in config.keys]
+        self._config = config
+        self._random = random
+        self._tag = node_tag(config.node)
+        self._sealer = Sealer(keys[0], self._tag, boot, random)
+        self._opener = Opener(keys, boot, now)
+        self._events: deque[Event] = deque()
+        self._boots: dict[NodeName, BootId] = {}
+        self._membership = Membership(config, self._opener, random, self._hear_of_node, now)
+        rate = float(config.bytes_per_second)
+        self._pace = TokenBucket(rate, max(rate * PACE_BURST, 9600.0), now)
+        self._sources: dict[InstanceName, Source] = {}
+        self._sinks: dict[InstanceName, Sink] = {}
+        self._streams = 0
+        self._out: list[bytes] = []
+        self._received: Counter[str] = Counter()
+        self._sent: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._ignored: Counter[str] = Counter()
+        self._bytes_received = 0
+        self._bytes_sent = 0
+        self._resyncs = 0
+        self._snapshots = 0
+        self._repaired = 0
+        self._oversized = 0
+        self._strangers = TokenBucket(STRANGER_RATE, 1.0, now)
+
+    # --- datagrams
+
+    def receive_datagram(self, data: bytes, link: str, now: float) -> None:
+        """Take in whatever a socket of ``link`` received."""
+        self._bytes_received += len(data)
+        try:
+            opened = self._opener.open_untrusted(data, link, now)
+            self._take_untrusted(opened, link, now)
+        except RefusedDatagram as refused:
+            counts = self._ignored if refused.reason in NOT_REFUSALS else self._refused
+            counts[refused.reason] += 1
+            if refused.reason == "not_believed":
+                self._membership.answer(now)
+
+    def _take_untrusted(self, opened: Opened, link: str, now: float) -> None:
+        messages, unknown = decode_untrusted(opened.payload)
+        if unknown:
+            self._ignored["unknown_type"] += unknown
+        if opened.kind is Kind.HELLO:
+            self._take_hello_untrusted(messages, opened, link, now)
+            return
+        node = self._membership.node_of(opened.boot)
+        self._membership.heard(opened.boot, now)
+        for message in messages:
+            self._received[type(message).__name__.lower()] += 1
+            self._dispatch_untrusted(message, node, opened.boot, now)
+
+    def _take_hello_untrusted(
+        self, messages: list[Message], opened: Opened, link: str, now: float
+    ) -> None:
+        if len(messages) != 1 or not isinstance(messages[0], Hello):
+            raise RefusedDatagram("malformed")
+        self._received["hello"] += 1
+        self._membership.hear_untrusted(messages[0], opened, link, now)
+
+    def _dispatch_untrusted(
+        self, message: Message, node: NodeName, boot: BootId, now: float
+    ) -> None:
+        match message:
+            case Hello():
+                raise RefusedDatagram("malformed")
+            case Goodbye():
+                self._membership.goodbye(boot, now)
+            case Ack() | Nack() | Reject() | Want() | Resync() | Difference() | Repeat():
+                source = self._sources.get(message.instance)
+                if message.tag == self._tag and source is not None:
+                    source.receive(node, message, now)
+            case _:
+                sink = self._sinks.get(message.instance)
+                if sink is not None and sink.node == node:
+                    sink.receive_untrusted(message, now)
+                else:
+                    self._refuse_state(message.instance, now)
+
+    def _refuse_state(self, instance: InstanceName, now: float) -> None:
+        self._refused["not_followed"] += 1
+        if self._membership.announced(instance) and self._strangers.take(1, now):
+            self._membership.answer(now)
+
+    def datagrams_to_send(self, now: float) -> list[Datagram]:
+        """Everything that is due now, sealed."""
+        datagrams = self._hellos(now)
+        messages, self._out = self._out, []
+        for source in self._sources.values():
+            messages += source.messages(now)
+        for sink in self._sinks.values():
+            messages += sink.messages(now)
+        datagrams += [self._seal(Kind.STATE, payload, None) for payload in _bundle(messages)]
+        return datagrams
+
+    def _hellos(self, now: float) -> list[Datagram]:
+        links = self._config.links if len(self._config.links) > 1 else (None,)
+        payloads = self._membership.hellos(now)
+        return [self._seal(Kind.HELLO, payload, link) for payload in payloads for link in links]
+
+    def _seal(self, kind: Kind, payload: bytes, link: str | None) -> Datagram:
+        data = self._sealer.seal(kind, payload)
+        self._sent[kind.name.lower()] += 1
+        self._bytes_sent += len(data)
+        return Datagram(data, link)
+
+    # --- time and events
+
+    def get_timer(self) -> float | None:
+        """When ``handle_timer`` and ``datagrams_to_send`` are to be called next."""
+        times = [self._membership.get_timer()]
+        times += [source.get_timer() for source in self._sources.values()]
+        times += [sink.get_timer() for sink in self._sinks.values()]
+        return min(times)
+
+    def handle_timer(self, now: float) -> None:
+        """Time has passed; what is to be sent for it comes from ``datagrams_to_send``."""
+        self._membership.handle_timer(now)
+        for sink in self._sinks.values():
+            sink.handle_timer(now)
+
+    @property
+    def has_events(self) -> bool:
+        """Whether ``next_event`` has something to tell."""
+        return bool(self._events)
+
+    def next_event(self) -> Event | None:
+        """The oldest event that was not taken yet."""
+        return self._events.popleft() if self._events else None
+
+    def _hear_of_node(self, event: Event, now: float) -> None:
+        self._events.append(event)
+        if isinstance(event, NodeDown):
+            self._forget_follower(event.node)
+        elif isinstance(event, NodeUp) and self._boots.get(event.node) != event.boot:
+            self._boots[event.node] = event.boot
+            self._start_anew(event.node, now)
+
+    def _forget_follower(self, node: NodeName) -> None:
+        """What it had acknowledged counts no more; when it is heard again it is asked anew."""
+        for source in self._sources.values():
+            source.forget(node)
+
+    def _start_anew(self, node: NodeName, now: float) -> None:
+        self._forget_follower(node)
+        for sink in self._sinks.values():
+            if sink.node == node:
+                sink.restart(now)
+
+    # --- what this node says of itself
+
+    def announce(self, instance: InstanceName, state: InstanceState, now: float) -> None:
+        """What our hello says of one instance; a change is said at once."""
+        self._membership.announce(instance, state, now)
+
+    def goodbye(self) -> None:
+        """Tell the others that this boot ends; send what ``datagrams_to_send`` gives, then stop."""
+        self._out.append(Goodbye().encode())
+
+    # --- as source
+
+    def begin_source(self, instance: InstanceName, epoch: Epoch, now: float) -> None:
+        """An empty table, not complete yet; receivers start over."""
+        self.end_source(instance)
+        self._streams += 1
+        stream = self._streams << 32 | int.from_bytes(self._random(4), "big")
+        self._sources[instance] = Source(
+            instance, stream, self._config.timings, self._pace, self._events.append, now
+        )
+
+    def publish(self, instance: InstanceName, record: ClientRecord, now: float) -> None:
+        """Upsert one client; a newer generation replaces, an older one is ignored.
+
+        A record beyond the limits of docs/wire.md is counted and not sent: it stays unprotected.
+        """
+        if fits(record):
+            self._sources[instance].publish(record, now)
+        else:
+            self._oversized += 1
+
+    def withdraw(self, instance: InstanceName, uid: Uid, now: float) -> None:
+        """This client is gone."""
+        self._sources[instance].withdraw(uid, now)
+
+    def source_complete(self, instance: InstanceName, now: float) -> None:
+        """Every client that OpenVPN has is published: a snapshot_end is truthful from now on."""
+        self._sources[instance].complete(now)
+
+    def end_source(self, instance: InstanceName) -> None:
+        """Forget this instance's table; nothing is said to anyone."""
+        source = self._sources.pop(instance, None)
+        if source is not None:
+            self._snapshots += source.snapshots
+            self._repaired += source.repaired
+
+    def publish_counters(
+        self, instance: InstanceName, kind: CounterKind, payload: bytes, now: float
+    ) -> None:
+        """Packed counters of docs/management.md."""
+        entry = COUNTER_ENTRY_SIZE[kind]
+        size = COUNTERS_LIMIT // entry * entry
+        for at in range(0, len(payload), size):
+            self._sources[instance].counters(kind, payload[at : at + size], now)
+
+    def announce_renegotiation(
+        self, instance: InstanceName, uid: Uid, key_id: int, now: float
+    ) -> None:
+        """A renegotiation with this client has begun."""
+        self._sources[instance].renegotiation(uid, key_id, now)
+
+    # --- as standby
+
+    def follow(
+        self, instance: InstanceName, node: NodeName | None, epoch: Epoch | None, now: float
+    ) -> None:
+        """Take the state of this node and of no other; following another starts with a resync.
+
+        ``epoch`` is the promotion that is followed. A node that begins its source anew starts a new
+        stream, which is resynchronised by itself, so a mere change of epoch costs nothing.
+        """
+        sink = self._sinks.get(instance)
+        if sink is not None and sink.node == node:
+            return
+        if sink is not None:
+            self._resyncs += sink.resyncs
+            del self._sinks[instance]
+        if node is not None:
+            timings, emit = self._config.timings, self._events.append
+            self._sinks[instance] = Sink(instance, node, self._tag, timings, emit, now)
+
+    def resync(self, instance: InstanceName, now: float) -> None:
+        """Our OpenVPN lost its table: ask for everything again."""
+        if instance in self._sinks:
+            self._sinks[instance].resync(now)
+
+    def acknowledge(
+        self,
+        instance: InstanceName,
+        uid: Uid,
+        generation: int,
+        stored: tuple[StoredRange, ...],
+        now: float,
+    ) -> None:
+        """Our OpenVPN has imported this generation, hot part and cold parts, with these ranges."""
+        if instance in self._sinks:
+            self._sinks[instance].acknowledge(uid, generation, stored, now)
+
+    def reject(
+        self, instance: InstanceName, uid: Uid, generation: int, reason: str, now: float
+    ) -> None:
+        """Our OpenVPN has refused this record."""
+        if instance in self._sinks:
+            self._sinks[instance].reject(uid, generation, reason, now)
+
+    # --- figures
+
+    def statistics(self) -> ReplicationStatistics:
+        """Counters since start."""
+        return ReplicationStatistics(
+            received=MappingProxyType(dict(self._received)),
+            sent=MappingProxyType(dict(self._sent)),
+            refused=MappingProxyType(dict(self._refused)),
+            ignored=MappingProxyType(dict(self._ignored)),
+            bytes_received=self._bytes_received,
+            bytes_sent=self._bytes_sent,
+            resyncs=self._resyncs + sum(sink.resyncs for sink in self._sinks.values()),
+            snapshots=self._snapshots + sum(one.snapshots for one in self._sources.values()),
+            repaired=self._repaired + sum(one.repaired for one in self._sources.values()),
+            oversized=self._oversized + sum(one.oversized for one in self._sinks.values()),
+            differences=sum(sink.differences for sink in self._sinks.values()),
+            waiting=sum(sink.waiting for sink in self._sinks.values()),
+            outstanding=MappingProxyType(
+                {name: source.outstanding() for name, source in self._sources.items()}
+            ),
+            nodes=self._membership.nodes(),
+        )
+
+
+def _bundle(messages: Iterable[bytes]) -> Iterator[bytes]:
+    """Join messages into payloads, in order, none longer than a datagram allows."""
+    group: list[bytes] = []
+    size = 0
+    for message in messages:
+        if size + len(message) > PAYLOAD_LIMIT:
+            yield b"".join(group)
+            group, size = [], 0
+        group.append(message)
+        size += len(message)
+    if group:
+        yield b"".join(group)

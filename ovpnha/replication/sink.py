@@ -1,0 +1,423 @@
+"""The receiving side of one instance: follows one node's log to its head and stays with it.
+
+Decides what is missing and asks for it; never decides whom to follow, and never judges a record.
+Ruled by docs/wire.md, "State: to the source". Entries are taken as they come, not in order: a
+number says which of two entries of a client is newer. Kept are generations and cold parts; a hot
+part only while its cold parts are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ovpnha.errors import RefusedDatagram
+from ovpnha.model import (
+    COUNTER_ENTRY_SIZE,
+    CounterKind,
+    InstanceName,
+    NodeName,
+    StoredRange,
+    Uid,
+)
+from ovpnha.replication.cold import ColdCache
+from ovpnha.replication.config import Timings
+from ovpnha.replication.differences import Differences
+from ovpnha.replication.events import (
+    CountersReceived,
+    Event,
+    GenerationHeard,
+    RecordReceived,
+    RecordWithdrawn,
+    RenegotiationHeard,
+    SnapshotEnded,
+)
+from ovpnha.replication.fragments import Fragments
+from ovpnha.replication.marks import LateMarks
+from ovpnha.replication.messages import (
+    NAMES_LIMIT,
+    RANGES_LIMIT,
+    AckEntry,
+    Ask,
+    Beacon,
+    Bucket,
+    Cold,
+    Counters,
+    Delete,
+    Digest,
+    Entries,
+    Entry,
+    Fragment,
+    FromSource,
+    Nack,
+    RejectEntry,
+    Renegotiation,
+    Resync,
+    Upsert,
+    Void,
+    Want,
+)
+from ovpnha.replication.outcomes import Outcomes, clip_reason
+from ovpnha.replication.packing import unpack_untrusted
+from ovpnha.replication.ranges import RangeSet
+from ovpnha.replication.records import STORED_LIMIT, Body, malformed, unpack_body_untrusted
+from ovpnha.replication.sealing import node_tag
+from ovpnha.replication.waiting import WaitingRoom
+
+CLIENTS_LIMIT = 65536
+WANTS_LIMIT = 48  # want messages at a time
+FIRST_RETRY = 0.02  # seconds until a resync that nobody answered is asked for again; then doubled
+
+
+@dataclass(slots=True)
+class _Client:
+    generation: int
+    number: int
+    names: tuple[bytes, ...]
+    delivered: bool = False
+
+
+class _Copy:
+    """What is known of one stream. A resync begins a new one; only cold parts outlive it."""
+
+    def __init__(self, late: LateMarks) -> None:
+        self.received = RangeSet()
+        self.head = 0
+        self.clients: int | None = None  # as the source counts them; None: it is not whole
+        self.ended = False
+        self.table: dict[Uid, _Client] = {}
+        self.gone: dict[Uid, int] = {}  # deleted, by number, while older entries may still come
+        self.waiting = WaitingRoom()
+        self.fragments = Fragments()
+        self.outcomes = Outcomes()
+        self.differences = Differences()
+        self.late = late
+
+    def generations(self) -> dict[Uid, int]:
+        return {uid: client.generation for uid, client in self.table.items()}
+
+    def has_gaps(self) -> bool:
+        return self.received.cumulative() < self.head
+
+    def is_whole(self) -> bool:
+        """Every number is here, and the source says that its table is whole."""
+        return self.clients is not None and not self.has_gaps()
+
+
+class Sink:
+    """One instance's table as the followed node tells it."""
+
+    def __init__(
+        self,
+        instance: InstanceName,
+        node: NodeName,
+        own_tag: bytes,
+        timings: Timings,
+        emit: Callable[[Event], None],
+        now: float,
+        clients_limit: int = CLIENTS_LIMIT,
+    ) -> None:
+        self.node = node
+        self.resyncs = 0
+        self.oversized = 0
+        self._instance = instance
+        self._tag = node_tag(node)
+        self._own_tag = own_tag
+        self._timings = timings
+        self._emit = emit
+        self._clients_limit = clients_limit
+        self._cold = ColdCache()
+        self._retained: set[bytes] = set()  # parts of the copy before this one
+        self._stream = 0
+        self._resync_at: float | None = now
+        self._retry = FIRST_RETRY
+        self._nack_at: float | None = None
+        self._want_at: float | None = None
+        self._flush_at: float | None = None
+        self._ack_at = now
+        self._acked = now - timings.ack_gap
+        self._copy = self._new_copy()
+
+    def _new_copy(self) -> _Copy:
+        return _Copy(LateMarks(self._emit_counters))
+
+    def _emit_counters(self, kind: CounterKind, payload: bytes) -> None:
+        self._emit(CountersReceived(self._instance, self.node, kind, payload))
+
+    # --- what the owner says
+
+    def resync(self, now: float) -> None:
+        """Ask for everything again; cold parts that are here need not come."""
+        self._clear()
+        self._resync_at = now
+
+    def restart(self, now: float) -> None:
+        """The followed node has a new boot: whatever stream it had is over."""
+        self._stream = 0
+        self._retry = FIRST_RETRY
+        self.resync(now)
+
+    def _clear(self) -> None:
+        for client in self._copy.table.values():
+            fresh = tuple(set(client.names) - self._retained)
+            self._cold.name(fresh)
+            self._retained.update(fresh)
+            self._cold.unname(client.names)
+        self._copy = self._new_copy()
+        self._nack_at = self._want_at = self._flush_at = None
+
+    def acknowledge(
+        self, uid: Uid, generation: int, stored: tuple[StoredRange, ...], now: float
+    ) -> None:
+        """Our OpenVPN has imported this generation."""
+        client = self._copy.table.get(uid)
+        if client is None:
+            return
+        if self._copy.late.imported(uid) and self._flush_at is None:
+            self._flush_at = now + self._timings.ack_gap
+        number = client.number if client.delivered else 0
+        self._copy.outcomes.conclude(AckEntry(uid, generation, number, stored[-STORED_LIMIT:]))
+        self._ack_soon(now)
+
+    def reject(self, uid: Uid, generation: int, reason: str, now: float) -> None:
+        """Our OpenVPN has refused this record."""
+        client = self._copy.table.get(uid)
+        if client is None:
+            return
+        number = client.number if client.delivered else 0
+        self._copy.outcomes.conclude(RejectEntry(uid, generation, number, clip_reason(reason)))
+        self._ack_soon(now)
+
+    def _ack_soon(self, now: float) -> None:
+        self._ack_at = min(self._ack_at, max(now, self._acked + self._timings.ack_gap))
+
+    # --- what the source says
+
+    def receive_untrusted(self, message: FromSource, now: float) -> None:
+        """The followed node speaks of this instance."""
+        if message.stream < self._stream:
+            return
+        if message.stream > self._stream:
+            self._adopt(message.stream, now)
+        match message:
+            case Entries():
+                self._take_entries(message, now)
+            case Beacon():
+                self._take_beacon(message, now)
+            case Cold():
+                self._take_cold(message)
+            case Ask():
+                if message.tag == self._own_tag and self._copy.outcomes.repeat(message.uids):
+                    self._ack_soon(now)
+            case _:
+                if self._copy.is_whole() and message.head == self._copy.head:
+                    self._compare(message)
+        self._check_whole()
+
+    def _adopt(self, stream: int, now: float) -> None:
+        """A stream that we did not know; ours may have been asked for already."""
+        asked = self._stream == 0 and self._resync_at is not None and self._resync_at > now
+        self._stream = stream
+        self._clear()
+        self._resync_at = None if asked else now
+
+    def _advance(self, head: int, floor: int, now: float) -> None:
+        if 0 < self._copy.received.cumulative() < floor:
+            self.resync(now)
+        self._copy.head = max(self._copy.head, head)
+        if self._copy.has_gaps() and self._nack_at is None:
+            self._nack_at = now + self._timings.nack_delay
+
+    def _take_entries(self, message: Entries, now: float) -> None:
+        for entry in message.entries:
+            self._take_untrusted(entry, now)
+        self._advance(message.head, message.floor, now)
+        self._ack_soon(now + self._timings.ack_interval / 10)
+
+    def _take_untrusted(self, entry: Entry, now: float) -> None:
+        copy = self._copy
+        if entry.number in copy.received:
+            return
+        match entry:
+            case Upsert(body=body):
+                taken = self._take_upsert(entry.number, unpack_body_untrusted(body), now)
+            case Fragment():
+                body = copy.fragments.add(entry)
+                taken = bool(body) and self._take_upsert(
+                    entry.number, unpack_body_untrusted(body), now
+                )
+            case _:
+                taken = True
+                self._take_small(entry)
+        if taken:
+            copy.received.add(entry.number - entry.span + 1, entry.number)
+
+    def _take_small(self, entry: Delete | Counters | Renegotiation | Void) -> None:
+        match entry:
+            case Delete():
+                self._take_delete(entry)
+            case Counters(kind=kind, payload=payload):
+                if kind in COUNTER_ENTRY_SIZE:
+                    self._copy.late.note(CounterKind(kind), payload)
+                    self._emit_counters(CounterKind(kind), payload)
+            case Renegotiation(uid=uid, key_id=key_id):
+                self._emit(RenegotiationHeard(self._instance, self.node, uid, key_id))
+            case _:
+                pass  # void: only the numbers count
+
+    def _take_upsert(self, number: int, body: Body, now: float) -> bool:
+        """False when there is no room for it now; it will be asked for again."""
+        copy = self._copy
+        known = copy.table.get(body.uid)
+        if number < (known.number if known else copy.gone.get(body.uid, 0)):
+            return True
+        names = tuple(name for name, _ in body.cold)
+        missing = {name for name in names if name not in self._cold}
+        if missing and not copy.waiting.has_room(body):
+            return False
+        if known is None and len(copy.table) >= self._clients_limit:
+            raise malformed()
+        self._cold.name(names)
+        self._forget(body.uid)
+        copy.table[body.uid] = _Client(body.generation, number, names)
+        copy.differences.changed()
+        copy.late.expect(body.uid, body.high_water, body.byte_counts)
+        if not missing:
+            self._deliver(body)
+            return True
+        copy.waiting.add(body, missing)
+        self._want_at = self._want_at or now + self._timings.nack_delay
+        self._emit(GenerationHeard(self._instance, self.node, body.uid, body.generation))
+        return True
+
+    def _deliver(self, body: Body) -> None:
+        packed = body.record(tuple(self._cold.get(name) for name, _ in body.cold))
+        try:
+            record = unpack_untrusted(packed)
+        except RefusedDatagram:
+            self.oversized += 1
+            return
+        self._copy.table[body.uid].delivered = True
+        self._emit(RecordReceived(self._instance, self.node, record))
+
+    def _forget(self, uid: Uid) -> None:
+        """Drop what is held of a client, also what waits."""
+        known = self._copy.table.pop(uid, None)
+        if known is not None:
+            self._cold.unname(known.names)
+            self._copy.outcomes.forget(uid)
+            self._copy.late.forget(uid)
+            self._copy.waiting.remove(uid)
+            self._copy.differences.changed()
+
+    def _take_delete(self, entry: Delete) -> None:
+        copy = self._copy
+        known = copy.table.get(entry.uid)
+        if known is not None and known.number > entry.number:
+            return
+        self._forget(entry.uid)
+        copy.gone[entry.uid] = max(entry.number, copy.gone.get(entry.uid, 0))
+        self._emit(RecordWithdrawn(self._instance, self.node, entry.uid))
+
+    def _take_cold(self, chunk: Cold) -> None:
+        if self._cold.add(chunk):
+            for body in self._copy.waiting.arrived(chunk.name):
+                self._deliver(body)
+
+    def _take_beacon(self, beacon: Beacon, now: float) -> None:
+        self._advance(beacon.head, beacon.floor, now)
+        copy = self._copy
+        if beacon.head < copy.head:
+            return
+        copy.clients = beacon.clients
+        for uid, generation in beacon.recent if copy.has_gaps() else ():
+            known = copy.table.get(uid)
+            if known is None or known.generation < generation:
+                self._emit(GenerationHeard(self._instance, self.node, uid, generation))
+
+    def _compare(self, message: Digest | Bucket) -> None:
+        generations = self._copy.generations()
+        if isinstance(message, Digest):
+            self._copy.differences.compare(message, generations)
+            return
+        for uid in self._copy.differences.take(message, generations):
+            self._forget(uid)
+            self._emit(RecordWithdrawn(self._instance, self.node, uid))
+
+    def _check_whole(self) -> None:
+        copy = self._copy
+        if not copy.is_whole():
+            return
+        self._nack_at = None
+        copy.gone.clear()
+        if not copy.ended:
+            copy.ended = True
+            self._cold.unname(tuple(self._retained))
+            self._retained.clear()
+            self._emit(SnapshotEnded(self._instance, self.node, copy.generations()))
+
+    # --- what is sent
+
+    def get_timer(self) -> float:
+        """When ``messages`` or ``handle_timer`` has something to do."""
+        times = (self._resync_at, self._nack_at, self._want_at, self._flush_at, self._ack_at)
+        return min(time for time in times if time is not None)
+
+    def handle_timer(self, now: float) -> None:
+        """Tell the owner of counters that waited for an import."""
+        if self._flush_at is not None and now >= self._flush_at:
+            self._flush_at = None
+            self._copy.late.flush()
+
+    def messages(self, now: float) -> list[bytes]:
+        """Everything that is due, packed."""
+        out: list[bytes] = []
+        if self._resync_at is not None and now >= self._resync_at:
+            out.append(self._resync(now))
+        if self._nack_at is not None and now >= self._nack_at:
+            out += self._nack(now)
+        if self._want_at is not None and now >= self._want_at:
+            out += self._want(now)
+        out += self._copy.differences.messages(self._tag, self._instance, self._stream)
+        if now >= self._ack_at:
+            out += self._ack(now)
+        return out
+
+    def _resync(self, now: float) -> bytes:
+        self.resyncs += 1
+        self._resync_at = None if self._stream else now + self._retry
+        self._retry = min(2 * self._retry, self._timings.resync_interval)
+        return Resync(self._tag, self._instance, self._stream, bool(len(self._cold))).encode()
+
+    def _nack(self, now: float) -> list[bytes]:
+        received = self._copy.received
+        gaps = tuple(received.missing(self._copy.head, RANGES_LIMIT))
+        self._nack_at = now + self._timings.nack_interval if gaps else None
+        place = (self._tag, self._instance, self._stream, received.cumulative())
+        return [Nack(*place, gaps).encode()] if gaps else []
+
+    def _want(self, now: float) -> list[bytes]:
+        names = self._copy.waiting.wanted(WANTS_LIMIT * NAMES_LIMIT)
+        self._want_at = now + self._timings.nack_interval if names else None
+        return [
+            Want(self._tag, self._instance, self._stream, names[at : at + NAMES_LIMIT]).encode()
+            for at in range(0, len(names), NAMES_LIMIT)
+        ]
+
+    def _ack(self, now: float) -> list[bytes]:
+        self._acked = now
+        self._ack_at = now + self._timings.ack_interval
+        if not self._stream:
+            return []
+        place = (self._tag, self._instance, self._stream)
+        return list(self._copy.outcomes.messages(*place, self._copy.received))
+
+    @property
+    def waiting(self) -> int:
+        """Records whose cold parts are missing."""
+        return len(self._copy.waiting)
+
+    @property
+    def differences(self) -> int:
+        """Buckets of the present copy that were found to differ."""
+        return self._copy.differences.found

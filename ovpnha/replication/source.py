@@ -1,0 +1,401 @@
+"""The sending side of one instance: the table of a master, given to any number of standbys.
+
+Decides what is sent when: changes at once, repairs and snapshots at a pace, everything once,
+whatever the number of receivers. Ruled by docs/wire.md, "State: from the source". Never decides who
+is master, and never drops a record that was published and not withdrawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ovpnha.model import ClientRecord, CounterKind, InstanceName, NodeName, Uid
+from ovpnha.replication.config import Timings
+from ovpnha.replication.events import Event
+from ovpnha.replication.followers import Followers
+from ovpnha.replication.log import CompactedLog, Slot
+from ovpnha.replication.marks import Marks
+from ovpnha.replication.messages import (
+    BUCKET_CLIENTS,
+    BUCKETS,
+    ENTRY_LIMIT,
+    FRAGMENT_SIZE,
+    RECENT_LIMIT,
+    Ack,
+    Beacon,
+    Bucket,
+    Counters,
+    Delete,
+    Difference,
+    Digest,
+    EntryKind,
+    Fragment,
+    Nack,
+    Reject,
+    Renegotiation,
+    Report,
+    Resync,
+    ToSource,
+    Upsert,
+    Void,
+    Want,
+    encode_entry,
+    envelopes,
+)
+from ovpnha.replication.pacing import Delay, TokenBucket
+from ovpnha.replication.packing import Packed, Packer
+from ovpnha.replication.ranges import RangeSet
+from ovpnha.replication.records import bucket_of, digest_of, pack_body
+from ovpnha.replication.shelf import ColdShelf
+
+EARLY_BEACONS = (0.01, 0.05)  # seconds after a change
+PACED_LEAST = 4800  # bytes worth waking up for
+LIVE_DEBT = 65536  # bytes that changes may leave ahead of the pace
+
+
+@dataclass(slots=True)
+class _Published:
+    packed: Packed
+    names: tuple[bytes, ...]
+    number: int
+
+    @property
+    def record(self) -> ClientRecord:
+        """As it travels."""
+        return self.packed.record
+
+
+class _Batch:
+    """What leaves together: a client's cold parts right behind its entry, to share its datagram."""
+
+    def __init__(self, envelopes: Callable[[list[bytes]], list[bytes]]) -> None:
+        self._envelopes = envelopes
+        self._entries: list[bytes] = []
+        self._pairs: list[bytes] = []
+
+    def add(self, entries: list[bytes], cold: list[bytes]) -> int:
+        """Returns how many bytes that were."""
+        if cold:
+            self._pairs += self._envelopes(entries) + cold
+        else:
+            self._entries += entries
+        return sum(map(len, entries)) + sum(map(len, cold))
+
+    def messages(self) -> list[bytes]:
+        """Everything, in few messages."""
+        return self._envelopes(self._entries) + self._pairs
+
+
+class Source:
+    """One instance's table, its log, and the nodes that follow it."""
+
+    def __init__(
+        self,
+        instance: InstanceName,
+        stream: int,
+        timings: Timings,
+        pace: TokenBucket,
+        emit: Callable[[Event], None],
+        now: float,
+    ) -> None:
+        self._instance = instance
+        self._stream = stream
+        self._timings = timings
+        self._pace = pace
+        self._followers = Followers(instance, stream, timings, emit)
+        self._complete = False
+        self._log = CompactedLog()
+        self._table: dict[Uid, _Published] = {}
+        self._shelf = ColdShelf(instance, stream)
+        self._packer = Packer()
+        self._delay = Delay(timings.resend_gap)
+        self._marks = Marks()
+        self._digests = [0] * BUCKETS
+        self._fresh: list[int] = []
+        self._pending = RangeSet()
+        self._wanted: dict[bytes, None] = {}
+        self._passed: set[bytes] | None = None  # cold parts sent in a pass that carries them
+        self._answers: list[bytes] = []
+        self._recent: dict[Uid, int] = {}
+        self._urgent_at = now
+        self._beacon_at = now
+        self._early: Iterator[float] = iter(())
+        self._digest_at = now + timings.digest_interval
+        self.repaired = 0
+        self.snapshots = 0
+
+    # --- the table
+
+    def publish(self, record: ClientRecord, now: float) -> None:
+        """Upsert; an older generation than the published one is ignored."""
+        uid = record.uid
+        known = self._table.get(uid)
+        if known is not None and record.generation < known.record.generation:
+            return
+        packed = self._packer.pack(record, known.packed if known is not None else None)
+        names = self._shelf.use(packed.record.cold)
+        if known is None or record.generation > known.record.generation:
+            self._marks.forget(uid)
+        if known is not None:
+            self._forget(known)
+        self._table[uid] = _Published(packed, names, 0)
+        self._flip_digest(record)
+        self._renumber(uid, now)
+
+    def withdraw(self, uid: Uid, now: float) -> None:
+        """The client is gone."""
+        known = self._table.pop(uid, None)
+        if known is None:
+            return
+        self._forget(known)
+        self._marks.forget(uid)
+        self._recent.pop(uid, None)
+        self._followers.gone(uid)
+        self._send_soon(self._log.delete(uid, known.record.generation), now)
+
+    def counters(self, kind: CounterKind, payload: bytes, now: float) -> None:
+        """Packed counters, to be passed on verbatim."""
+        self._marks.note(kind, payload, self._table)
+        self._send_soon(self._log.counters(kind, payload), now)
+
+    def renegotiation(self, uid: Uid, key_id: int, now: float) -> None:
+        """A renegotiation has begun."""
+        self._send_soon(self._log.renegotiation(uid, key_id), now)
+
+    def complete(self, now: float) -> None:
+        """The table is whole from now on."""
+        self._complete = True
+        self._beacon_at = now
+
+    def _renumber(self, uid: Uid, now: float) -> None:
+        """This client's record goes to everyone, under a new number."""
+        known = self._table[uid]
+        known.number = self._log.upsert(uid)
+        self._recent.pop(uid, None)
+        self._recent[uid] = known.record.generation
+        if len(self._recent) > RECENT_LIMIT:
+            del self._recent[next(iter(self._recent))]
+        self._followers.changed(uid, known.number)
+        self._send_soon(known.number, now)
+
+    def _send_soon(self, number: int, now: float) -> None:
+        self._fresh.append(number)
+        self._urgent_at = now
+        self._early = iter(now + delay for delay in EARLY_BEACONS)
+        self._beacon_at = min(self._beacon_at, next(self._early))
+
+    def _forget(self, known: _Published) -> None:
+        self._flip_digest(known.record)
+        self._shelf.release(known.names)
+
+    def _flip_digest(self, record: ClientRecord) -> None:
+        self._digests[bucket_of(record.uid)] ^= digest_of(record.uid, record.generation)
+
+    # --- what receivers say
+
+    def receive(self, node: NodeName, message: ToSource, now: float) -> None:
+        """A believed node speaks of this source."""
+        self._urgent_at = now
+        if isinstance(message, Resync):
+            self._resync(node, message, now)
+        elif message.stream == self._stream:
+            if not self._followers.knows(node):
+                self._followers.begin(node, self._numbers(), now)
+            self._receive(node, message, now)
+
+    def _receive(self, node: NodeName, message: Report, now: float) -> None:
+        match message:
+            case Ack():
+                self._followers.hear(node, message.cumulative, now)
+                self._note_delay(node, message, now)
+                self._followers.acknowledged(node, message)
+            case Reject():
+                self._followers.rejected(node, message)
+            case Nack():
+                self._followers.hear(node, message.cumulative, now)
+                self._repair(message.ranges)
+            case Want():
+                gap = self._delay.gap
+                names = [n for n in message.names if not self._shelf.left_within(gap, n, now)]
+                self._wanted.update((name, None) for name in names if name in self._shelf)
+            case Difference():
+                self._answers += self._list_buckets(message.buckets)
+            case _:
+                for uid in filter(self._table.__contains__, message.uids):
+                    self._renumber(uid, now)
+
+    def _numbers(self) -> dict[Uid, int]:
+        return {uid: known.number for uid, known in self._table.items()}
+
+    def forget(self, node: NodeName) -> None:
+        """The node has started anew."""
+        self._followers.forget(node)
+
+    def _resync(self, node: NodeName, message: Resync, now: float) -> None:
+        self._followers.begin(node, self._numbers(), now)
+        self.snapshots += 1
+        if self._log.head:
+            self._pending.add(1, self._log.head)
+        if not message.has_cold:
+            self._passed = set()
+        self._beacon_at = now
+
+    def _repair(self, ranges: tuple[tuple[int, int], ...]) -> None:
+        for first, last in ranges:
+            if (end := min(last, self._log.head)) >= first:
+                self._pending.add(first, end)
+
+    def _note_delay(self, node: NodeName, ack: Ack, now: float) -> None:
+        """See how long the newest that arrived was on its way."""
+        reached = ack.ranges[-1][1] if ack.ranges else ack.cumulative
+        slot = self._log.get(reached)
+        self._delay.note(node, reached, now - slot.sent if slot is not None else 0.0)
+
+    def _left_within(self, seconds: float, number: int, now: float) -> bool:
+        slot = self._log.get(number)
+        return slot is not None and now - slot.sent < seconds
+
+    def _list_buckets(self, buckets: tuple[int, ...]) -> Iterator[bytes]:
+        listed: dict[int, list[tuple[Uid, int]]] = {bucket: [] for bucket in buckets}
+        for uid, known in self._table.items():
+            if (bucket := bucket_of(uid)) in listed:
+                listed[bucket].append((uid, known.record.generation))
+        place = (self._instance, self._stream, self._log.head)
+        for bucket, clients in listed.items():
+            starts = range(0, max(1, len(clients)), BUCKET_CLIENTS)
+            for part, at in enumerate(starts):
+                group = tuple(clients[at : at + BUCKET_CLIENTS])
+                yield Bucket(*place, bucket, part, len(starts), group).encode()
+
+    # --- what is sent
+
+    def get_timer(self) -> float:
+        """When ``messages`` has something to say."""
+        times = [self._beacon_at, self._digest_at]
+        if self._fresh or self._answers:
+            times.append(self._urgent_at)
+        if self._pending or self._wanted:
+            times.append(self._pace.when(PACED_LEAST))
+        ask_at = self._followers.get_timer()
+        return min(times) if ask_at is None else min(*times, ask_at)
+
+    def messages(self, now: float) -> list[bytes]:
+        """Everything that is due, packed."""
+        out = [*self._live(now), *self._answers, *self._paced(now)]
+        self._answers = []
+        interval = self._timings.ask_interval
+        out += self._followers.asks(lambda number: self._left_within(interval, number, now), now)
+        if now >= self._digest_at:
+            out += self._digest(now)
+        if now >= self._beacon_at:
+            out.append(self._beacon(now))
+        return out
+
+    def _beacon(self, now: float) -> bytes:
+        self._beacon_at = next(self._early, now + self._timings.beacon_interval)
+        clients = len(self._table) if self._complete else None
+        place = (self._instance, self._stream, self._log.head, self._log.floor)
+        return Beacon(*place, tuple(self._recent.items()), clients).encode()
+
+    def _digest(self, now: float) -> list[bytes]:
+        self._digest_at = now + self._timings.digest_interval
+        if not self._complete or not len(self._followers):
+            return []
+        place = (self._instance, self._stream, self._log.head)
+        return [Digest(*place, tuple(self._digests)).encode()]
+
+    def _live(self, now: float) -> list[bytes]:
+        """What has changed; what exceeds the pace by far is left to it."""
+        if not self._fresh:
+            return []
+        budget = self._pace.available(now) + LIVE_DEBT
+        batch = _Batch(self._envelopes)
+        size = 0
+        for number in self._fresh:
+            if size >= budget:
+                self._pending.add(number, number)
+            elif (slot := self._log.get(number)) is not None:
+                more = self._entries(number, slot, now), self._fresh_cold(slot, now)
+                size += batch.add(*more)
+        self._fresh = []
+        self._wanted.update((name, None) for name in self._shelf.take_fresh())
+        self._pace.spend(size / self._delay.share, now)
+        return batch.messages()
+
+    def _fresh_cold(self, slot: Slot, now: float) -> list[bytes]:
+        if slot.kind is not EntryKind.UPSERT:
+            return []
+        names = self._shelf.take_fresh(self._table[slot.uid].names)
+        return [chunk for name in names for chunk in self._shelf.chunks(name, now)]
+
+    def _paced(self, now: float) -> list[bytes]:
+        budget = self._pace.available(now)
+        if budget < PACED_LEAST or not (self._pending or self._wanted):
+            return []
+        batch = _Batch(self._envelopes)
+        size = 0
+        while size < budget and (self._pending or self._wanted):
+            size += batch.add(*self._serve_next(now))
+        if not self._pending:
+            self._passed = None
+            self._beacon_at = now
+        self._pace.spend(size / self._delay.share, now)
+        return batch.messages()
+
+    def _serve_next(self, now: float) -> tuple[list[bytes], list[bytes]]:
+        """The next cold part that someone waits for, or the next entry with its cold parts."""
+        if self._wanted:
+            name = next(iter(self._wanted))
+            del self._wanted[name]
+            return [], self._shelf.chunks(name, now)
+        first, last = self._pending.lowest()
+        number = self._log.next_from(first)
+        slot = self._log.get(number)
+        if slot is None or number > last:
+            self._pending.remove(first, last)
+            return [encode_entry(Void(last, self._log.span(last)))], []
+        self._pending.remove(first, number)
+        if now - slot.sent < self._delay.gap:
+            return [], []
+        self.repaired += 1
+        return self._entries(number, slot, now), self._pass_cold(slot, now)
+
+    def _pass_cold(self, slot: Slot, now: float) -> list[bytes]:
+        if self._passed is None or slot.kind is not EntryKind.UPSERT:
+            return []
+        names = [name for name in self._table[slot.uid].names if name not in self._passed]
+        self._passed.update(names)
+        return [chunk for name in names for chunk in self._shelf.chunks(name, now)]
+
+    def _envelopes(self, entries: list[bytes]) -> list[bytes]:
+        place = (self._instance, self._stream, self._log.head, self._log.floor)
+        return envelopes(*place, entries)
+
+    def _entries(self, number: int, slot: Slot, now: float) -> list[bytes]:
+        slot.sent = now
+        span = self._log.span(number)
+        match slot.kind:
+            case EntryKind.UPSERT:
+                return self._upsert(number, span, self._table[slot.uid])
+            case EntryKind.DELETE:
+                return [encode_entry(Delete(number, span, slot.uid, slot.value))]
+            case EntryKind.RENEGOTIATION:
+                return [encode_entry(Renegotiation(number, span, slot.uid, slot.value))]
+            case _:
+                return [encode_entry(Counters(number, span, slot.value, slot.payload))]
+
+    def _upsert(self, number: int, span: int, known: _Published) -> list[bytes]:
+        body = pack_body(known.record, known.names, self._marks.of(known.record.uid))
+        whole = encode_entry(Upsert(number, span, body))
+        if len(whole) <= ENTRY_LIMIT:
+            return [whole]
+        pieces = [body[at : at + FRAGMENT_SIZE] for at in range(0, len(body), FRAGMENT_SIZE)]
+        return [
+            encode_entry(Fragment(number, span, index, len(pieces), piece))
+            for index, piece in enumerate(pieces)
+        ]
+
+    def outstanding(self) -> dict[NodeName, int]:
+        """For each follower, the clients it has not acknowledged."""
+        return self._followers.outstanding()

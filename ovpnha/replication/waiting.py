@@ -1,0 +1,70 @@
+"""Records that have arrived but for some of their cold parts.
+
+Decides which parts are to be asked for. Holds hot parts, so key material, and therefore as little
+and as short as possible: a newer record of the same client throws the older one out. Bound:
+docs/wire.md, "What a receiver may keep".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ovpnha.model import Uid
+from ovpnha.replication.records import Body
+
+WAITING_LIMIT = 4 * 1024 * 1024  # bytes of hot parts
+
+
+@dataclass(slots=True)
+class _Waiting:
+    body: Body = field(repr=False)
+    missing: set[bytes]
+
+
+class WaitingRoom:
+    """Bodies by client, and who waits for which part."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Uid, _Waiting] = {}
+        self._wanted: dict[bytes, set[Uid]] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def has_room(self, body: Body) -> bool:
+        """Whether another body may wait."""
+        return self._bytes + len(body.hot) <= WAITING_LIMIT
+
+    def add(self, body: Body, missing: set[bytes]) -> None:
+        """Let a body wait for these parts."""
+        self._waiting[body.uid] = _Waiting(body, missing)
+        self._bytes += len(body.hot)
+        for name in missing:
+            self._wanted.setdefault(name, set()).add(body.uid)
+
+    def arrived(self, name: bytes) -> list[Body]:
+        """A part is here; returns the bodies that waited for nothing else, which leave."""
+        ready: list[Body] = []
+        for uid in self._wanted.pop(name, ()):
+            waiting = self._waiting[uid]
+            waiting.missing.discard(name)
+            if not waiting.missing:
+                ready.append(waiting.body)
+                self.remove(uid)
+        return ready
+
+    def remove(self, uid: Uid) -> None:
+        """This client's body waits no longer."""
+        waiting = self._waiting.pop(uid, None)
+        if waiting is None:
+            return
+        self._bytes -= len(waiting.body.hot)
+        for name in waiting.missing:
+            self._wanted[name].discard(uid)
+            if not self._wanted[name]:
+                del self._wanted[name]
+
+    def wanted(self, limit: int) -> tuple[bytes, ...]:
+        """Names of parts that someone waits for."""
+        return tuple(self._wanted)[:limit]

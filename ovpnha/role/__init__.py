@@ -1,0 +1,1 @@
+"""The role machine of one OpenVPN instance. Pure."""

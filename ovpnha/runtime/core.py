@@ -1,0 +1,63 @@
+"""What the shell needs of the pure core of a node (``ovpnha.coordinator.node.Node``).
+
+Stated apart, so that the shell can be tried with a core that only takes notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ovpnha.coordinator.outputs import NodeStatistics, Output
+from ovpnha.model import InstanceName, Uid
+
+
+class Core(Protocol):
+    """Events in with ``now`` (monotonic seconds), outputs out; see docs/architecture.md."""
+
+    def management_up(self, instance: InstanceName, now: float) -> None:
+        """The management channel is connected."""
+
+    def management_down(self, instance: InstanceName, reason: str, now: float) -> None:
+        """The management channel is gone."""
+
+    def receive_management(self, instance: InstanceName, data: bytes, now: float) -> None:
+        """Bytes as read from the management socket."""
+
+    def receive_datagrams(self, batch: Sequence[bytes], link: str, now: float) -> None:
+        """Datagrams of the BCN that were waiting together, unopened."""
+
+    def vip_changed(self, instance: InstanceName, present: bool, now: float) -> None:
+        """The VIP arrived or left; the first call is the initial state."""
+
+    def vip_interface_missing(self, instance: InstanceName, name: str, now: float) -> None:
+        """The interface of the VIP does not exist, so the VIP is not here."""
+
+    def link_changed(self, link: str, up: bool, now: float) -> None:
+        """A BCN link can or cannot carry datagrams."""
+
+    def ask_promote(self, instance: InstanceName, expect_vip: float, now: float) -> None:
+        """Promote now; the VIP must follow within ``expect_vip`` seconds."""
+
+    def ask_demote(self, instance: InstanceName, now: float) -> None:
+        """Master: hand the VIP over. Held: drop all clients and be standby."""
+
+    def ask_renegotiate(
+        self, instance: InstanceName, uid: Uid | None, rate: float, now: float
+    ) -> None:
+        """Renegotiate with one client or with all, ``rate`` a second."""
+
+    def get_timer(self) -> float | None:
+        """When ``handle_timer`` wants to be called."""
+
+    def handle_timer(self, now: float) -> None:
+        """The time has come."""
+
+    def next_output(self) -> Output | None:
+        """What to carry out next."""
+
+    def statistics(self, now: float) -> NodeStatistics:
+        """An immutable snapshot."""
+
+    def stop(self, now: float) -> None:
+        """The sidecar stops; OpenVPN keeps its role."""

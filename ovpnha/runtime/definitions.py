@@ -1,0 +1,209 @@
+"""Every metric: its name, its labels and what it says. docs/metrics.md is made from this.
+
+Decides names. Ours begin with ``ovpnha_``; OpenVPN's own figures have the names that its exporters
+have always used, so that present dashboards keep working. No client's name, address or id is ever a
+label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One metric. A counter's name is shown with ``_total``."""
+
+    kind: str  # gauge, counter, histogram
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+I = ("instance",)  # noqa: E741 - a column of the table below
+OTHER = ("instance", "other_node")
+
+TABLE = (
+    Definition("gauge", "ovpnha_build_info", "1; the versions.", (*I, "version", "openvpn")),
+    Definition("gauge", "ovpnha_uptime_seconds", "Age of this sidecar."),
+    Definition("gauge", "ovpnha_role", "1 for the role that the instance has.", (*I, "role")),
+    Definition("gauge", "ovpnha_sync", "As standby: 1 for how complete its copy is.", (*I, "sync")),
+    Definition("gauge", "ovpnha_epoch", "Counter of the epoch, raised at every promotion.", I),
+    Definition("gauge", "ovpnha_grade", "The number for the VIP manager.", I),
+    Definition("gauge", "ovpnha_grade_info", "1; why the grade is what it is.", (*I, "reason")),
+    Definition("gauge", "ovpnha_seamless", "Whether clients survive a failover.", I),
+    Definition("gauge", "ovpnha_vip_present", "Whether this node has the VIP.", I),
+    Definition("gauge", "ovpnha_openvpn_up", "Whether OpenVPN's management channel is up.", I),
+    Definition("gauge", "ovpnha_clients", "Clients that this node's OpenVPN has.", I),
+    Definition(
+        "gauge",
+        "ovpnha_protected_clients",
+        "As master: clients that are current on at least one other node.",
+        I,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_oldest_unprotected_seconds",
+        "As master: for how long the oldest unprotected client has been so.",
+        I,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_replicated_records",
+        "As standby: clients imported at the generation heard.",
+        I,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_stale_records",
+        "As standby: clients heard of that are not held at their generation.",
+        I,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_rekey_pending_clients",
+        "As master: clients from another node that are yet to be renegotiated.",
+        I,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_rekey_done_clients",
+        "As master: clients renegotiated since the last promotion.",
+        I,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_rekey_left_clients",
+        "As master: clients from another node that keep their key, by policy.",
+        I,
+    ),
+    Definition("counter", "ovpnha_promotions", "Promotions.", I),
+    Definition(
+        "gauge",
+        "ovpnha_last_promotion_timestamp_seconds",
+        "When the last promotion was, since 1970; absent when there was none.",
+        I,
+    ),
+    Definition(
+        "histogram",
+        "ovpnha_promotion_seconds",
+        "From the event that caused a promotion to the end of a phase: ordered, promoted (OpenVPN "
+        "serves), listed, published (all clients offered to the standbys).",
+        (*I, "phase"),
+    ),
+    Definition(
+        "histogram",
+        "ovpnha_protect_seconds",
+        "From the connection of a client to its import by another node.",
+        I,
+    ),
+    Definition("counter", "ovpnha_events", "What happened in an instance.", (*I, "kind")),
+    Definition(
+        "gauge",
+        "ovpnha_node_heard",
+        "Whether another node is heard and believed.",
+        OTHER,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_node_hello_age_seconds",
+        "Age of another node's last hello.",
+        OTHER,
+    ),
+    Definition("gauge", "ovpnha_node_master", "Whether another node says it is master.", OTHER),
+    Definition(
+        "gauge",
+        "ovpnha_node_in_sync",
+        "Whether another node says it is in sync.",
+        OTHER,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_node_differs",
+        "1 while another node must not replicate with this one, or has this one's name.",
+        OTHER,
+    ),
+    Definition("gauge", "ovpnha_link_up", "Whether a BCN link is up.", ("link",)),
+    Definition("counter", "ovpnha_datagrams_received", "Datagrams received.", ("kind",)),
+    Definition("counter", "ovpnha_datagrams_sent", "Datagrams sent.", ("kind",)),
+    Definition("counter", "ovpnha_datagrams_refused", "Datagrams refused.", ("reason",)),
+    Definition(
+        "counter", "ovpnha_datagrams_unsent", "Datagrams that could not be sent.", ("reason",)
+    ),
+    Definition("counter", "ovpnha_bytes_received", "Bytes of datagrams received."),
+    Definition("counter", "ovpnha_bytes_sent", "Bytes of datagrams sent."),
+    Definition("counter", "ovpnha_resyncs", "Times that a whole table was asked for."),
+    Definition("counter", "ovpnha_repaired", "Differences found and repaired."),
+    Definition("gauge", "openvpn_up", "Whether OpenVPN answers.", I),
+    Definition("gauge", "openvpn_server_connected_clients", "Clients connected to OpenVPN.", I),
+    Definition(
+        "counter", "openvpn_server_received_bytes", "Bytes that OpenVPN received from clients.", I
+    ),
+    Definition("counter", "openvpn_server_sent_bytes", "Bytes that OpenVPN sent to clients.", I),
+    Definition(
+        "gauge",
+        "openvpn_status_update_time_seconds",
+        "When OpenVPN last told its figures, since 1970.",
+        I,
+    ),
+)
+
+DEFINITIONS = {one.name: one for one in TABLE}
+
+
+def render_metrics() -> str:
+    """docs/metrics.md."""
+    return "\n".join(
+        [
+            "# Metrics",
+            "",
+            "Every node serves them at `http://127.0.0.1:9594/metrics` (`listen` under `[http]`).",
+            "No client's name, address or id is ever a label. What a metric that is about to alarm",
+            "means, and what to do, is in [operations.md](operations.md).",
+            "",
+            "| metric | kind | labels | what it says |",
+            "|---|---|---|---|",
+            *(_row(one) for one in TABLE),
+            "",
+            *_kinds(),
+        ]
+    )
+
+
+def _row(one: Definition) -> str:
+    name = f"{one.name}_total" if one.kind == "counter" else one.name
+    labels = ", ".join(one.labels)
+    return f"| `{name}` | {one.kind} | {labels} | {one.help} |"
+
+
+EVENTS = {
+    "capped": "packets that OpenVPN dropped because no owned packet id was left",
+    "commands_refused": "commands that OpenVPN refused",
+    "events_late": "events that came too late to matter",
+    "exports": "records read out of OpenVPN",
+    "exports_refused": "clients that OpenVPN would not export",
+    "imports": "records put into OpenVPN",
+    "imports_refused": "records that OpenVPN refused",
+    "management_errors": "times that the management channel broke its contract",
+    "orders_refused": "orders about its role that OpenVPN refused",
+    "rejected": "records that a standby refused",
+    "released_by_ack": "new clients that went on because a standby had them",
+    "released_by_deadline": "new clients that went on although no standby had them in time",
+    "renegotiations_heard": "renegotiations that the master has announced",
+    "stale_ranges": "packet ids granted to a node that cannot use them any more",
+    "two_masters": "times that another master was heard that has the VIP too",
+    "updates_dropped": "counters not passed on because OpenVPN was slow",
+    "updates_unknown": "counters of clients that OpenVPN does not have",
+    "withdrawn": "clients that left",
+}
+
+
+def _kinds() -> Iterator[str]:
+    yield "`kind` of `ovpnha_events_total`:"
+    yield ""
+    yield "| kind | counts |"
+    yield "|---|---|"
+    for kind, text in EVENTS.items():
+        yield f"| `{kind}` | {text} |"
+    yield ""

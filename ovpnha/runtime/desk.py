@@ -1,0 +1,109 @@
+"""Answers the control socket: hands each wish to the core and waits, bounded, for what it leads to.
+
+Decides when a command counts as carried out: promote when OpenVPN has said so, demote when the
+core is standby. Never changes a role itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ovpnha.config import Config
+from ovpnha.coordinator.outputs import InstanceStatistics
+from ovpnha.model import InstanceName, Role, Uid
+from ovpnha.runtime.control import (
+    ControlError,
+    DemoteRequest,
+    PromoteRequest,
+    RenegotiateRequest,
+    Request,
+    StatusRequest,
+)
+from ovpnha.runtime.driver import Driver
+from ovpnha.runtime.status import to_plain
+
+PROMOTE_TIMEOUT = 5.0
+DEMOTE_TIMEOUT = 10.0  # a master waits until the VIP manager has moved the VIP
+
+
+class CommandDesk:
+    """``answer`` serves one request."""
+
+    def __init__(self, config: Config, driver: Driver) -> None:
+        self._names = tuple(InstanceName(one.name) for one in config.instance)
+        self._driver = driver
+
+    async def answer(self, request: Request) -> dict[str, Any]:
+        """Carry the request out.
+
+        Raises:
+            ControlError: It cannot be carried out; the text is for the user.
+        """
+        match request:
+            case StatusRequest():
+                return {"status": to_plain(self._driver.statistics())}
+            case PromoteRequest():
+                return await self._promote(request)
+            case DemoteRequest():
+                return await self._demote(request)
+            case RenegotiateRequest():
+                return self._renegotiate(request)
+
+    async def _promote(self, request: PromoteRequest) -> dict[str, Any]:
+        name = self._pick(request.instance)
+        if self._find(name).role is Role.MASTER:
+            return self._say(name)
+        self._driver.step(lambda core, now: core.ask_promote(name, request.expect_vip, now))
+        await self._until(name, _is_promoted, PROMOTE_TIMEOUT)
+        return self._say(name)
+
+    async def _demote(self, request: DemoteRequest) -> dict[str, Any]:
+        name = self._pick(request.instance)
+        self._driver.step(lambda core, now: core.ask_demote(name, now))
+        await self._until(name, lambda one: one.role is Role.STANDBY, DEMOTE_TIMEOUT)
+        return self._say(name)
+
+    def _renegotiate(self, request: RenegotiateRequest) -> dict[str, Any]:
+        name = self._pick(request.instance)
+        if self._find(name).role is not Role.MASTER:
+            raise ControlError(f"{name}: not master here; give the command on the master")
+        uid = None if request.uid is None else Uid(bytes.fromhex(request.uid))
+        self._driver.step(lambda core, now: core.ask_renegotiate(name, uid, request.rate, now))
+        return {"instance": name}
+
+    def _pick(self, wanted: str | None) -> InstanceName:
+        known = ", ".join(self._names)
+        if wanted is None and len(self._names) == 1:
+            return self._names[0]
+        if wanted is None:
+            raise ControlError(f"there are several instances; name one with --instance: {known}")
+        if wanted not in self._names:
+            raise ControlError(f"there is no instance {wanted}; there are: {known}")
+        return InstanceName(wanted)
+
+    def _find(self, name: InstanceName) -> InstanceStatistics:
+        return next(one for one in self._driver.statistics().instances if one.name == name)
+
+    def _say(self, name: InstanceName) -> dict[str, Any]:
+        one = self._find(name)
+        return {"instance": name, "role": one.role.value, "epoch": str(one.epoch)}
+
+    async def _until(
+        self, name: InstanceName, holds: Callable[[InstanceStatistics], bool], seconds: float
+    ) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while not holds(self._find(name)):
+                    await self._driver.next_step()
+        except TimeoutError:
+            one = self._find(name)
+            raise ControlError(
+                f"{name}: still {one.role.value} after {seconds:g} s ({one.grade_reason});"
+                " see the log"
+            ) from None
+
+
+def _is_promoted(one: InstanceStatistics) -> bool:
+    return one.role is Role.MASTER and "promoted" in one.last_promotion_phases

@@ -1,0 +1,147 @@
+"""Drives the pure core: feeds it events with the time, carries its outputs out, keeps its timer.
+
+Decides only the order within one step: what OpenVPN and the other nodes must hear goes out first,
+in the core's own order; grades, hooks and log lines follow. No task switch lies between the
+event that promotes this node and the bytes that promote its OpenVPN.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from ovpnha.coordinator.outputs import (
+    CloseManagement,
+    LogEvent,
+    NodeStatistics,
+    OpenvpnFound,
+    Output,
+    RoleChanged,
+    SendDatagram,
+    SetGrade,
+    WriteManagement,
+)
+from ovpnha.model import InstanceName
+from ovpnha.runtime.core import Core
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where outputs go. None of these may wait, nor call back into the driver."""
+
+    write_management: Callable[[InstanceName, bytes], None]
+    close_management: Callable[[InstanceName, str], None]
+    send_datagram: Callable[[bytes, str | None], None]
+    openvpn_found: Callable[[OpenvpnFound], None]
+    set_grade: Callable[[SetGrade], None]
+    role_changed: Callable[[RoleChanged], None]
+    dropped: Callable[[], int] = lambda: 0
+    """Datagrams that the kernel threw away before anyone could refuse them."""
+
+
+class Driver:
+    """The only one who calls the core."""
+
+    def __init__(
+        self, core: Core, ports: Ports, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._core = core
+        self._ports = ports
+        self._clock = clock
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
+        self._step_done = asyncio.Event()
+
+    def step(self, event: Callable[[Core, float], None]) -> None:
+        """Let the core take one event, then carry out all that follows from it."""
+        if self._stopped:
+            return
+        now = self._clock()
+        event(self._core, now)
+        self._carry_out(now)
+        self._rearm()
+        self._step_done.set()
+        self._step_done = asyncio.Event()
+
+    async def next_step(self) -> None:
+        """Wait until the core has taken another event."""
+        await self._step_done.wait()
+
+    def statistics(self) -> NodeStatistics:
+        """The core's snapshot of this moment, with what the kernel refused for it."""
+        snapshot = self._core.statistics(self._clock())
+        dropped = self._ports.dropped()
+        refused = {**snapshot.refused, "kernel": dropped} if dropped else snapshot.refused
+        return replace(snapshot, refused=refused)
+
+    def stop(self) -> None:
+        """Say goodbye; nothing is fed to the core any more."""
+        self.step(lambda core, now: core.stop(now))
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _carry_out(self, now: float) -> None:
+        later: list[Output] = []
+        while (output := self._core.next_output()) is not None:
+            match output:
+                case WriteManagement(instance, data):
+                    self._ports.write_management(instance, data)
+                case CloseManagement(instance, reason):
+                    self._ports.close_management(instance, reason)
+                case SendDatagram(data, link):
+                    self._ports.send_datagram(data, link)
+                case _:
+                    later.append(output)
+        written = self._clock() if later else now
+        for output in later:
+            self._tell(output, now, written)
+
+    def _tell(self, output: Output, now: float, written: float) -> None:
+        match output:
+            case OpenvpnFound():
+                self._ports.openvpn_found(output)
+            case SetGrade():
+                self._ports.set_grade(output)
+                _log("info", "grade", now, _public(output))
+            case RoleChanged():
+                self._ports.role_changed(output)
+                _log("info", "role changed", now, {**_public(output), "written": written})
+            case LogEvent(level, event, fields):
+                _log(level, event, now, dict(fields))
+
+    def _rearm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        when = self._core.get_timer()
+        if when is not None:
+            delay = max(0.0, when - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._timer_due)
+
+    def _timer_due(self) -> None:
+        self._timer = None
+        self.step(lambda core, now: core.handle_timer(now))
+
+
+def _log(level: str, event: str, now: float, fields: dict[str, object]) -> None:
+    """``monotonic`` is when it was decided; ``written``, when the bytes it led to had left."""
+    getattr(log, level)(event, **{"monotonic": now, **fields})
+
+
+def _public(output: SetGrade | RoleChanged) -> dict[str, object]:
+    if isinstance(output, SetGrade):
+        return {"instance": output.instance, "grade": output.grade, "reason": output.reason}
+    return {
+        "instance": output.instance,
+        "old": output.old.value,
+        "new": output.new.value,
+        "epoch": str(output.epoch),
+        "reason": output.reason,
+    }

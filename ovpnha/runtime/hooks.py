@@ -1,0 +1,88 @@
+"""Runs the user's command after a change of role.
+
+Decides order and bounds: one run at a time, each killed with its children after its timeout, the
+oldest forgotten when too many wait. Must never delay a promotion: it only queues.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import deque
+
+import structlog
+
+from ovpnha.config import HooksConfig
+from ovpnha.coordinator.outputs import RoleChanged
+
+WAITING_LIMIT = 64
+
+log = structlog.get_logger()
+
+
+class HookRunner:
+    """Queues role changes and runs the configured command for each."""
+
+    def __init__(self, config: HooksConfig, node: str) -> None:
+        self._config = config
+        self._node = node
+        self._waiting: deque[RoleChanged] = deque(maxlen=WAITING_LIMIT)
+        self._wakeup = asyncio.Event()
+
+    def role_changed(self, change: RoleChanged) -> None:
+        """Take note; returns at once."""
+        if self._config.role_changed:
+            self._waiting.append(change)
+            self._wakeup.set()
+
+    async def run(self) -> None:
+        """Run the command for each change, for ever."""
+        while True:
+            await self._wakeup.wait()
+            self._wakeup.clear()
+            while self._waiting:
+                await self._run_one(self._waiting.popleft())
+
+    async def _run_one(self, change: RoleChanged) -> None:
+        command = self._config.role_changed
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env=self._environment(change),
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            log.warning("hook failed", command=command[0], reason=error.strerror)
+            return
+        try:
+            async with asyncio.timeout(self._config.timeout):
+                code = await process.wait()
+        except TimeoutError:
+            log.warning("hook killed", command=command[0], timeout=self._config.timeout)
+        else:
+            if code != 0:
+                log.warning("hook failed", command=command[0], exit_code=code)
+        finally:
+            _kill_group(process)
+            await process.wait()
+
+    def _environment(self, change: RoleChanged) -> dict[str, str]:
+        return {
+            **{key: os.environ[key] for key in ("PATH", "LANG", "TZ") if key in os.environ},
+            "OVPNHA_NODE": self._node,
+            "OVPNHA_INSTANCE": change.instance,
+            "OVPNHA_OLD_ROLE": change.old.value,
+            "OVPNHA_ROLE": change.new.value,
+            "OVPNHA_EPOCH": str(change.epoch),
+            "OVPNHA_REASON": change.reason,
+        }
+
+
+def _kill_group(process: asyncio.subprocess.Process) -> None:
+    """Nothing of a run outlives it: kill what is left of its session."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

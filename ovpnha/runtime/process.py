@@ -1,0 +1,32 @@
+"""What the whole process promises: no core dump, no debugger of another user, no late garbage run.
+
+Live keys are in this memory: neither a crash nor a curious process of the same user may write
+them out. A piped ``core_pattern`` ignores RLIMIT_CORE, so the process is marked undumpable too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import resource
+
+PR_SET_DUMPABLE = 4
+YOUNGEST_THRESHOLD = 50_000
+
+
+def protect_memory() -> None:
+    """Forbid core dumps and ptrace by others; raises OSError when the kernel refuses."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"PR_SET_DUMPABLE: {os.strerror(number)}")
+
+
+def calm_garbage_collector() -> None:
+    """Put what start-up made aside, and collect seldom: a run delays promotions."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(YOUNGEST_THRESHOLD, 20, 100)

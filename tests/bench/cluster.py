@@ -1,0 +1,213 @@
+"""Two namespaces joined by a BCN; in each the real sidecar daemon before a fake OpenVPN."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ovpnha.lab.process import Process
+from ovpnha.lab.waiting import wait_until
+from ovpnha.runtime.control import ControlError, StatusRequest, ask
+from tests.bench.capture import Sample
+
+ROOT = Path(__file__).parents[2]
+VIP = "192.0.2.10"
+ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
+PORT = 11940
+SECONDS = 60.0
+TICKS = os.sysconf("SC_CLK_TCK")
+
+CONFIG = """
+[cluster]
+name = "bench"
+key_file = "{directory}/cluster.key"
+
+[bcn]
+links = [{{ interface = "bcn0" }}]
+
+[http]
+listen = ""
+
+[[instance]]
+name = "udp"
+management = "/nowhere"
+vip = "{vip}"
+"""
+NODE = """
+[node.{name}.instance.udp]
+management = "{directory}/{name}.sock"
+[node.{name}.control]
+socket = "{directory}/{name}.control"
+"""
+
+
+def ip(*arguments: str) -> None:
+    """Run ip."""
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+class Openvpn:
+    """The process of a fake OpenVPN, and the way to give it orders."""
+
+    def __init__(self, path: Path, samples: list[Sample], seed: int, clients: int) -> None:
+        packed = base64.b64encode(pickle.dumps(samples)).decode()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.openvpn", path, packed, str(seed), str(clients)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        self._read()
+
+    def order(self, do: str, **fields: Any) -> dict[str, Any]:
+        """Give an order and wait until it is carried out."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"do": do, **fields}) + "\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        return dict(json.loads(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
+
+
+class Node:
+    """One namespace with its sidecar and OpenVPN."""
+
+    def __init__(self, name: str, directory: Path, namespace: str) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.management = directory / f"{name}.sock"
+        self.openvpn: Openvpn | None = None
+        self._control = directory / f"{name}.control"
+        self.sidecar = Process(
+            [
+                *(sys.executable, "-m", "ovpnha", "run"),
+                *("--config", directory / "ovpnha.toml", "--node", name),
+            ],
+            namespace=namespace,
+            directory=directory,
+            log=directory / f"{name}.log",
+            environment={"PYTHONPATH": str(ROOT)},
+        )
+
+    def start_openvpn(self, samples: list[Sample], seed: int, clients: int) -> Openvpn:
+        """Start a fake OpenVPN, or a new one in the place of the last."""
+        if self.openvpn is not None:
+            self.openvpn.close()
+        self.management.unlink(missing_ok=True)
+        self.openvpn = Openvpn(self.management, samples, seed, clients)
+        return self.openvpn
+
+    def status(self) -> dict[str, Any]:
+        """What the sidecar says of itself; empty while it does not answer."""
+        try:
+            return dict(ask(self._control, StatusRequest(), 10.0)["status"])
+        except ControlError:
+            return {}
+
+    def instance(self) -> dict[str, Any]:
+        """What it says of its OpenVPN."""
+        return dict(self.status().get("instances", [{}])[0])
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the sidecar so far."""
+        fields = Path(f"/proc/{self.sidecar.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory_mb(self) -> float:
+        """Resident memory of the sidecar."""
+        text = Path(f"/proc/{self.sidecar.pid}/status").read_text()
+        line = next(line for line in text.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+
+class Cluster:
+    """Both nodes; leaving the ``with`` block takes everything away."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.nodes = {
+            name: Node(name, directory, f"oha-bn{os.getpid()}{name}") for name in ADDRESSES
+        }
+
+    def __enter__(self) -> Cluster:
+        try:
+            self._build()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._remove()
+
+    def _build(self) -> None:
+        spaces = [node.namespace for node in self.nodes.values()]
+        for namespace in spaces:
+            ip("netns", "add", namespace)
+            ip("-n", namespace, "link", "set", "lo", "up")
+        pair = ("type", "veth", "peer", "name", "bcn0", "netns", spaces[1])
+        ip("-n", spaces[0], "link", "add", "bcn0", *pair)
+        for name, namespace in zip(ADDRESSES, spaces, strict=True):
+            ip("-n", namespace, "addr", "add", f"{ADDRESSES[name]}/24", "brd", "+", "dev", "bcn0")
+            ip("-n", namespace, "link", "set", "bcn0", "up")
+        ip("-n", spaces[0], "addr", "add", f"{VIP}/32", "dev", "lo")
+        text = CONFIG.format(directory=self.directory, vip=VIP)
+        nodes = "".join(NODE.format(directory=self.directory, name=name) for name in self.nodes)
+        (self.directory / "ovpnha.toml").write_text(text + nodes)
+        subprocess.run(
+            [sys.executable, "-m", "ovpnha", "keygen", self.directory / "cluster.key"],
+            check=True,
+            capture_output=True,
+            cwd=ROOT,
+        )
+
+    def _remove(self) -> None:
+        for node in self.nodes.values():
+            node.sidecar.discard()
+            if node.openvpn is not None:
+                node.openvpn.close()
+            command = ["ip", "netns", "del", node.namespace]
+            subprocess.run(command, check=False, capture_output=True)
+
+    def wait(self, name: str, key: str, value: object) -> None:
+        """Wait until a node's instance says so."""
+        node = self.nodes[name]
+
+        def holds() -> bool:
+            node.sidecar.expect_running()
+            return bool(node.instance().get(key) == value)
+
+        wait_until(holds, f"{key} of node {name} is {value}", SECONDS)
+
+    def drop_one_in(self, name: str, every: int) -> None:
+        """Lose so many datagrams that arrive at a node, at random; 0: none any more."""
+        rules = (
+            "delete table inet bench\n"
+            if not every
+            else (
+                "table inet bench { chain input { type filter hook input priority 0;"
+                f" udp dport {PORT} numgen random mod {every} == 0 drop; }}; }}\n"
+            )
+        )
+        command = ["ip", "netns", "exec", self.nodes[name].namespace, "nft", "-f", "-"]
+        subprocess.run(command, input=rules, text=True, check=True, capture_output=True)

@@ -1,0 +1,59 @@
+"""What every test run shares.
+
+A skipped test is a failure where `--fail-on-skip` asks for it. Hypothesis has two profiles: `gate`,
+the same examples in every run, and `hunt`, many new ones (`make hunt`); what a hunt finds becomes
+a plain test.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+settings.register_profile("gate", derandomize=True, deadline=None)
+settings.register_profile("hunt", max_examples=20_000, deadline=None, print_blob=True)
+settings.load_profile("gate")
+
+SKIPPED = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fail-on-skip", action="store_true", help="the run fails when a test was skipped"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SKIPPED] = []
+    config.pluginmanager.register(SkipWatcher(config), "skip-watcher")
+
+
+class SkipWatcher:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # An expected failure is reported as skipped too, but it did run.
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self._config.stash[SKIPPED].append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self._config.stash[SKIPPED].append(report.nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._refused() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        for nodeid in self._refused():
+            terminalreporter.write_line(f"skipped, and --fail-on-skip: {nodeid}", red=True)
+
+    def _refused(self) -> list[str]:
+        return self._config.stash[SKIPPED] if self._config.getoption("--fail-on-skip") else []

@@ -1,0 +1,334 @@
+"""The shells that touch the network, alone, in namespaces: netlink and the BCN sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+import structlog.testing
+
+from ovpnha.config import BcnConfig
+from ovpnha.lab.topology import inside
+from ovpnha.model import Epoch, HolderId, NodeName, OpenvpnStatus, Role
+from ovpnha.runtime.bcn import BcnSockets
+from ovpnha.runtime.netlink import NetlinkReader, NetworkWatcher, read_network
+from ovpnha.runtime.network import NetworkTable
+
+pytestmark = pytest.mark.integration
+DEADLINE = 10.0
+
+
+@dataclass(frozen=True)
+class Wire:
+    """Two namespaces joined by ``bcn0``: 10.77.0.1 and 10.77.0.2."""
+
+    a: str
+    b: str
+
+    def ip(self, namespace: str, *arguments: str) -> None:
+        subprocess.run(["ip", "-n", namespace, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    made = Wire(f"ohan{os.getpid()}a", f"ohan{os.getpid()}b")
+    try:
+        for name in (made.a, made.b):
+            subprocess.run(["ip", "netns", "add", name], check=True, capture_output=True)
+        made.ip(
+            *(made.a, "link", "add", "bcn0", "type", "veth", "peer", "name", "bcn0"),
+            *("netns", made.b),
+        )
+        for number, name in ((1, made.a), (2, made.b)):
+            made.ip(name, "addr", "add", f"10.77.0.{number}/24", "dev", "bcn0")
+            made.ip(name, "addr", "add", f"fd77::{number}/64", "dev", "bcn0", "nodad")
+            made.ip(name, "link", "set", "bcn0", "up")
+        yield made
+    finally:
+        for name in (made.a, made.b):
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+def reader_in(namespace: str) -> NetlinkReader:
+    with inside(namespace):
+        return NetlinkReader()
+
+
+def read_until(reader: NetlinkReader, holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not (reader.complete and holds()):
+        assert time.monotonic() < deadline
+        if select.select([reader], [], [], 0.1)[0]:
+            reader.read()
+
+
+def test_the_first_table_is_complete(wire: Wire) -> None:
+    with inside(wire.a):
+        table = read_network()
+    assert table.has_address("10.77.0.1", "bcn0")
+    assert table.has_address("fd77::1", "bcn0")
+    link = table.link("bcn0")
+    assert link is not None
+    assert link.up
+
+
+def test_addresses_and_links_come_and_go(wire: Wire) -> None:
+    reader = reader_in(wire.a)
+    read_until(reader, lambda: True)
+    wire.ip(wire.a, "addr", "add", "192.0.2.10/32", "dev", "bcn0")
+    read_until(reader, lambda: reader.table.has_address("192.0.2.10"))
+    wire.ip(wire.a, "addr", "del", "192.0.2.10/32", "dev", "bcn0")
+    read_until(reader, lambda: not reader.table.has_address("192.0.2.10"))
+    wire.ip(wire.b, "link", "set", "bcn0", "down")  # the other end: we lose the carrier
+    read_until(reader, lambda: not is_up(reader.table))
+    wire.ip(wire.b, "link", "set", "bcn0", "up")
+    read_until(reader, lambda: is_up(reader.table))
+    wire.ip(wire.a, "link", "del", "bcn0")
+    read_until(reader, lambda: reader.table.link("bcn0") is None)
+    assert not reader.table.has_address("10.77.0.1")
+    reader.close()
+
+
+def is_up(table: NetworkTable) -> bool:
+    link = table.link("bcn0")
+    return link is not None and link.up
+
+
+def test_an_ipv6_address_counts_when_it_is_no_longer_tentative(wire: Wire) -> None:
+    reader = reader_in(wire.a)
+    read_until(reader, lambda: True)
+    wire.ip(wire.a, "addr", "add", "2001:db8::10/128", "dev", "bcn0")
+    begin = time.monotonic()
+    read_until(reader, lambda: reader.table.has_address("2001:db8::10"))
+    assert time.monotonic() - begin > 0.2  # duplicate address detection takes its time
+    reader.close()
+
+
+def test_a_duplicate_ipv6_address_never_counts(wire: Wire) -> None:
+    wire.ip(wire.b, "addr", "add", "2001:db8::10/64", "dev", "bcn0", "nodad")
+    reader = reader_in(wire.a)
+    read_until(reader, lambda: True)
+    wire.ip(wire.a, "addr", "add", "2001:db8::10/64", "dev", "bcn0")
+    wire.ip(wire.a, "addr", "add", "2001:db8::11/64", "dev", "bcn0")
+    read_until(reader, lambda: reader.table.has_address("2001:db8::11"))
+    assert not reader.table.has_address("2001:db8::10")
+    reader.close()
+
+
+def test_lost_events_are_found_by_a_full_dump(wire: Wire) -> None:
+    reader = reader_in(wire.a)
+    read_until(reader, lambda: True)
+    batch = [f"addr {verb} 10.9.9.9/32 dev bcn0\n" for verb in ("add", "del")] * 3000
+    subprocess.run(
+        ["ip", "-n", wire.a, "-batch", "-"],
+        input="".join([*batch, "addr add 192.0.2.10/32 dev bcn0\n"]),
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    with structlog.testing.capture_logs() as entries:
+        read_until(reader, lambda: reader.table.has_address("192.0.2.10"))
+    assert "netlink events lost" in [entry["event"] for entry in entries]
+    assert not reader.table.has_address("10.9.9.9")
+    assert reader.table.has_address("10.77.0.1")
+    reader.close()
+
+
+def wait_link_local(namespace: str) -> None:
+    """IPv6 multicast is sent from an address that must have passed duplicate detection."""
+    reader = reader_in(namespace)
+    read_until(
+        reader,
+        lambda: any(one.address.startswith("fe80") for one in reader.table.addresses("bcn0")),
+    )
+    reader.close()
+
+
+async def test_the_watcher_calls_from_the_loop(wire: Wire) -> None:
+    seen: list[bool] = []
+    watcher = NetworkWatcher(lambda table: seen.append(table.has_address("192.0.2.10")))
+    loop = asyncio.get_running_loop()
+    with inside(wire.a):
+        watcher.start(loop)
+    async with asyncio.timeout(DEADLINE):
+        while not seen:  # noqa: ASYNC110 - the callback is what is tested
+            await asyncio.sleep(0.005)
+        assert not any(seen)
+        wire.ip(wire.a, "addr", "add", "192.0.2.10/32", "dev", "bcn0")
+        while not any(seen):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    watcher.stop(loop)
+
+
+@dataclass
+class End:
+    """BCN sockets in one namespace, and what they received."""
+
+    wire: Wire
+    namespace: str
+    config: BcnConfig
+    received: list[tuple[bytes, str]] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.sockets = BcnSockets(self.config, self._take)
+
+    def _take(self, batch: list[bytes], link: str) -> None:
+        self.batches.append(len(batch))
+        self.received += [(data, link) for data in batch]
+
+    def refresh(self) -> dict[str, bool]:
+        with inside(self.namespace):
+            return dict(self.sockets.refresh(read_network()))
+
+
+Make = Callable[..., tuple[End, End]]
+
+
+@pytest.fixture
+async def ends(wire: Wire) -> AsyncIterator[Make]:
+    """``ends(**settings)`` makes both ends of the BCN."""
+    made: list[End] = []
+
+    def make(**settings: object) -> tuple[End, End]:
+        config = BcnConfig.model_validate({"links": [{"interface": "bcn0"}]} | settings)
+        made.extend(End(wire, namespace, config) for namespace in (wire.a, wire.b))
+        return made[-2], made[-1]
+
+    yield make
+    for end in made:
+        end.sockets.close()
+
+
+async def arrives(end: End, *expected: tuple[bytes, str]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while len(end.received) < len(expected):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    assert end.received == list(expected)
+
+
+MODES: dict[str, dict[str, object]] = {
+    "broadcast": {},
+    "broadcast, named": {"links": [{"interface": "bcn0", "address": "10.77.0.255"}]},
+    "multicast": {"mode": "multicast"},
+    "multicast IPv6": {
+        "mode": "multicast",
+        "links": [{"interface": "bcn0", "address": "ff02::6f76"}],
+    },
+    "unicast": {
+        "mode": "unicast",
+        "links": [{"interface": "bcn0", "nodes": ["10.77.0.1", "10.77.0.2"]}],
+    },
+    "unicast IPv6": {
+        "mode": "unicast",
+        "links": [{"interface": "bcn0", "nodes": ["fd77::1", "fd77::2"]}],
+    },
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_datagram_reaches_the_other_node(wire: Wire, ends: Make, mode: str) -> None:
+    for namespace in (wire.a, wire.b):
+        wait_link_local(namespace)
+    a, b = ends(**MODES[mode])
+    assert a.refresh() == b.refresh() == {"bcn0": True}
+    a.sockets.send(b"hello")
+    await arrives(b, (b"hello", "bcn0"))
+    a.received.clear()  # broadcast comes back to the sender
+    b.sockets.send(b"answer", "bcn0")
+    b.sockets.send(b"never", "bcn1")
+    await arrives(a, (b"answer", "bcn0"))
+    assert not a.sockets.failures()
+
+
+async def test_what_openvpn_says_fills_the_gap(ends: Make) -> None:
+    a, b = ends(links=[])
+    status = OpenvpnStatus(
+        version=1,
+        record_format=1,
+        role=Role.STANDBY,
+        instances=0,
+        holder=HolderId(bytes(16)),
+        epoch=Epoch(0, NodeName("")),
+        openvpn="2.6.14",
+        local="192.0.2.10",
+        port=1194,
+        proto="udp4",
+        broadcast="10.77.0.255",
+        bcn_port=11999,
+        digest="",
+        certificate="",
+        issuer="",
+        max_clients=1024,
+    )
+    for end in (a, b):
+        assert end.refresh() == {"bcn": False}
+        end.sockets.openvpn_found(status)
+        assert end.refresh() == {"bcn": True}
+    a.sockets.send(b"hello")
+    await arrives(b, (b"hello", "bcn"))
+
+
+async def test_a_link_follows_its_interface(wire: Wire, ends: Make) -> None:
+    a, b = ends()
+    assert a.refresh() == b.refresh() == {"bcn0": True}
+    wire.ip(wire.b, "link", "set", "bcn0", "down")
+    assert a.refresh() == {"bcn0": False}
+    wire.ip(wire.a, "link", "del", "bcn0")
+    assert a.refresh() == b.refresh() == {"bcn0": False}
+    a.sockets.send(b"nowhere")
+    wire.ip(
+        *(wire.a, "link", "add", "bcn0", "type", "veth", "peer", "name", "bcn0", "netns", wire.b)
+    )
+    for number, name in ((1, wire.a), (2, wire.b)):
+        wire.ip(name, "addr", "add", f"10.77.0.{number}/24", "dev", "bcn0")
+        wire.ip(name, "link", "set", "bcn0", "up")
+    assert a.refresh() == b.refresh() == {"bcn0": True}
+    a.sockets.send(b"hello")
+    await arrives(b, (b"hello", "bcn0"))
+
+
+async def test_a_flood_does_not_keep_the_loop(wire: Wire, ends: Make) -> None:
+    a, b = ends()
+    a.refresh()
+    b.refresh()
+    count = 2000
+    with inside(wire.a), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as source:
+        for _ in range(count):
+            source.sendto(b"junk", ("10.77.0.2", 11940))
+    async with asyncio.timeout(DEADLINE):
+        while len(b.received) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert max(b.batches) <= 32
+
+
+async def test_what_does_not_begin_as_ours_is_never_read(wire: Wire, ends: Make) -> None:
+    a, b = ends()
+    a.refresh()
+    b.sockets.close()
+    b.sockets = BcnSockets(b.config, b._take, prefix=b"twelve bytes")
+    b.refresh()
+    for data in (b"", b"short", b"twelve byteS", b"twelve Bytes", b"Twelve bytes", bytes(100)):
+        a.sockets.send(data)
+    a.sockets.send(b"twelve bytes and more")
+    await arrives(b, (b"twelve bytes and more", "bcn0"))
+    assert b.sockets.dropped() == 6
+    assert a.sockets.dropped() == 0
+
+
+async def test_a_datagram_that_is_too_long_shows_it(ends: Make) -> None:
+    a, b = ends()
+    a.refresh()
+    b.refresh()
+    a.sockets.send(bytes(9000))
+    async with asyncio.timeout(DEADLINE):
+        while not b.received:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    assert len(b.received[0][0]) > 1200

@@ -1,0 +1,96 @@
+"""A running cluster gets a new cluster key in three steps, and nobody notices.
+
+docs/wire.md: add the new key at the end, move it to the front, remove the old one; after each step
+the sidecars are restarted one after the other, so that each step is for a while half done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ovpnha.lab.lab import Lab
+from ovpnha.lab.measure import lost
+from ovpnha.lab.session import Session
+from ovpnha.lab.sidecar import run_command
+from ovpnha.lab.waiting import wait_until
+from ovpnha.runtime.control import StatusRequest
+from tests.integration.test_sidecar_restart import PATIENCE, tables_equal
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+CLIENTS = 3
+
+
+def keys_of(file: Path) -> list[str]:
+    return [line for line in file.read_text().split("\n") if line and line[0] != "#"]
+
+
+def write_keys(file: Path, keys: list[str]) -> None:
+    file.write_text("\n".join([*keys, ""]))
+
+
+def add(file: Path) -> None:
+    run_command("keygen", "--add", file)
+    assert len(keys_of(file)) == 2
+
+
+def move_to_the_front(file: Path) -> None:
+    write_keys(file, keys_of(file)[::-1])
+
+
+def remove_the_old(file: Path) -> None:
+    write_keys(file, keys_of(file)[:1])
+
+
+def refused(lab: Lab, name: str) -> int:
+    """Datagrams that a sidecar refused since its start because of their key."""
+    reasons = lab.nodes[name].sidecar.ask(StatusRequest())["status"]["refused"]
+    return sum(reasons.get(one, 0) for one in ("unknown_key", "unauthentic"))
+
+
+def step(lab: Lab, change: Callable[[Path], None]) -> None:
+    """Change the file that both read, and restart the standby's sidecar, then the master's."""
+    change(lab.directory / "cluster.key")
+    for name in ("b", "a"):
+        lab.nodes[name].sidecar.process.kill()
+        lab.nodes[name].sidecar.process.start()
+        wait_until(lambda: tables_equal(lab, CLIENTS + 1), f"{change.__name__}: equal", PATIENCE)
+        assert refused(lab, "a") == refused(lab, "b") == 0, f"{change.__name__}, {name}"
+
+
+def test_rotating_the_cluster_key_drops_nothing(lab: Lab) -> None:
+    file = lab.directory / "cluster.key"
+    lab.start_cluster()
+    session = Session(lab)
+    lab.start_clients(CLIENTS)
+    wait_until(lambda: tables_equal(lab, CLIENTS + 1), "clients on both nodes", PATIENCE)
+    since, old = session.mark(), keys_of(file)
+    for change in (add, move_to_the_front, remove_the_old):
+        step(lab, change)
+    assert len(keys_of(file)) == 1
+    assert keys_of(file) != old
+    session.forward.stop()
+    during = [probe for probe in session.forward.probes() if probe.sent > since.monotonic]
+    assert lost(during) == 0
+    assert session.noticed(since).nothing
+    assert session.finish() == ""
+
+
+def test_a_step_left_out_is_shown(lab: Lab) -> None:
+    """One node seals with a key that the other lacks: both say so, the master serves on."""
+    lab.start_cluster()
+    session = Session(lab)
+    since = session.mark()
+    write_keys(lab.directory / "cluster.key", ["ab" * 32])
+    lab.nodes["b"].sidecar.process.kill()
+    lab.nodes["b"].sidecar.process.start()
+    wait_until(lambda: refused_somewhere(lab), "refused datagrams on both nodes", PATIENCE)
+    assert lab.vips.holder() == "a"
+    assert session.noticed(since).nothing
+
+
+def refused_somewhere(lab: Lab) -> bool:
+    return bool(refused(lab, "a")) and bool(refused(lab, "b"))

@@ -1,0 +1,85 @@
+"""A client that is connected is protected: its master may die in the very next moment."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from ovpnha.lab import plan
+from ovpnha.lab.clientlog import CONNECTED, noticed
+from ovpnha.lab.lab import Lab, other
+from ovpnha.lab.openvpn import Client
+from ovpnha.lab.waiting import wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+
+ROUNDS = 4
+MISSES = 3
+PATIENCE = 20.0
+
+
+def reaches_the_lan(lab: Lab) -> bool:
+    """Whether an answer comes through the tunnel."""
+    command = ["ping", "-c", "1", "-W", "1", plan.LAN.address(100)]
+    namespace = lab.topology.namespace("client")
+    done = subprocess.run(
+        ["ip", "netns", "exec", namespace, *command], capture_output=True, check=False
+    )
+    return done.returncode == 0
+
+
+def connected_at(client: Client) -> int:
+    """When the client was connected, on the wall clock."""
+    return next(line.time for line in client.log() if CONNECTED in line.text)
+
+
+def count(lab: Lab, counter: str) -> int:
+    """A counter of the master."""
+    figures = lab.nodes["a"].sidecar.instance()
+    return 0 if figures is None else int(figures["counters"].get(counter, 0))
+
+
+def wait_waiting(lab: Lab, name: str) -> None:
+    """Let clients of this name connect until one waits for the standby."""
+    numbers = iter(range(100))
+
+    def waits() -> bool:
+        before = count(lab, "released_by_ack")
+        lab.start_client(f"{name}{next(numbers)}").process.stop()
+        return count(lab, "released_by_ack") > before
+
+    wait_until(waits, "new clients wait for the standby", PATIENCE)
+
+
+def test_the_master_dies_right_after_a_client_connected(manual_lab: Lab) -> None:
+    lab = manual_lab
+    lab.start_cluster()
+    master = "a"
+    for number in range(ROUNDS):
+        standby = other(master)
+        lab.wait_in_sync(standby)
+        client = lab.start_client(f"new{number}")
+        lab.nodes[master].openvpn.kill()
+        lab.move_vips(standby)
+        lab.wait_master(standby)
+        wait_until(lambda: reaches_the_lan(lab), "an answer through the tunnel", PATIENCE)
+        assert noticed(client.log(), connected_at(client) + 1).nothing
+        client.process.stop()
+        lab.nodes[master].openvpn.start()
+        master = standby
+
+
+def test_a_cut_bcn_makes_three_clients_wait_in_vain_and_no_more(manual_lab: Lab) -> None:
+    lab = manual_lab
+    lab.start_cluster()
+    lab.wait_in_sync("b")
+    wait_waiting(lab, "before")
+    lab.topology.set_links("b", "down")
+    for number in range(MISSES + 2):
+        lab.start_client(f"new{number}").process.stop()
+    # A busy machine may be so slow that the standby is believed dead before the third client.
+    assert 0 < count(lab, "released_by_deadline") <= MISSES
+    lab.topology.set_links("b", "up")
+    lab.wait_in_sync("b")
+    wait_waiting(lab, "after")

@@ -1,0 +1,72 @@
+"""What ``cluster`` cannot move is refused at the start, in one line that names the mend."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ovpnha.lab.pki import Pki
+from tests.integration.conftest import OPENVPN
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+GOOD = {
+    "dev": "tun",
+    "proto": "udp4",
+    "local": "198.51.100.10",
+    "server": "10.8.0.0 255.255.255.0",
+    "topology": "subnet",
+    "dh": "none",
+    "management": "openvpn.sock unix",
+    "data-ciphers": "AES-256-GCM:AES-256-CBC",
+    "cluster": "",
+}
+REFUSED: dict[str, tuple[dict[str, str | None], str]] = {
+    "TCP": ({"proto": "tcp-server"}, "use --proto udp"),
+    "tap": ({"dev": "tap"}, "use --dev tun instead of tap"),
+    "multihome": ({"multihome": ""}, "--multihome: remove it"),
+    "fragment": ({"fragment": "1200"}, "--fragment: remove it"),
+    "compress": ({"compress": "lz4-v2"}, "cannot be used with compression"),
+    "comp-lzo": ({"comp-lzo": "yes"}, "cannot be used with compression"),
+    "allow-compression": ({"allow-compression": "asym"}, "remove --allow-compression"),
+    "no local": ({"local": None}, "use --local ADDRESS"),
+    "wildcard": ({"local": "0.0.0.0"}, "use --local ADDRESS"),  # noqa: S104
+    "wildcard IPv6": ({"local": "::", "proto": "udp6"}, "use --local ADDRESS"),
+    "no management": ({"management": None}, "use --management PATH unix"),
+    "management on TCP": ({"management": "127.0.0.1 7505"}, "use --management PATH unix"),
+    "no-replay": ({"no-replay": ""}, "--no-replay: remove it"),
+    "CFB": ({"data-ciphers": "AES-256-GCM:AES-256-CFB"}, "remove it from --data-ciphers"),
+    "token without a secret": ({"auth-gen-token": "3600"}, "--auth-gen-token-secret"),
+    "port without cluster": ({"cluster": None, "cluster-port": "11940"}, "need --cluster"),
+}
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = Pki(tmp_path_factory.mktemp("refusals") / "pki")
+    made.issue("server", server=True)
+    return made.directory
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_is_refused_in_one_line(pki: Path, tmp_path: Path, name: str) -> None:
+    changes, words = REFUSED[name]
+    options: dict[str, str | None] = {**GOOD, **changes}
+    lines = [f"{option} {value}" for option, value in options.items() if value is not None]
+    files = [f"ca {pki}/ca.crt", f"cert {pki}/server.crt", f"key {pki}/server.key"]
+    config = tmp_path / "server.conf"
+    config.write_text("\n".join([*lines, *files, ""]))
+    done = subprocess.run(
+        [OPENVPN, "--cd", tmp_path, "--config", config],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    errors = [line for line in done.stdout.splitlines() if "Options error" in line]
+    assert done.returncode == 1
+    assert len(errors) == 1, done.stdout
+    assert words in errors[0]
+    assert "--cluster" in errors[0]

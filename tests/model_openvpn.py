@@ -1,0 +1,558 @@
+"""A model of the patched OpenVPN: docs/management.md as a pure object, bytes in and bytes out.
+
+It keeps clients, keys and the packet ids of each key by the rules R1 to R6, and answers every
+command. It has no clock: what OpenVPN does by itself (a client connects, renegotiates, sends) are
+methods. ``receive`` takes what the sidecar writes, ``take_output`` gives what it would read.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import struct
+from dataclasses import dataclass, field
+
+from ovpnha.model import Role
+
+LAST_ID = 0xFF000000
+ROUND = 1 << 20
+RANGES_HELD = 64
+INPUT_LIMIT = 4096
+
+
+@dataclass
+class Range:
+    """Packet ids ``[start, end)`` given to a holder."""
+
+    start: int
+    end: int
+    stored: bool = False
+
+
+@dataclass
+class ModelKey:
+    """One data channel key, and the ids of it that this process owns."""
+
+    fingerprint: bytes
+    round: int = ROUND
+    next_id: int = 1
+    limit: int = LAST_ID
+    rest: tuple[int, int] = (LAST_ID, LAST_ID)
+    following: tuple[int, int] | None = None  # the next segment, once a round was wanted
+    exported: bool = False
+    asked: bool = False
+    wanted: bool = False
+    grants: dict[bytes, list[Range]] = field(default_factory=dict)
+    imported: list[tuple[int, int]] = field(default_factory=list)
+
+    def grant(self, holders: list[bytes]) -> None:
+        """Allot what an export for these holders needs (R1, R2): the low end of the rest."""
+        if not self.exported:
+            self.exported = True
+            self.limit, self.rest = self._split()
+        if self.wanted and self.following is None:
+            self.wanted = False
+            self.following = self._cut()
+            for holder in holders:
+                self.grants.pop(holder, None)
+        for holder in holders:
+            if holder not in self.grants and (piece := self._cut()) is not None:
+                self.grants[holder] = [Range(*piece)]
+
+    def _split(self) -> tuple[int, tuple[int, int]]:
+        cut = min(self.next_id + self.round, LAST_ID)
+        return cut, (cut, LAST_ID)
+
+    def _cut(self) -> tuple[int, int] | None:
+        start, end = self.rest
+        if end - start < 2:
+            return None
+        cut = min(start + self.round, end)
+        self.rest = (cut, end)
+        return start, cut
+
+    def send(self) -> tuple[int | None, list[bytes], bool]:
+        """One packet: its id, the holders left behind, whether a new round is wanted now."""
+        stale: list[bytes] = []
+        if self.next_id >= self.limit:
+            segment, self.following = self.following or self._cut(), None
+            if segment is None:
+                return None, [], False
+            self.next_id, self.limit = segment
+            self.asked = False
+            stale = [
+                holder
+                for holder, ranges in self.grants.items()
+                if not any(one.stored and one.start > segment[0] for one in ranges)
+            ]
+        number, self.next_id = self.next_id, self.next_id + 1
+        half = self.limit - self.next_id <= self.round // 2
+        wants = self.exported and half and not self.asked
+        if wants:
+            self.asked = self.wanted = True
+        return number, stale, wants
+
+    def overtake(self) -> None:
+        """Another process was promoted meanwhile: go on above every range granted."""
+        if self.exported and (segment := self._cut()) is not None:
+            self.next_id, self.limit = segment
+            self.following, self.asked, self.wanted = None, False, False
+            self.grants.clear()
+
+    def take_over(self) -> None:
+        """Promotion: start in the highest range; keep its lower half, grant from the upper."""
+        if self.imported:
+            start, end = max(self.imported)
+            middle = (start + end) // 2
+            self.next_id, self.limit, self.rest = start, middle, (middle, end)
+        else:
+            self.next_id = self.limit = LAST_ID
+        self.exported = True
+
+
+@dataclass
+class ModelClient:
+    """One multi_instance."""
+
+    uid: bytes
+    generation: int
+    cid: int
+    keys: list[ModelKey]
+    name: bytes
+    peer_info: bytes = b"IV_VER=2.6.14"
+    high_water: int = 0
+    moved: bool = False
+    attended: bool = False
+
+    def hot(self) -> bytes:
+        """The hot part: format, then a fingerprint for each key."""
+        keys = b"".join(key.fingerprint for key in self.keys)
+        return b"HOT1" + struct.pack("!QB", self.generation, len(self.keys)) + keys
+
+    def cold(self) -> dict[int, bytes]:
+        """The cold parts."""
+        return {1: self.name, 3: self.peer_info}
+
+
+class ModelOpenvpn:
+    """One OpenVPN process, from start to death."""
+
+    def __init__(
+        self,
+        rng: random.Random,
+        *,
+        patched: bool = True,
+        held_start: bool = False,
+        round_size: int = ROUND,
+        record_format: int = 1,
+        digest: str = "d1",
+        certificate: str = "c1",
+        issuer: str = "i1",
+        max_clients: int = 1024,
+    ) -> None:
+        self.rng = rng
+        self.patched = patched
+        self.waiting = held_start
+        self.round_size = round_size
+        self.record_format = record_format
+        self.digest = digest
+        self.certificate = certificate
+        self.issuer = issuer
+        self.max_clients = max_clients
+        self.role = Role.STANDBY
+        self.holder = rng.randbytes(16)
+        self.epoch = "-"
+        self.clients: dict[bytes, ModelClient] = {}
+        self.commands: list[str] = []
+        self.refuse: dict[str, str] = {}  # command name: reason, to be refused once
+        self.updates: list[bytes] = []
+        self.sent: list[tuple[bytes, int]] = []  # every packet id ever sent, by fingerprint
+        self.capped = 0
+        self.holds_new = False
+        self.held_back: set[bytes] = set()  # new clients that wait for their release
+        self._cid = 0
+        self._connected = False
+        self._input = b""
+        self._extra: tuple[list[str], list[str]] | None = None
+        self._output: list[str] = []
+
+    # The socket.
+
+    def connect(self) -> None:
+        """The sidecar connects."""
+        self._connected, self._input, self._extra, self._output = True, b"", None, []
+        self._say(">INFO:OpenVPN Management Interface Version 5 -- type 'help' for more info")
+        if self.waiting:
+            self._say(">HOLD:Waiting for hold release:0")
+
+    def disconnect(self) -> None:
+        """The sidecar is gone; notifications are lost, and nobody waits."""
+        self._let_go()
+        self._connected, self._output = False, []
+
+    def receive(self, data: bytes) -> None:
+        """What the sidecar has written."""
+        *lines, self._input = (self._input + data).split(b"\n")
+        for line in lines:
+            assert len(line) < INPUT_LIMIT
+            self._take_line(line.decode("ascii"))
+
+    def take_output(self) -> bytes:
+        """What the sidecar would read."""
+        lines, self._output = self._output, []
+        return "".join(f"{line}\r\n" for line in lines).encode()
+
+    def _say(self, line: str) -> None:
+        if self._connected:
+            self._output.append(line)
+
+    def _take_line(self, line: str) -> None:
+        if self._extra is not None and line != "END":
+            self._extra[1].append(line)
+            return
+        if self._extra is not None:
+            words, lines = self._extra
+            self._extra = None
+            self._answer(words, lines)
+            return
+        words = line.split(" ")
+        assert all(len(word) <= 255 for word in words)
+        self.commands.append(line)
+        if words[0] in ("cluster-import", "cluster-update") and self.patched:
+            self._extra = (words, [])
+        else:
+            self._answer(words, [])
+
+    def _answer(self, words: list[str], lines: list[str]) -> None:
+        name = words[0]
+        if name in self.refuse:
+            self._say(f"ERROR: {name}: {self.refuse.pop(name)}")
+        elif not name.startswith("cluster-"):
+            self._answer_stock(words)
+        elif not self.patched:
+            self._say("ERROR: unknown command, enter 'help' for more options")
+        elif self.waiting:
+            self._say(f"ERROR: The '{name}' command is not supported by the current daemon mode")
+        else:
+            getattr(self, f"_do_{name.removeprefix('cluster-')}")(words, lines)
+
+    def _answer_stock(self, words: list[str]) -> None:
+        if words == ["hold", "release"]:
+            self.waiting = False
+            self._say("SUCCESS: hold release succeeded")
+        elif words == ["load-stats"]:
+            self._say(f"SUCCESS: nclients={len(self.clients)},bytesin=10,bytesout=20")
+        elif words == ["version"]:
+            self._say("OpenVPN Version: OpenVPN 2.6.14 x86_64-pc-linux-gnu [SSL (OpenSSL)]")
+            self._say("Management Version: 5")
+            self._say("END")
+        else:
+            self._say("ERROR: unknown command, enter 'help' for more options")
+
+    # Commands.
+
+    def _do_status(self, words: list[str], lines: list[str]) -> None:
+        self._say(
+            f"SUCCESS: cluster-status version=1,format={self.record_format},"
+            f"role={self.role.value},instances={len(self.clients)},holder={self.holder.hex()},"
+            f"epoch={self.epoch},openvpn=2.6.14,local=192.0.2.10,port=1194,proto=udp4,"
+            f"broadcast=192.168.77.255,bcn-port=11940,digest={self.digest},"
+            f"cert={self.certificate},issuer={self.issuer},max-clients={self.max_clients},"
+            f"capped={self.capped}"
+        )
+
+    def _do_list(self, words: list[str], lines: list[str]) -> None:
+        for client in self.clients.values():
+            moved = client.moved and self.role is not Role.STANDBY
+            auth = "user" if client.attended else "cert"
+            rekey = f",moved,{max(client.keys[0].limit - client.keys[0].next_id, 0)},{auth}"
+            self._say(
+                f"{client.uid.hex()},{client.generation},{client.cid}{rekey if moved else ''}"
+            )
+        self._say("END")
+
+    def _do_export(self, words: list[str], lines: list[str]) -> None:
+        client = self.clients.get(bytes.fromhex(words[1]))
+        if self.role is Role.STANDBY or client is None:
+            self._say(f"ERROR: cluster-export {words[1]}: unknown client or not master")
+            return
+        holders = [bytes.fromhex(name) for word in words[2:] for name in word.split(",")]
+        assert len(words) <= 5
+        assert len(holders) <= 15
+        self._say(f"RECORD,{client.uid.hex()},{client.generation},{client.cid}")
+        self._say_cut("HOT", client.hot())
+        for kind, data in client.cold().items():
+            self._say_cut(f"COLD,{kind}", data)
+        for key in client.keys if self.role is Role.MASTER and holders else []:
+            key.grant(holders)
+            for holder in holders:
+                for one in key.grants.get(holder, []):
+                    where = f"{holder.hex()},{key.fingerprint.hex()},{one.start},{one.end}"
+                    self._say(f"GRANT,{where}")
+        self._say("END")
+
+    def _say_cut(self, prefix: str, data: bytes) -> None:
+        text = base64.b64encode(data).decode()
+        for at in range(0, len(text), 512):
+            self._say(f"{prefix},{text[at : at + 512]}")
+
+    def _do_import(self, words: list[str], lines: list[str]) -> None:
+        uid, generation = bytes.fromhex(words[1]), int(words[2])
+        hot, cold, grants = read_record(lines)
+        problem = self._find_problem(uid, generation, cold[1], grants)
+        if problem:
+            self._say(f"ERROR: cluster-import {words[1]}: {problem}")
+            return
+        client = self.clients.get(uid)
+        if client is None:
+            client = self.clients[uid] = self._make_client(uid, generation, cold[1])
+            client.moved = True
+        client.generation, client.peer_info = generation, cold.get(3, b"")
+        self._update_keys(client, hot_keys(hot))
+        for _, fingerprint, start, end in grants:
+            for key in client.keys:
+                if key.fingerprint == fingerprint and (start, end) not in key.imported:
+                    key.imported.append((start, end))
+        ranges = [
+            f"{key.fingerprint.hex()}:{max(end for _, end in key.imported)}"
+            for key in client.keys
+            if key.imported
+        ]
+        self._say(f"SUCCESS: cluster-import {words[1]} {generation} {','.join(ranges)}".rstrip())
+
+    def _find_problem(
+        self, uid: bytes, generation: int, name: bytes, grants: list[tuple[bytes, bytes, int, int]]
+    ) -> str:
+        client = self.clients.get(uid)
+        if self.role is not Role.STANDBY:
+            return "not standby"
+        if any(holder != self.holder for holder, _, _, _ in grants):
+            return "a grant names another holder"
+        if client is not None and generation < client.generation:
+            return "generation is older than the one imported"
+        if client is not None and name != client.name:
+            return "peer-id, addresses or options differ from those imported: drop it first"
+        if client is None and len(self.clients) >= self.max_clients:
+            return "too many clients"
+        return ""
+
+    def _update_keys(self, client: ModelClient, fingerprints: list[bytes]) -> None:
+        known = {key.fingerprint: key for key in client.keys}
+        client.keys = [
+            known.get(one) or ModelKey(one, self.round_size, LAST_ID, LAST_ID)
+            for one in fingerprints
+        ]
+
+    def _do_update(self, words: list[str], lines: list[str]) -> None:
+        applied = unknown = 0
+        for line in lines:
+            word, text = line.split(",")
+            payload = base64.b64decode(text)
+            self.updates.append(payload)
+            size = {"HW": 20, "BYTES": 24}[word]
+            assert len(payload) % size == 0
+            for at in range(0, len(payload), size):
+                client = self.clients.get(payload[at : at + 8])
+                applied, unknown = applied + bool(client), unknown + (not client)
+                if client is not None and word == "HW":
+                    (mark,) = struct.unpack_from("!I", payload, at + 16)
+                    client.high_water = max(client.high_water, mark)
+        self._say(f"SUCCESS: cluster-update applied={applied},unknown={unknown}")
+
+    def _do_stored(self, words: list[str], lines: list[str]) -> None:
+        uid, fingerprint, holder = (bytes.fromhex(word) for word in words[1:4])
+        client = self.clients.get(uid)
+        for key in client.keys if client is not None else []:
+            for one in key.grants.get(holder, []):
+                if key.fingerprint == fingerprint and one.end == int(words[4]):
+                    one.stored = True
+                    self._say("SUCCESS: cluster-stored")
+                    return
+        self._say("ERROR: cluster-stored: no such range")
+
+    def _do_drop(self, words: list[str], lines: list[str]) -> None:
+        if self.role is Role.STANDBY and bytes.fromhex(words[1]) in self.clients:
+            del self.clients[bytes.fromhex(words[1])]
+            self._say("SUCCESS: cluster-drop")
+        else:
+            self._say(f"ERROR: cluster-drop {words[1]}: unknown client or not standby")
+
+    def _do_promote(self, words: list[str], lines: list[str]) -> None:
+        epoch = words[1] if len(words) > 1 else "-"
+        if self.role is Role.MASTER and epoch == self.epoch:
+            self._say("ERROR: cluster-promote: master already")
+            return
+        for client in self.clients.values():
+            for key in client.keys:
+                if self.role is Role.STANDBY:
+                    key.take_over()
+                elif epoch != self.epoch:
+                    key.overtake()
+        self.epoch = epoch
+        self._change_role(Role.MASTER)
+        self._say(f"SUCCESS: cluster-promote instances={len(self.clients)},usec=120")
+
+    def _do_hold(self, words: list[str], lines: list[str]) -> None:
+        if self.role is not Role.MASTER:
+            self._say("ERROR: cluster-hold: not master")
+            return
+        self._change_role(Role.HELD)
+        self._say(f"SUCCESS: cluster-hold instances={len(self.clients)}")
+
+    def _do_demote(self, words: list[str], lines: list[str]) -> None:
+        self.clients.clear()
+        self.holder = self.rng.randbytes(16)
+        self._change_role(Role.STANDBY)
+        self._say(f"SUCCESS: cluster-demote instances=0,holder={self.holder.hex()}")
+
+    def _do_reneg(self, words: list[str], lines: list[str]) -> None:
+        if words[1] != "all" and bytes.fromhex(words[1]) not in self.clients:
+            self._say(f"ERROR: cluster-reneg {words[1]}: unknown client")
+            return
+        self._say("SUCCESS: cluster-reneg")
+        if words[1] != "all":
+            self.renegotiate(bytes.fromhex(words[1]))
+
+    def _do_kick(self, words: list[str], lines: list[str]) -> None:
+        self._say("SUCCESS: cluster-kick")
+
+    def _do_wait(self, words: list[str], lines: list[str]) -> None:
+        if self.role is not Role.MASTER:
+            self._say(f"ERROR: cluster-wait: not possible while {self.role.value}")
+            return
+        if words[1] == "off":
+            self._let_go()
+        self.holds_new = words[1] == "on"
+        self._say(f"SUCCESS: cluster-wait {words[1]}")
+
+    def _do_release(self, words: list[str], lines: list[str]) -> None:
+        uid = bytes.fromhex(words[1])
+        if self.role is not Role.MASTER or uid not in self.clients:
+            self._say(f"ERROR: cluster-release {words[1]}: unknown client")
+            return
+        self.held_back.discard(uid)
+        self._say(f"SUCCESS: cluster-release {words[1]}")
+
+    def _let_go(self) -> None:
+        self.holds_new = False
+        self.held_back.clear()
+
+    def _change_role(self, role: Role) -> None:
+        self._let_go()
+        self.role = role
+        self._say(f">CLUSTER:STATE,{role.value},{self.holder.hex()}")
+
+    def plays(self, role: Role) -> bool:
+        """Whether it has this role."""
+        return self.role is role
+
+    # What OpenVPN does by itself.
+
+    def notify(self, line: str) -> None:
+        """Any notification."""
+        self._say(line)
+
+    def _make_client(self, uid: bytes, generation: int, name: bytes) -> ModelClient:
+        self._cid += 1
+        return ModelClient(uid, generation, self._cid, [], name)
+
+    def _new_key(self) -> ModelKey:
+        return ModelKey(self.rng.randbytes(8), self.round_size)
+
+    def connect_client(self, name: str = "client") -> bytes:
+        """A client connects; returns its uid."""
+        client = self._make_client(self.rng.randbytes(8), 1, name.encode())
+        client.keys = [self._new_key()]
+        self.clients[client.uid] = client
+        if self.holds_new:
+            self.held_back.add(client.uid)
+        self._changed(client, "connect")
+        return client.uid
+
+    def renegotiate(self, uid: bytes) -> None:
+        """A renegotiation begins and completes: a new key, the old one stays a lame duck."""
+        client = self.clients[uid]
+        self._say(f">CLUSTER:RENEG,{uid.hex()},{len(client.keys)}")
+        client.keys = [self._new_key(), client.keys[0]]
+        client.generation += 1
+        if client.moved:
+            client.moved = False
+            self._say(f">CLUSTER:REKEYED,{uid.hex()}")
+        self._changed(client, "keys")
+
+    def disconnect_client(self, uid: bytes) -> None:
+        """A client is gone."""
+        del self.clients[uid]
+        self.held_back.discard(uid)
+        self._say(f">CLUSTER:DOWN,{uid.hex()}")
+
+    def report(self, kind: str = "HW") -> None:
+        """The counters of every client, as after a second."""
+        entries = b"".join(self._entry(kind, client) for client in self.clients.values())
+        size = 900 if kind == "HW" else 888
+        for at in range(0, len(entries), size):
+            text = base64.b64encode(entries[at : at + size]).decode()
+            self._say(f">CLUSTER:{kind},{text}")
+
+    def _entry(self, kind: str, client: ModelClient) -> bytes:
+        client.high_water += 1
+        if kind == "BYTES":
+            return client.uid + struct.pack("!QQ", client.high_water * 100, 7)
+        return client.uid + client.keys[0].fingerprint + struct.pack("!I", client.high_water)
+
+    def send_packet(self, uid: bytes) -> int | None:
+        """A packet for this client; its id, or None when nothing owned is left or not master."""
+        if self.role is not Role.MASTER:
+            return None
+        client = self.clients[uid]
+        key = client.keys[0]
+        number, stale, wants = key.send()
+        for holder in stale:
+            self._say(f">CLUSTER:STALE,{uid.hex()},{key.fingerprint.hex()},{holder.hex()}")
+        if number is None:
+            self.capped += 1
+            self._say(f">CLUSTER:CAPPED,{uid.hex()},{key.fingerprint.hex()}")
+            return None
+        if wants:
+            client.generation += 1
+            self._changed(client, "range")
+        self.sent.append((key.fingerprint, number))
+        return number
+
+    def _changed(self, client: ModelClient, reason: str) -> None:
+        self._say(f">CLUSTER:CHANGED,{client.uid.hex()},{client.generation},{client.cid},{reason}")
+
+    def table(self) -> dict[bytes, tuple[int, tuple[bytes, ...]]]:
+        """What two nodes in sync have in common: generation and keys of every client."""
+        return {
+            uid: (client.generation, tuple(key.fingerprint for key in client.keys))
+            for uid, client in self.clients.items()
+        }
+
+
+def read_record(
+    lines: list[str],
+) -> tuple[bytes, dict[int, bytes], list[tuple[bytes, bytes, int, int]]]:
+    """The parts of a record that was written to ``cluster-import``."""
+    hot = ""
+    cold: dict[int, str] = {}
+    grants: list[tuple[bytes, bytes, int, int]] = []
+    for line in lines:
+        word, _, rest = line.partition(",")
+        if word == "HOT":
+            hot += rest
+        elif word == "COLD":
+            kind, _, text = rest.partition(",")
+            cold[int(kind)] = cold.get(int(kind), "") + text
+        else:
+            assert word == "GRANT"
+            holder, fingerprint, start, end = rest.split(",")
+            grants.append((bytes.fromhex(holder), bytes.fromhex(fingerprint), int(start), int(end)))
+    decoded = {kind: base64.b64decode(text) for kind, text in cold.items()}
+    return base64.b64decode(hot), decoded, grants
+
+
+def hot_keys(hot: bytes) -> list[bytes]:
+    """The fingerprints in a hot part."""
+    assert hot.startswith(b"HOT1")
+    return [hot[at : at + 8] for at in range(13, len(hot), 8)]

@@ -1,0 +1,114 @@
+"""``python -m tests.simulation``: many schedules on every core, or one again.
+
+    --schedules N   how many, from the first seed on
+    --seed S        the first seed; alone: this one only, with its trace and a smaller version
+    --jobs N        processes
+
+Exits with 1 when a rule was broken. The order of sets must not depend on the process, so it runs
+itself again with PYTHONHASHSEED=0 where that is not set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+from tests.simulation.run import Verdict, run
+from tests.simulation.schedule import draw
+from tests.simulation.shrink import shrink
+
+SCHEDULES = 1000
+FAILURES_SHOWN = 5
+TRACE_LINES = 150
+
+
+def main(arguments: list[str]) -> int:
+    """Run schedules; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser.add_argument("--schedules", type=int, default=None)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args(arguments)
+    if options.seed is not None and options.schedules is None:
+        return replay(options.seed)
+    count = SCHEDULES if options.schedules is None else options.schedules
+    first = options.seed or 0
+    return hunt(range(first, first + count), options.jobs)
+
+
+def replay(seed: int) -> int:
+    """One seed again, made smaller if it fails."""
+    verdict = run(draw(seed))
+    if not verdict.violations:
+        say(f"seed {seed}: nothing is wrong; settled {verdict.converged:.2f} s after the healing")
+        return 0
+    show(shrink(verdict))
+    return 1
+
+
+def hunt(seeds: range, jobs: int) -> int:
+    """Many seeds; what fails is told at once."""
+    begin = time.monotonic()
+    failed: list[Verdict] = []
+    settled: list[float] = []
+    simulated = 0.0
+    for done, verdict in enumerate(verdicts(seeds, jobs), 1):
+        simulated += verdict.simulated
+        settled.append(verdict.converged)
+        if verdict.violations:
+            failed.append(verdict)
+            first = verdict.violations[0]
+            say(f"seed {verdict.schedule.seed}: {first.rule}: {first.text[:200]}")
+        if done % 1000 == 0:
+            say(f"{done} of {len(seeds)} schedules, {len(failed)} failed")
+    for verdict in failed[:FAILURES_SHOWN]:
+        show(shrink(verdict))
+    settled.sort()
+    say(
+        f"{len(settled)} schedules, {simulated / 3600:.1f} simulated hours in "
+        f"{time.monotonic() - begin:.0f} s: {len(failed)} failed; settled after the healing: "
+        f"median {quantile(settled, 0.5):.2f} s, 99 % {quantile(settled, 0.99):.2f} s, "
+        f"most {settled[-1]:.2f} s"
+    )
+    return 1 if failed else 0
+
+
+def verdicts(seeds: range, jobs: int) -> Iterator[Verdict]:
+    """The verdicts, in the order of the seeds."""
+    with multiprocessing.Pool(jobs) as pool:
+        yield from pool.imap(run_seed, seeds, chunksize=4)
+
+
+def run_seed(seed: int) -> Verdict:
+    """One schedule, in whatever process."""
+    return run(draw(seed))
+
+
+def quantile(values: list[float], part: float) -> float:
+    """A quantile of sorted values."""
+    return values[min(len(values) - 1, int(part * len(values)))]
+
+
+def show(verdict: Verdict) -> None:
+    """What was broken, by which steps, and what led to it."""
+    seed = verdict.schedule.seed
+    say("", f"FAILED  make sim SEED={seed}", str(verdict.schedule), "")
+    say(*verdict.trace.splitlines()[-TRACE_LINES:], "")
+    say(*(f"broken at {one.at - 1000:.4f}: {one.rule}: {one.text}" for one in verdict.violations))
+
+
+def say(*lines: str) -> None:
+    """Print at once."""
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,226 @@
+"""The checks are checked: each planted defect must be caught within a few schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ovpnha.coordinator.exporter import Exporter
+from ovpnha.coordinator.importer import Importer
+from ovpnha.coordinator.instance import Instance
+from ovpnha.coordinator.protection import Protection
+from ovpnha.management.commands import Demote, Hold, Promote
+from ovpnha.management.notices import ChangedNotice
+from ovpnha.model import NO_EPOCH, ClientRecord, NodeName, Uid
+from tests.model_openvpn import Range
+from tests.simulation.cluster import Defect
+from tests.simulation.ranges import OwnedKey
+from tests.simulation.run import run
+from tests.simulation.schedule import MASTER, Schedule, Step, draw
+from tests.simulation.shrink import shrink
+from tests.simulation.truth import WatchedNode
+
+SEEDS = 30
+
+
+class KeepsStale(Importer):
+    """Seeds what is known to be stale."""
+
+    def stale(self) -> list[Uid]:
+        return []
+
+
+class DropsCurrent(Importer):
+    """Drops what is current."""
+
+    def stale(self) -> list[Uid]:
+        return [Uid(uid) for uid in self.table._copies]
+
+
+class LosesWithdrawals(Importer):
+    """Keeps clients that are gone."""
+
+    def withdraw(self, uid: Uid, now: float) -> None:
+        pass
+
+
+class AcknowledgesUnimported(Importer):
+    """Says that OpenVPN has what it was never given."""
+
+    def take_record(self, record: ClientRecord, now: float) -> None:
+        self._backchannel.acknowledge(
+            self._openvpn.instance, record.uid, record.generation, (), now
+        )
+
+
+class ForgetsChanges(Exporter):
+    """Exports a client only once."""
+
+    def take_changed(self, notice: ChangedNotice, now: float) -> None:
+        if notice.uid not in self.table:
+            super().take_changed(notice, now)
+
+
+class ServesWithoutVip(Instance):
+    """Does not make OpenVPN fall silent."""
+
+    def _order(self, order: Promote | Hold | Demote) -> None:
+        if not isinstance(order, Hold):
+            super()._order(order)
+
+
+class WipesAtOnce(Instance):
+    """Does not wait for proof that someone else was promoted."""
+
+    def _hold(self, now: float) -> None:
+        super()._hold(now)
+        self.wishes.demote_asked = True
+
+
+class FollowsAnyone(Instance):
+    """Replicates with nodes that have other options."""
+
+    def _differ(self, difference: str, master: NodeName | None, now: float) -> None:
+        state = self.view.state(master)
+        self.importer.follow(master, state.epoch if state is not None else NO_EPOCH, now)
+
+
+class ReleasesAtOnce(Protection):
+    """Lets a new client go before anyone has it."""
+
+    def arrive(self, uid: Uid, now: float) -> None:
+        super().arrive(uid, now)
+        if uid in self._deadlines:
+            self._release(uid, "released_by_ack")
+
+
+class ForgetsDeadlines(Protection):
+    """Lets a new client wait for ever."""
+
+    def get_timer(self) -> float | None:
+        return None
+
+    def handle_timer(self, now: float) -> None:
+        pass
+
+
+class GivesWhatItKeeps(OwnedKey):
+    """Grants ids that it goes on to send."""
+
+    def grant(self, holders: list[bytes]) -> None:
+        super().grant(holders)
+        for holder in self.grants:
+            self.grants[holder] = [Range(self.counter + 1, self.counter + 1000)]
+
+
+def importer(kind: type[Importer]) -> Defect:
+    return Defect(lambda node: _replace(node, lambda one: one.importer, kind))
+
+
+def exporter(kind: type[Exporter]) -> Defect:
+    return Defect(lambda node: _replace(node, lambda one: one.exporter, kind))
+
+
+def instance(kind: type[Instance]) -> Defect:
+    return Defect(lambda node: _replace(node, lambda one: one, kind))
+
+
+def protection(kind: type[Protection]) -> Defect:
+    return Defect(lambda node: _replace(node, lambda one: one.exporter.protection, kind))
+
+
+def open_with_first_key_only(node: WatchedNode) -> None:
+    keys = node._replication._opener._keys
+    for number in list(keys)[1:]:
+        del keys[number]
+
+
+def _replace(node: WatchedNode, part: Callable[[Instance], object], kind: type) -> None:
+    for one in node._instances.values():
+        part(one).__class__ = kind
+
+
+def draw_last_words(seed: int) -> Schedule:
+    """A master that dies while its last changes are being lost."""
+    step = Step(2.0, "last_words", MASTER, 2.0, 10 + 7 * seed)
+    return make_schedule(seed, step)
+
+
+def make_schedule(seed: int, *steps: Step, differ: frozenset[int] = frozenset()) -> Schedule:
+    """Two nodes and eight clients for three seconds."""
+    return Schedule(seed, 2, 1, False, 1 << 20, 1, 8, 3.0, frozenset(), steps, differ)
+
+
+def draw_half_a_rotation(seed: int) -> Schedule:
+    """Every node has the new key; it has come to the front on one of two when all ends."""
+    return make_schedule(
+        seed, Step(0.8, "new_key", MASTER, 0.5, 0), Step(2.0, "new_key", MASTER, 2.5, 0)
+    )
+
+
+def draw_another_option(seed: int) -> Schedule:
+    """A node comes back with another option, and keeps it."""
+    return make_schedule(seed, differ=frozenset({seed % 2}))
+
+
+def draw_bad_weather(seed: int) -> Schedule:
+    """Clients connect while the BCN loses most of what is sent."""
+    connects = [Step(2.1 + at / 5, "connect", MASTER, 1.0, at) for at in range(4)]
+    return make_schedule(seed, Step(2.0, "weather", MASTER, 2.0, 3), *connects)
+
+
+DEFECTS = [
+    ("stale record seeded", importer(KeepsStale), draw_last_words),
+    ("current record dropped", importer(DropsCurrent), draw),
+    ("it does not settle", importer(LosesWithdrawals), draw),
+    ("it does not settle", importer(AcknowledgesUnimported), draw),
+    ("a change does not arrive", exporter(ForgetsChanges), draw),
+    ("master without the vip", instance(ServesWithoutVip), draw),
+    ("demoted without cause", instance(WipesAtOnce), draw),
+    ("packet id sent twice", Defect(key=GivesWhatItKeeps), draw),
+    ("it does not settle", instance(FollowsAnyone), draw_another_option),
+    ("it does not settle", Defect(open_with_first_key_only), draw_half_a_rotation),
+    ("released unprotected", protection(ReleasesAtOnce), draw),
+    ("a new client waits too long", protection(ForgetsDeadlines), draw_bad_weather),
+]
+
+
+@pytest.mark.parametrize(("rule", "defect", "draws"), DEFECTS)
+def test_a_planted_defect_is_caught(
+    rule: str, defect: Defect, draws: Callable[[int], Schedule]
+) -> None:
+    found: set[str] = set()
+    for seed in range(SEEDS):
+        found |= {one.rule for one in run(draws(seed), defect).violations}
+        if rule in found:
+            return
+    pytest.fail(f"not caught in {SEEDS} schedules; found instead: {sorted(found)}")
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    defect = importer(LosesWithdrawals)
+    first, second = run(draw(1), defect), run(draw(1), defect)
+    assert first.violations
+    assert first == second
+
+
+def test_a_failure_is_made_smaller() -> None:
+    verdict = run(draw(1), importer(LosesWithdrawals))
+    smaller = shrink(verdict, importer(LosesWithdrawals))
+    assert smaller.violations[0].rule == verdict.violations[0].rule
+    assert len(smaller.schedule.steps) < len(verdict.schedule.steps)
+    assert smaller.trace
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nothing_is_wrong(seed: int) -> None:
+    assert run(draw(seed)).violations == ()
+
+
+@pytest.mark.parametrize(
+    "draws", [draw_last_words, draw_half_a_rotation, draw_another_option, draw_bad_weather]
+)
+def test_nothing_is_wrong_without_the_defect(draws: Callable[[int], Schedule]) -> None:
+    for seed in range(2):
+        assert run(draws(seed)).violations == ()

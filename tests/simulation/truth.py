@@ -1,0 +1,290 @@
+"""What really happened, known to no node: the judge of what the nodes do.
+
+Keeps every version of every client that an OpenVPN ever had as master, every packet id ever sent,
+the highest epoch ever begun, and what each sidecar was told. Notes a violation and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ovpnha.coordinator.node import Node
+from ovpnha.model import NO_EPOCH, Epoch, NodeName, Role, Uid
+from ovpnha.replication import events
+from tests.model_openvpn import ModelClient, ModelOpenvpn
+from tests.simulation.ranges import OwnedKey
+
+PROTECT_WAIT = 0.1
+"""Seconds for which a new client waits at most until a standby has it."""
+
+Version = tuple[bytes, int, tuple[bytes, ...]]  # uid, generation, fingerprints
+
+
+def version_of(client: ModelClient) -> Version:
+    """What makes a client's record this record."""
+    return client.uid, client.generation, tuple(key.fingerprint for key in client.keys)
+
+
+def epoch_of(word: str) -> Epoch:
+    """The epoch in a word of docs/management.md."""
+    counter, slash, node = word.partition("/")
+    return Epoch(int(counter), NodeName(node)) if slash else NO_EPOCH
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A rule that was broken."""
+
+    at: float
+    rule: str
+    text: str
+
+
+@dataclass
+class Truth:
+    """Everything that the checks compare with."""
+
+    now: Callable[[], float]
+    versions: set[Version] = field(default_factory=set)
+    sent: dict[bytes, set[int]] = field(default_factory=dict)
+    top: dict[bytes, int] = field(default_factory=dict)  # highest id sent, by fingerprint
+    stale: set[tuple[bytes, bytes]] = field(default_factory=set)  # fingerprint, holder
+    imported: set[bytes] = field(default_factory=set)  # uids that any standby ever had
+    highest: Epoch = NO_EPOCH
+    violations: list[Violation] = field(default_factory=list)
+
+    def violate(self, rule: str, text: str) -> None:
+        """Note that a rule was broken; the first few tell all."""
+        if len(self.violations) < 20:
+            self.violations.append(Violation(self.now(), rule, text))
+
+    def note_sent(self, fingerprint: bytes, number: int, who: str) -> None:
+        """A packet left: its id must be new."""
+        numbers = self.sent.setdefault(fingerprint, set())
+        if number in numbers:
+            self.violate("packet id sent twice", f"{who} key {fingerprint.hex()} id {number}")
+        numbers.add(number)
+        self.top[fingerprint] = max(number, self.top.get(fingerprint, 0))
+
+
+@dataclass
+class Heard:
+    """What one sidecar was told of clients, as (epoch, generation) of each."""
+
+    epochs: dict[NodeName, Epoch] = field(default_factory=dict)
+    clients: dict[bytes, tuple[Epoch, int]] = field(default_factory=dict)
+    delivered: dict[tuple[bytes, int, bytes], Epoch] = field(default_factory=dict)
+    gone: set[bytes] = field(default_factory=set)
+    highest: dict[bytes, int] = field(default_factory=dict)  # generation, whatever the epoch
+
+    def copy(self) -> Heard:
+        """As it is at this moment."""
+        return Heard(
+            dict(self.epochs),
+            dict(self.clients),
+            dict(self.delivered),
+            set(self.gone),
+            dict(self.highest),
+        )
+
+    def take(self, event: events.Event) -> None:
+        """An event of the back channel."""
+        match event:
+            case events.HelloReceived(node=node, instances=states):
+                for state in states.values():
+                    self.epochs[node] = state.epoch
+            case events.GenerationHeard(node=node, uid=uid, generation=generation):
+                self._hear(node, uid, generation)
+            case events.RecordReceived(node=node, record=record):
+                self._hear(node, record.uid, record.generation)
+                key = (bytes(record.uid), record.generation, record.hot)
+                self.delivered[key] = self._epoch(node)
+            case events.RecordWithdrawn(uid=uid):
+                self._forget(uid)
+            case events.SnapshotEnded(node=node, clients=clients):
+                for gone in [one for one in self.clients if Uid(one) not in clients]:
+                    self._forget(gone)
+                for uid, generation in clients.items():
+                    self._hear(node, uid, generation)
+            case _:
+                pass
+
+    def _epoch(self, node: NodeName) -> Epoch:
+        return self.epochs.get(node, NO_EPOCH)
+
+    def _hear(self, node: NodeName, uid: bytes, generation: int) -> None:
+        told = (self._epoch(node), generation)
+        self.clients[uid] = max(told, self.clients.get(uid, told))
+        self.highest[uid] = max(generation, self.highest.get(uid, 0))
+        self.gone.discard(uid)
+
+    def _forget(self, uid: bytes) -> None:
+        self.clients.pop(uid, None)
+        self.highest.pop(uid, None)
+        self.gone.add(uid)
+
+    def may_drop(self, client: ModelClient) -> bool:
+        """Whether this copy may be dropped: a rival's newer generation is reason enough."""
+        return bool(self.problem(client)) or client.generation < self.highest.get(client.uid, 0)
+
+    def problem(self, client: ModelClient) -> str:
+        """Why this copy must not be seeded; "" when it may."""
+        if client.uid in self.gone:
+            return "withdrawn"
+        told = self.clients.get(client.uid)
+        if told is None:
+            return ""
+        if client.generation < told[1]:
+            held = self.delivered.get((client.uid, client.generation, client.hot()), NO_EPOCH)
+            return "" if held > told[0] else f"generation {told[1]} of {told[0]} was heard"
+        return ""
+
+
+class WatchedNode(Node):
+    """The core of a node, and a note of what it was told."""
+
+    heard: Heard
+    truth: Truth
+
+    def _take(self, event: events.Event, now: float) -> None:
+        self.heard.take(event)
+        if isinstance(event, events.HelloReceived):
+            for state in event.instances.values():
+                self.truth.highest = max(self.truth.highest, state.epoch)
+        super()._take(event, now)
+
+
+class WatchedOpenvpn(ModelOpenvpn):
+    """An OpenVPN under the eyes of the judge."""
+
+    truth: Truth
+    who = ""
+    key_kind = OwnedKey
+    seeds: Heard | None = None  # what its sidecar had been told when it ordered the promotion
+    held_max = 60.0
+    demote_asked = False
+    held_since = 0.0
+    waits_since: dict[bytes, float]  # of the clients that are held back
+    _dropped: dict[bytes, ModelClient]
+
+    def receive(self, data: bytes) -> None:
+        """What the sidecar has written in one go."""
+        self._dropped = {}
+        super().receive(data)
+
+    def _new_key(self) -> OwnedKey:
+        return self.key_kind(self.rng.randbytes(8), self.round_size)
+
+    def _update_keys(self, client: ModelClient, fingerprints: list[bytes]) -> None:
+        known = {key.fingerprint: key for key in client.keys}
+        client.keys = [
+            known.get(one) or self.key_kind.of_standby(one, self.round_size) for one in fingerprints
+        ]
+
+    def _find_problem(
+        self, uid: bytes, generation: int, name: bytes, grants: list[tuple[bytes, bytes, int, int]]
+    ) -> str:
+        client = self.clients.get(uid)
+        for key in client.keys if client is not None else []:
+            assert isinstance(key, OwnedKey)
+            for _, fingerprint, start, end in grants:
+                if fingerprint == key.fingerprint and key.overlaps(start, end):
+                    return "the range overlaps the one that is stored"
+        return super()._find_problem(uid, generation, name, grants)
+
+    def _changed(self, client: ModelClient, reason: str) -> None:
+        self.truth.versions.add(version_of(client))
+        super()._changed(client, reason)
+
+    def connect_client(self, name: str = "client") -> bytes:
+        """A client connects; it may have to wait."""
+        uid = super().connect_client(name)
+        self.waits_since = {one: at for one, at in self.waits_since.items() if one in self.clients}
+        self.waits_since[uid] = self.truth.now()
+        return uid
+
+    def _do_release(self, words: list[str], lines: list[str]) -> None:
+        uid = bytes.fromhex(words[1])
+        early = uid in self.held_back and self.waited(uid) < PROTECT_WAIT
+        if early and uid not in self.truth.imported:
+            text = f"{self.who} lets {words[1]} go after {self.waited(uid):.4f} s"
+            self.truth.violate("released unprotected", text)
+        super()._do_release(words, lines)
+
+    def waited(self, uid: bytes) -> float:
+        """For how long a client that is held back has been so."""
+        return self.truth.now() - self.waits_since[uid]
+
+    def float_client(self, uid: bytes) -> None:
+        """A client has a new address."""
+        client = self.clients[uid]
+        client.generation += 1
+        self._changed(client, "float")
+
+    def is_short(self, uid: bytes) -> bool:
+        """Whether too few ids of a client's key are left to give."""
+        key = self.clients[uid].keys[0]
+        assert isinstance(key, OwnedKey)
+        return key.short
+
+    def send_packet(self, uid: bytes) -> int | None:
+        """A packet for a client."""
+        fingerprint = self.clients[uid].keys[0].fingerprint
+        number = super().send_packet(uid)
+        if number is not None:
+            self.truth.note_sent(fingerprint, number, self.who)
+        return number
+
+    def _say(self, line: str) -> None:
+        if line.startswith(">CLUSTER:STALE,"):
+            _, fingerprint, holder = line.removeprefix(">CLUSTER:STALE,").split(",")
+            self.truth.stale.add((bytes.fromhex(fingerprint), bytes.fromhex(holder)))
+        super()._say(line)
+
+    def _do_import(self, words: list[str], lines: list[str]) -> None:
+        super()._do_import(words, lines)
+        client = self.clients.get(bytes.fromhex(words[1]))
+        if client is not None:
+            self.truth.imported.add(client.uid)
+        if client is not None and version_of(client) not in self.truth.versions:
+            self.truth.violate("a record no master had", f"{self.who} holds {words[1]} {words[2]}")
+
+    def _do_drop(self, words: list[str], lines: list[str]) -> None:
+        uid = bytes.fromhex(words[1])
+        if uid in self.clients:
+            self._dropped[uid] = self.clients[uid]
+        super()._do_drop(words, lines)
+
+    def _do_promote(self, words: list[str], lines: list[str]) -> None:
+        if self.role is Role.STANDBY:
+            self._judge_seeds()
+        if self.role is not Role.MASTER:
+            self.demote_asked = False
+        super()._do_promote(words, lines)
+        self.truth.highest = max(self.truth.highest, epoch_of(self.epoch))
+
+    def _judge_seeds(self) -> None:
+        heard = self.seeds or Heard()
+        for client in self.clients.values():
+            problem = heard.problem(client)
+            if problem:
+                text = f"{self.who} seeds {client.uid.hex()} {client.generation}: {problem}"
+                self.truth.violate("stale record seeded", text)
+        for uid, client in self._dropped.items():
+            if uid not in self.clients and not heard.may_drop(client):
+                text = f"{self.who} drops {uid.hex()} {client.generation} at its promotion"
+                self.truth.violate("current record dropped", text)
+
+    def _do_hold(self, words: list[str], lines: list[str]) -> None:
+        self.held_since = self.truth.now()
+        super()._do_hold(words, lines)
+
+    def _do_demote(self, words: list[str], lines: list[str]) -> None:
+        if self.role is Role.MASTER:
+            self.truth.violate("wiped before silent", f"{self.who} is master and is demoted")
+        over = self.truth.now() - self.held_since >= self.held_max
+        outdone = self.truth.highest > epoch_of(self.epoch)
+        if self.role is Role.HELD and not (self.demote_asked or over or outdone):
+            self.truth.violate("demoted without cause", f"{self.who} in {self.epoch}")
+        super()._do_demote(words, lines)

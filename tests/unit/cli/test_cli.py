@@ -1,0 +1,366 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from ovpnha.cli.app import app, parse_duration
+from ovpnha.cli.odd import find_oddities
+from ovpnha.cli.show import show_status
+from ovpnha.config import Config, parse_config
+from ovpnha.errors import ConfigError
+from ovpnha.runtime.control import (
+    ControlError,
+    ControlServer,
+    PromoteRequest,
+    Request,
+    is_alive,
+)
+from ovpnha.runtime.hostcheck import check_host
+from ovpnha.runtime.network import IFF_LOWER_UP, IFF_UP, NetworkTable
+
+CONFIG = """
+[cluster]
+name = "office"
+node = "a"
+key_file = "{directory}/cluster.key"
+
+[bcn]
+links = [{{ interface = "bcn0" }}]
+
+[[instance]]
+name = "udp"
+management = "{directory}/udp.sock"
+vip = "192.0.2.10"
+
+[control]
+socket = "{directory}/control.sock"
+"""
+
+NODE_VIEW = {
+    "name": "b",
+    "believed": True,
+    "age": 0.2,
+    "role": "standby",
+    "epoch": "7/a",
+    "vip": False,
+    "sync": "in_sync",
+    "grade": 90,
+    "clients": 2,
+    "problem": "",
+}
+STATUS: dict[str, Any] = {
+    "node": "a",
+    "uptime": 300.0,
+    "links": {"bcn0": True},
+    "received": {"hello": 3},
+    "sent": {"hello": 4},
+    "refused": {"seal": 5},
+    "instances": [
+        {
+            "name": "udp",
+            "role": "master",
+            "epoch": "7/a",
+            "vip": True,
+            "management_up": True,
+            "openvpn": "2.6.14",
+            "seamless": True,
+            "clients": 3,
+            "protected": 2,
+            "oldest_unprotected": 4.0,
+            "records": 0,
+            "stale": 0,
+            "following": None,
+            "sync": "none",
+            "grade": 120,
+            "grade_reason": "master",
+            "promotions": 1,
+            "last_promotion_phases": {"promoted": 0.0042},
+            "rekey": {"pending": 8, "done": 22, "left": 1},
+            "nodes": [NODE_VIEW],
+        }
+    ],
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "ovpnha.toml"
+    path.write_text(CONFIG.format(directory=tmp_path))
+    return path
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(one) for one in arguments], terminal_width=200)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_version() -> None:
+    code, out, _ = run("version")
+    assert code == 0
+    assert out.startswith("ovpnha 0.")
+
+
+def test_it_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ovpnha", "version"], capture_output=True, check=True
+    )
+    assert done.stdout.startswith(b"ovpnha ")
+
+
+def test_the_daemon_does_not_load_the_lab() -> None:
+    script = "import sys, ovpnha.cli.app; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stdout.strip() == b"False"
+
+
+def test_keygen_and_check_config(config: Path, tmp_path: Path) -> None:
+    key = tmp_path / "cluster.key"
+    assert run("keygen", key)[0] == 0
+    code, out, err = run("check-config", "-c", config)
+    assert code == 0
+    assert out == f"{config}: good. Node a of cluster office, 1 key(s), instances: udp\n"
+    assert "odd: bcn.links: interface bcn0 is missing on this host" in err
+    assert run("keygen", "--add", key)[0] == 0
+    assert "2 key(s)" in run("check-config", "-c", config)[1]
+
+
+def test_keygen_does_not_overwrite(tmp_path: Path) -> None:
+    key = tmp_path / "cluster.key"
+    run("keygen", key)
+    before = key.read_bytes()
+    code, _, err = run("keygen", key)
+    assert code == 2
+    assert err == f"ovpnha: {key}: exists and is not overwritten; " + (
+        "add a key with --add, or remove it first\n"
+    )
+    assert key.read_bytes() == before
+
+
+def test_a_wrong_key_file_is_one_line(config: Path, tmp_path: Path) -> None:
+    key = tmp_path / "cluster.key"
+    run("keygen", key)
+    key.chmod(0o644)
+    for command in ("check-config", "run"):
+        code, out, err = run(command, "-c", config)
+        assert (code, out) == (2, "")
+        assert err == f"ovpnha: {key}: others may open it (mode 0644); run: chmod 600 {key}\n"
+
+
+def test_each_mistake_is_a_line(config: Path) -> None:
+    config.write_text(config.read_text() + "[http]\nport = 3\n[log]\nlevel = 3\n")
+    code, out, err = run("check-config", "-c", config)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 2
+    assert all(line.startswith(f"ovpnha: {config}: ") for line in err.splitlines())
+
+
+@pytest.mark.parametrize("command", ["run", "check-config", "status", "promote", "demote"])
+def test_a_missing_configuration_is_one_line(command: str, tmp_path: Path) -> None:
+    code, out, err = run(command, "-c", tmp_path / "none.toml")
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert "cannot be read: No such file" in err
+
+
+@pytest.mark.parametrize("command", ["status", "promote", "demote", "renegotiate"])
+def test_a_daemon_that_does_not_run_is_a_failure(command: str, config: Path) -> None:
+    code, out, err = run(command, "-c", config)
+    assert (code, out) == (1, "")
+    assert err.endswith("control.sock: ovpnha does not run here; start it first\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["elect"], ["promote", "--expect-vip", "soon"], ["renegotiate", "--uid", "x"]]
+)
+def test_a_wrong_command_line(arguments: list[str], config: Path) -> None:
+    code, _, err = run(*arguments, *(() if arguments == ["elect"] else ("-c", str(config))))
+    assert code == 2
+    assert "Error" in err
+    assert "Traceback" not in err
+
+
+def test_durations() -> None:
+    assert [parse_duration(text) for text in ("2s", "500ms", "1.5", "0")] == [2.0, 0.5, 1.5, 0.0]
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[list[Request]]:
+    """A control socket whose daemon answers with ``STATUS`` or refuses."""
+    asked: list[Request] = []
+
+    async def answer(request: Request) -> dict[str, Any]:
+        asked.append(request)
+        if request.command == "status":
+            return {"status": STATUS}
+        if request.command == "demote":
+            raise ControlError("udp: this node has the VIP; move it away first, then demote")
+        return {"instance": "udp", "role": "master", "epoch": "8/a"}
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(ControlServer(tmp_path / "control.sock", answer).run())
+
+    def serve() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    deadline = time.monotonic() + 10.0
+    while not is_alive(tmp_path / "control.sock"):
+        assert time.monotonic() < deadline
+    yield asked
+    loop.call_soon_threadsafe(task.cancel)
+    thread.join()
+    loop.close()
+
+
+def test_status_for_the_eye(config: Path, daemon: list[Request]) -> None:
+    code, out, _ = run("status", "-c", config)
+    assert code == 0
+    for word in (
+        "node a",
+        "master",
+        "2 of 3",
+        "in_sync",
+        "bcn0",
+        "seal 5",
+        "4.2 ms",
+        "22 of 30, 1 left",
+    ):
+        assert word in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("following", "shown"), [("b", "in_sync"), (None, "in_sync (master not heard)")]
+)
+def test_a_copy_whose_master_is_not_heard_says_so(following: str | None, shown: str) -> None:
+    one = STATUS["instances"][0] | {"role": "standby", "sync": "in_sync", "nodes": []}
+    console = Console(record=True, width=200, file=io.StringIO())
+    show_status(STATUS | {"instances": [one | {"following": following}]}, console)
+    (row,) = [line for line in console.export_text().splitlines() if line.startswith("sync ")]
+    assert row.split(maxsplit=2)[2].strip() == shown
+
+
+def test_status_for_programs(config: Path, daemon: list[Request]) -> None:
+    code, out, _ = run("status", "-c", config, "--json")
+    assert code == 0
+    assert json.loads(out) == STATUS
+
+
+def test_promote(config: Path, daemon: list[Request]) -> None:
+    code, out, _ = run("promote", "-c", config, "--expect-vip", "500ms")
+    assert (code, out) == (0, "udp: master, epoch 8/a\n")
+    assert daemon == [PromoteRequest(expect_vip=0.5)]
+
+
+def test_a_refusal_is_one_line(config: Path, daemon: list[Request]) -> None:
+    code, out, err = run("demote", "-c", config)
+    assert (code, out) == (1, "")
+    assert err == "ovpnha: udp: this node has the VIP; move it away first, then demote\n"
+
+
+def table(*addresses: tuple[int, str, int]) -> NetworkTable:
+    """eth0 is link 2, bcn0 is link 3."""
+    found = NetworkTable()
+    for index, name in ((2, "eth0"), (3, "bcn0")):
+        attrs = [("IFLA_IFNAME", name)]
+        message = {"event": "RTM_NEWLINK", "index": index, "flags": IFF_UP | IFF_LOWER_UP}
+        found.apply({**message, "attrs": attrs})
+    for index, text, prefix in addresses:
+        attrs = [("IFA_LOCAL", text)]
+        message = {"event": "RTM_NEWADDR", "index": index, "prefixlen": prefix, "flags": 0}
+        found.apply({**message, "family": 2, "attrs": attrs})
+    return found
+
+
+def oddities(config: Path, network: NetworkTable, **changes: str) -> str:
+    text = config.read_text()
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    return "\n".join(find_oddities(parsed(text), network))
+
+
+def parsed(text: str) -> Config:
+    return parse_config(text, "f")
+
+
+def refusals(config: Path, network: NetworkTable, more: str = "", **changes: str) -> str:
+    text = config.read_text()
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    try:
+        check_host(parsed(text + more), network)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+GOOD = table((2, "192.0.2.1", 24), (3, "10.0.0.1", 24))
+
+
+def test_nothing_is_odd_about_a_good_host(config: Path) -> None:
+    assert not oddities(config, GOOD)
+    assert not refusals(config, GOOD)
+
+
+def test_the_bcn_on_the_client_facing_interface_is_refused(config: Path) -> None:
+    network = table((3, "192.0.2.1", 24))
+    assert "bcn0 is also the interface that clients of udp reach" in refusals(config, network)
+    more = '[node.a.instance.udp]\nvip_interface = "bcn0"\n'
+    assert "bcn0 is also the interface" in refusals(config, GOOD, more)
+    allowed = "[node.a.bcn]\nshared_with_clients = true\n"
+    assert not refusals(config, network, allowed)
+
+
+def test_a_vip_that_is_the_node_s_own_address_is_refused(config: Path) -> None:
+    network = table((2, "192.0.2.10", 24), (3, "10.0.0.1", 24))
+    assert "192.0.2.10 is this node's own address" in refusals(config, network)
+    beside = table((2, "192.0.2.1", 24), (2, "192.0.2.10", 24), (3, "10.0.0.1", 24))
+    assert not refusals(config, beside)
+    assert not refusals(config, network, "[node.a.instance.udp]\nvip_alone = true\n")
+
+
+def test_a_vip_among_the_bcn_addresses_is_refused(config: Path) -> None:
+    nodes = (
+        'mode = "unicast"\nlinks = [{ interface = "bcn0", nodes = ["192.0.2.10", "10.0.0.2"] }]\n'
+    )
+    found = refusals(config, GOOD, f"[node.a.bcn]\n{nodes}")
+    assert "instance[udp].vip: 192.0.2.10 is listed in bcn.links nodes" in found
+
+
+def test_a_vip_interface_without_an_address_of_its_own_is_odd(config: Path) -> None:
+    text = config.read_text() + '[node.a.instance.udp]\nvip_interface = "eth0"\n'
+    network = table((3, "10.0.0.1", 24))
+    assert "set vip_alone = true" in "\n".join(find_oddities(parsed(text), network))
+    assert not list(find_oddities(parsed(text + "vip_alone = true\n"), network))
+
+
+def test_missing_interfaces_are_odd_a_missing_directory_is_refused(config: Path) -> None:
+    network = table((2, "192.0.2.1", 24))
+    text = config.read_text() + '[node.a.instance.udp]\nvip_interface = "eth7"\n'
+    text = text.replace('vip = "192', 'track_file = "/run/oha-none/udp.grade"\nvip = "192').replace(
+        '"bcn0"', '"bcn7"'
+    )
+    found = "\n".join(find_oddities(parsed(text), network))
+    assert "interface bcn7 is missing on this host" in found
+    assert "instance[udp].vip_interface: interface eth7 is missing" in found
+    with pytest.raises(ConfigError, match="there is no directory /run/oha-none; make it"):
+        check_host(parsed(text), network)
+
+
+def test_a_bcn_interface_without_an_address_is_odd(config: Path) -> None:
+    assert "has no IPv4 address to broadcast from" in oddities(config, table())

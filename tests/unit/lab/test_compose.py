@@ -1,0 +1,67 @@
+"""The container lab's files say what the containers need, and nothing that they lack."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from ovpnha.lab import plan
+from ovpnha.lab.compose.files import NUMBERS, without_ipv6, without_ipv6_block
+from ovpnha.lab.keepalived import SOURCE
+from ovpnha.lab.openvpn import IPV4, server_config
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+DOCKER = ROOT / "deploy" / "docker"
+
+
+def test_keepalived_loses_only_its_ipv6_addresses() -> None:
+    text = (SOURCE / "keepalived.conf").read_text()
+    shorter = without_ipv6_block(text)
+    assert "VIP6" in text
+    assert "VIP6" not in shorter
+    assert shorter.count("{") == shorter.count("}") == text.count("{") - 1
+
+
+def test_the_server_s_configuration_loses_only_ipv6() -> None:
+    text = server_config(
+        Path("pki"), keepalive="10 60", transport=IPV4, cluster=False, options=["cluster"]
+    )
+    gone = set(text.splitlines()) - set(without_ipv6(text).splitlines())
+    assert len(gone) == 3
+    assert all(re.match(r"server-ipv6|push \"route-ipv6|writepid", line) for line in gone)
+
+
+def test_the_containers_have_the_addresses_of_the_lab() -> None:
+    for segment in plan.SEGMENTS:
+        assert f"- subnet: {segment.network}\n" in COMPOSE
+        for number in NUMBERS.values():
+            assert f"ipv4_address: {segment.address(number)}}}" in COMPOSE
+
+
+def test_nothing_is_privileged_and_every_capability_has_its_reason() -> None:
+    assert "privileged" not in COMPOSE
+    lines = re.findall(r"^      - ([A-Z_]+ .*|[A-Z_]+)$|^    - ([A-Z_]+.*)$", COMPOSE, re.MULTILINE)
+    wanted = [one or two for one, two in lines if "ALL" not in (one, two)]
+    assert all(" # " in line or line == "SETGID" for line in wanted), wanted
+
+
+def test_the_host_s_settings_reach_every_image_that_is_built() -> None:
+    text = COMPOSE.partition("\nservices:\n")[2]
+    built = re.compile(r"^  ([a-z-]+):\n(?:    #.*\n)*    (?:<<: \*|.*\n    build:)", re.M)
+    services = built.findall(text)
+    covered = re.findall(r"^  ([a-z-]+): [&*]host", (DOCKER / "host.yml").read_text(), re.M)
+    assert set(services) == set(covered)
+
+
+def test_a_node_s_image_has_what_ovpnha_needs_and_no_more() -> None:
+    command = [sys.executable, str(DOCKER / "runtime_requirements.py"), "pyproject.toml"]
+    done = subprocess.run(
+        [*command, "requirements.lock"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    names = set(re.findall(r"^([\w.-]+)==", done.stdout, re.M))
+    assert {"cryptography", "cffi", "pyroute2", "pydantic-core", "uvloop"} <= names
+    assert not names & {"pytest", "matplotlib", "numpy", "mypy", "atheris", "hypothesis"}
+    assert done.stdout.count("--hash=") > len(names)

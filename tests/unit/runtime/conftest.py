@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import structlog.testing
+
+from ovpnha.coordinator.outputs import (
+    InstanceStatistics,
+    NodeStatistics,
+    NodeView,
+    Output,
+    RoleChanged,
+)
+from ovpnha.model import Epoch, InstanceName, NodeName, Role, Sync, Uid
+
+DEADLINE = 10.0
+EPOCH = Epoch(7, NodeName("a"))
+
+
+@pytest.fixture
+def logged() -> Iterator[list[MutableMapping[str, Any]]]:
+    """Everything that is logged, as dictionaries."""
+    with structlog.testing.capture_logs() as entries:
+        yield entries
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], Coroutine[Any, Any, None]]:
+    """``await until(lambda: …)``: give the loop its turns until it holds, or fail."""
+
+    async def wait(holds: Callable[[], object]) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while not holds():  # noqa: ASYNC110 - what is waited for has no event
+                await asyncio.sleep(0.005)
+
+    return wait
+
+
+@pytest.fixture
+def statistics() -> NodeStatistics:
+    """A node that is master of one instance and sees one other node."""
+    other = NodeView(NodeName("b"), True, 0.2, Role.STANDBY, EPOCH, False, Sync.IN_SYNC, 90, 2, "")
+    instance = InstanceStatistics(
+        name=InstanceName("udp"),
+        role=Role.MASTER,
+        epoch=EPOCH,
+        sync=Sync.NONE,
+        grade=120,
+        grade_reason="master",
+        vip=True,
+        management_up=True,
+        openvpn="2.6.14",
+        seamless=True,
+        clients=3,
+        protected=2,
+        oldest_unprotected=0.5,
+        records=0,
+        stale=0,
+        following=None,
+        promotions=1,
+        last_promotion=1.0,
+        last_promotion_phases={"promoted": 0.0042},
+        counters={"exports": 5},
+        nodes=(other,),
+    )
+    return NodeStatistics(
+        node=NodeName("a"),
+        boot="00ff",
+        uptime=12.5,
+        links={"bcn0": True},
+        instances=(instance,),
+        received={"hello": 4},
+        sent={"hello": 5},
+        refused={"seal": 6},
+        bytes_received=400,
+        bytes_sent=500,
+        resyncs=0,
+        repaired=0,
+    )
+
+
+class NotingCore:
+    """A core that takes notes and does what ``reactions`` say."""
+
+    def __init__(self, statistics: NodeStatistics) -> None:
+        self.notes: list[tuple[Any, ...]] = []
+        self.outputs: deque[Output] = deque()
+        self.timer: float | None = None
+        self.reactions: dict[str, Callable[[], None]] = {}
+        self.snapshot = statistics
+
+    def become(self, role: Role) -> None:
+        """Change the role of the instance and say so."""
+        old = self.snapshot.instances[0]
+        self.snapshot = replace(self.snapshot, instances=(replace(old, role=role),))
+        self.outputs.append(RoleChanged(old.name, old.role, role, EPOCH, "told to"))
+
+    def _note(self, *note: Any) -> None:
+        self.notes.append(note)
+        self.reactions.get(note[0], lambda: None)()
+
+    def management_up(self, instance: InstanceName, now: float) -> None:
+        self._note("management_up", instance)
+
+    def management_down(self, instance: InstanceName, reason: str, now: float) -> None:
+        self._note("management_down", instance, reason)
+
+    def receive_management(self, instance: InstanceName, data: bytes, now: float) -> None:
+        self._note("receive_management", instance, data)
+
+    def receive_datagrams(self, batch: Sequence[bytes], link: str, now: float) -> None:
+        self._note("receive_datagrams", *batch, link)
+
+    def vip_changed(self, instance: InstanceName, present: bool, now: float) -> None:
+        self._note("vip_changed", instance, present)
+
+    def vip_interface_missing(self, instance: InstanceName, name: str, now: float) -> None:
+        self._note("vip_interface_missing", instance, name)
+
+    def link_changed(self, link: str, up: bool, now: float) -> None:
+        self._note("link_changed", link, up)
+
+    def ask_promote(self, instance: InstanceName, expect_vip: float, now: float) -> None:
+        self._note("ask_promote", instance, expect_vip)
+
+    def ask_demote(self, instance: InstanceName, now: float) -> None:
+        self._note("ask_demote", instance)
+
+    def ask_renegotiate(
+        self, instance: InstanceName, uid: Uid | None, rate: float, now: float
+    ) -> None:
+        self._note("ask_renegotiate", instance, uid, rate)
+
+    def get_timer(self) -> float | None:
+        return self.timer
+
+    def handle_timer(self, now: float) -> None:
+        self.timer = None
+        self._note("handle_timer")
+
+    def next_output(self) -> Output | None:
+        return self.outputs.popleft() if self.outputs else None
+
+    def statistics(self, now: float) -> NodeStatistics:
+        return self.snapshot
+
+    def stop(self, now: float) -> None:
+        self._note("stop")
+
+
+@pytest.fixture
+def core(statistics: NodeStatistics) -> NotingCore:
+    return NotingCore(statistics)
+
+
+class NotedPorts:
+    """What left the driver, in order."""
+
+    def __init__(self) -> None:
+        self.out: list[Any] = []
+
+    def write_management(self, instance: InstanceName, data: bytes) -> None:
+        self.out.append(("management", instance, data))
+
+    def close_management(self, instance: InstanceName, reason: str) -> None:
+        self.out.append(("close", instance, reason))
+
+    def send_datagram(self, data: bytes, link: str | None) -> None:
+        self.out.append(("datagram", data, link))
+
+    def note(self, output: Output) -> None:
+        self.out.append(output)
+
+
+@pytest.fixture
+def ports() -> NotedPorts:
+    return NotedPorts()

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovpnha.runtime.control import (
+    ControlError,
+    ControlServer,
+    DemoteRequest,
+    PromoteRequest,
+    Request,
+    StatusRequest,
+    ask,
+)
+
+
+async def answer(request: Request) -> dict[str, Any]:
+    if isinstance(request, DemoteRequest):
+        raise ControlError("udp: this node has the VIP")
+    return {"seen": request.model_dump()}
+
+
+def can_connect(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+        probe.connect(str(path))
+        return True
+    return False
+
+
+@contextlib.asynccontextmanager
+async def serving(path: Path) -> AsyncIterator[None]:
+    task = asyncio.create_task(ControlServer(path, answer).run())
+    try:
+        async with asyncio.timeout(5):
+            while not can_connect(path) and not task.done():  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.001)
+        if task.done():
+            await task
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ControlError):
+            await task
+
+
+async def send(path: Path, data: bytes) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    try:
+        writer.write(data)
+        writer.write_eof()
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+async def test_a_request_and_its_answer(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    async with serving(path):
+        assert path.stat().st_mode & 0o777 == 0o660
+        request = PromoteRequest(instance="udp", expect_vip=0.5)
+        given = await asyncio.to_thread(ask, path, request, 5.0)
+        assert given["seen"] == {"command": "promote", "instance": "udp", "expect_vip": 0.5}
+    assert not path.exists()
+
+
+async def test_a_refusal_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    async with serving(path):
+        with pytest.raises(ControlError, match="this node has the VIP"):
+            await asyncio.to_thread(ask, path, DemoteRequest(), 5.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b"\n", "Invalid JSON"),
+        (b"{}\n", "discriminator"),
+        (b'{"command": "elect"}\n', "elect"),
+        (b'{"command": "promote", "expect_vip": -1}\n', "greater than or equal"),
+        (b'{"command": "promote", "force": true}\n', "Extra inputs"),
+        (b'{"command": "renegotiate", "uid": "xyz"}\n', "pattern"),
+        (b"\xff\xfe\n", "Invalid JSON"),
+    ],
+)
+async def test_nonsense_is_answered_and_disturbs_nothing(
+    tmp_path: Path, line: bytes, says: str
+) -> None:
+    path = tmp_path / "control.sock"
+    async with serving(path):
+        given = await send(path, line)
+        assert b'"ok": false' in given
+        assert says.encode() in given
+        assert (await asyncio.to_thread(ask, path, StatusRequest(), 5.0))["ok"]
+
+
+async def test_a_line_without_end_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    async with serving(path):
+        assert await send(path, b"x" * 100_000) == b""
+        assert (await asyncio.to_thread(ask, path, StatusRequest(), 5.0))["ok"]
+
+
+async def test_the_socket_of_a_dead_daemon_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    async with serving(path):
+        assert (await asyncio.to_thread(ask, path, StatusRequest(), 5.0))["ok"]
+
+
+async def test_the_socket_of_a_live_daemon_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    async with serving(path):
+        with pytest.raises(ControlError, match="another ovpnha is running"):
+            await ControlServer(path, answer).run()
+        assert (await asyncio.to_thread(ask, path, StatusRequest(), 5.0))["ok"]
+
+
+def test_a_daemon_that_does_not_run(tmp_path: Path) -> None:
+    with pytest.raises(ControlError, match="ovpnha does not run here; start it first"):
+        ask(tmp_path / "none.sock", StatusRequest(), 1.0)
+
+
+def test_a_daemon_that_does_not_answer(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "s"))
+        silent.listen()
+        with pytest.raises(ControlError, match=r"no answer within 0\.05 s"):
+            ask(tmp_path / "s", StatusRequest(), 0.05)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ovpnha.config import Config
+from ovpnha.model import Role
+from ovpnha.runtime import desk as desk_module
+from ovpnha.runtime.control import (
+    ControlError,
+    DemoteRequest,
+    PromoteRequest,
+    RenegotiateRequest,
+    StatusRequest,
+)
+from ovpnha.runtime.desk import CommandDesk
+from ovpnha.runtime.driver import Driver, Ports
+
+
+def config_of(*names: str) -> Config:
+    instances = [{"name": name, "management": f"/run/{name}.sock"} for name in names]
+    return Config.model_validate({"cluster": {"name": "x", "node": "a"}, "instance": instances})
+
+
+@pytest.fixture
+def make(core: Any, ports: Any) -> Callable[..., CommandDesk]:
+    def build(*names: str) -> CommandDesk:
+        driver = Driver(
+            core,
+            Ports(
+                write_management=ports.write_management,
+                close_management=ports.close_management,
+                send_datagram=ports.send_datagram,
+                openvpn_found=ports.note,
+                set_grade=ports.note,
+                role_changed=ports.note,
+            ),
+        )
+        return CommandDesk(config_of(*names), driver)
+
+    return build
+
+
+@pytest.fixture
+def driver_of() -> Callable[[CommandDesk], Driver]:
+    return lambda desk: desk._driver
+
+
+def be(core: Any, role: Role, **changes: Any) -> None:
+    changes = {f"last_promotion_{name}": value for name, value in changes.items()}
+    one = replace(core.snapshot.instances[0], role=role, **changes)
+    core.snapshot = replace(core.snapshot, instances=(one,))
+
+
+async def test_status(make: Callable[..., CommandDesk]) -> None:
+    assert (await make("udp").answer(StatusRequest()))["status"]["node"] == "a"
+
+
+async def test_promote_waits_for_the_role(make: Callable[..., CommandDesk], core: Any) -> None:
+    be(core, Role.STANDBY)
+    core.reactions["ask_promote"] = lambda: core.become(Role.MASTER)
+    answer = await make("udp").answer(PromoteRequest(expect_vip=0.5))
+    assert answer == {"instance": "udp", "role": "master", "epoch": "7/a"}
+    assert core.notes == [("ask_promote", "udp", 0.5)]
+
+
+async def test_a_promotion_that_does_not_come(
+    make: Callable[..., CommandDesk], core: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_module, "PROMOTE_TIMEOUT", 0.05)
+    be(core, Role.STANDBY)
+    with pytest.raises(ControlError, match="udp: still standby after"):
+        await make("udp").answer(PromoteRequest())
+
+
+async def test_promote_waits_for_openvpn(
+    make: Callable[..., CommandDesk], core: Any, driver_of: Callable[[CommandDesk], Driver]
+) -> None:
+    be(core, Role.STANDBY, phases={})
+    core.reactions["ask_promote"] = lambda: core.become(Role.MASTER)
+    desk = make("udp")
+    task = asyncio.ensure_future(desk.answer(PromoteRequest()))
+    await asyncio.sleep(0)
+    assert not task.done()
+    be(core, Role.MASTER, phases={"promoted": 0.002})
+    driver_of(desk).step(lambda core, now: None)
+    assert (await task)["role"] == "master"
+
+
+async def test_demote_waits_for_the_role(make: Callable[..., CommandDesk], core: Any) -> None:
+    be(core, Role.HELD)
+    core.reactions["ask_demote"] = lambda: core.become(Role.STANDBY)
+    assert (await make("udp").answer(DemoteRequest()))["role"] == "standby"
+
+
+async def test_renegotiate(make: Callable[..., CommandDesk], core: Any) -> None:
+    request = RenegotiateRequest(uid="00112233445566ff", rate=5.0)
+    assert (await make("udp").answer(request)) == {"instance": "udp"}
+    assert core.notes == [("ask_renegotiate", "udp", bytes.fromhex("00112233445566ff"), 5.0)]
+    be(core, Role.STANDBY)
+    with pytest.raises(ControlError, match="not master here"):
+        await make("udp").answer(RenegotiateRequest())
+
+
+async def test_the_instance_is_named_when_there_are_several(
+    make: Callable[..., CommandDesk],
+) -> None:
+    desk = make("udp", "udp6")
+    with pytest.raises(ControlError, match="name one with --instance: udp, udp6"):
+        await desk.answer(DemoteRequest())
+    with pytest.raises(ControlError, match="there is no instance tcp; there are: udp, udp6"):
+        await desk.answer(DemoteRequest(instance="tcp"))

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+import pytest
+
+from ovpnha.config import Config
+from ovpnha.coordinator.outputs import OpenvpnFound
+from ovpnha.model import NO_EPOCH, HolderId, InstanceName, OpenvpnStatus, Role
+from ovpnha.runtime.bcn import BcnSockets
+from ovpnha.runtime.driver import Driver, Ports
+from ovpnha.runtime.network import IFF_LOWER_UP, IFF_UP, NetworkTable
+from ovpnha.runtime.surroundings import Surroundings
+
+VIP = "192.0.2.10"
+Make = Callable[..., Surroundings]
+
+
+def network(*addresses: str) -> NetworkTable:
+    """Link eth0 with these addresses; the BCN's interface does not exist."""
+    table = NetworkTable()
+    flags = IFF_UP | IFF_LOWER_UP
+    attrs = [("IFLA_IFNAME", "eth0")]
+    table.apply({"event": "RTM_NEWLINK", "index": 2, "flags": flags, "attrs": attrs})
+    for address in addresses:
+        message = {"event": "RTM_NEWADDR", "index": 2, "prefixlen": 24, "flags": 0, "family": 2}
+        table.apply({**message, "attrs": [("IFA_LOCAL", address)]})
+    return table
+
+
+@pytest.fixture
+def make(core: Any, ports: Any) -> Make:
+    def build(**instance: str) -> Surroundings:
+        plain = {
+            "cluster": {"name": "x", "node": "a"},
+            "bcn": {"links": [{"interface": "oha-none"}]},
+            "instance": [{"name": "udp", "management": "/run/udp.sock", **instance}],
+        }
+        config = Config.model_validate(plain)
+        driver = Driver(
+            core,
+            Ports(
+                write_management=ports.write_management,
+                close_management=ports.close_management,
+                send_datagram=ports.send_datagram,
+                openvpn_found=ports.note,
+                set_grade=ports.note,
+                role_changed=ports.note,
+            ),
+        )
+        return Surroundings(config, BcnSockets(config.bcn, lambda batch, link: None), driver)
+
+    return build
+
+
+def found(local: str) -> OpenvpnFound:
+    status = OpenvpnStatus(
+        version=1,
+        record_format=1,
+        role=Role.STANDBY,
+        instances=0,
+        holder=HolderId(bytes(16)),
+        epoch=NO_EPOCH,
+        openvpn="2.6.14",
+        local=local,
+        port=1194,
+        proto="udp4",
+        broadcast="",
+        bcn_port=0,
+        digest="",
+        certificate="",
+        issuer="",
+        max_clients=1024,
+    )
+    return OpenvpnFound(InstanceName("udp"), status)
+
+
+async def test_only_differences_are_told(make: Make, core: Any) -> None:
+    surroundings = make(vip=VIP)
+    for table in (network(), network(), network(VIP), network(VIP, "192.0.2.1"), network()):
+        surroundings.changed(table)
+    assert core.notes == [
+        ("vip_changed", "udp", False),
+        ("link_changed", "oha-none", False),
+        ("vip_changed", "udp", True),
+        ("vip_changed", "udp", False),
+    ]
+
+
+async def test_the_vip_counts_on_its_interface_only(make: Make, core: Any) -> None:
+    surroundings = make(vip=VIP, vip_interface="eth7")
+    surroundings.changed(network(VIP))
+    surroundings.changed(network(VIP))
+    assert core.notes == [
+        ("vip_changed", "udp", False),
+        ("link_changed", "oha-none", False),
+        ("vip_interface_missing", "udp", "eth7"),
+    ]
+
+
+async def test_openvpn_tells_the_vip(make: Make, core: Any) -> None:
+    surroundings = make()
+    surroundings.changed(network(VIP))
+    assert ("vip_changed", "udp", True) not in core.notes
+    surroundings.openvpn_found(found(VIP))
+    assert core.notes[-1] == ("vip_changed", "udp", True)
+
+
+async def test_a_vip_that_openvpn_does_not_serve_is_told(
+    make: Make, logged: list[MutableMapping[str, Any]]
+) -> None:
+    surroundings = make(vip=VIP)
+    surroundings.openvpn_found(found("192.0.2.99"))
+    (entry,) = [one for one in logged if one["event"] == "vip is not openvpn's local"]
+    assert (entry["vip"], entry["local"]) == (VIP, "192.0.2.99")
+    await asyncio.sleep(0)

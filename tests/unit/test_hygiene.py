@@ -1,0 +1,55 @@
+"""The repository speaks of the project alone: no machine's paths, no package archive's address."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Archives are the machine's business (apt and pip know them). Written in two halves, so that this
+# file passes its own test.
+HALVES = (
+    ("pypi.", "org"),
+    ("python", "hosted."),
+    ("deb.", "debian."),
+    ("snapshot.", "debian."),
+    ("security.", "debian."),
+    ("archive.", "ubuntu."),
+    ("registry.", "npmjs"),
+    ("crates", r"\.io"),
+    ("proxy.", "golang."),
+    ("docker", r"\.io"),
+    ("ghcr", r"\.io"),
+    ("quay", r"\.io"),
+)
+ARCHIVES = re.compile("|".join("".join(halves) for halves in HALVES))
+# Someone's home, and where this very checkout lies.
+PLACES = re.compile("|".join([r"/(home|Users)/\w", "/root" + "/", rf"{re.escape(str(ROOT))}\b"]))
+
+
+def committed_files() -> list[Path]:
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def text_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except UnicodeDecodeError:
+        return []
+
+
+@pytest.mark.parametrize("pattern", [ARCHIVES, PLACES], ids=["archives", "places"])
+def test_no_line_names_what_belongs_to_a_machine(pattern: re.Pattern[str]) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
+        for path in committed_files()
+        for number, line in enumerate(text_lines(path), start=1)
+        if pattern.search(line)
+    ]
+    assert not found, "\n".join(found)
