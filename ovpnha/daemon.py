@@ -25,10 +25,11 @@ from ovpnha.coordinator.config import NodeConfig
 from ovpnha.coordinator.node import Node
 from ovpnha.coordinator.outputs import OpenvpnFound, RoleChanged, SetGrade
 from ovpnha.errors import OvpnhaError
-from ovpnha.model import BOOT_SIZE, BootId, InstanceName, NodeName
+from ovpnha.model import BOOT_SIZE, BootId, ClientMetrics, InstanceName, NodeName
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.sealing import MAGIC, cluster_tag
 from ovpnha.runtime.bcn import BcnSockets
+from ovpnha.runtime.clientmetrics import ClientList, Pseudonyms
 from ovpnha.runtime.control import ControlServer
 from ovpnha.runtime.desk import CommandDesk
 from ovpnha.runtime.driver import Driver, Ports
@@ -92,6 +93,7 @@ def compose_node(config: Config, keys: tuple[bytes, ...]) -> Node:
             protect_wait=one.protect_wait,
             rekey_after_promotion=one.rekey_after_promotion,
             rekey_rate=one.rekey_rate,
+            per_client=one.client_metrics is not ClientMetrics.OFF,
             tolerate=frozenset(kind.value for kind in one.tolerate),
         )
         for one in config.instance
@@ -101,6 +103,7 @@ def compose_node(config: Config, keys: tuple[bytes, ...]) -> Node:
         boot=BootId(os.urandom(BOOT_SIZE)),
         random=os.urandom,
         now=time.monotonic(),
+        wall=time.time,
     )
 
 
@@ -109,6 +112,7 @@ class Daemon:
 
     def __init__(self, config: Config, keys: tuple[bytes, ...]) -> None:
         self._config = config
+        self._pseudonyms = Pseudonyms(keys[0])
         self._service = ServiceManager()
         self._hooks = HookRunner(config.hooks, config.cluster.node)
         self._tracks = _track_files(config)
@@ -166,8 +170,21 @@ class Daemon:
     async def _serve_http(self) -> None:
         """Loaded in a thread: it is large, and a sidecar that starts has clients to look after."""
         http = await asyncio.to_thread(_load_http)
-        application = http.StatusApplication(self._driver.statistics, self._bcn.failures)
+        application = http.StatusApplication(
+            self._driver.statistics,
+            lambda: http.Scrape(
+                self._driver.statistics(), self._bcn.failures(), tuple(self._client_lists())
+            ),
+        )
         await http.serve_http(self._config.http, application)
+
+    def _client_lists(self) -> Iterator[ClientList]:
+        """The clients of the instances whose metrics tell of each."""
+        for one in self._config.instance:
+            if one.client_metrics is not ClientMetrics.OFF:
+                hashed = one.client_metrics is ClientMetrics.HASHES
+                clients = self._driver.clients(InstanceName(one.name))
+                yield ClientList(one.name, clients, self._pseudonyms if hashed else None)
 
     def _started(self) -> None:
         calm_garbage_collector()

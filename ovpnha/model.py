@@ -45,6 +45,27 @@ class RekeyPolicy(enum.StrEnum):
     NEVER = "never"
 
 
+class ClientMetrics(enum.StrEnum):
+    """Whether metrics tell of each client, and by what names."""
+
+    OFF = "off"
+    NAMES = "names"
+    HASHES = "hashes"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerClient:
+    """One client as OpenVPN's ``status 3`` shows it; a name that is not known is ``UNDEF``."""
+
+    name: str
+    user: str
+    address: str  # with its port
+    virtual: str
+    since: str  # seconds since 1970
+    received: int  # bytes
+    sent: int
+
+
 class Sync(enum.Enum):
     """How complete a standby's copy of the followed master's table is."""
 

@@ -20,6 +20,12 @@ RANGES_HELD = 64
 INPUT_LIMIT = 4096
 
 
+STATUS_HEADER = (
+    "HEADER\tCLIENT_LIST\tCommon Name\tReal Address\tVirtual Address\tBytes Received\tBytes Sent"
+    "\tConnected Since (time_t)\tUsername"
+)
+
+
 @dataclass
 class Range:
     """Packet ids ``[start, end)`` given to a holder."""
@@ -123,6 +129,10 @@ class ModelClient:
     high_water: int = 0
     moved: bool = False
     attended: bool = False
+
+    def room(self) -> int:
+        """Packet ids that its newest key has left here."""
+        return max(self.keys[0].limit - self.keys[0].next_id, 0)
 
     def hot(self) -> bytes:
         """The hot part: format, then a fingerprint for each key."""
@@ -242,6 +252,12 @@ class ModelOpenvpn:
             self._say("SUCCESS: hold release succeeded")
         elif words == ["load-stats"]:
             self._say(f"SUCCESS: nclients={len(self.clients)},bytesin=10,bytesout=20")
+        elif words == ["status", "3"]:
+            self._say(STATUS_HEADER)
+            for client in self.clients.values():
+                name = client.name.decode()
+                self._say(f"CLIENT_LIST\t{name}\t192.0.2.1:5000\t\t10\t20\t1790000000\tUNDEF")
+            self._say("END")
         elif words == ["version"]:
             self._say("OpenVPN Version: OpenVPN 2.6.14 x86_64-pc-linux-gnu [SSL (OpenSSL)]")
             self._say("Management Version: 5")
@@ -265,11 +281,18 @@ class ModelOpenvpn:
         for client in self.clients.values():
             moved = client.moved and self.role is not Role.STANDBY
             auth = "user" if client.attended else "cert"
-            rekey = f",moved,{max(client.keys[0].limit - client.keys[0].next_id, 0)},{auth}"
+            rekey = f",moved,{client.room()},{auth}"
             self._say(
                 f"{client.uid.hex()},{client.generation},{client.cid}{rekey if moved else ''}"
             )
         self._say("END")
+
+    def _do_room(self, words: list[str], lines: list[str]) -> None:
+        if self.role is Role.STANDBY:
+            self._say("ERROR: cluster-room: not possible while standby")
+            return
+        rooms = [client.room() for client in self.clients.values()]
+        self._say(f"SUCCESS: cluster-room clients={len(rooms)},lowest={min(rooms, default=0)}")
 
     def _do_export(self, words: list[str], lines: list[str]) -> None:
         client = self.clients.get(bytes.fromhex(words[1]))

@@ -190,6 +190,33 @@ command_list(struct multi_context *m, const char **p)
     msg(M_CLIENT, "END");
 }
 
+static void
+command_room(struct multi_context *m, const char **p)
+{
+    struct hash_iterator hi;
+    struct hash_element *he;
+    packet_id_type lowest = 0;
+    int keys = 0;
+
+    if (!cluster_need_role(p, cluster->role != CLUSTER_STANDBY))
+    {
+        return;
+    }
+    hash_iterator_init(m->iter, &hi);
+    while ((he = hash_iterator_next(&hi)))
+    {
+        const struct multi_instance *mi = he->value;
+        struct tls_multi *multi = mi->context.c2.tls_multi;
+        if (multi->cluster_client && multi->cluster_client->announced)
+        {
+            const packet_id_type room = cluster_rekey_room(multi);
+            lowest = keys++ && lowest < room ? lowest : room;
+        }
+    }
+    hash_iterator_free(&hi);
+    msg(M_CLIENT, "SUCCESS: cluster-room clients=%d,lowest=" packet_id_format, keys, lowest);
+}
+
 /*
  * Roles
  */
@@ -330,6 +357,7 @@ static const struct
 } commands[] = {
     { "cluster-status", command_status, false },
     { "cluster-list", command_list, false },
+    { "cluster-room", command_room, false },
     { "cluster-export", cluster_command_export, false },
     { "cluster-import", cluster_command_collect, true },
     { "cluster-update", cluster_command_collect, true },

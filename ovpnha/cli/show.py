@@ -12,6 +12,8 @@ from rich.text import Text
 GOOD, FAIR, BAD = "green", "yellow", "red"
 ROLE_STYLES = {"master": GOOD, "standby": GOOD, "held": FAIR, "init": FAIR, "fault": BAD}
 
+CLOCK_NOTABLE = 1.0  # seconds
+
 Plain = Mapping[str, Any]
 
 
@@ -92,7 +94,8 @@ def _nodes(instances: Sequence[Plain]) -> Table:
     table.add_column("problem")
     for one in instances:
         for node in one["nodes"]:
-            problem = node["problem"] or ("" if node["believed"] else "not believed yet")
+            unbelieved = "" if node["believed"] else "not believed yet"
+            problem = node["problem"] or unbelieved or _clock(node["clock_offset"])
             role = _role(node).append(", has the VIP" if node["vip"] else "")
             table.add_row(
                 node["name"],
@@ -120,6 +123,12 @@ def _links(status: Plain) -> Table:
 
 def _table(title: str, *columns: str) -> Table:
     return Table(*columns, title=title, title_justify="left", show_edge=False, pad_edge=False)
+
+
+def _clock(offset: float | None) -> str:
+    if offset is None or abs(offset) < CLOCK_NOTABLE:
+        return ""
+    return f"clock {abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'}"
 
 
 def _duration(seconds: float) -> str:

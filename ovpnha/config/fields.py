@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from ovpnha.model import RekeyPolicy
+from ovpnha.model import ClientMetrics, RekeyPolicy
 
 DEFAULT_PATH = Path("/etc/ovpnha/ovpnha.toml")
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z"
@@ -320,6 +320,14 @@ class InstanceConfig(Section):
         le=1000.0,
         description="How many of them a second. Each costs OpenVPN about 2 ms of one processor.",
         examples=[50.0],
+    )
+    client_metrics: Annotated[ClientMetrics, _choice(ClientMetrics)] = Field(
+        default=ClientMetrics.OFF,
+        description="Metrics of each client, as OpenVPN's exporters have them: `off`; `names`, "
+        "with common name, user name and addresses as labels; `hashes`, the same under a keyed "
+        "hash, which is equal on all nodes until the cluster key changes. OpenVPN is asked every "
+        "15 s and does nothing else while it answers.",
+        examples=["hashes"],
     )
     tolerate: tuple[Annotated[Difference, _choice(Difference)], ...] = Field(
         default=(),

@@ -26,6 +26,7 @@ class InstanceConfig:
     rekey_after_promotion: RekeyPolicy = RekeyPolicy.AUTO
     """Which clients that came from another node are renegotiated."""
     rekey_rate: float = 50.0
+    per_client: bool = False  # ask OpenVPN for the figures of each client
     """How many of them a second."""
     tolerate: frozenset[str] = frozenset()
     """What may differ from the master during a rolling replacement: digest, certificate, issuer."""

@@ -16,6 +16,7 @@ from ovpnha.model import NO_EPOCH, Epoch, Grade, InstanceState, NodeName, Role, 
 
 if TYPE_CHECKING:
     from ovpnha.coordinator.instance import Instance
+    from ovpnha.replication.membership import NodeHeard
 
 
 def describe_standing(instance: Instance, now: float) -> Standing:
@@ -67,7 +68,7 @@ def _epoch(instance: Instance) -> Epoch:
 
 
 def describe_instance(
-    instance: Instance, last_heard: Mapping[NodeName, float], now: float
+    instance: Instance, heard: Mapping[NodeName, NodeHeard], now: float
 ) -> InstanceStatistics:
     """One instance, at one moment."""
     grade, reason = instance.announcer.grade
@@ -98,25 +99,27 @@ def describe_instance(
         protect_times=instance.exporter.protection.times(),
         promotion_times=promotion.times(),
         server=instance.server.last,
+        room=instance.server.room,
         rekey=instance.rekey.progress(),
         nodes=tuple(
-            _describe_node(instance, name, other, last_heard.get(name, other.heard), now)
+            _describe_node(instance, name, other, heard.get(name), now)
             for name, other in instance.view.others()
         ),
     )
 
 
 def _describe_node(
-    instance: Instance, name: NodeName, other: Other, heard: float, now: float
+    instance: Instance, name: NodeName, other: Other, heard: NodeHeard | None, now: float
 ) -> NodeView:
     state, status = other.state, instance.discovery.status
     problem = other.trouble(now)
+    distance = heard.distance if heard is not None else None
     if state is not None and status is not None and state.record_format and not problem:
         problem = find_difference(status, state, instance.config.tolerate)
     return NodeView(
         name=name,
         believed=other.believed,
-        age=now - heard,
+        age=now - (heard.last_heard if heard is not None else other.heard),
         role=state.role if state else Role.INIT,
         epoch=state.epoch if state else NO_EPOCH,
         vip=state.vip if state else False,
@@ -124,4 +127,6 @@ def _describe_node(
         grade=state.grade if state else 0,
         clients=state.clients if state else 0,
         problem=problem,
+        round_trip=distance.round_trip if distance is not None else None,
+        clock_offset=distance.offset if distance is not None else None,
     )

@@ -60,7 +60,7 @@ class Instance:
         self.openvpn = Openvpn(config.name, outputs)
         self.discovery = Discovery(self.openvpn, now)
         self.pulse = Pulse(self.openvpn, config.answer_within)
-        self.server = ServerFigures(self.openvpn)
+        self.server = ServerFigures(self.openvpn, per_client=config.per_client)
         self.view = ClusterView(now)
         self.exporter = Exporter(self.openvpn, backchannel, config.protect_wait)
         self.importer = Importer(self.openvpn, backchannel)
@@ -168,7 +168,7 @@ class Instance:
             self._fail("OpenVPN does not answer" if silent else "OpenVPN is down", now)
         if self.pulse.handle_timer(now) and self.discovery.settled:
             self._give_up(now)
-        self.server.handle_timer(now)
+        self.server.handle_timer(self.role, now)
         self.importer.handle_timer(now)
         self.exporter.handle_timer(now)
         self.rekey.handle_timer(now)

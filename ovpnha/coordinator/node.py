@@ -18,8 +18,9 @@ from ovpnha.coordinator.figures import describe_instance
 from ovpnha.coordinator.instance import Instance
 from ovpnha.coordinator.outputs import LogEvent, NodeStatistics, Output, SendDatagram
 from ovpnha.coordinator.routing import take_backchannel, take_bytes
-from ovpnha.model import BootId, InstanceName, NodeName, Uid
+from ovpnha.model import BootId, InstanceName, NodeName, ServerClient, Uid
 from ovpnha.replication import events
+from ovpnha.replication.membership import NodeHeard
 from ovpnha.replication.protocol import Replication
 
 CONFLICT_SHOWN = 30.0
@@ -30,13 +31,21 @@ class Node:
     """One node of the cluster."""
 
     def __init__(
-        self, config: NodeConfig, *, boot: BootId, random: Callable[[int], bytes], now: float
+        self,
+        config: NodeConfig,
+        *,
+        boot: BootId,
+        random: Callable[[int], bytes],
+        now: float,
+        wall: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._name = config.replication.node
         self._boot = boot
         self._started = now
         self._outputs: deque[Output] = deque()
-        self._replication = Replication(config.replication, boot=boot, random=random, now=now)
+        self._replication = Replication(
+            config.replication, boot=boot, random=random, now=now, wall=wall
+        )
         self._links = dict.fromkeys(config.replication.links, True)
         self._instances = {
             one.name: Instance(one, self._name, self._replication, self._outputs, now)
@@ -137,9 +146,9 @@ class Node:
     def statistics(self, now: float) -> NodeStatistics:
         """Everything ``status`` and metrics may read."""
         figures = self._replication.statistics()
-        heard: dict[NodeName, float] = {}
-        for one in figures.nodes:
-            heard[one.node] = max(one.last_heard, heard.get(one.node, one.last_heard))
+        heard: dict[NodeName, NodeHeard] = {}
+        for one in sorted(figures.nodes, key=lambda one: one.last_heard):
+            heard[one.node] = one
         return NodeStatistics(
             node=self._name,
             boot=self._boot.hex(),
@@ -152,8 +161,15 @@ class Node:
             bytes_received=figures.bytes_received,
             bytes_sent=figures.bytes_sent,
             resyncs=figures.resyncs,
+            nacks=figures.nacks,
             repaired=figures.repaired,
+            differences=figures.differences,
+            oversized=figures.oversized,
         )
+
+    def clients(self, instance: InstanceName) -> tuple[ServerClient, ...]:
+        """Each client as OpenVPN last told; apart from ``statistics``, which names no client."""
+        return self._instances[instance].server.clients
 
     def stop(self, now: float) -> None:
         """The sidecar stops: say so on the BCN. OpenVPN keeps its role and its clients."""

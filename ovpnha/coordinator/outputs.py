@@ -97,6 +97,8 @@ class NodeView:
     grade: int
     clients: int
     problem: str  # "" or why it must not replicate with us
+    round_trip: float | None = None  # seconds; None while not measured
+    clock_offset: float | None = None  # seconds that its clock is ahead of ours
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class InstanceStatistics:
     protect_times: ProtectTimes = ProtectTimes({}, 0.0, ())
     promotion_times: Mapping[str, PhaseTimes] = field(default_factory=dict)  # by phase
     server: ServerStatistics | None = None
+    room: int | None = None  # as master: fewest packet ids left to a client's newest key
     rekey: RekeyProgress = RekeyProgress()
 
 
@@ -178,7 +181,10 @@ class NodeStatistics:
     received: Mapping[str, int]  # datagrams by kind of message
     sent: Mapping[str, int]
     refused: Mapping[str, int]  # datagrams by reason
-    bytes_received: int
-    bytes_sent: int
+    bytes_received: Mapping[str, int]  # by kind: hello, state, refused
+    bytes_sent: Mapping[str, int]
     resyncs: int
+    nacks: int
     repaired: int
+    differences: int
+    oversized: int

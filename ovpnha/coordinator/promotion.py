@@ -12,6 +12,8 @@ from ovpnha.coordinator.outputs import PhaseTimes
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, float("inf"))
 """Upper bounds of the histograms, in seconds."""
 
+PHASES = ("ordered", "promoted", "listed", "published")
+
 
 class Promotion:
     """Phases of the last promotion, in seconds since the event that caused it, and of all."""
@@ -21,8 +23,8 @@ class Promotion:
         self.last = 0.0
         self.phases: dict[str, float] = {}
         self._cause = 0.0
-        self._counts: dict[str, Counter[float]] = {}
-        self._totals: dict[str, float] = {}
+        self._counts: dict[str, Counter[float]] = {phase: Counter() for phase in PHASES}
+        self._totals = dict.fromkeys(PHASES, 0.0)
 
     def begin(self, cause: float, now: float) -> None:
         """The order was given now, because of an event at ``cause``."""
@@ -38,11 +40,14 @@ class Promotion:
             return
         seconds = self.phases[phase] = now - self._cause
         bound = next(bound for bound in BOUNDS if seconds <= bound)
-        self._counts.setdefault(phase, Counter())[bound] += 1
-        self._totals[phase] = self._totals.get(phase, 0.0) + seconds
+        self._counts[phase][bound] += 1
+        self._totals[phase] += seconds
 
     def times(self) -> Mapping[str, PhaseTimes]:
-        """How long each phase took, over all promotions."""
+        """How long each phase took, over all promotions; zeros before the first.
+
+        A counter that begins with its first event hides that event from ``increase``.
+        """
         found = {}
         for phase, counts in self._counts.items():
             sums = accumulate(counts[bound] for bound in BOUNDS)

@@ -152,6 +152,8 @@ def _take_answer(instance: Instance, reply: replies.Reply, now: float) -> None:
         case replies.LoadStatsReply():
             discovery.stock_clients = reply.clients
             instance.server.take(reply, now)
+        case replies.RoomReply() | replies.ClientStatusReply():
+            instance.server.take(reply, now)
         case replies.VersionReply(openvpn=version):
             discovery.stock_version = version
 

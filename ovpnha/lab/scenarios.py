@@ -22,6 +22,8 @@ SETTLE_SECONDS = 1.5
 WATCH_SECONDS = 3.0
 SEAMLESS_PATIENCE = 15.0
 CONTROL_MARGIN = 30.0
+OVERLAP = 100 * MS
+"""Nanoseconds: how long an address that moves may be on two nodes."""
 
 
 def kill_openvpn(_lab: Lab, master: Node) -> None:
@@ -78,7 +80,7 @@ def judge(session: Session, moment: Moment, scenario: str, detail: dict[str, Any
         scenario=scenario,
         control=not session.lab.setup.seamless,
         outage_ms=round(outage_ms(gap, INTERVAL_MS), 2),
-        vip_move_ms=phases.get("vip_arrived", float("nan")),
+        vip_move_ms=max(phases.get("vip_arrived", float("nan")), 0.0),
         probes_sent=len(probes),
         probes_lost=lost(probes),
         client_hard_resets=seen.hard_resets,
@@ -91,14 +93,18 @@ def judge(session: Session, moment: Moment, scenario: str, detail: dict[str, Any
 
 
 def find_phases(lab: Lab, moment: Moment, gap: Gap) -> dict[str, float]:
-    """When each step came, in milliseconds after the kill."""
+    """When each step came, in milliseconds after the kill.
+
+    Where the kill is known by an address that left, the other node may have got it just before.
+    """
     new = other(moment.node)
     since = moment.monotonic
+    before = since - OVERLAP
     times = {
         "vip_left": lab.vips.when(plan.OUT.vip, moment.node, present=False, since=since),
-        "vip_arrived": lab.vips.when(plan.OUT.vip, new, present=True, since=since),
-        "inside_vip_arrived": lab.vips.when(plan.LAN.vip, new, present=True, since=since),
-        **_promotion_times(lab.nodes[new], since),
+        "vip_arrived": lab.vips.when(plan.OUT.vip, new, present=True, since=before),
+        "inside_vip_arrived": lab.vips.when(plan.LAN.vip, new, present=True, since=before),
+        **_promotion_times(lab.nodes[new], before),
         "first_answer": gap.end,
     }
     found = {name: round((time - since) / MS, 2) for name, time in times.items() if time}

@@ -82,7 +82,10 @@ class Channel:
             raise ManagementError(
                 f"OpenVPN's answer to {command.name} has more than {command.block_limit} bytes"
             )
-        self._block.append(_ascii_untrusted(line))
+        if command.free_text:
+            self._block.append(line.decode(errors="replace"))
+        else:
+            self._block.append(_ascii_untrusted(line))
 
     def _finish(self, reply: Reply) -> None:
         self._commands.popleft()

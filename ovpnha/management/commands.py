@@ -35,6 +35,7 @@ HOLDERS_PER_WORD = 7
 EXPORT_LIMIT = 128 * 1024
 LIST_LIMIT = 4 * 1024 * 1024
 VERSION_LIMIT = 4 * 1024
+CLIENTS_LIMIT = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Command:
 
     name: ClassVar[str]
     block_limit: ClassVar[int] = 0  # 0: answered by one line
+    free_text: ClassVar[bool] = False  # the lines have names that clients chose
 
     def encode(self) -> bytes:
         """The bytes to be written."""
@@ -250,6 +252,22 @@ class LoadStats(Command):
     """Ask an OpenVPN without the patch how many clients it has."""
 
     name = "load-stats"
+
+
+@dataclass(frozen=True)
+class Room(Command):
+    """Ask for the fewest packet ids that any client's key has left."""
+
+    name = "cluster-room"
+
+
+@dataclass(frozen=True)
+class ClientStatus(Command):
+    """Ask for every client with its names, addresses and byte counts."""
+
+    name = "status 3"
+    block_limit = CLIENTS_LIMIT
+    free_text = True
 
 
 @dataclass(frozen=True)

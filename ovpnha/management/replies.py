@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ovpnha.errors import ManagementError
 from ovpnha.management import commands
+from ovpnha.management.clients import read_clients_untrusted
 from ovpnha.management.notices import OPENVPN_ROLES
 from ovpnha.management.records import read_record_untrusted
 from ovpnha.management.words import (
@@ -20,7 +21,14 @@ from ovpnha.management.words import (
     read_number_untrusted,
     read_uid_untrusted,
 )
-from ovpnha.model import ClientRecord, HolderId, OpenvpnStatus, StoredRange, Uid
+from ovpnha.model import (
+    ClientRecord,
+    HolderId,
+    OpenvpnStatus,
+    ServerClient,
+    StoredRange,
+    Uid,
+)
 
 INSTANCES_LIMIT = 65536
 
@@ -100,6 +108,21 @@ class LoadStatsReply:
 
 
 @dataclass(frozen=True)
+class RoomReply:
+    """To ``cluster-room``."""
+
+    clients: int
+    lowest: int  # packet ids; of no meaning without clients
+
+
+@dataclass(frozen=True)
+class ClientStatusReply:
+    """To ``status 3``."""
+
+    clients: tuple[ServerClient, ...]
+
+
+@dataclass(frozen=True)
 class VersionReply:
     """To ``version``."""
 
@@ -130,6 +153,8 @@ Reply = (
     | PromoteReply
     | DemoteReply
     | LoadStatsReply
+    | RoomReply
+    | ClientStatusReply
     | VersionReply
     | Done
     | Refused
@@ -154,6 +179,8 @@ def read_block_untrusted(command: commands.Command, lines: Sequence[str]) -> Rep
         return ExportReply(command, read_record_untrusted(lines, command.uid))
     if isinstance(command, commands.ListInstances):
         return _read_list_untrusted(lines)
+    if isinstance(command, commands.ClientStatus):
+        return ClientStatusReply(read_clients_untrusted(lines))
     return _read_version(lines)
 
 
@@ -167,6 +194,8 @@ def _read_rest_untrusted(command: commands.Command, rest: str) -> Reply:
         return UpdateReply(fields.number("applied"), fields.number("unknown"))
     if isinstance(command, commands.Promote):
         return PromoteReply(fields.number("instances"), fields.number("usec"))
+    if isinstance(command, commands.Room):
+        return RoomReply(fields.number("clients"), fields.number("lowest"))
     if isinstance(command, commands.Demote):
         return DemoteReply(read_holder_untrusted(fields.text("holder")))
     return Done(command)

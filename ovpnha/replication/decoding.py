@@ -80,6 +80,7 @@ from ovpnha.replication.records import (
     unpack_generations_untrusted,
     unpack_stored_untrusted,
 )
+from ovpnha.replication.roundtrip import HEARD_LIMIT, HEARD_SIZE, Heard, unpack_heard
 from ovpnha.replication.sealing import NODE_TAG_SIZE, PAYLOAD_LIMIT
 
 ARRAY_LIMIT = 4096
@@ -192,7 +193,16 @@ def _hello(fields: Fields) -> Hello:
         part,
         parts,
         tuple(_state(_array(state, ARRAY_LIMIT)) for state in _array(fields[7], STATES_LIMIT)),
+        *_clock(fields[8:]),
     )
+
+
+def _clock(fields: Fields) -> tuple[float, tuple[Heard, ...]]:
+    """What hellos of the first sidecars did not have."""
+    if len(fields) < 2:
+        return 0.0, ()
+    heard = bytes_untrusted(fields[1], HEARD_LIMIT * HEARD_SIZE)
+    return number_untrusted(fields[0]) / 1e6, unpack_heard(heard)
 
 
 def _grade(value: object) -> int:

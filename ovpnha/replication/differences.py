@@ -24,7 +24,6 @@ class Differences:
     """What is to be asked for, and the bucket lists that have arrived in part."""
 
     def __init__(self) -> None:
-        self.found = 0
         self._buckets: tuple[int, ...] = ()
         self._repeat: dict[Uid, None] = {}
         self._parts: dict[int, dict[int, tuple[tuple[Uid, int], ...]]] = {}
@@ -34,8 +33,8 @@ class Differences:
         """The table has changed since the digests were computed."""
         self._own = None
 
-    def compare(self, digest: Digest, table: Mapping[Uid, int]) -> None:
-        """See which buckets differ."""
+    def compare(self, digest: Digest, table: Mapping[Uid, int]) -> int:
+        """See which buckets differ, and say how many."""
         if self._own is None:
             self._own = [0] * BUCKETS
             for uid, generation in table.items():
@@ -44,8 +43,8 @@ class Differences:
         self._buckets = tuple(
             bucket for bucket, (ours, theirs) in enumerate(pairs) if ours != theirs
         )
-        self.found += len(self._buckets)
         self._parts = {bucket: {} for bucket in self._buckets}
+        return len(self._buckets)
 
     def take(self, message: Bucket, table: Mapping[Uid, int]) -> list[Uid]:
         """Clients of this bucket that the source does not have; what we lack is asked for."""

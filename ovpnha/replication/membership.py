@@ -7,8 +7,8 @@ name, and never brings back a boot that was retired. It judges nodes, not roles.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from ovpnha.errors import RefusedDatagram
 from ovpnha.model import BootId, InstanceName, InstanceState, NodeName
@@ -21,8 +21,15 @@ from ovpnha.replication.events import (
     NodeUp,
     OneWayLink,
 )
-from ovpnha.replication.messages import CHALLENGE_SIZE, ECHO_LIMIT, STATES_LIMIT, Hello
+from ovpnha.replication.messages import (
+    CHALLENGE_SIZE,
+    ECHO_LIMIT,
+    PARTS_LIMIT,
+    STATES_LIMIT,
+    Hello,
+)
 from ovpnha.replication.pacing import TokenBucket
+from ovpnha.replication.roundtrip import HEARD_LIMIT, Peer, Sample, SentRounds
 from ovpnha.replication.sealing import (
     CANDIDATE_LIMIT,
     PAYLOAD_LIMIT,
@@ -52,6 +59,7 @@ class NodeHeard:
     last_heard: float
     links: Mapping[str, float]  # when a hello last came over each link
     states: Mapping[InstanceName, InstanceState]
+    distance: Sample | None
 
 
 @dataclass
@@ -73,6 +81,7 @@ class _Boot:
     parts: dict[int, States] = field(default_factory=dict)
     states: States | None = None
     told: States | None = None
+    peer: Peer = field(default_factory=Peer)
 
 
 @dataclass(frozen=True)
@@ -92,8 +101,11 @@ class Membership:
         random: Callable[[int], bytes],
         emit: Callable[[Event, float], None],
         now: float,
+        wall: Callable[[], float],
     ) -> None:
         self._name = config.node
+        self._wall = wall
+        self._rounds = SentRounds()
         self._timings = config.timings
         self._opener = opener
         self._random = random
@@ -126,6 +138,8 @@ class Membership:
         boot = self._boots.get(opened.boot) or self._remember(opened.boot, hello.name, now)
         boot.last_heard = now
         boot.links[link] = now
+        if boot.peer.arrived(hello.round, now):
+            self._measure(boot, hello, now)
         if opened.sequence > boot.challenge_sequence:
             boot.challenge, boot.challenge_sequence = hello.challenge, opened.sequence
         proof = self._proof(hello, now)
@@ -165,6 +179,15 @@ class Membership:
         echoes = set(hello.echoes)
         numbers = [one.number for one in self._valid_challenges(now) if one.value in echoes]
         return max(numbers, default=0)
+
+    def _measure(self, boot: _Boot, hello: Hello, now: float) -> None:
+        """How far away it is, from what it says of our hello."""
+        challenges = {one.value for one in self._challenges}
+        told = zip(reversed(hello.echoes), reversed(hello.heard), strict=False)
+        for echo, heard in told:
+            round_trip = self._rounds.round_trip(heard, now)
+            if echo in challenges and round_trip is not None:
+                boot.peer.add(round_trip, hello.wall, self._wall())
 
     def _outlives(self, boot: _Boot, proof: int, now: float) -> int:
         """The proof, or 0 when it does not show that this boot lives after the believed one.
@@ -251,23 +274,35 @@ class Membership:
         self._sent = now
         self._hello_at = now + self._timings.hello_interval
         self._round += 1
+        self._rounds.note(self._round, now)
         return [hello.encode() for hello in self._parts(now)]
 
     def _parts(self, now: float) -> list[Hello]:
-        echoes = tuple(self._echoes(now))
-        challenge = self._challenges[-1].value
+        boots = self._echoed(now)
+        whole = Hello(
+            self._name,
+            self._challenges[-1].value,
+            tuple(boot.challenge for boot in boots),
+            self._round,
+            PARTS_LIMIT,
+            PARTS_LIMIT,
+            (),
+            self._wall(),
+            tuple(boot.peer.heard(now) for boot in boots[-HEARD_LIMIT:]),
+        )
         groups: list[list[tuple[InstanceName, InstanceState]]] = [[]]
         for item in sorted(self._states.items()):
-            trial = Hello(self._name, challenge, echoes, self._round, 64, 64, (*groups[-1], item))
+            trial = replace(whole, states=(*groups[-1], item))
             if groups[-1] and len(trial.encode()) > PAYLOAD_LIMIT:
                 groups.append([])
             groups[-1].append(item)
         return [
-            Hello(self._name, challenge, echoes, self._round, part, len(groups), tuple(group))
+            replace(whole, part=part, parts=len(groups), states=tuple(group))
             for part, group in enumerate(groups)
         ]
 
-    def _echoes(self, now: float) -> Iterator[bytes]:
+    def _echoed(self, now: float) -> list[_Boot]:
+        """The boots whose challenges this hello echoes, those that matter most last."""
         heard = [
             boot
             for boot in self._boots.values()
@@ -277,7 +312,7 @@ class Membership:
         heard.sort(key=lambda boot: (boot.standing is Standing.BELIEVED, boot.last_heard))
         for boot in heard[-ECHO_LIMIT:]:
             boot.echoed = boot.challenge
-            yield boot.challenge
+        return heard[-ECHO_LIMIT:]
 
     # --- challenges and time
 
@@ -353,6 +388,7 @@ class Membership:
                 boot.last_heard,
                 dict(boot.links),
                 dict(boot.states or {}),
+                boot.peer.best,
             )
             for boot in self._boots.values()
             if boot.standing is not Standing.RETIRED

@@ -14,6 +14,7 @@ import msgpack
 
 from ovpnha.model import InstanceName, InstanceState, StoredRange, Uid
 from ovpnha.replication.records import pack_generation, pack_stored
+from ovpnha.replication.roundtrip import Heard, pack_heard
 from ovpnha.replication.sealing import PAYLOAD_LIMIT
 
 CHALLENGE_SIZE = 16
@@ -82,12 +83,15 @@ class Hello:
     part: int
     parts: int
     states: tuple[tuple[InstanceName, InstanceState], ...]
+    wall: float = 0.0  # the sender's clock, seconds since 1970; 0.0: not told
+    heard: tuple[Heard, ...] = ()  # of the boots whose challenges are the last echoes
 
     def encode(self) -> bytes:
         """The whole payload of a hello datagram."""
         states = [_pack_state(name, state) for name, state in self.states]
         head = (Type.HELLO, self.name, self.challenge, self.echoes, self.round)
-        return _pack(*head, self.part, self.parts, states)
+        clock = max(0, round(self.wall * 1e6))
+        return _pack(*head, self.part, self.parts, states, clock, pack_heard(self.heard))
 
 
 def _pack_state(name: InstanceName, state: InstanceState) -> tuple[object, ...]:

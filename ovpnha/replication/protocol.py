@@ -79,13 +79,14 @@ class ReplicationStatistics:
     sent: Mapping[str, int]  # datagrams by kind
     refused: Mapping[str, int]  # by reason of docs/wire.md
     ignored: Mapping[str, int]  # no fault: own, duplicate, unknown_type
-    bytes_received: int
-    bytes_sent: int
+    bytes_received: Mapping[str, int]  # hello, state, and refused: what could not be opened
+    bytes_sent: Mapping[str, int]
     resyncs: int  # asked by this node
     snapshots: int  # asked of this node
+    nacks: int  # times that this node asked again for what did not come
     repaired: int  # entries sent again
     oversized: int  # records beyond the limits, not sent or not delivered
-    differences: int  # buckets that a digest showed to differ
+    differences: int  # buckets that a digest has shown to differ
     waiting: int  # records whose cold parts are missing
     outstanding: Mapping[InstanceName, Mapping[NodeName, int]]  # unacknowledged, by follower
     nodes: tuple[NodeHeard, ...]
@@ -101,6 +102,7 @@ class Replication:
         boot: BootId,
         random: Callable[[int], bytes],
         now: float,
+        wall: Callable[[], float] = lambda: 0.0,
     ) -> None:
         salt = cluster_tag(config.cluster)
         keys = [ClusterKey.create(secret, salt) for secret in config.keys]
@@ -111,7 +113,7 @@ class Replication:
         self._opener = Opener(keys, boot, now)
         self._events: deque[Event] = deque()
         self._boots: dict[NodeName, BootId] = {}
-        self._membership = Membership(config, self._opener, random, self._hear_of_node, now)
+        self._membership = Membership(config, self._opener, random, self._hear_of_node, now, wall)
         rate = float(config.bytes_per_second)
         self._pace = TokenBucket(rate, max(rate * PACE_BURST, 9600.0), now)
         self._sources: dict[InstanceName, Source] = {}
@@ -122,9 +124,11 @@ class Replication:
         self._sent: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._ignored: Counter[str] = Counter()
-        self._bytes_received = 0
-        self._bytes_sent = 0
+        self._bytes_received: Counter[str] = Counter()
+        self._bytes_sent: Counter[str] = Counter()
         self._resyncs = 0
+        self._nacks = 0
+        self._differences = 0
         self._snapshots = 0
         self._repaired = 0
         self._oversized = 0
@@ -134,15 +138,17 @@ class Replication:
 
     def receive_datagram(self, data: bytes, link: str, now: float) -> None:
         """Take in whatever a socket of ``link`` received."""
-        self._bytes_received += len(data)
+        kind = "refused"
         try:
             opened = self._opener.open_untrusted(data, link, now)
+            kind = opened.kind.name.lower()
             self._take_untrusted(opened, link, now)
         except RefusedDatagram as refused:
             counts = self._ignored if refused.reason in NOT_REFUSALS else self._refused
             counts[refused.reason] += 1
             if refused.reason == "not_believed":
                 self._membership.answer(now)
+        self._bytes_received[kind] += len(data)
 
     def _take_untrusted(self, opened: Opened, link: str, now: float) -> None:
         messages, unknown = decode_untrusted(opened.payload)
@@ -208,7 +214,7 @@ class Replication:
     def _seal(self, kind: Kind, payload: bytes, link: str | None) -> Datagram:
         data = self._sealer.seal(kind, payload)
         self._sent[kind.name.lower()] += 1
-        self._bytes_sent += len(data)
+        self._bytes_sent[kind.name.lower()] += len(data)
         return Datagram(data, link)
 
     # --- time and events
@@ -330,6 +336,8 @@ class Replication:
             return
         if sink is not None:
             self._resyncs += sink.resyncs
+            self._nacks += sink.nacks
+            self._differences += sink.differences
             del self._sinks[instance]
         if node is not None:
             timings, emit = self._config.timings, self._events.append
@@ -368,13 +376,14 @@ class Replication:
             sent=MappingProxyType(dict(self._sent)),
             refused=MappingProxyType(dict(self._refused)),
             ignored=MappingProxyType(dict(self._ignored)),
-            bytes_received=self._bytes_received,
-            bytes_sent=self._bytes_sent,
+            bytes_received=MappingProxyType(dict(self._bytes_received)),
+            bytes_sent=MappingProxyType(dict(self._bytes_sent)),
             resyncs=self._resyncs + sum(sink.resyncs for sink in self._sinks.values()),
             snapshots=self._snapshots + sum(one.snapshots for one in self._sources.values()),
+            nacks=self._nacks + sum(sink.nacks for sink in self._sinks.values()),
             repaired=self._repaired + sum(one.repaired for one in self._sources.values()),
             oversized=self._oversized + sum(one.oversized for one in self._sinks.values()),
-            differences=sum(sink.differences for sink in self._sinks.values()),
+            differences=self._differences + sum(sink.differences for sink in self._sinks.values()),
             waiting=sum(sink.waiting for sink in self._sinks.values()),
             outstanding=MappingProxyType(
                 {name: source.outstanding() for name, source in self._sources.items()}

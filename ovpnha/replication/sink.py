@@ -119,6 +119,8 @@ class Sink:
     ) -> None:
         self.node = node
         self.resyncs = 0
+        self.nacks = 0
+        self.differences = 0  # buckets that were found to differ
         self.oversized = 0
         self._instance = instance
         self._tag = node_tag(node)
@@ -338,7 +340,7 @@ class Sink:
     def _compare(self, message: Digest | Bucket) -> None:
         generations = self._copy.generations()
         if isinstance(message, Digest):
-            self._copy.differences.compare(message, generations)
+            self.differences += self._copy.differences.compare(message, generations)
             return
         for uid in self._copy.differences.take(message, generations):
             self._forget(uid)
@@ -394,6 +396,7 @@ class Sink:
         gaps = tuple(received.missing(self._copy.head, RANGES_LIMIT))
         self._nack_at = now + self._timings.nack_interval if gaps else None
         place = (self._tag, self._instance, self._stream, received.cumulative())
+        self.nacks += bool(gaps)
         return [Nack(*place, gaps).encode()] if gaps else []
 
     def _want(self, now: float) -> list[bytes]:
@@ -416,8 +419,3 @@ class Sink:
     def waiting(self) -> int:
         """Records whose cold parts are missing."""
         return len(self._copy.waiting)
-
-    @property
-    def differences(self) -> int:
-        """Buckets of the present copy that were found to differ."""
-        return self._copy.differences.found

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ovpnha.coordinator.outputs import NodeStatistics, Output
-from ovpnha.model import InstanceName, Uid
+from ovpnha.model import InstanceName, ServerClient, Uid
 
 
 class Core(Protocol):
@@ -58,6 +58,9 @@ class Core(Protocol):
 
     def statistics(self, now: float) -> NodeStatistics:
         """An immutable snapshot."""
+
+    def clients(self, instance: InstanceName) -> tuple[ServerClient, ...]:
+        """Each client as OpenVPN last told, when asked for."""
 
     def stop(self, now: float) -> None:
         """The sidecar stops; OpenVPN keeps its role."""

@@ -2,13 +2,16 @@
 
 Decides names. Ours begin with ``ovpnha_``; OpenVPN's own figures have the names that its exporters
 have always used, so that present dashboards keep working. No client's name, address or id is ever a
-label.
+label of ours; of OpenVPN's they are when ``client_metrics`` is switched on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
+
+from ovpnha.replication.messages import Message
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,14 @@ class Definition:
 
 I = ("instance",)  # noqa: E741 - a column of the table below
 OTHER = ("instance", "other_node")
+CLIENT = (
+    "instance",
+    "common_name",
+    "connection_time",
+    "real_address",
+    "virtual_address",
+    "username",
+)
 
 TABLE = (
     Definition("gauge", "ovpnha_build_info", "1; the versions.", (*I, "version", "openvpn")),
@@ -86,6 +97,19 @@ TABLE = (
         I,
     ),
     Definition(
+        "gauge",
+        "ovpnha_last_promotion_phase_seconds",
+        "The last promotion: from the event that caused it to the end of a phase.",
+        (*I, "phase"),
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_packet_id_room_lowest",
+        "As master: the fewest packet ids that the newest key of any client has left; absent "
+        "without clients.",
+        I,
+    ),
+    Definition(
         "histogram",
         "ovpnha_promotion_seconds",
         "From the event that caused a promotion to the end of a phase: ordered, promoted (OpenVPN "
@@ -124,6 +148,18 @@ TABLE = (
         "1 while another node must not replicate with this one, or has this one's name.",
         OTHER,
     ),
+    Definition(
+        "gauge",
+        "ovpnha_node_round_trip_seconds",
+        "BCN round trip to another node and back, the best of the last eight.",
+        OTHER,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_node_clock_offset_seconds",
+        "How far another node's clock is ahead of this one's.",
+        OTHER,
+    ),
     Definition("gauge", "ovpnha_link_up", "Whether a BCN link is up.", ("link",)),
     Definition("counter", "ovpnha_datagrams_received", "Datagrams received.", ("kind",)),
     Definition("counter", "ovpnha_datagrams_sent", "Datagrams sent.", ("kind",)),
@@ -131,10 +167,27 @@ TABLE = (
     Definition(
         "counter", "ovpnha_datagrams_unsent", "Datagrams that could not be sent.", ("reason",)
     ),
-    Definition("counter", "ovpnha_bytes_received", "Bytes of datagrams received."),
-    Definition("counter", "ovpnha_bytes_sent", "Bytes of datagrams sent."),
+    Definition("counter", "ovpnha_bytes_received", "Bytes of datagrams received.", ("kind",)),
+    Definition("counter", "ovpnha_bytes_sent", "Bytes of datagrams sent.", ("kind",)),
     Definition("counter", "ovpnha_resyncs", "Times that a whole table was asked for."),
-    Definition("counter", "ovpnha_repaired", "Differences found and repaired."),
+    Definition(
+        "counter", "ovpnha_nacks", "Times that entries were asked for again that were lost."
+    ),
+    Definition(
+        "counter",
+        "ovpnha_repaired",
+        "Entries sent again: what was lost, and whole tables to who asked for one.",
+    ),
+    Definition(
+        "counter",
+        "ovpnha_digest_mismatches",
+        "Parts of the table (of 128) in which a digest showed a difference to the master's.",
+    ),
+    Definition(
+        "counter",
+        "ovpnha_oversized_records",
+        "Records beyond the limits of the wire: such a client stays unprotected.",
+    ),
     Definition("gauge", "openvpn_up", "Whether OpenVPN answers.", I),
     Definition("gauge", "openvpn_server_connected_clients", "Clients connected to OpenVPN.", I),
     Definition(
@@ -146,6 +199,18 @@ TABLE = (
         "openvpn_status_update_time_seconds",
         "When OpenVPN last told its figures, since 1970.",
         I,
+    ),
+    Definition(
+        "counter",
+        "openvpn_server_client_received_bytes",
+        "Bytes that OpenVPN received from a client; only with `client_metrics`.",
+        CLIENT,
+    ),
+    Definition(
+        "counter",
+        "openvpn_server_client_sent_bytes",
+        "Bytes that OpenVPN sent to a client; only with `client_metrics`.",
+        CLIENT,
     ),
 )
 
@@ -159,8 +224,10 @@ def render_metrics() -> str:
             "# Metrics",
             "",
             "Every node serves them at `http://127.0.0.1:9594/metrics` (`listen` under `[http]`).",
-            "No client's name, address or id is ever a label. What a metric that is about to alarm",
-            "means, and what to do, is in [operations.md](operations.md).",
+            "No client's name, address or id is a label, but for the last two metrics, which",
+            "`client_metrics` switches on. A counter with a known `kind`, `reason` or `phase` is",
+            "there from the start, at 0. What a metric that is about to alarm means, and what to",
+            "do, is in [operations.md](operations.md).",
             "",
             "| metric | kind | labels | what it says |",
             "|---|---|---|---|",
@@ -179,6 +246,8 @@ def _row(one: Definition) -> str:
 
 EVENTS = {
     "capped": "packets that OpenVPN dropped because no owned packet id was left",
+    "caught_kicked": "times that a client was told to reconnect, which was inside a "
+    "renegotiation with the master that died",
     "commands_refused": "commands that OpenVPN refused",
     "events_late": "events that came too late to matter",
     "exports": "records read out of OpenVPN",
@@ -186,6 +255,7 @@ EVENTS = {
     "imports": "records put into OpenVPN",
     "imports_refused": "records that OpenVPN refused",
     "management_errors": "times that the management channel broke its contract",
+    "name_conflicts": "times that another machine was heard with the name of one that is here",
     "orders_refused": "orders about its role that OpenVPN refused",
     "rejected": "records that a standby refused",
     "released_by_ack": "new clients that went on because a standby had them",
@@ -197,6 +267,27 @@ EVENTS = {
     "updates_unknown": "counters of clients that OpenVPN does not have",
     "withdrawn": "clients that left",
 }
+
+REASONS = (
+    "truncated",
+    "oversized",
+    "foreign",
+    "foreign_cluster",
+    "version",
+    "unknown_key",
+    "retired_boot",
+    "not_believed",
+    "replayed",
+    "busy",
+    "unauthentic",
+    "malformed",
+    "not_followed",
+    "kernel",
+)
+"""Why a datagram, or a message, is refused (docs/wire.md)."""
+
+DATAGRAMS = ("hello", "state")
+MESSAGES = tuple(one.__name__.lower() for one in get_args(Message))
 
 
 def _kinds() -> Iterator[str]:

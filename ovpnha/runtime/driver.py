@@ -25,7 +25,7 @@ from ovpnha.coordinator.outputs import (
     SetGrade,
     WriteManagement,
 )
-from ovpnha.model import InstanceName
+from ovpnha.model import InstanceName, ServerClient
 from ovpnha.runtime.core import Core
 
 log = structlog.get_logger()
@@ -79,6 +79,10 @@ class Driver:
         dropped = self._ports.dropped()
         refused = {**snapshot.refused, "kernel": dropped} if dropped else snapshot.refused
         return replace(snapshot, refused=refused)
+
+    def clients(self, instance: InstanceName) -> tuple[ServerClient, ...]:
+        """Each client of an instance, as OpenVPN last told."""
+        return self._core.clients(instance)
 
     def stop(self) -> None:
         """Say goodbye; nothing is fed to the core any more."""

@@ -6,10 +6,11 @@ enough not to delay a promotion; when it cannot serve, the daemon goes on withou
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import structlog
@@ -18,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from ovpnha.config import HttpConfig, split_listen
 from ovpnha.coordinator.outputs import NodeStatistics
-from ovpnha.runtime.metrics import NodeCollector
+from ovpnha.runtime.metrics import NodeCollector, Scrape
 from ovpnha.runtime.status import find_problems, to_plain
 
 CONCURRENCY_LIMIT = 32
@@ -38,12 +39,11 @@ class StatusApplication:
     """The ASGI application."""
 
     def __init__(
-        self, statistics: Callable[[], NodeStatistics], unsent: Callable[[], Mapping[str, int]]
+        self, statistics: Callable[[], NodeStatistics], scrape: Callable[[], Scrape]
     ) -> None:
         self._statistics = statistics
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(NodeCollector(statistics, unsent))
-        self._paths: dict[str, Callable[[], Answer]] = {
+        self._scrape = scrape
+        self._paths: dict[str, Callable[[], Awaitable[Answer]]] = {
             "/metrics": self._metrics,
             "/health": self._health,
             "/status": self._status,
@@ -53,7 +53,7 @@ class StatusApplication:
         """For the ASGI server."""
         if scope["type"] != "http":
             return
-        status, content_type, body = self._answer(scope["method"], scope["path"])
+        status, content_type, body = await self._answer(scope["method"], scope["path"])
         headers = [
             (b"content-type", content_type.encode()),
             (b"content-length", str(len(body)).encode()),
@@ -63,23 +63,32 @@ class StatusApplication:
         shown = b"" if scope["method"] == "HEAD" else body
         await send({"type": "http.response.body", "body": shown})
 
-    def _answer(self, method: str, path: str) -> Answer:
+    async def _answer(self, method: str, path: str) -> Answer:
         if path not in self._paths:
             return 404, TEXT_TYPE, b"not here: try /metrics, /health or /status\n"
         if method not in {"GET", "HEAD"}:
             return 405, TEXT_TYPE, b"only GET and HEAD\n"
-        return self._paths[path]()
+        return await self._paths[path]()
 
-    def _metrics(self) -> Answer:
-        return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
+    async def _metrics(self) -> Answer:
+        """Long texts are made in a thread; what is in them was read at one moment before."""
+        scrape = self._scrape()
+        body = await asyncio.to_thread(_render, scrape) if scrape.clients else _render(scrape)
+        return 200, CONTENT_TYPE_LATEST, body
 
-    def _health(self) -> Answer:
+    async def _health(self) -> Answer:
         problems = find_problems(self._statistics())
         body = json.dumps({"healthy": not problems, "problems": problems}).encode() + b"\n"
         return 503 if problems else 200, JSON_TYPE, body
 
-    def _status(self) -> Answer:
+    async def _status(self) -> Answer:
         return 200, JSON_TYPE, json.dumps(to_plain(self._statistics())).encode() + b"\n"
+
+
+def _render(scrape: Scrape) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(NodeCollector(lambda: scrape))
+    return generate_latest(registry)
 
 
 class _EmbeddedServer(uvicorn.Server):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -19,7 +20,15 @@ from prometheus_client.registry import Collector
 from ovpnha import __version__
 from ovpnha.coordinator.outputs import InstanceStatistics, NodeStatistics, NodeView
 from ovpnha.model import Role, Sync
-from ovpnha.runtime.definitions import DEFINITIONS, TABLE
+from ovpnha.runtime.clientmetrics import ClientList
+from ovpnha.runtime.definitions import (
+    DATAGRAMS,
+    DEFINITIONS,
+    EVENTS,
+    MESSAGES,
+    REASONS,
+    TABLE,
+)
 
 Samples = Iterable[tuple[Sequence[str], float]]
 Read = Callable[[InstanceStatistics], float]
@@ -51,23 +60,34 @@ NODE: dict[str, Callable[[NodeView], float]] = {
     "ovpnha_node_differs": lambda node: bool(node.problem),
 }
 
+DISTANCE: dict[str, Callable[[NodeView], float | None]] = {
+    "ovpnha_node_round_trip_seconds": lambda node: node.round_trip,
+    "ovpnha_node_clock_offset_seconds": lambda node: node.clock_offset,
+}
+
+
+@dataclass(frozen=True)
+class Scrape:
+    """All that one scrape tells, read at one moment."""
+
+    node: NodeStatistics
+    unsent: Mapping[str, int]  # of the BCN sockets
+    clients: tuple[ClientList, ...] = ()  # of instances with ``client_metrics``
+
 
 class NodeCollector(Collector):
-    """Reads ``statistics``, and ``unsent`` of the BCN sockets, at each scrape."""
+    """Reads one ``Scrape`` at each collection."""
 
-    def __init__(
-        self, statistics: Callable[[], NodeStatistics], unsent: Callable[[], Mapping[str, int]]
-    ) -> None:
-        self._statistics = statistics
-        self._unsent = unsent
+    def __init__(self, read: Callable[[], Scrape]) -> None:
+        self._read = read
 
     def collect(self) -> Iterator[Metric]:
         """For prometheus_client, in the order of the table."""
-        snapshot = self._statistics()
-        found = dict(_plain(snapshot, self._unsent()))
+        scrape = self._read()
+        found = dict(_plain(scrape))
         for one in TABLE:
             if one.kind == "histogram":
-                yield _histogram(one.name, snapshot)
+                yield _histogram(one.name, scrape.node)
             else:
                 yield _family(one.name, found[one.name])
 
@@ -85,15 +105,20 @@ def _family(name: str, samples: Samples) -> Metric:
     return family
 
 
-def _plain(snapshot: NodeStatistics, unsent: Mapping[str, int]) -> Iterator[tuple[str, Samples]]:
-    instances = snapshot.instances
+def _plain(scrape: Scrape) -> Iterator[tuple[str, Samples]]:
+    instances = scrape.node.instances
     for name, read in INSTANCE.items():
         yield name, [([one.name], read(one)) for one in instances]
     for name, look in NODE.items():
         yield name, [([one.name, node.name], look(node)) for one in instances for node in one.nodes]
+    for name, measured in DISTANCE.items():
+        told = [(one.name, node.name, measured(node)) for one in instances for node in one.nodes]
+        yield name, [((one, node), value) for one, node, value in told if value is not None]
     yield from _states(instances)
+    yield from _promotions(instances)
     yield from _server_figures(instances)
-    yield from _node_figures(snapshot, unsent)
+    yield from _client_figures(scrape.clients)
+    yield from _node_figures(scrape.node, scrape.unsent)
 
 
 def _states(instances: Sequence[InstanceStatistics]) -> Iterator[tuple[str, Samples]]:
@@ -112,12 +137,37 @@ def _states(instances: Sequence[InstanceStatistics]) -> Iterator[tuple[str, Samp
     yield "ovpnha_grade_info", (([one.name, one.grade_reason], 1.0) for one in instances)
     yield (
         "ovpnha_events",
-        (([one.name, kind], count) for one in instances for kind, count in one.counters.items()),
+        (
+            ([one.name, kind], count)
+            for one in instances
+            for kind, count in _from_zero(EVENTS, one.counters).items()
+        ),
     )
+    rooms = [(one.name, one.room) for one in instances]
+    yield (
+        "ovpnha_packet_id_room_lowest",
+        (([name], room) for name, room in rooms if room is not None),
+    )
+
+
+def _promotions(instances: Sequence[InstanceStatistics]) -> Iterator[tuple[str, Samples]]:
     yield (
         "ovpnha_last_promotion_timestamp_seconds",
         (([one.name], _wall_clock(one.last_promotion)) for one in instances if one.last_promotion),
     )
+    yield (
+        "ovpnha_last_promotion_phase_seconds",
+        (
+            ([one.name, phase], seconds)
+            for one in instances
+            for phase, seconds in one.last_promotion_phases.items()
+        ),
+    )
+
+
+def _from_zero(known: Iterable[str], counts: Mapping[str, int]) -> Mapping[str, int]:
+    """A counter that begins with its first event hides that event from ``increase``."""
+    return {**dict.fromkeys(known, 0), **counts}
 
 
 def _server_figures(instances: Sequence[InstanceStatistics]) -> Iterator[tuple[str, Samples]]:
@@ -130,23 +180,37 @@ def _server_figures(instances: Sequence[InstanceStatistics]) -> Iterator[tuple[s
     )
 
 
+def _client_figures(lists: Sequence[ClientList]) -> Iterator[tuple[str, Samples]]:
+    yield (
+        "openvpn_server_client_received_bytes",
+        (sample for one in lists for sample in one.count(lambda one: one.received).items()),
+    )
+    yield (
+        "openvpn_server_client_sent_bytes",
+        (sample for one in lists for sample in one.count(lambda one: one.sent).items()),
+    )
+
+
 def _node_figures(
     snapshot: NodeStatistics, unsent: Mapping[str, int]
 ) -> Iterator[tuple[str, Samples]]:
     for name, counts in (
         ("ovpnha_link_up", snapshot.links),
-        ("ovpnha_datagrams_received", snapshot.received),
-        ("ovpnha_datagrams_sent", snapshot.sent),
-        ("ovpnha_datagrams_refused", snapshot.refused),
+        ("ovpnha_datagrams_received", _from_zero(MESSAGES, snapshot.received)),
+        ("ovpnha_datagrams_sent", _from_zero(DATAGRAMS, snapshot.sent)),
+        ("ovpnha_datagrams_refused", _from_zero(REASONS, snapshot.refused)),
+        ("ovpnha_bytes_received", _from_zero((*DATAGRAMS, "refused"), snapshot.bytes_received)),
+        ("ovpnha_bytes_sent", _from_zero(DATAGRAMS, snapshot.bytes_sent)),
         ("ovpnha_datagrams_unsent", unsent),
     ):
         yield name, [([key], value) for key, value in counts.items()]
     for name, total in (
         ("ovpnha_uptime_seconds", snapshot.uptime),
-        ("ovpnha_bytes_received", snapshot.bytes_received),
-        ("ovpnha_bytes_sent", snapshot.bytes_sent),
         ("ovpnha_resyncs", snapshot.resyncs),
+        ("ovpnha_nacks", snapshot.nacks),
         ("ovpnha_repaired", snapshot.repaired),
+        ("ovpnha_digest_mismatches", snapshot.differences),
+        ("ovpnha_oversized_records", snapshot.oversized),
     ):
         yield name, [((), total)]
 

@@ -69,8 +69,11 @@ CASES = (
     Case("OvpnhaClientsUnprotected", protected(4), protected(5)),
     Case(
         "OvpnhaTablesDiffer",
-        {'ovpnha_repaired_total{node="b"}': rising(1)},
-        {'ovpnha_repaired_total{node="b"}': steady(7)},
+        {'ovpnha_digest_mismatches_total{node="b"}': rising(1)},
+        {
+            'ovpnha_digest_mismatches_total{node="b"}': steady(7),
+            'ovpnha_repaired_total{node="b"}': rising(50),
+        },
     ),
     Case(
         "OvpnhaNodeDiffers",
@@ -84,6 +87,16 @@ CASES = (
         "OvpnhaPacketIdsUsedUp",
         {f'ovpnha_events_total{{{A},kind="capped"}}': rising(1)},
         {f'ovpnha_events_total{{{A},kind="capped"}}': steady(9)},
+    ),
+    Case(
+        "OvpnhaPacketIdsRunLow",
+        {f"ovpnha_packet_id_room_lowest{{{A}}}": steady(1e5)},
+        {f"ovpnha_packet_id_room_lowest{{{A}}}": steady(4e9)},
+    ),
+    Case(
+        "OvpnhaClockOffset",
+        {f'ovpnha_node_clock_offset_seconds{{{A},other_node="b"}}': steady(-6)},
+        {f'ovpnha_node_clock_offset_seconds{{{A},other_node="b"}}': steady(0.3)},
     ),
     Case(
         "OvpnhaBcnLinkDown",

@@ -60,6 +60,8 @@ NODE_VIEW = {
     "grade": 90,
     "clients": 2,
     "problem": "",
+    "round_trip": 0.00042,
+    "clock_offset": None,
 }
 STATUS: dict[str, Any] = {
     "node": "a",
@@ -253,6 +255,19 @@ def test_a_copy_whose_master_is_not_heard_says_so(following: str | None, shown: 
     show_status(STATUS | {"instances": [one | {"following": following}]}, console)
     (row,) = [line for line in console.export_text().splitlines() if line.startswith("sync ")]
     assert row.split(maxsplit=2)[2].strip() == shown
+
+
+@pytest.mark.parametrize(
+    ("offset", "shown"),
+    [(None, ""), (0.4, ""), (7.04, "clock 7.0 s ahead"), (-2.0, "clock 2.0 s behind")],
+)
+def test_a_clock_that_is_off_is_a_problem(offset: float | None, shown: str) -> None:
+    one = STATUS["instances"][0] | {"nodes": [NODE_VIEW | {"clock_offset": offset}]}
+    console = Console(record=True, width=200, file=io.StringIO())
+    show_status(STATUS | {"instances": [one]}, console)
+    text = console.export_text()
+    assert shown in text
+    assert bool(shown) is ("clock" in text)
 
 
 def test_status_for_programs(config: Path, daemon: list[Request]) -> None:

@@ -293,3 +293,21 @@ def test_statistics_are_complete_and_immutable() -> None:
     assert figures.sent["hello"] > 0
     assert figures.instances[0].management_up
     assert figures.instances[0].oldest_unprotected == 0.0
+
+
+def test_a_master_tells_of_each_client_and_of_the_least_room() -> None:
+    world = World()
+    a = world.add("a", per_client=True)
+    b = world.add("b", per_client=True)
+    world.move_vip("a")
+    world.run(1)
+    assert a.openvpn is not None
+    assert a.node is not None
+    assert b.node is not None
+    a.openvpn.connect_client()
+    a.pump()
+    world.run(20)
+    assert [one.name for one in a.node.clients(INSTANCE)] == ["client"]
+    assert (a.figures.room or 0) > 0
+    assert b.node.clients(INSTANCE) == ()
+    assert b.figures.room is None

@@ -88,13 +88,17 @@ class Link:
 class End:
     """One node: its Replication, and an owner that imports what it is told."""
 
-    def __init__(self, network: Network, config: ReplicationConfig) -> None:
+    def __init__(self, network: Network, config: ReplicationConfig, wall: float = 0.0) -> None:
         self.network = network
         self.config = config
         self.name = config.node
         boot = BootId(network.random.randbytes(16))
         self.protocol = Replication(
-            config, boot=boot, random=network.random.randbytes, now=network.now
+            config,
+            boot=boot,
+            random=network.random.randbytes,
+            now=network.now,
+            wall=lambda: 1e9 + network.now + wall if wall else 0.0,
         )
         self.events: list[Event] = []
         self.imported: dict[Uid, ClientRecord] = {}
@@ -141,6 +145,9 @@ class End:
         stored = tuple(StoredRange(one.fingerprint, one.end) for one in record.grants[:1])
         self.protocol.acknowledge(INSTANCE, record.uid, record.generation, stored, now)
 
+    def bytes_sent(self) -> int:
+        return sum(self.protocol.statistics().bytes_sent.values())
+
     def of(self, kind: type) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
 
@@ -169,12 +176,13 @@ class Network:
         cluster: str = "test",
         timings: Timings | None = None,
         pace: int = 5_000_000,
+        wall: float = 0.0,
     ) -> End:
         """Start a node, or start it again with a new boot."""
         config = ReplicationConfig(
             cluster, NodeName(name), keys, self.links, timings or Timings(), pace
         )
-        end = self.ends[name] = End(self, config)
+        end = self.ends[name] = End(self, config, wall)
         return end
 
     def stop(self, name: str) -> None:

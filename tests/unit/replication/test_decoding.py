@@ -13,6 +13,7 @@ from ovpnha.model import ClientRecord, ColdPart, Fingerprint, Grant, HolderId, S
 from ovpnha.replication import messages as m
 from ovpnha.replication import records
 from ovpnha.replication.decoding import decode_untrusted
+from ovpnha.replication.roundtrip import HEARD_LIMIT, Heard
 from ovpnha.replication.sealing import PAYLOAD_LIMIT
 from tests.unit.replication.network import INSTANCE, STATE, make_record, make_uid
 
@@ -22,6 +23,7 @@ NAME = b"n" * 16
 
 MESSAGES: list[Any] = [
     m.Hello("node", b"c" * 16, (b"e" * 16,), 7, 0, 1, ((INSTANCE, STATE),)),
+    m.Hello("node", b"c" * 16, (), 7, 0, 1, (), 1.79e9, (Heard(3, 0.5), Heard(9, 0.0))),
     m.Goodbye(),
     m.Beacon(INSTANCE, 1 << 40, 9, 3, ((UID, 5),), None),
     m.Beacon(INSTANCE, 1 << 40, 9, 3, (), 12),
@@ -183,9 +185,29 @@ def test_no_message_exceeds_a_datagram() -> None:
         assert decode_untrusted(message.encode()) == ([message], 0)
     text = "d" * 200
     state = dataclasses.replace(STATE, digest=text, certificate=text, issuer=text, openvpn=text)
-    hello = m.Hello("n" * 64, b"c" * 16, (b"e" * 16,) * m.ECHO_LIMIT, big, 63, 64, ((long, state),))
+    hello = m.Hello(
+        "n" * 64,
+        b"c" * 16,
+        (b"e" * 16,) * m.ECHO_LIMIT,
+        big,
+        63,
+        64,
+        ((long, state),),
+        4e9,
+        (Heard(1, 1.0),) * HEARD_LIMIT,
+    )
     assert len(hello.encode()) <= PAYLOAD_LIMIT
     assert len(decode_untrusted(hello.encode())[0]) == 1
+
+
+def test_a_hello_of_a_first_sidecar_tells_no_clock() -> None:
+    hello = m.Hello("node", b"c" * 16, (), 7, 0, 1, (), 1.79e9, (Heard(3, 0.5),))
+    fields = msgpack.unpackb(hello.encode())
+    first = dataclasses.replace(hello, wall=0.0, heard=())
+    assert decode_untrusted(msgpack.packb(fields[:8])) == ([first], 0)
+    for clock, heard in ((-1, b""), (1, "text"), (1, b"h" * 8 * (HEARD_LIMIT + 1))):
+        with pytest.raises(RefusedDatagram):
+            decode_untrusted(msgpack.packb([*fields[:8], clock, heard]))
 
 
 def test_a_body_comes_back() -> None:

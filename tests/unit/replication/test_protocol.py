@@ -92,11 +92,11 @@ def test_payload_is_sent_once_whatever_the_number_of_standbys() -> None:
         source, *others = connect(network, *"abcd"[: count + 1])
         follow("a", *others)
         network.run(0.3)
-        before = source.protocol.statistics().bytes_sent
+        before = source.bytes_sent()
         records = [make_record(number) for number in range(100)]
         source.become_source(records)
         assert network.run_until(lambda: equal(records, *others), 2)  # noqa: B023 - run at once
-        sent.append(source.protocol.statistics().bytes_sent - before)
+        sent.append(source.bytes_sent() - before)
     assert sent[1] < sent[0] * 1.2
 
 
@@ -297,14 +297,14 @@ def test_our_openvpn_lost_its_table() -> None:
     other.follow("a")
     assert network.run_until(lambda: len(source.acknowledged) == 50, 2)
     network.run(1)
-    before = source.protocol.statistics().bytes_sent
+    before = source.bytes_sent()
     other.imported.clear()
     source.acknowledged.clear()
     other.protocol.resync(INSTANCE, network.now)
     assert network.run_until(lambda: equal(records, other) and len(source.acknowledged) == 50, 1)
     assert len(other.of(SnapshotEnded)) == 2
     # Cold parts were kept, so only hot parts and grants travelled.
-    assert source.protocol.statistics().bytes_sent - before < 50 * 700
+    assert source.bytes_sent() - before < 50 * 700
 
 
 def test_back_after_an_hour_only_the_difference_is_sent() -> None:
@@ -323,9 +323,9 @@ def test_back_after_an_hour_only_the_difference_is_sent() -> None:
     source.protocol.withdraw(INSTANCE, records.pop().uid, network.now)
     network.run(3540)
     network.link.cut = lambda _sender, _receiver: False
-    before = source.protocol.statistics().bytes_sent
+    before = source.bytes_sent()
     assert network.run_until(lambda: equal(records, other), 25)
-    assert source.protocol.statistics().bytes_sent - before < 10_000
+    assert source.bytes_sent() - before < 10_000
 
 
 def test_when_the_log_no_longer_reaches_everything_is_sent() -> None:
@@ -387,9 +387,9 @@ def test_a_snapshot_keeps_the_pace() -> None:
     source.become_source(records)
     network.run(10)
     other.follow("a")
-    began, before = network.now, source.protocol.statistics().bytes_sent
+    began, before = network.now, source.bytes_sent()
     assert network.run_until(lambda: equal(records, other), 30)
-    rate = (source.protocol.statistics().bytes_sent - before) / (network.now - began)
+    rate = (source.bytes_sent() - before) / (network.now - began)
     assert 40_000 < rate < 65_000
 
 
@@ -403,7 +403,7 @@ def test_a_burst_of_changes_keeps_the_pace_but_a_single_change_does_not_wait() -
     records = [make_record(number) for number in range(300)]
     source.become_source(records)
     network.run(0.1)
-    assert source.protocol.statistics().bytes_sent < 120_000
+    assert source.bytes_sent() < 120_000
     assert network.run_until(lambda: equal(records, other), 30)
     network.run(3)
     source.protocol.publish(INSTANCE, make_record(5000), network.now)
@@ -426,11 +426,11 @@ def test_a_digest_finds_a_difference_and_only_it_is_sent() -> None:
     copy.differences.changed()
     other.imported[extra] = make_record(900)
     other.protocol._sinks[INSTANCE]._cold.name(copy.table[extra].names)
-    before = source.protocol.statistics().bytes_sent
+    before = source.bytes_sent()
     assert network.run_until(lambda: equal(records, other), 11)
     network.run(11)
     assert other.protocol.statistics().differences > 0
-    assert source.protocol.statistics().bytes_sent - before < 40_000
+    assert source.bytes_sent() - before < 40_000
     assert extra in [e.uid for e in other.of(RecordWithdrawn) if isinstance(e, RecordWithdrawn)]
 
 

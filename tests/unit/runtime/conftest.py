@@ -16,7 +16,7 @@ from ovpnha.coordinator.outputs import (
     Output,
     RoleChanged,
 )
-from ovpnha.model import Epoch, InstanceName, NodeName, Role, Sync, Uid
+from ovpnha.model import Epoch, InstanceName, NodeName, Role, ServerClient, Sync, Uid
 
 DEADLINE = 10.0
 EPOCH = Epoch(7, NodeName("a"))
@@ -77,10 +77,13 @@ def statistics() -> NodeStatistics:
         received={"hello": 4},
         sent={"hello": 5},
         refused={"seal": 6},
-        bytes_received=400,
-        bytes_sent=500,
+        bytes_received={"hello": 400},
+        bytes_sent={"hello": 500},
         resyncs=0,
+        nacks=0,
         repaired=0,
+        differences=0,
+        oversized=0,
     )
 
 
@@ -93,6 +96,7 @@ class NotingCore:
         self.timer: float | None = None
         self.reactions: dict[str, Callable[[], None]] = {}
         self.snapshot = statistics
+        self.listed: tuple[ServerClient, ...] = ()
 
     def become(self, role: Role) -> None:
         """Change the role of the instance and say so."""
@@ -148,6 +152,9 @@ class NotingCore:
 
     def statistics(self, now: float) -> NodeStatistics:
         return self.snapshot
+
+    def clients(self, instance: InstanceName) -> tuple[ServerClient, ...]:
+        return self.listed
 
     def stop(self, now: float) -> None:
         self._note("stop")

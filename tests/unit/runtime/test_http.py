@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import time
@@ -20,17 +21,26 @@ from ovpnha.coordinator.outputs import (
     ProtectTimes,
     ServerStatistics,
 )
-from ovpnha.model import Role
+from ovpnha.model import Role, ServerClient
 from ovpnha.runtime import definitions
+from ovpnha.runtime.clientmetrics import ClientList, Pseudonyms
 from ovpnha.runtime.http import StatusApplication, serve_http
+from ovpnha.runtime.metrics import Scrape
 
 
-def application(statistics: NodeStatistics) -> StatusApplication:
-    return StatusApplication(lambda: statistics, lambda: {"no_buffer": 7})
+def application(
+    statistics: NodeStatistics, clients: tuple[ClientList, ...] = ()
+) -> StatusApplication:
+    return StatusApplication(
+        lambda: statistics, lambda: Scrape(statistics, {"no_buffer": 7}, clients)
+    )
 
 
 async def get(
-    statistics: NodeStatistics, path: str, method: str = "GET"
+    statistics: NodeStatistics,
+    path: str,
+    method: str = "GET",
+    clients: tuple[ClientList, ...] = (),
 ) -> tuple[int, dict[bytes, bytes], bytes]:
     sent: list[MutableMapping[str, Any]] = []
 
@@ -41,7 +51,7 @@ async def get(
         raise AssertionError("the body is not read")
 
     scope = {"type": "http", "method": method, "path": path}
-    await application(statistics)(scope, receive, send)
+    await application(statistics, clients)(scope, receive, send)
     start, body = sent
     return start["status"], dict(start["headers"]), body["body"]
 
@@ -125,6 +135,88 @@ async def test_a_node_that_never_was_master_has_no_time_of_it(statistics: NodeSt
     one = replace(statistics.instances[0], promotions=0, last_promotion=0.0)
     _, _, body = await get(replace(statistics, instances=(one,)), "/metrics")
     assert b"\novpnha_last_promotion_timestamp_seconds{" not in body
+
+
+CLIENTS = (
+    ServerClient("alice", "", "192.0.2.1:5000", "10.8.0.2", "1790000000", 100, 200),
+    ServerClient("UNDEF", "", "192.0.2.1:5000", "", "1790000000", 1, 2),
+    ServerClient("UNDEF", "", "192.0.2.1:5000", "", "1790000000", 10, 20),
+    ServerClient('b"\\\n', "bob", "192.0.2.2:5000", "10.8.0.3", "1790000001", 5, 6),
+)
+
+
+async def test_metrics_of_each_client(statistics: NodeStatistics) -> None:
+    """Two clients that cannot be told apart are one sample; a name may have any character."""
+    _, _, body = await get(statistics, "/metrics", clients=(ClientList("udp", CLIENTS, None),))
+    lines = [
+        line for line in body.decode().splitlines() if line.startswith("openvpn_server_client")
+    ]
+    place = 'connection_time="1790000000",instance="udp",real_address="192.0.2.1:5000"'
+    received = "openvpn_server_client_received_bytes_total"
+    assert (
+        f'{received}{{common_name="alice",{place},username="",virtual_address="10.8.0.2"}} 100.0'
+        in lines
+    )
+    assert f'{received}{{common_name="UNDEF",{place},username="",virtual_address=""}} 11.0' in lines
+    assert any('common_name="b\\"\\\\\\n"' in line and line.endswith(" 6.0") for line in lines)
+    assert len(lines) == 6
+    done = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True)  # noqa: ASYNC221
+    assert done.returncode == 0, done.stderr
+
+
+async def test_hashed_names_are_the_same_on_every_node(statistics: NodeStatistics) -> None:
+    pages = [
+        await get(statistics, "/metrics", clients=(ClientList("udp", CLIENTS, Pseudonyms(key)),))
+        for key in (b"k" * 32, b"k" * 32, b"l" * 32)
+    ]
+    first, second, other = (
+        [line for line in page[2].splitlines() if line.startswith(b"openvpn_server_client")]
+        for page in pages
+    )
+    assert first == second != other
+    assert not [
+        word for word in (b"alice", b"bob", b"192.0.2", b"10.8.") if word in b"".join(first)
+    ]
+    assert b'username=""' in first[0]
+
+
+async def test_what_is_counted_later_is_there_from_the_start(statistics: NodeStatistics) -> None:
+    one = replace(statistics.instances[0], counters={})
+    quiet = replace(statistics, instances=(one,), received={}, sent={}, refused={})
+    _, _, body = await get(quiet, "/metrics")
+    lines = body.decode().splitlines()
+    for line in (
+        'ovpnha_events_total{instance="udp",kind="capped"} 0.0',
+        'ovpnha_datagrams_refused_total{reason="unauthentic"} 0.0',
+        'ovpnha_datagrams_received_total{kind="hello"} 0.0',
+        'ovpnha_bytes_received_total{kind="refused"} 0.0',
+    ):
+        assert line in lines, line
+
+
+async def test_distance_and_room(statistics: NodeStatistics) -> None:
+    one = statistics.instances[0]
+    near = replace(one.nodes[0], round_trip=0.0005, clock_offset=-2.5)
+    _, _, body = await get(
+        replace(statistics, instances=(replace(one, nodes=(near,), room=7),)), "/metrics"
+    )
+    lines = body.decode().splitlines()
+    for line in (
+        'ovpnha_node_round_trip_seconds{instance="udp",other_node="b"} 0.0005',
+        'ovpnha_node_clock_offset_seconds{instance="udp",other_node="b"} -2.5',
+        'ovpnha_packet_id_room_lowest{instance="udp"} 7.0',
+        'ovpnha_last_promotion_phase_seconds{instance="udp",phase="promoted"} 0.0042',
+    ):
+        assert line in lines, line
+
+
+def test_every_event_that_is_counted_is_documented() -> None:
+    """In the coordinator a counter's kind is written where it is counted."""
+    package = Path(definitions.__file__).parents[1] / "coordinator"
+    text = "".join(file.read_text() for file in package.rglob("*.py"))
+    counted = set(re.findall(r'counters\["(\w+)"\]', text))
+    counted |= set(re.findall(r'_release\(uid, "(\w+)"\)', text))
+    assert counted == set(definitions.EVENTS)
 
 
 async def test_health(statistics: NodeStatistics) -> None:

@@ -1,0 +1,69 @@
+"""Distance and clock of another node, as told by hellos that travel anyway."""
+
+from __future__ import annotations
+
+import pytest
+
+from ovpnha.replication.roundtrip import (
+    ROUNDS_KEPT,
+    SAMPLES,
+    Heard,
+    Peer,
+    Sample,
+    SentRounds,
+    pack_heard,
+    unpack_heard,
+)
+from tests.unit.replication.network import Link, Network
+
+
+def test_what_was_heard_is_packed() -> None:
+    heard = (Heard(1, 0.25), Heard((1 << 32) - 1, 0.0))
+    assert unpack_heard(pack_heard(heard)) == heard
+    assert unpack_heard(pack_heard((Heard(1 << 32, -1.0),))) == (Heard(0, 0.0),)
+    (late,) = unpack_heard(pack_heard((Heard(1, 1e6),)))
+    assert late.age == pytest.approx(4294.967295)
+    assert unpack_heard(b"1234567") == ()
+
+
+def test_only_late_rounds_are_remembered() -> None:
+    sent = SentRounds()
+    for number in range(1, ROUNDS_KEPT + 2):
+        sent.note(number, float(number))
+    assert sent.round_trip(Heard(1, 0.0), 50.0) is None
+    assert sent.round_trip(Heard(2, 47.75), 50.0) == 0.25
+    assert sent.round_trip(Heard(2, 60.0), 50.0) == 0.0
+
+
+def test_the_shortest_way_counts() -> None:
+    peer = Peer()
+    assert peer.best is None
+    peer.add(0.5, 1000.0, 1000.0)
+    peer.add(0.1, 1002.0, 1000.0)
+    assert peer.best is not None
+    assert (peer.best.round_trip, peer.best.offset) == (0.1, pytest.approx(2.05))
+    for _ in range(SAMPLES):
+        peer.add(0.3, 0.0, 1000.0)
+    assert peer.best == Sample(0.3, None)
+
+
+def test_a_repeated_round_is_no_news() -> None:
+    peer = Peer()
+    assert peer.heard(5.0).round == 0
+    assert peer.arrived(7, 1.0)
+    assert not peer.arrived(7, 2.0)
+    assert not peer.arrived(6, 2.0)
+    assert peer.heard(3.0) == Heard(7, 2.0)
+
+
+def test_nodes_measure_each_other() -> None:
+    network = Network(link=Link(delay=0.002))
+    a, b = network.start("a", wall=3.0), network.start("b", wall=-4.0)
+    network.run(2.0)
+    (seen,) = a.protocol.statistics().nodes
+    assert seen.distance is not None
+    assert seen.distance.round_trip == pytest.approx(0.004, abs=1e-5)
+    assert seen.distance.offset == pytest.approx(-7.0, abs=0.001)
+    (other,) = b.protocol.statistics().nodes
+    assert other.distance is not None
+    assert other.distance.offset == pytest.approx(7.0, abs=0.001)
