@@ -2,7 +2,7 @@
 
     --clients N      how many (10,000)
     --output DIR     where replication.json goes (build/bench)
-    --only WORD …    resync, repair, fresh, steady, junk; a standby joins in any case
+    --only WORD …    fresh, steady, junk, scrape, repair; a standby joins in any case
 
 Needs root and the patched OpenVPN (make binary). Exits with an error only when it could not
 measure: whether the goals are reached is for the reader.
@@ -29,7 +29,7 @@ from tests.bench.capture import capture
 from tests.bench.cluster import Cluster
 from tests.bench.measure import Benchmark
 
-PARTS = ("fresh", "steady", "junk", "repair")
+PARTS = ("fresh", "steady", "junk", "scrape", "repair")
 GOALS = {
     "full_resync_s": 5.0,
     "cpu_core_share_master": 0.10,
@@ -38,6 +38,7 @@ GOALS = {
     "rss_mb_standby": 200.0,
     "bytes_per_client": 1000.0,
     "protect_ms_p50": 20.0,
+    "scrape_ms_p50": 50.0,
 }
 console = Console(stderr=True)
 
@@ -79,6 +80,8 @@ def _measure(clients: int, parts: list[str]) -> dict[str, Any]:
             if "steady" in parts:
                 bench.measure_steady()
             found = bench.measure_junk(junk.kinds("bench")) if "junk" in parts else {}
+            if "scrape" in parts:
+                bench.measure_scrapes()
             if "repair" in parts:
                 bench.measure_repair()
             machine = {"load_average": os.getloadavg()[0], "cores": os.cpu_count()}

@@ -6,13 +6,16 @@ import base64
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ovpnha.lab.process import Process
+from ovpnha.lab.topology import inside
 from ovpnha.lab.waiting import wait_until
 from ovpnha.runtime.control import ControlError, StatusRequest, ask
 from tests.bench.capture import Sample
@@ -31,9 +34,6 @@ key_file = "{directory}/cluster.key"
 
 [bcn]
 links = [{{ interface = "bcn0" }}]
-
-[http]
-listen = ""
 
 [[instance]]
 name = "udp"
@@ -122,6 +122,16 @@ class Node:
     def instance(self) -> dict[str, Any]:
         """What it says of its OpenVPN."""
         return dict(self.status().get("instances", [{}])[0])
+
+    def scrape(self) -> tuple[float, bytes]:
+        """The metrics page, and the seconds that it took."""
+        with inside(self.namespace):
+            begin = time.monotonic()
+            connection = socket.create_connection(("127.0.0.1", 9594), timeout=10.0)
+        with connection:
+            connection.sendall(b"GET /metrics HTTP/1.0\r\nHost: bench\r\n\r\n")
+            page = b"".join(iter(lambda: connection.recv(1 << 20), b""))
+        return time.monotonic() - begin, page
 
     def cpu_seconds(self) -> float:
         """CPU time of the sidecar so far."""

@@ -21,6 +21,8 @@ SINGLE_CLIENTS = 200
 SINGLE_EVERY = 0.025
 LOST_ONE_IN = 100
 JUNK_SECONDS = 8.0
+PLACE = 'name = "udp"'
+CLIENT_METRIC = b"openvpn_server_client_received_bytes_total{"
 
 Figures = dict[str, float]
 Say = Callable[[str], None]
@@ -46,7 +48,7 @@ class Usage:
     @classmethod
     def of(cls, node: Node) -> Usage:
         """Now."""
-        return cls(time.monotonic(), node.cpu_seconds(), int(node.status()["bytes_sent"]))
+        return cls(time.monotonic(), node.cpu_seconds(), sum(node.status()["bytes_sent"].values()))
 
 
 class Benchmark:
@@ -149,6 +151,39 @@ class Benchmark:
         lags = self._protect()
         self.figures["protect_ms_p50"] = statistics.median(lags)
         self.figures["protect_ms_p99"] = statistics.quantiles(lags, n=100)[98]
+
+    def measure_scrapes(self) -> None:
+        """What Prometheus waits for, and what replication waits meanwhile.
+
+        First without, then with the metrics of each client, one scrape after the other.
+        """
+        self._say("scrapes")
+        self._scrape("scrape")
+        config = self._cluster.directory / "ovpnha.toml"
+        text = config.read_text()
+        config.write_text(text.replace(PLACE, f'{PLACE}\nclient_metrics = "hashes"'))
+        self._say("scrapes with the metrics of each client: the master's sidecar restarts")
+        self._master.sidecar.stop()
+        self._master.sidecar.start()
+        self._cluster.wait("a", "protected", self._total())
+        poll(lambda: CLIENT_METRIC in self._master.scrape()[1], "each client is told")
+        self._scrape("scrape_clients")
+        config.write_text(text)
+
+    def _scrape(self, name: str) -> None:
+        self._order(self._master, "forget")
+        self._order(self._master, "start", count=SINGLE_CLIENTS, every=SINGLE_EVERY)
+        times = []
+        while self._ask(self._master)["starting"]:
+            seconds, page = self._master.scrape()
+            times.append(1000 * seconds)
+            self.figures[f"{name}_bytes"] = len(page)
+        poll(lambda: not self._ask(self._master)["unprotected"], "they are protected")
+        lags = [1000 * lag for lag in self._ask(self._master)["lags"]]
+        self.figures[f"{name}_ms_p50"] = statistics.median(times)
+        self.figures[f"{name}_ms_max"] = max(times)
+        self.figures[f"{name}_protect_ms_p50"] = statistics.median(lags)
+        self.figures[f"{name}_protect_ms_p99"] = statistics.quantiles(lags, n=100)[98]
 
     def _protect(self) -> list[float]:
         self._order(self._master, "forget")

@@ -22,6 +22,7 @@ from tests.bench.records import (
     ClientMaker,
     FakeClient,
     byte_count_lines,
+    client_list,
     high_water_lines,
 )
 
@@ -47,6 +48,7 @@ class FakeOpenvpn:
         self.last_stored = 0.0
         self.updates = 0
         self.transport: asyncio.WriteTransport | None = None
+        self._starting: asyncio.Task[None] | None = None
         for _ in range(clients):
             one = maker.make()
             self.clients[one.uid] = one
@@ -59,6 +61,8 @@ class FakeOpenvpn:
     def answer(self, line: bytes, block: list[bytes]) -> bytes:
         """The reply to one command."""
         words = line.split(b" ")
+        if line == b"status 3":
+            return client_list(self.clients.values())
         name = words[0].removeprefix(b"cluster-").decode()
         method = getattr(self, f"_do_{name}", None)
         if method is None:
@@ -125,6 +129,10 @@ class FakeOpenvpn:
         match order["do"]:
             case "connect":
                 await self._connect_clients(order["count"], order["every"])
+            case "start":
+                self._starting = asyncio.create_task(
+                    self._connect_clients(order["count"], order["every"])
+                )
             case "counters":
                 await self._counters(order["seconds"])
             case "forget":
@@ -139,6 +147,7 @@ class FakeOpenvpn:
             "last_import": self.last_import,
             "last_stored": self.last_stored,
             "updates": self.updates,
+            "starting": self._starting is not None and not self._starting.done(),
         }
 
     async def _connect_clients(self, count: int, every: float) -> None:

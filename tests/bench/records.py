@@ -11,7 +11,7 @@ import base64
 import random
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tests.bench.capture import Sample
@@ -120,3 +120,18 @@ def byte_count_lines(clients: list[FakeClient], count: int) -> bytes:
 def _counter_lines(prefix: bytes, entries: list[bytes], most: int) -> bytes:
     groups = (entries[at : at + most] for at in range(0, len(entries), most))
     return b"".join(prefix + base64.b64encode(b"".join(one)) + b"\r\n" for one in groups)
+
+
+def client_list(clients: Iterable[FakeClient]) -> bytes:
+    """The answer to ``status 3``, as OpenVPN writes it."""
+    header = (
+        b"HEADER\tCLIENT_LIST\tCommon Name\tReal Address\tVirtual Address\tVirtual IPv6 Address"
+        b"\tBytes Received\tBytes Sent\tConnected Since\tConnected Since (time_t)\tUsername"
+        b"\tClient ID\tPeer ID\tData Channel Cipher\r\n"
+    )
+    rows = [
+        b"CLIENT_LIST\tclient-%d\t192.0.2.1:%d\t10.8.%d.%d\t\t1000\t2000\t2026-11-21 06:00:00"
+        b"\t1795240800\tUNDEF\t%d\t%d\tAES-256-GCM\r\n" % (at, 1024 + at, at >> 8, at & 255, at, at)
+        for at, _ in enumerate(clients)
+    ]
+    return b"".join([header, *rows, b"END\r\n"])
