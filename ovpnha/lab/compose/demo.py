@@ -50,8 +50,9 @@ def run_demo(compose: Compose, plan: Planned, say: Callable[[str], None]) -> tup
         recovered = session.recovers(moment, SEAMLESS_PATIENCE)
         session.linger(WATCH_SECONDS)
         say("drawing what Prometheus saw")
-        draw_failover(prometheus, moment.wall / 1e9, time.time(), picture, plan.scenario)
-        empty = prometheus.unanswered(DASHBOARD)
+        death, end = moment.wall / 1e9, time.time()
+        draw_failover(prometheus, death, end, picture, plan.scenario)
+        empty = prometheus.unanswered(DASHBOARD, death, end)
         detail = {"run": plan.index, "recovered": recovered, "dashboard_empty": empty, **watched}
         run = judge(session, moment, plan.scenario, detail)
         return run, curve(run, session.forward.probes(), moment.monotonic)

@@ -61,9 +61,9 @@ class Prometheus:
             for one in data["result"]
         }
 
-    def unanswered(self, dashboard: Path) -> list[str]:
-        """The queries of a Grafana dashboard that give nothing now."""
-        return [one for one in queries(dashboard) if not self._get("query", query=one)["result"]]
+    def unanswered(self, dashboard: Path, start: float, end: float) -> list[str]:
+        """The queries of a Grafana dashboard that show nothing between two times."""
+        return [one for one in queries(dashboard) if not self.series(one, start, end)]
 
     def _get(self, path: str, **parameters: Any) -> dict[str, Any]:
         url = f"{self._base}/{path}?{urlencode(parameters)}"
