@@ -95,8 +95,8 @@ cluster_ks_usable(const struct key_state *ks)
            && ks->authenticated == KS_AUTH_TRUE;
 }
 
-static bool
-is_imported(const struct key_state *ks)
+bool
+cluster_ks_imported(const struct key_state *ks)
 {
     return ks->cluster_ks && ks->cluster_ks->imported;
 }
@@ -135,7 +135,7 @@ cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
 {
     const struct key_state *ks = &session->key[KS_PRIMARY];
 
-    if (!is_imported(ks) || ks->key_id != key_id)
+    if (!cluster_ks_imported(ks) || ks->key_id != key_id)
     {
         if (session == &multi->session[TM_ACTIVE] && op != P_ACK_V1)
         {
@@ -151,10 +151,38 @@ cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
     return true;
 }
 
+bool
+cluster_skip_control(const struct tls_session *session, interval_t *wakeup)
+{
+    const struct key_state *ks = &session->key[KS_PRIMARY];
+    const int period = session->opt->renegotiate_seconds;
+
+    if (!cluster_ks_imported(ks))
+    {
+        return false;
+    }
+    if (period && ks->established + period - now < *wakeup)
+    {
+        *wakeup = (interval_t)(ks->established + period - now);
+    }
+    return true;
+}
+
+void
+cluster_wake_initial(struct tls_multi *multi)
+{
+    struct tls_session *session = &multi->session[TM_INITIAL];
+
+    if (session->key[KS_PRIMARY].state == S_UNDEF)
+    {
+        tls_session_init(multi, session);
+    }
+}
+
 void
 cluster_prepare_control(struct tls_session *session)
 {
-    if (is_imported(&session->key[KS_PRIMARY]))
+    if (cluster_ks_imported(&session->key[KS_PRIMARY]))
     {
         key_state_soft_reset(session);
     }

@@ -115,6 +115,21 @@ void cluster_keep_options_file(struct multi_instance *mi, const char *filename);
 bool cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
                           int op, int key_id);
 
+/** Was this key made by another server? It has no TLS object, no reliability
+ *  layer and no buffers for control packets here. */
+bool cluster_ks_imported(const struct key_state *ks);
+
+/**
+ * Is there no control channel to be processed, since the session's key was
+ * imported and is not renegotiated yet?
+ *
+ * @param wakeup        is set to when the key is to be renegotiated
+ */
+bool cluster_skip_control(const struct tls_session *session, interval_t *wakeup);
+
+/** A client begins a new session: an imported instance has none ready. */
+void cluster_wake_initial(struct tls_multi *multi);
+
 /** Something will be sent on the control channel: have one. */
 void cluster_prepare_control(struct tls_session *session);
 
@@ -208,6 +223,23 @@ cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
                      int op, int key_id)
 {
     return false;
+}
+
+static inline bool
+cluster_ks_imported(const struct key_state *ks)
+{
+    return false;
+}
+
+static inline bool
+cluster_skip_control(const struct tls_session *session, interval_t *wakeup)
+{
+    return false;
+}
+
+static inline void
+cluster_wake_initial(struct tls_multi *multi)
+{
 }
 
 static inline void

@@ -37,9 +37,32 @@
 #include "cluster.h"
 #include "cluster_import.h"
 #include "ssl.h"
+#include "ssl_backend.h"
 #include "tls_crypt.h"
 
 #include "memdbg.h"
+
+/**
+ * An imported key has no TLS object behind it. What only that would use is
+ * three quarters of the memory of an instance.
+ */
+static void
+free_control_channel(struct key_state *ks)
+{
+    key_state_ssl_free(&ks->ks_ssl);
+    CLEAR(ks->ks_ssl);
+    free_buf(&ks->plaintext_read_buf);
+    free_buf(&ks->plaintext_write_buf);
+    free_buf(&ks->ack_write_buf);
+    reliable_free(ks->send_reliable);
+    reliable_free(ks->rec_reliable);
+    free(ks->rec_ack);
+    free(ks->lru_acks);
+    free(ks->key_src);
+    ks->send_reliable = ks->rec_reliable = NULL;
+    ks->rec_ack = ks->lru_acks = NULL;
+    ks->key_src = NULL;
+}
 
 static void
 import_key(struct tls_multi *multi, struct tls_session *session, struct key_state *ks,
@@ -61,6 +84,7 @@ import_key(struct tls_multi *multi, struct tls_session *session, struct key_stat
     ks->cluster_ks = cluster_ks_new();
     ks->cluster_ks->key = *key;
     ks->cluster_ks->imported = true;
+    free_control_channel(ks);
     cluster_range_standby(&ks->crypto_options.packet_id.send);
 }
 
@@ -255,6 +279,8 @@ cluster_import_session(struct tls_multi *multi, const struct cluster_record *rec
                        const struct link_socket_actual *remote)
 {
     import_multi(multi, rec);
+    /* cluster_wake_initial() makes it anew */
+    tls_session_free(&multi->session[TM_INITIAL], true);
     import_session(&multi->session[TM_ACTIVE], rec, remote);
     import_keys(multi, rec, remote);
     import_grants(multi, grants);
