@@ -113,6 +113,7 @@ steps: bootstrap ## every patch of the series builds by itself (slow)
 
 bench: root bootstrap venv binary ## figures of the replication and of the lab: build/bench (root)
 	@$(BIN)/python -m tests.bench --clients $(CLIENTS) --output build/bench
+	$(BIN)/python -m tests.bench.memory --output build/bench
 	$(BIN)/ovpnha lab --runs 20 --output build/bench
 
 bootstrap:

@@ -152,13 +152,15 @@ cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
 }
 
 bool
-cluster_skip_control(const struct tls_session *session, interval_t *wakeup)
+cluster_skip_control(struct tls_multi *multi, const struct tls_session *session,
+                     interval_t *wakeup)
 {
     const struct key_state *ks = &session->key[KS_PRIMARY];
     const int period = session->opt->renegotiate_seconds;
 
     if (!cluster_ks_imported(ks))
     {
+        cluster_wake_initial(multi);
         return false;
     }
     if (period && ks->established + period - now < *wakeup)
@@ -173,7 +175,7 @@ cluster_wake_initial(struct tls_multi *multi)
 {
     struct tls_session *session = &multi->session[TM_INITIAL];
 
-    if (session->key[KS_PRIMARY].state == S_UNDEF)
+    if (multi->opt.cluster && session->key[KS_PRIMARY].state == S_UNDEF)
     {
         tls_session_init(multi, session);
     }

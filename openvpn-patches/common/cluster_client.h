@@ -121,13 +121,15 @@ bool cluster_ks_imported(const struct key_state *ks);
 
 /**
  * Is there no control channel to be processed, since the session's key was
- * imported and is not renegotiated yet?
+ * imported and is not renegotiated yet? Once it is, the instance has all that
+ * others have.
  *
  * @param wakeup        is set to when the key is to be renegotiated
  */
-bool cluster_skip_control(const struct tls_session *session, interval_t *wakeup);
+bool cluster_skip_control(struct tls_multi *multi, const struct tls_session *session,
+                          interval_t *wakeup);
 
-/** A client begins a new session: an imported instance has none ready. */
+/** A new session may begin: an imported instance has none ready. */
 void cluster_wake_initial(struct tls_multi *multi);
 
 /** Something will be sent on the control channel: have one. */
@@ -232,7 +234,8 @@ cluster_ks_imported(const struct key_state *ks)
 }
 
 static inline bool
-cluster_skip_control(const struct tls_session *session, interval_t *wakeup)
+cluster_skip_control(struct tls_multi *multi, const struct tls_session *session,
+                     interval_t *wakeup)
 {
     return false;
 }

@@ -159,11 +159,31 @@ verify_management(const struct options *o)
     }
 }
 
+/**
+ * Locked memory has a limit for whoever is not root. It is lifted now, while
+ * we may: imported clients would reach it, and an allocation that fails ends
+ * the server.
+ */
+static void
+verify_memory(const struct options *o)
+{
+#if defined(HAVE_GETRLIMIT) && defined(RLIMIT_MEMLOCK)
+    const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+
+    if (o->mlock && setrlimit(RLIMIT_MEMLOCK, &none) < 0)
+    {
+        msg(M_USAGE, "--cluster with --mlock needs an unlimited RLIMIT_MEMLOCK: set "
+            "LimitMEMLOCK=infinity in the unit of the service, or remove --mlock");
+    }
+#endif
+}
+
 void
 cluster_options_verify(const struct options *o)
 {
     if (o->cluster)
     {
+        verify_memory(o);
         verify_transport(o);
         verify_data_channel(o);
         verify_management(o);

@@ -6,8 +6,6 @@ that a client sends by default) connect to it in a lab; nothing of what is expor
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +13,11 @@ from ovpnha.lab import plan
 from ovpnha.lab.lab import Lab
 from ovpnha.lab.node import Setup
 from ovpnha.lab.topology import change_vip
-from ovpnha.lab.waiting import wait_until
+from tests.bench.manager import Manager
 from tests.model_openvpn import read_record
 
 OPENVPN = Path("build/openvpn/openvpn").resolve()
 HOLDER = "0123456789abcdef" * 2
-SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -38,46 +35,14 @@ def capture(count: int = 2) -> list[Sample]:
         node = lab.nodes["a"]
         node.openvpn.start()
         path = node.directory / "openvpn.sock"
-        wait_until(path.exists, "OpenVPN's management socket", SECONDS)
         change_vip(lab.topology.namespace("a"), plan.OUT, "add")
-        with _Manager(path) as manager:
+        with Manager(path) as manager:
             manager.ask("cluster-promote 1/a")
             lab.start_clients(count)
-            uids = [line.split(",")[0] for line in manager.ask("cluster-list")]
+            uids = [line.split(",")[0] for line in manager.ask("cluster-list")[:-1]]
             return [_read(manager.ask(f"cluster-export {uid} {HOLDER}")) for uid in uids]
 
 
 def _read(lines: list[str]) -> Sample:
-    hot, cold, grants = read_record(lines[1:])
+    hot, cold, grants = read_record(lines[1:-1])
     return Sample(hot, cold, tuple(dict.fromkeys(grant[1] for grant in grants)))
-
-
-class _Manager:
-    """A management client for a few commands."""
-
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(SECONDS)
-        self._socket.connect(str(path))
-        self._file = self._socket.makefile("r", encoding="ascii", newline="\n")
-
-    def __enter__(self) -> _Manager:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._socket.close()
-
-    def ask(self, command: str) -> list[str]:
-        """The lines of the reply, without SUCCESS or END."""
-        self._socket.sendall(f"{command}\n".encode())
-        return list(self._reply())
-
-    def _reply(self) -> Iterator[str]:
-        for line in self._file:
-            text = line.rstrip("\r\n")
-            if text.startswith(">"):
-                continue
-            if text == "END" or text.startswith(("SUCCESS", "ERROR")):
-                return
-            yield text

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import socket
 import struct
 import sys
 from collections.abc import Iterator
@@ -22,11 +21,10 @@ from ovpnha.lab.errors import LabError
 from ovpnha.lab.lab import Lab
 from ovpnha.lab.node import Setup
 from ovpnha.lab.topology import change_vip
-from ovpnha.lab.waiting import wait_until
+from tests.bench.manager import Manager
 from tests.model_openvpn import read_record
 
 OPENVPN = Path("build/openvpn/openvpn").resolve()
-SECONDS = 15.0
 HEAD = 4
 UID, PEER_ID, SESSION, REMOTE, TUNNEL, TUNNEL6 = 0x8001, 0x8003, 0x8005, 0x800B, 0x800C, 0x800D
 BATCH = 50
@@ -87,67 +85,40 @@ def _cut(prefix: str, data: bytes) -> list[str]:
     return [f"{prefix},{text[at : at + 512]}" for at in range(0, len(text), 512)]
 
 
-class Manager:
-    """A management client for a few commands."""
-
-    def __init__(self, path: Path) -> None:
-        wait_until(path.exists, "OpenVPN's management socket", SECONDS)
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(SECONDS)
-        self._socket.connect(str(path))
-        self._file = self._socket.makefile("r", encoding="ascii", newline="\n")
-
-    def ask(self, command: str) -> list[str]:
-        """The lines of the reply."""
-        self._socket.sendall(f"{command}\n".encode())
-        return list(self._reply())
-
-    def load(self, commands: list[bytes]) -> None:
-        """Import; each must succeed."""
-        self._socket.sendall(b"".join(commands))
-        for _ in commands:
-            *_, last = self._reply()
-            if not last.startswith("SUCCESS"):
-                raise LabError(f"import refused: {last}")
-
-    def _reply(self) -> Iterator[str]:
-        for line in self._file:
-            text = line.rstrip("\r\n")
-            if text.startswith(">"):
-                continue
-            yield text
-            if text == "END" or text.startswith(("SUCCESS", "ERROR")):
-                return
-
-
 def resident_kib(pid: int) -> int:
     """Resident memory of a process."""
     text = Path(f"/proc/{pid}/status").read_text()
     return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1])
 
 
-def widen(lab: Lab) -> None:
-    """Room for many clients."""
+def widen(lab: Lab, *options: str) -> None:
+    """Room for many clients, and more options for the servers."""
     file = lab.directory / "server.conf"
     text = file.read_text()
     wide = text.replace(f"server {plan.TUNNEL.network_address} {plan.TUNNEL.netmask}", POOL)
     if wide == text:
         raise LabError("the lab's server has another pool than this benchmark thinks")
-    file.write_text(f"{wide}\nmax-clients 12000\n")
+    file.write_text("\n".join([wide, "max-clients 12000", *options, ""]))
 
 
 def capture(lab: Lab) -> Sample:
     """The record of one real client of node a."""
     node = lab.nodes["a"]
     node.openvpn.start()
-    manager = Manager(node.directory / "openvpn.sock")
-    change_vip(lab.topology.namespace("a"), plan.OUT, "add")
-    manager.ask("cluster-promote 1/a")
-    lab.start_clients(1)
-    uid = manager.ask("cluster-list")[0].split(",")[0]
-    lines = manager.ask(f"cluster-export {uid}")
+    with Manager(node.directory / "openvpn.sock") as manager:
+        change_vip(lab.topology.namespace("a"), plan.OUT, "add")
+        manager.ask("cluster-promote 1/a")
+        lab.start_clients(1)
+        uid = manager.ask("cluster-list")[0].split(",")[0]
+        lines = manager.ask(f"cluster-export {uid}")
     hot, cold, _ = read_record(lines[1:-1])
     return Sample(int(lines[0].split(",")[2]), hot, cold)
+
+
+def fill(manager: Manager, sample: Sample, clients: int) -> None:
+    """Import so many copies of a client."""
+    for at in range(1, clients + 1, BATCH):
+        manager.load([sample.copy(n) for n in range(at, min(at + BATCH, clients + 1))])
 
 
 def measure(clients: int) -> dict[str, float]:
@@ -157,14 +128,13 @@ def measure(clients: int) -> dict[str, float]:
         sample = capture(lab)
         node = lab.nodes["b"]
         node.openvpn.start()
-        manager = Manager(node.directory / "openvpn.sock")
-        manager.load([sample.copy(0)])
-        before = resident_kib(node.openvpn.pid)
-        for at in range(1, clients + 1, BATCH):
-            manager.load([sample.copy(n) for n in range(at, min(at + BATCH, clients + 1))])
-        imported = resident_kib(node.openvpn.pid)
-        manager.ask("cluster-promote 2/b")
-        promoted = resident_kib(node.openvpn.pid)
+        with Manager(node.directory / "openvpn.sock") as manager:
+            manager.load([sample.copy(0)])
+            before = resident_kib(node.openvpn.pid)
+            fill(manager, sample, clients)
+            imported = resident_kib(node.openvpn.pid)
+            manager.ask("cluster-promote 2/b")
+            promoted = resident_kib(node.openvpn.pid)
         return {
             "clients": clients,
             "imported_kib_per_client": (imported - before) / clients,
