@@ -1,6 +1,7 @@
 """Reads and makes the file with the cluster keys.
 
 Decides which file may be trusted: a regular file of this user or root that nobody else can open.
+Root may read the file of whoever runs the sidecar, to check it or to add a key.
 Must never let a key, or a part of one, into an exception, a log or a return value's ``repr``.
 The first key seals, all open: that is how keys rotate without an outage (docs/operations.md).
 """
@@ -52,7 +53,8 @@ def create_key_file(path: Path) -> None:
             f"{path}: exists and is not overwritten; add a key with --add, or remove it first"
         ) from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be made: {error.strerror}") from None
+        hint = f"; run: mkdir -p {path.parent}" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError(f"{path}: cannot be made: {error.strerror}{hint}") from None
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         os.fchmod(descriptor, 0o600)
         file.write(HEADER + _fresh_line())
@@ -102,7 +104,7 @@ def _read_private(path: Path) -> str:
 def _check_private(status: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise ConfigError(f"{path}: is not a regular file; name the key file itself")
-    if status.st_uid not in {0, os.geteuid()}:
+    if os.geteuid() != 0 and status.st_uid not in {0, os.geteuid()}:
         raise ConfigError(f"{path}: belongs to another user; run: chown {_user()} {path}")
     if status.st_mode & 0o077:
         mode = stat.S_IMODE(status.st_mode)

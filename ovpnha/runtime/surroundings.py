@@ -32,6 +32,7 @@ class Surroundings:
         self._vips: dict[str, bool] = {}
         self._links: dict[str, bool] = {}
         self._missing: set[str] = set()
+        self._elsewhere: dict[str, str] = {}
 
     def changed(self, table: NetworkTable) -> None:
         """Compare with what was told before."""
@@ -44,6 +45,7 @@ class Surroundings:
                 self._driver.step(partial(_tell_link, name, up))
         for one in self._instances:
             self._check_interface(one, table)
+            self._check_place(one, table)
 
     def openvpn_found(self, found: OpenvpnFound) -> None:
         """OpenVPN says its VIP and BCN; they fill what the configuration leaves out."""
@@ -74,6 +76,21 @@ class Surroundings:
         else:
             self._missing.add(one.name)
             self._driver.step(partial(_tell_missing, InstanceName(one.name), name))
+
+    def _check_place(self, one: InstanceConfig, table: NetworkTable) -> None:
+        """Told once for each interface that has the VIP though it counts on another."""
+        link = table.link_of(self._addresses.get(one.name, ""))
+        name = one.vip_interface
+        if name is None or link is None or table.has_address(self._addresses[one.name], name):
+            self._elsewhere.pop(one.name, None)
+        elif self._elsewhere.get(one.name) != link.name:
+            self._elsewhere[one.name] = link.name
+            log.warning(
+                "vip is on another interface",
+                instance=one.name,
+                found=link.name,
+                vip_interface=name,
+            )
 
 
 def _tell_vip(instance: InstanceName, present: bool, core: Core, now: float) -> None:

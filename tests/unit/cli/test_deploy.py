@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
+import struct
 import subprocess
 from pathlib import Path
 
@@ -52,3 +55,21 @@ def test_the_user_of_the_unit_is_made() -> None:
     user = re.findall(r"^User=(\w+)", (SYSTEMD / "ovpnha.service").read_text(), re.MULTILINE)
     made = re.findall(r"^u (\w+) ", (SYSTEMD / "ovpnha.sysusers.conf").read_text(), re.MULTILINE)
     assert user == made == ["ovpnha"]
+
+
+def test_the_user_gets_through_to_the_management_socket(tmp_path: Path) -> None:
+    text = (SYSTEMD / "ovpnha.tmpfiles.conf").read_text()
+    (tmp_path / "etc" / "tmpfiles.d").mkdir(parents=True)
+    for name in ("passwd", "group"):
+        (tmp_path / "etc" / name).write_text(Path("/etc", name).read_text())
+    # The user exists on real nodes; here it is one that every system has.
+    ours = tmp_path / "etc" / "tmpfiles.d" / "ovpnha.conf"
+    ours.write_text(text.replace("u:ovpnha:", "u:nobody:").replace("ovpnha ovpnha", "nobody root"))
+    debian = Path("/usr/lib/tmpfiles.d/openvpn.conf").read_text()
+    (ours.parent / "openvpn.conf").write_text(debian)
+    subprocess.run(["systemd-tmpfiles", "--create", f"--root={tmp_path}"], check=True)
+    assert (tmp_path / "run" / "ovpnha").stat().st_uid == pwd.getpwnam("nobody").pw_uid
+    directory = tmp_path / "run" / "openvpn-server"
+    assert directory.stat().st_mode & 0o777 == 0o710
+    nobody = struct.pack("<HHI", 0x02, 0x01, pwd.getpwnam("nobody").pw_uid)
+    assert nobody in os.getxattr(directory, "system.posix_acl_access")

@@ -42,6 +42,11 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     assert read_keys(path) == (KEY_A,)
 
 
+def test_a_missing_directory_is_told_with_its_mend(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"; run: mkdir -p {tmp_path}/none$"):
+        create_key_file(tmp_path / "none" / "cluster.key")
+
+
 def test_an_added_key_comes_last(tmp_path: Path) -> None:
     path = write(tmp_path / "cluster.key", KEY_A.hex())  # no newline at the end
     assert add_key(path) == 2
@@ -63,11 +68,15 @@ def test_a_file_that_others_may_open_is_refused(tmp_path: Path, mode: int) -> No
         read_keys(path)
 
 
-def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_another_user_is_refused_but_not_to_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if os.geteuid() != 0:
         pytest.fail("this test needs root")
     path = write(tmp_path / "k", KEY_A.hex())
     os.chown(path, 12345, -1)
+    assert read_keys(path) == (KEY_A,)
+    monkeypatch.setattr(os, "geteuid", lambda: 12346)
     with pytest.raises(ConfigError, match="belongs to another user; run: chown"):
         read_keys(path)
 

@@ -100,6 +100,17 @@ async def test_the_vip_counts_on_its_interface_only(make: Make, core: Any) -> No
     ]
 
 
+async def test_a_vip_on_another_interface_is_told_each_time_it_comes(
+    make: Make, logged: list[MutableMapping[str, Any]]
+) -> None:
+    surroundings = make(vip=VIP, vip_interface="eth7")
+    for table in (network(VIP), network(VIP), network(), network(VIP)):
+        surroundings.changed(table)
+    entries = [one for one in logged if one["event"] == "vip is on another interface"]
+    assert [(one["found"], one["vip_interface"]) for one in entries] == [("eth0", "eth7")] * 2
+    await asyncio.sleep(0)
+
+
 async def test_openvpn_tells_the_vip(make: Make, core: Any) -> None:
     surroundings = make()
     surroundings.changed(network(VIP))
