@@ -30,12 +30,33 @@ ANSWER_TIMEOUT = 15.0
 
 app = typer.Typer(
     cls=OneLineErrors,
-    help="High availability for OpenVPN: when a server dies, its clients do not notice.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ovpnha {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """High availability for OpenVPN: when a server dies, its clients do not notice.
+
+    The steps to put it beside an existing server, and what to do when: docs/operations.md.
+    """
+
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file, the same on all nodes.")
@@ -50,7 +71,7 @@ InstanceOption = Annotated[
 ]
 
 
-@app.command()
+@app.command(short_help="Run the sidecar, in the foreground.")
 def run(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -> None:
     """Run the sidecar: follow the VIP, replicate clients, promote OpenVPN.
 
@@ -62,7 +83,7 @@ def run(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -> None:
     run_daemon(load_config(config, node))
 
 
-@app.command("check-config")
+@app.command("check-config", short_help="Check configuration, key file and host.")
 def check_config(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -> None:
     """Check configuration and key file as `run` would, and say what is odd on this host.
 
@@ -85,7 +106,7 @@ def check_config(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -
     )
 
 
-@app.command()
+@app.command(short_help="Make a cluster key.")
 def keygen(
     file: Annotated[Path, typer.Argument(help="The key file, e.g. /etc/ovpnha/cluster.key.")],
     add: Annotated[
@@ -108,7 +129,7 @@ def keygen(
         typer.echo(f"{file}: made; copy it to the other nodes over a secure channel")
 
 
-@app.command()
+@app.command(short_help="Show roles, clients, nodes and links.")
 def status(
     config: ConfigOption = DEFAULT_PATH,
     node: NodeOption = None,
@@ -126,7 +147,7 @@ def status(
     show_status(answer, Console())
 
 
-@app.command()
+@app.command(short_help="Make this node master before the VIP arrives.")
 def promote(
     config: ConfigOption = DEFAULT_PATH,
     node: NodeOption = None,
@@ -145,7 +166,7 @@ def promote(
     typer.echo(f"{answer['instance']}: {answer['role']}, epoch {answer['epoch']}")
 
 
-@app.command()
+@app.command(short_help="Give the role up, the planned way.")
 def demote(
     config: ConfigOption = DEFAULT_PATH, node: NodeOption = None, instance: InstanceOption = None
 ) -> None:
@@ -159,7 +180,7 @@ def demote(
     typer.echo(f"{answer['instance']}: {answer['role']}")
 
 
-@app.command()
+@app.command(short_help="Give clients fresh keys now.")
 def renegotiate(
     config: ConfigOption = DEFAULT_PATH,
     node: NodeOption = None,
@@ -181,7 +202,7 @@ def renegotiate(
 @app.command()
 def version() -> None:
     """Print the version."""
-    typer.echo(f"ovpnha {__version__}")
+    _print_version(wanted=True)
 
 
 @app.command(hidden=True)
@@ -197,6 +218,7 @@ def reference(
 
 @app.command(
     "lab",
+    short_help="Show it in network namespaces (root).",
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )

@@ -56,6 +56,17 @@ def _vip_oddities(one: InstanceConfig, table: NetworkTable) -> Iterator[str]:
 
 
 def _path_oddities(one: InstanceConfig) -> Iterator[str]:
-    where = f"instance[{one.name}]"
-    if not one.management.parent.is_dir():
-        yield f"{where}.management: there is no directory {one.management.parent}"
+    where, path = f"instance[{one.name}].management", one.management
+    try:
+        if not path.parent.is_dir():
+            yield f"{where}: there is no directory {path.parent}"
+        elif not path.exists():
+            yield (
+                f"{where}: there is no socket {path}; OpenVPN does not run yet, or its"
+                f" configuration does not say: management {path} unix"
+            )
+    except PermissionError:
+        yield (
+            f"{where}: this user may not look into {path.parent}; install"
+            " deploy/systemd/ovpnha.tmpfiles.conf, and run: systemd-tmpfiles --create"
+        )

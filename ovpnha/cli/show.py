@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +13,7 @@ GOOD, FAIR, BAD = "green", "yellow", "red"
 ROLE_STYLES = {"master": GOOD, "standby": GOOD, "held": FAIR, "init": FAIR, "fault": BAD}
 
 CLOCK_NOTABLE = 1.0  # seconds
+SILENT = 5.0  # seconds without a hello; they come several times a second
 
 Plain = Mapping[str, Any]
 
@@ -22,6 +23,8 @@ def show_status(status: Plain, console: Console) -> None:
     console.print(f"node [bold]{status['node']}[/bold], up {_duration(status['uptime'])}")
     console.print(_instances(status["instances"]))
     console.print(_nodes(status["instances"]))
+    for line in _problems(status["instances"]):
+        console.print(line)
     console.print(_links(status))
 
 
@@ -31,7 +34,7 @@ def _instances(instances: Sequence[Plain]) -> Table:
     rows: tuple[tuple[str, Callable[[Plain], Text | str]], ...] = (
         ("role", _role),
         ("epoch", lambda one: str(one["epoch"])),
-        ("VIP", lambda one: "here" if one["vip"] else "-"),
+        ("VIP", lambda one: "here" if one["vip"] else "not here"),
         ("OpenVPN", _openvpn),
         ("seamless", lambda one: Text("yes", GOOD) if one["seamless"] else Text("no", BAD)),
         ("clients", lambda one: str(one["clients"])),
@@ -67,6 +70,8 @@ def _protected(one: Plain) -> Text | str:
 
 def _sync(one: Plain) -> Text | str:
     """A copy stays whole when its master falls silent, but nobody knows what has changed since."""
+    if one["role"] in {"master", "held"}:
+        return "-"
     if one["sync"] != "in_sync" or one["following"]:
         return str(one["sync"])
     return Text("in_sync (master not heard)", FAIR)
@@ -88,27 +93,47 @@ def _rekey(one: Plain) -> str:
     return f"{rekey['done']} of {rekey['done'] + rekey['pending']}{left}"
 
 
-def _nodes(instances: Sequence[Plain]) -> Table:
-    table = _table("Other nodes", "node", "instance", "role", "epoch", "sync", "grade", "clients")
+def _nodes(instances: Sequence[Plain]) -> Table | Text:
+    """The instance is told where there are several; the problems have lines of their own."""
+    if not any(one["nodes"] for one in instances):
+        return Text("Other nodes: none is heard", FAIR)
+    table = _table("Other nodes", "node", "role", "VIP", "epoch", "sync", "grade", "clients")
     table.add_column("heard")
-    table.add_column("problem")
+    if len(instances) > 1:
+        table.add_column("instance")
     for one in instances:
         for node in one["nodes"]:
-            unbelieved = "" if node["believed"] else "not believed yet"
-            problem = node["problem"] or unbelieved or _clock(node["clock_offset"])
-            role = _role(node).append(", has the VIP" if node["vip"] else "")
             table.add_row(
                 node["name"],
-                one["name"],
-                role,
+                _role(node),
+                "has it" if node["vip"] else "",
                 node["epoch"],
-                node["sync"],
+                _sync_of(node),
                 str(node["grade"]),
                 str(node["clients"]),
                 _duration(node["age"]),
-                Text(problem, BAD),
+                *([one["name"]] if len(instances) > 1 else []),
             )
     return table
+
+
+def _sync_of(node: Plain) -> str:
+    return "-" if node["role"] in {"master", "held"} else str(node["sync"])
+
+
+def _problems(instances: Sequence[Plain]) -> Iterator[Text]:
+    """A line for each node with which something is wrong: they are too long for a column."""
+    for one in instances:
+        for node in one["nodes"]:
+            problem = node["problem"] or _doubt(node) or _clock(node["clock_offset"])
+            if problem:
+                yield Text(f"{node['name']}, {one['name']}: {problem}", BAD)
+
+
+def _doubt(node: Plain) -> str:
+    if node["believed"]:
+        return ""
+    return "not believed yet" if node["age"] < SILENT else "not heard any more"
 
 
 def _links(status: Plain) -> Table:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -110,10 +111,15 @@ def run(*arguments: str | Path) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_version() -> None:
-    code, out, _ = run("version")
+@pytest.mark.parametrize("spelling", ["version", "--version"])
+def test_version(spelling: str) -> None:
+    code, out, _ = run(spelling)
     assert code == 0
     assert out.startswith("ovpnha 0.")
+
+
+def test_the_list_of_commands_is_cut_nowhere() -> None:
+    assert "..." not in run("--help")[1].partition("Commands:")[2]
 
 
 def test_it_runs_as_a_module() -> None:
@@ -238,6 +244,7 @@ def test_status_for_the_eye(config: Path, daemon: list[Request]) -> None:
         "master",
         "2 of 3",
         "in_sync",
+        "7/a",
         "bcn0",
         "seal 5",
         "4.2 ms",
@@ -268,6 +275,44 @@ def test_a_clock_that_is_off_is_a_problem(offset: float | None, shown: str) -> N
     text = console.export_text()
     assert shown in text
     assert bool(shown) is ("clock" in text)
+
+
+def shown(*instances: dict[str, Any]) -> str:
+    console = Console(record=True, width=80, file=io.StringIO())
+    show_status(STATUS | {"instances": list(instances)}, console)
+    return console.export_text()
+
+
+def test_a_long_problem_is_whole_on_a_narrow_terminal() -> None:
+    node = NODE_VIEW | {"problem": "certificate differs", "role": "master", "vip": True}
+    one = STATUS["instances"][0] | {"nodes": [node]}
+    assert "\nb, udp: certificate differs\n" in shown(one)
+    doubted = one | {"name": "other", "nodes": [NODE_VIEW | {"believed": False}]}
+    text = shown(one, doubted)
+    assert "\nb, other: not believed yet\n" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("b ") and "has it" in line]
+    assert row.replace("│", "").split() == [
+        "b",
+        "master",
+        "has",
+        "it",
+        "7/a",
+        "-",
+        "90",
+        "2",
+        "0.2",
+        "s",
+        "udp",
+    ]
+
+
+def test_a_node_that_left_is_not_one_to_be_believed_soon() -> None:
+    gone = NODE_VIEW | {"believed": False, "age": 60.0}
+    assert "b, udp: not heard any more" in shown(STATUS["instances"][0] | {"nodes": [gone]})
+
+
+def test_a_node_without_others_says_so() -> None:
+    assert "Other nodes: none is heard" in shown(STATUS["instances"][0] | {"nodes": []})
 
 
 def test_status_for_programs(config: Path, daemon: list[Request]) -> None:
@@ -328,6 +373,7 @@ GOOD = table((2, "192.0.2.1", 24), (3, "10.0.0.1", 24))
 
 
 def test_nothing_is_odd_about_a_good_host(config: Path) -> None:
+    (config.parent / "udp.sock").touch()
     assert not oddities(config, GOOD)
     assert not refusals(config, GOOD)
 
@@ -358,6 +404,7 @@ def test_a_vip_among_the_bcn_addresses_is_refused(config: Path) -> None:
 
 
 def test_a_vip_interface_without_an_address_of_its_own_is_odd(config: Path) -> None:
+    (config.parent / "udp.sock").touch()
     text = config.read_text() + '[node.a.instance.udp]\nvip_interface = "eth0"\n'
     network = table((3, "10.0.0.1", 24))
     assert "set vip_alone = true" in "\n".join(find_oddities(parsed(text), network))
@@ -375,6 +422,29 @@ def test_missing_interfaces_are_odd_a_missing_directory_is_refused(config: Path)
     assert "instance[udp].vip_interface: interface eth7 is missing" in found
     with pytest.raises(ConfigError, match="there is no directory /run/oha-none; make it"):
         check_host(parsed(text), network)
+
+
+def test_a_management_socket_that_is_not_there_is_odd(config: Path) -> None:
+    path = config.parent / "udp.sock"
+    assert f"OpenVPN does not run yet, or its configuration does not say: management {path}" in (
+        oddities(config, GOOD)
+    )
+    nowhere = oddities(config, GOOD, **{f"{path}": "/run/oha-none/udp.sock"})
+    assert "instance[udp].management: there is no directory /run/oha-none" in nowhere
+
+
+def test_a_management_socket_out_of_reach_is_odd(config: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.fail("this test needs root")
+    text = config.read_text().replace(f"{config.parent}/control.sock", "/run/control.sock")
+    checked = parsed(text)
+    config.parent.chmod(0o700)
+    os.seteuid(12345)
+    try:
+        found = list(find_oddities(checked, GOOD))
+    finally:
+        os.seteuid(0)
+    assert any("this user may not look into" in one for one in found)
 
 
 def test_a_bcn_interface_without_an_address_is_odd(config: Path) -> None:
