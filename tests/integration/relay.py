@@ -22,7 +22,7 @@ SOCKET, RELAYED = "openvpn.sock", "relay.sock"
 POLL = 0.2
 HEAD = 4
 WRAP = 2
-KEY, CLIENT_KEY, DYNAMIC_KEY = 0x8016, 0x8201, 0x8202
+KEY, WRAP_IDS, CLIENT_KEY, DYNAMIC_KEY = 0x8016, 0x8013, 0x8201, 0x8202
 KEY_HEAD = struct.Struct("!BBBB8s8sIIIQQIIBB")
 MARK = struct.Struct("!8s8sI")
 WRAP_PART = 32
@@ -104,6 +104,11 @@ class Relay:
         return {
             data[at : at + WRAP_PART] for data in wraps for at in range(0, len(data), WRAP_PART)
         }
+
+    def control_marks(self) -> list[int]:
+        """The highest packet id that was received in the control channel, in each record."""
+        fields = (field for part in self._parts(0) for field in _fields(part))
+        return [struct.unpack("!IIII", data)[3] for tag, data in fields if tag == WRAP_IDS]
 
     def reports(self, prefix: bytes) -> list[tuple[bytes, int]]:
         """Fingerprint and packet id of each mark in the lines that begin so."""

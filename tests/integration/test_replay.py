@@ -1,0 +1,229 @@
+"""What a client sent to a dead master, sent again to the new one: docs/threat-model.md, Replay.
+
+The new master refuses what the dead one had received up to its last report, and accepts the rest
+once. The client is frozen before its master dies, so that nothing but the replay moves the window.
+For the control channel the last record of the client counts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import struct
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pytest
+
+from ovpnha.lab import plan
+from ovpnha.lab.lab import Lab
+from ovpnha.lab.node import Node
+from ovpnha.lab.scenarios import kill_openvpn
+from ovpnha.lab.session import Session
+from ovpnha.lab.topology import inside, set_sysctls
+from ovpnha.lab.waiting import Tail, wait_until
+from tests.integration.conftest import MakeLab
+from tests.integration.relay import Relay, relayed
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+PATIENCE = 20.0
+SINCE_REPORT = 0.4
+REPORT_INTERVAL = 1.0
+LATE = 0.5  # a busy machine
+ETH_P_ALL, ETH_P_IP = 3, 0x0800
+P_DATA_V2 = 9
+DATA_HEAD, CONTROL_HEAD = 4, 9  # opcode and peer id; opcode and session id
+SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35
+CAPTURE_ROOM = 1 << 26
+BATCH = 50
+CONTROL_REFUSED = "tls-crypt unwrap error: packet replay"
+REFUSED = re.compile(r"bad packet ID \(may be a replay\): \[ #(\d+) ")
+# Its own packets would be counted as accepted, or be dropped behind the decryption.
+NO_IPV6 = ('pull-filter ignore "ifconfig-ipv6"', 'pull-filter ignore "route-ipv6"')
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A datagram of the client."""
+
+    frame: bytes
+    time: float
+    data: bool  # or of the control channel
+    packet_id: int
+
+
+class Capture:
+    """All that a client sends to the servers, and the means to send it again."""
+
+    def __init__(self, lab: Lab) -> None:
+        with inside(lab.topology.namespace("client")):
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, CAPTURE_ROOM)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self._socket.setblocking(False)
+        self._socket.bind((plan.OUT.interface, ETH_P_ALL))
+
+    def sent(self) -> list[Sent]:
+        """What was sent since the last call."""
+        found: list[Sent] = []
+        while True:
+            try:
+                frame, extra, _, address = self._socket.recvmsg(2048, 64)
+            except BlockingIOError:
+                return found
+            outgoing = address[1] == ETH_P_IP and address[2] == socket.PACKET_OUTGOING
+            if outgoing and frame[23] == socket.IPPROTO_UDP:
+                seconds, nanoseconds = struct.unpack("qq", extra[0][2])
+                found.append(Sent(frame, seconds + nanoseconds / 1e9, *_packet_id(frame)))
+
+    def send_again(self, datagrams: Iterable[Sent], mac: bytes) -> None:
+        """Send these to that host, from the client's address and port."""
+        for one in datagrams:
+            at = _udp(one.frame) + 6  # the checksum was left to the card: do without
+            self._socket.send(mac + one.frame[6:at] + bytes(2) + one.frame[at + 2 :])
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _udp(frame: bytes) -> int:
+    return 14 + (frame[14] & 0x0F) * 4
+
+
+def _packet_id(frame: bytes) -> tuple[bool, int]:
+    at = _udp(frame) + 8
+    data = frame[at] >> 3 == P_DATA_V2
+    at += DATA_HEAD if data else CONTROL_HEAD
+    return data, int.from_bytes(frame[at : at + 4])
+
+
+def link(node: Node, interface: str) -> dict[str, object]:
+    command = ["ip", "-n", node.namespace, "-s", "-j", "link", "show", "dev", interface]
+    done = subprocess.run(command, capture_output=True, check=True)
+    return dict(json.loads(done.stdout)[0])
+
+
+def accepted(node: Node) -> int:
+    """How many packets of clients were decrypted and written to the tunnel device."""
+    statistics = link(node, "tun0")["stats64"]
+    assert isinstance(statistics, dict)
+    return int(statistics["rx"]["packets"])
+
+
+class NewMaster:
+    """Gets a client's packets again, and is asked what it did with them."""
+
+    def __init__(self, node: Node, capture: Capture) -> None:
+        self._node = node
+        self._capture = capture
+        self._mac = bytes.fromhex(str(link(node, plan.OUT.interface)["address"]).replace(":", ""))
+        self._tail = Tail(node.openvpn.log)
+        self._refused: list[int] = []
+        self._refused_control = 0
+        self._before = accepted(node)
+
+    def replay(self, datagrams: list[Sent]) -> tuple[list[int], int]:
+        """Few at a time, so that none is lost on the way.
+
+        Returns: The packet ids that were refused so far, and how many packets were accepted.
+        """
+        for at in range(0, len(datagrams), BATCH):
+            batch = datagrams[at : at + BATCH]
+            goal = self._seen() + len(batch)
+            self._capture.send_again(batch, self._mac)
+            wait_until(
+                lambda goal=goal: self._seen() >= goal,  # type: ignore[misc]
+                "every packet is refused or accepted",
+                PATIENCE,
+            )
+        return self._refused, accepted(self._node) - self._before
+
+    def expect_control_refused(self, datagrams: list[Sent], refused: int) -> None:
+        """Replay packets of the control channel; so many must have been refused by then."""
+        self._capture.send_again(datagrams, self._mac)
+
+        def all_refused() -> bool:
+            self._read()
+            return self._refused_control == refused
+
+        wait_until(all_refused, "the control channel is refused too", PATIENCE)
+
+    def _seen(self) -> int:
+        self._read()
+        return len(self._refused) + accepted(self._node)
+
+    def _read(self) -> None:
+        for line in self._tail.lines():
+            if found := REFUSED.search(line):
+                self._refused.append(int(found[1]))
+            self._refused_control += line.endswith(CONTROL_REFUSED)
+
+
+def last_report(master: Relay, standby: Relay) -> int:
+    """The highest packet id that the master ever reported, which the standby must have got."""
+    told = [packet_id for _, packet_id in master.reports(b">CLUSTER:HW,")]
+    taken = [packet_id for _, packet_id in standby.reports(b"HW,")]
+    exported = [key.received for key in master.data_keys()]
+    imported = [key.received for key in standby.data_keys()]
+    last = max(told + exported)
+    assert max(taken + imported) == last
+    return last
+
+
+def freeze_and_kill(lab: Lab, session: Session, master: Relay) -> None:
+    """The client falls silent, and its master dies some time after it last reported."""
+    before = len(master.reports(b">CLUSTER:HW,"))
+    wait_until(lambda: len(master.reports(b">CLUSTER:HW,")) > before, "a report", PATIENCE)
+    session.linger(SINCE_REPORT)
+    session.client.process.signal(signal.SIGSTOP)
+    kill_openvpn(lab, lab.master)
+
+
+def split(datagrams: list[Sent], mark: int) -> tuple[list[Sent], list[Sent]]:
+    """Up to the mark, and above it."""
+    return (
+        [one for one in datagrams if one.packet_id <= mark],
+        [one for one in datagrams if one.packet_id > mark],
+    )
+
+
+def ids(datagrams: Iterable[Sent]) -> list[int]:
+    return [one.packet_id for one in datagrams]
+
+
+def test_only_what_came_after_the_last_report_is_accepted_and_once(make_lab: MakeLab) -> None:
+    lab = make_lab(keepalived=False, client_options=NO_IPV6)
+    set_sysctls(lab.topology.namespace("client"), {"net/ipv6/conf/default/disable_ipv6": "1"})
+    capture = Capture(lab)
+    with relayed(lab) as relays:
+        lab.start_cluster()
+        session = Session(lab)
+        freeze_and_kill(lab, session, relays["a"])
+        killed = session.mark()
+        lab.move_vips("b")
+        lab.wait_master("b")
+        mark = last_report(relays["a"], relays["b"])
+        control_mark = max(relays["b"].control_marks())
+    captured = capture.sent()
+    sent = [one for one in captured if one.data]
+    control = [one for one in captured if not one.data]
+    old, fresh = split(sent, mark)
+    known, _ = split(control, control_mark)
+    assert old
+    assert fresh
+    assert known
+    assert sent[-1].time - fresh[0].time < REPORT_INTERVAL + LATE
+    new = NewMaster(lab.nodes["b"], capture)
+    assert new.replay(old) == (ids(old), 0)
+    assert new.replay(sent) == (ids([*old, *old]), len(fresh))
+    assert new.replay(sent) == (ids([*old, *old, *sent]), len(fresh))
+    new.expect_control_refused(control, len(known))
+    new.expect_control_refused(control, len(known) + len(control))
+    capture.close()
+    session.client.process.signal(signal.SIGCONT)
+    assert session.recovers(session.mark(), PATIENCE)
+    assert session.noticed(killed).nothing
