@@ -207,6 +207,9 @@ class Node:
                 for one in self._instances.values():
                     one.view.trouble(node, "it does not hear us", now)
                 self._log("error", "node does not hear us", node)
+            case events.OtherKey(reason=reason, link=link):
+                fields = {"reason": reason, "link": link}
+                self._outputs.append(LogEvent("warning", "datagrams under another key", fields))
             case _ if event.instance in self._instances:
                 take_backchannel(self._instances[event.instance], event, now)
             case _:

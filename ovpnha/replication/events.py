@@ -141,6 +141,14 @@ class OneWayLink:
     node: NodeName
 
 
+@dataclass(frozen=True)
+class OtherKey:
+    """Datagrams of this cluster's name arrive that no key of ours opens; said seldom."""
+
+    reason: str  # of docs/wire.md
+    link: str
+
+
 Event = (
     NodeUp
     | NodeDown
@@ -155,4 +163,5 @@ Event = (
     | RenegotiationHeard
     | NameConflict
     | OneWayLink
+    | OtherKey
 )

@@ -28,7 +28,7 @@ from ovpnha.model import (
 )
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.decoding import decode_untrusted
-from ovpnha.replication.events import Event, NodeDown, NodeUp
+from ovpnha.replication.events import Event, NodeDown, NodeUp, OtherKey
 from ovpnha.replication.membership import Membership, NodeHeard
 from ovpnha.replication.messages import (
     Ack,
@@ -59,6 +59,8 @@ from ovpnha.replication.source import Source
 
 NOT_REFUSALS = frozenset({"own", "duplicate"})
 COUNTERS_LIMIT = 920  # bytes: one line of packed counters
+OTHER_KEY = frozenset({"unknown_key", "unauthentic"})
+OTHER_KEY_RATE = 1 / 60  # a second: how often such datagrams are worth an event
 STRANGER_RATE = 4.0  # hellos a second that answer state of a node that is not followed
 PACE_BURST = 0.01  # seconds of the pace that may leave at once
 
@@ -133,6 +135,7 @@ class Replication:
         self._repaired = 0
         self._oversized = 0
         self._strangers = TokenBucket(STRANGER_RATE, 1.0, now)
+        self._other_keys = TokenBucket(OTHER_KEY_RATE, 1.0, now)
 
     # --- datagrams
 
@@ -148,6 +151,8 @@ class Replication:
             counts[refused.reason] += 1
             if refused.reason == "not_believed":
                 self._membership.answer(now)
+            if refused.reason in OTHER_KEY and self._other_keys.take(1.0, now):
+                self._events.append(OtherKey(refused.reason, link))
         self._bytes_received[kind] += len(data)
 
     def _take_untrusted(self, opened: Opened, link: str, now: float) -> None:

@@ -61,6 +61,9 @@ class CommandDesk:
 
     async def _demote(self, request: DemoteRequest) -> dict[str, Any]:
         name = self._pick(request.instance)
+        one = self._find(name)
+        if one.role in {Role.FAULT, Role.INIT}:
+            raise ControlError(f"{name}: has no role to give up, it is {one.role.value}")
         self._driver.step(lambda core, now: core.ask_demote(name, now))
         await self._until(name, lambda one: one.role is Role.STANDBY, DEMOTE_TIMEOUT)
         return self._say(name)

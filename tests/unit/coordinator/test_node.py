@@ -7,6 +7,7 @@ from ovpnha.model import BOOT_SIZE, BootId, Grade, InstanceName, NodeName, Role
 from ovpnha.replication.events import (
     NameConflict,
     OneWayLink,
+    OtherKey,
     RecordWithdrawn,
     RenegotiationHeard,
 )
@@ -212,6 +213,7 @@ def test_trouble_with_another_node_is_logged_and_shown() -> None:
     a.node._take(NameConflict(NodeName("x"), BOOT), world.now)
     a.node._take(NameConflict(NodeName("x"), BOOT), world.now)
     a.node._take(OneWayLink(NodeName("y")), world.now)
+    a.node._take(OtherKey("unknown_key", "bcn0"), world.now)
     world.run(0.1)
     a.step(lambda node, now: node.handle_timer(now))
     problems = {one.name: one.problem for one in a.figures.nodes}
@@ -220,6 +222,8 @@ def test_trouble_with_another_node_is_logged_and_shown() -> None:
         "y": "it does not hear us",
     }
     assert len([one for one in a.logs if one.level == "error"]) == 2
+    (other,) = [one for one in a.logs if one.event == "datagrams under another key"]
+    assert other.fields == {"reason": "unknown_key", "link": "bcn0"}
     assert a.figures.counters["name_conflicts"] == 2
     world.run(CONFLICT_SHOWN)
     assert [one.problem for one in a.figures.nodes] == ["", "it does not hear us"]

@@ -13,6 +13,7 @@ from ovpnha.replication.events import (
     NodeDown,
     NodeUp,
     OneWayLink,
+    OtherKey,
 )
 from ovpnha.replication.messages import STATES_LIMIT
 from tests.unit.replication.network import (
@@ -227,7 +228,8 @@ def test_two_machines_with_one_name_raise_an_alarm() -> None:
     twin = End(network, second.config)
     network.ends["twin"] = twin
     network.run(5)
-    assert {one.node for one in first.of(NameConflict)} == {second.name}
+    named = [one for one in first.events if isinstance(one, NameConflict)]
+    assert {one.node for one in named} == {second.name}
     told = len(first.of(NameConflict))
     network.run(30)
     assert 2 <= len(first.of(NameConflict)) - told <= 4
@@ -242,14 +244,17 @@ def test_two_machines_with_one_name_raise_an_alarm() -> None:
         ({"keys": (b"x" * 32,)}, "unknown_key"),
         ({"cluster": "other"}, "foreign_cluster"),
     ],
+    ids=["key", "cluster"],
 )
 def test_strangers_are_refused(options: dict[str, object], reason: str) -> None:
     network = Network(11)
     first = network.start("a")
     network.start("b", **options)  # type: ignore[arg-type]
-    network.run(3)
-    assert not first.events
-    assert first.protocol.statistics().refused[reason] > 0
+    network.run(70)
+    said = [one.reason for one in first.events if isinstance(one, OtherKey)]
+    assert len(first.events) == len(said)
+    assert said == ([reason] * 2 if "keys" in options else [])
+    assert first.protocol.statistics().refused[reason] > 100
 
 
 def test_a_cluster_key_is_rotated_without_losing_a_node() -> None:

@@ -97,6 +97,16 @@ async def test_demote_waits_for_the_role(make: Callable[..., CommandDesk], core:
     assert (await make("udp").answer(DemoteRequest()))["role"] == "standby"
 
 
+@pytest.mark.parametrize("role", [Role.FAULT, Role.INIT])
+async def test_who_has_no_role_cannot_give_it_up(
+    make: Callable[..., CommandDesk], core: Any, role: Role
+) -> None:
+    be(core, role)
+    with pytest.raises(ControlError, match=f"udp: has no role to give up, it is {role.value}"):
+        await make("udp").answer(DemoteRequest())
+    assert not core.notes
+
+
 async def test_renegotiate(make: Callable[..., CommandDesk], core: Any) -> None:
     request = RenegotiateRequest(uid="00112233445566ff", rate=5.0)
     assert (await make("udp").answer(request)) == {"instance": "udp"}
