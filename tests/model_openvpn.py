@@ -180,6 +180,7 @@ class ModelOpenvpn:
         self.capped = 0
         self.holds_new = False
         self.held_back: set[bytes] = set()  # new clients that wait for their release
+        self.words_held: set[bytes] = set()  # clients whose new key is pending
         self._cid = 0
         self._connected = False
         self._input = b""
@@ -423,6 +424,7 @@ class ModelOpenvpn:
         self._say(f"SUCCESS: cluster-hold instances={len(self.clients)}")
 
     def _do_demote(self, words: list[str], lines: list[str]) -> None:
+        self.words_held.clear()
         self.clients.clear()
         self.holder = self.rng.randbytes(16)
         self._change_role(Role.STANDBY)
@@ -455,10 +457,13 @@ class ModelOpenvpn:
             return
         self.held_back.discard(uid)
         self._say(f"SUCCESS: cluster-release {words[1]}")
+        self._establish(uid)
 
     def _let_go(self) -> None:
         self.holds_new = False
         self.held_back.clear()
+        for uid in sorted(self.words_held):
+            self._establish(uid)
 
     def _change_role(self, role: Role) -> None:
         self._let_go()
@@ -503,10 +508,29 @@ class ModelOpenvpn:
             self._say(f">CLUSTER:REKEYED,{uid.hex()}")
         self._changed(client, "keys")
 
+    def make_pending(self, uid: bytes) -> None:
+        """A renegotiation comes to the server's last word, which waits for its release."""
+        client = self.clients[uid]
+        self._say(f">CLUSTER:RENEG,{uid.hex()},{len(client.keys)}")
+        client.keys = [self._new_key(), client.keys[0]]
+        client.generation += 1
+        self.words_held.add(uid)
+        self._changed(client, "pending")
+        if not self.holds_new:
+            self._establish(uid)
+
+    def _establish(self, uid: bytes) -> None:
+        """The client gets the word and acknowledges it."""
+        if uid in self.words_held:
+            self.words_held.discard(uid)
+            self.clients[uid].generation += 1
+            self._changed(self.clients[uid], "keys")
+
     def disconnect_client(self, uid: bytes) -> None:
         """A client is gone."""
         del self.clients[uid]
         self.held_back.discard(uid)
+        self.words_held.discard(uid)
         self._say(f">CLUSTER:DOWN,{uid.hex()}")
 
     def report(self, kind: str = "HW") -> None:

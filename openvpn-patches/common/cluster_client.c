@@ -54,14 +54,21 @@ cluster_hex(const uint8_t *id, struct gc_arena *gc)
  * Keys
  */
 
+static unsigned int
+next_serial(void)
+{
+    static unsigned int serial = 0; /* GLOBAL */
+
+    return ++serial;
+}
+
 struct cluster_ks *
 cluster_ks_new(void)
 {
-    static unsigned int serial = 0; /* GLOBAL */
     struct cluster_ks *ret;
 
     ALLOC_OBJ_CLEAR(ret, struct cluster_ks);
-    ret->serial = ++serial;
+    ret->serial = next_serial();
     return ret;
 }
 
@@ -80,19 +87,29 @@ void
 cluster_keep_key(struct tls_session *session, struct key_state *ks,
                  const struct key2 *key2)
 {
-    if (session->opt->cluster)
+    if (!session->opt->cluster)
+    {
+        return;
+    }
+    if (ks->cluster_ks)
+    {
+        /* it was pending: news for a standby, but what was granted is granted */
+        ks->cluster_ks->serial = next_serial();
+        ks->cluster_ks->pending = false;
+    }
+    else
     {
         ks->cluster_ks = cluster_ks_new();
-        cluster_key_set(&ks->cluster_ks->key, key2, &session->opt->key_type);
         cluster_range_generate(&ks->crypto_options.packet_id.send);
     }
+    cluster_key_set(&ks->cluster_ks->key, key2, &session->opt->key_type);
 }
 
 bool
 cluster_ks_usable(const struct key_state *ks)
 {
-    return ks->cluster_ks && ks->state >= S_GENERATED_KEYS
-           && ks->authenticated == KS_AUTH_TRUE;
+    return ks->cluster_ks && ks->authenticated == KS_AUTH_TRUE
+           && (ks->state >= S_GENERATED_KEYS || ks->cluster_ks->pending);
 }
 
 bool
@@ -143,7 +160,12 @@ cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
         }
         return false;
     }
-    if (op != P_ACK_V1)
+    if (op != P_ACK_V1 && cluster_ks_pending(ks))
+    {
+        /* the client is still inside that handshake and takes no other */
+        cluster_stuck_control(multi, key_id);
+    }
+    else if (op != P_ACK_V1)
     {
         msg(D_TLS_DEBUG_LOW, "CLUSTER: control packet for a key that was imported, renegotiating");
         key_state_soft_reset(session);
@@ -193,7 +215,7 @@ cluster_prepare_control(struct tls_session *session)
 static bool
 can_send(struct key_state *ks)
 {
-    return cluster_range_ready(&ks->crypto_options.packet_id.send);
+    return !cluster_ks_pending(ks) && cluster_range_ready(&ks->crypto_options.packet_id.send);
 }
 
 static void
@@ -230,6 +252,10 @@ cluster_key_capped(struct tls_multi *multi, struct key_state *ks)
         {
             return true;
         }
+    }
+    if (cluster_range_ready(&ks->crypto_options.packet_id.send))
+    {
+        return false;
     }
     tell_capped(multi, ks);
     return true;
@@ -440,6 +466,10 @@ cluster_client_changed(struct multi_instance *mi)
         cluster_rekey_tell(multi);
         tell_reneg(multi, cc);
         reason = snapshot_difference(&cc->told, &snapshot);
+        if (reason && cluster_ks_pending(&multi->session[TM_ACTIVE].key[KS_PRIMARY]))
+        {
+            reason = "pending";
+        }
     }
     else
     {

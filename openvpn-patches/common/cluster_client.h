@@ -56,6 +56,9 @@ struct cluster_ks
                                          *   is filled in at export */
     unsigned int serial;                /**< differs for each key ever made */
     bool imported;                      /**< no TLS object behind it */
+    bool pending;                       /**< the client may not have it yet; ask
+                                         *   cluster_ks_pending() */
+    struct cluster_reply word;          /**< what gives it to the client */
     packet_id_type reported;            /**< receive mark last told */
 };
 
@@ -152,11 +155,25 @@ void cluster_client_down(struct multi_instance *mi);
 /** The client's state, made when it is asked for first. */
 struct cluster_client *cluster_client_get(struct tls_multi *multi);
 
-/** Can data packets use this key? */
+/** Is this a key that a standby must have: one that data packets use, or will
+ *  use as soon as the client has it? */
 bool cluster_ks_usable(const struct key_state *ks);
 
 /**
- * The keys that data packets may use, newest first.
+ * May the client not have this key yet? Then nothing is sent with it, unless
+ * there is no other. A packet that decrypts under it proves that the client
+ * does.
+ */
+static inline bool
+cluster_ks_pending(const struct key_state *ks)
+{
+    const struct packet_id_rec *rec = &ks->crypto_options.packet_id.rec;
+
+    return ks->cluster_ks && ks->cluster_ks->pending && !rec->id && !rec->time;
+}
+
+/**
+ * The keys of a client that a standby must have, newest first.
  *
  * @param ks            receives up to KEY_SCAN_SIZE of them
  *

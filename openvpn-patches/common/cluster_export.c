@@ -143,11 +143,12 @@ record_key(const struct key_state *ks, enum cluster_key_slot slot, struct cluste
 {
     *key = ks->cluster_ks->key;
     key->slot = slot;
-    key->flags = 0;
+    key->flags = cluster_ks_pending(ks) ? CLUSTER_KEY_PENDING : 0;
     key->key_id = ks->key_id;
     key->auth_token_state_flags = ks->auth_token_state_flags;
     key->session_id_remote = ks->session_id_remote;
-    key->established_age = ks->established < now ? (uint32_t)(now - ks->established) : 0;
+    key->established_age = ks->established && ks->established < now
+                           ? (uint32_t)(now - ks->established) : 0;
     key->must_die_in = ks->must_die ? time_left(ks->must_die) : CLUSTER_AGE_NONE;
     key->deferred_expire_in = time_left(ks->auth_deferred_expire);
     key->n_bytes = ks->n_bytes;

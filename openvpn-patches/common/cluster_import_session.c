@@ -84,6 +84,7 @@ import_key(struct tls_multi *multi, struct tls_session *session, struct key_stat
     ks->cluster_ks = cluster_ks_new();
     ks->cluster_ks->key = *key;
     ks->cluster_ks->imported = true;
+    ks->cluster_ks->pending = true;
     free_control_channel(ks);
     cluster_range_standby(&ks->crypto_options.packet_id.send);
 }
@@ -95,6 +96,7 @@ static void
 update_key(struct tls_session *session, struct key_state *ks, const struct cluster_key *key,
            const struct link_socket_actual *remote)
 {
+    ks->cluster_ks->pending &= (key->flags & CLUSTER_KEY_PENDING) != 0;
     ks->remote_addr = *remote;
     ks->established = now - key->established_age;
     ks->must_die = 0;

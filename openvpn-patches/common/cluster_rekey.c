@@ -54,9 +54,14 @@ bool
 cluster_rekey_pending(struct tls_multi *multi)
 {
     struct key_state *ks[KEY_SCAN_SIZE];
+    const int n = cluster_client_keys(multi, ks);
+    bool own = false;
 
-    return multi->cluster_client && multi->cluster_client->moved
-           && cluster_client_keys(multi, ks) && ks[0]->cluster_ks->imported;
+    for (int i = 0; i < n; ++i)
+    {
+        own |= !ks[i]->cluster_ks->imported && !cluster_ks_pending(ks[i]);
+    }
+    return multi->cluster_client && multi->cluster_client->moved && n && !own;
 }
 
 void
@@ -176,6 +181,31 @@ void
 cluster_unknown_control(struct tls_multi *multi, int key_id)
 {
     note_unknown(multi, key_id, true);
+}
+
+void
+cluster_stuck_control(struct tls_multi *multi, int key_id)
+{
+    struct cluster_client *cc = multi->cluster_client;
+
+    if (cc && cc->moved && !cc->rekeyed)
+    {
+        cluster_heal_note(&cc->heal, key_id, true, received_marks(multi), now);
+    }
+}
+
+bool
+cluster_defer_reset(struct tls_multi *multi)
+{
+    struct cluster_client *cc = multi->cluster_client;
+
+    if (!cc || !cc->moved || cc->rekeyed
+        || !cluster_ks_pending(&multi->session[TM_ACTIVE].key[KS_PRIMARY]))
+    {
+        return false;
+    }
+    cluster_stuck_control(multi, 0);
+    return now < cc->heal.since + CLUSTER_HEAL_RESET;
 }
 
 /**

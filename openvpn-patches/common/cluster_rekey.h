@@ -60,6 +60,10 @@ struct tls_multi;
 #define CLUSTER_HEAL_RESEND 5
 #define CLUSTER_HEAL_KICK 10
 
+/** Seconds for which a hard reset is not answered while the client is told to
+ *  reconnect under the key that the reset would end. */
+#define CLUSTER_HEAL_RESET 5
+
 /** What to do for a client. */
 enum cluster_cure
 {
@@ -162,6 +166,20 @@ void cluster_unknown_key(struct tls_multi *multi, int key_id);
 /** Likewise a control packet, which was authenticated. */
 void cluster_unknown_control(struct tls_multi *multi, int key_id);
 
+/** A control packet came for a pending key: the client has not finished that
+ *  handshake, and nobody here can. */
+void cluster_stuck_control(struct tls_multi *multi, int key_id);
+
+/**
+ * A moved client whose newest key is pending begins anew, since its handshake
+ * with the server that is gone has timed out. The new session would end the key
+ * that its data still uses, so it is left unanswered for a while, in which the
+ * client is told to reconnect: that is quicker.
+ *
+ * @return true if the packet is to be dropped
+ */
+bool cluster_defer_reset(struct tls_multi *multi);
+
 /** Does the client still have to be rekeyed here? */
 bool cluster_rekey_pending(struct tls_multi *multi);
 
@@ -189,6 +207,12 @@ void cluster_heal(struct multi_context *m, struct multi_instance *mi);
 static inline void
 cluster_unknown_key(struct tls_multi *multi, int key_id)
 {
+}
+
+static inline bool
+cluster_defer_reset(struct tls_multi *multi)
+{
+    return false;
 }
 
 #endif /* ifdef ENABLE_CLUSTER */

@@ -188,7 +188,8 @@ cluster_reneg_possible(const struct multi_instance *mi)
     const struct tls_multi *multi = mi->context.c2.tls_multi;
     const struct key_state *ks = get_primary_key(multi);
 
-    return ks->state >= S_GENERATED_KEYS
+    /* a soft reset would end the key that a client without the pending one uses */
+    return ks->state >= S_GENERATED_KEYS && !cluster_ks_pending(ks)
            && now >= ks->established + multi->opt.handshake_window;
 }
 

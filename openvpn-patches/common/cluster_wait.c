@@ -23,7 +23,7 @@
 
 /**
  * @file cluster_wait.c
- * The PUSH_REPLY of a new client waits; see cluster_wait.h.
+ * What completes a connection or a renegotiation waits; see cluster_wait.h.
  */
 
 #ifdef HAVE_CONFIG_H
@@ -39,6 +39,7 @@
 #include "cluster_wait.h"
 #include "multi.h"
 #include "push.h"
+#include "ssl.h"
 
 #include "memdbg.h"
 
@@ -52,13 +53,22 @@ is_announced(struct tls_multi *multi, const struct cluster_client *cc)
                                     CLUSTER_UID_SIZE);
 }
 
+/**
+ * Is there anybody to wait for?
+ */
+static bool
+is_waiting(void)
+{
+    return cluster && cluster->wait && cluster->wait_missed < CLUSTER_REPLY_MISSES
+           && !cluster_silent();
+}
+
 bool
 cluster_hold_reply(struct context *c)
 {
     struct tls_multi *multi = c->c2.tls_multi;
 
-    if (!cluster || !cluster->wait || cluster->wait_missed >= CLUSTER_REPLY_MISSES
-        || cluster_silent())
+    if (!is_waiting())
     {
         return false;
     }
@@ -76,10 +86,81 @@ cluster_hold_reply(struct context *c)
     return cluster_reply_hold(&cc->reply, now);
 }
 
+/**
+ * Does the server's last word of a renegotiation stand here, that of a client
+ * which standbys know?
+ */
+static bool
+is_last_word(const struct tls_multi *multi, const struct tls_session *session)
+{
+    const struct key_state *ks = &session->key[KS_PRIMARY];
+
+    return session == &multi->session[TM_ACTIVE] && session->opt->server
+           && ks->key_id && ks->state == S_SENT_KEY && ks->authenticated == KS_AUTH_TRUE
+           && multi->multi_state == CAS_CONNECT_DONE
+           && multi->cluster_client && multi->cluster_client->announced;
+}
+
+/**
+ * Make the key that the client will have once it gets the word.
+ */
+static bool
+make_pending(struct tls_session *session, struct key_state *ks)
+{
+    struct key2 key2;
+    const bool good = tls_session_peek_keys(session, &key2);
+
+    if (good)
+    {
+        cluster_keep_key(session, ks, &key2);
+        ks->cluster_ks->pending = true;
+        msg(D_TLS_DEBUG_LOW, "CLUSTER: key %d is pending, it waits for another server", ks->key_id);
+    }
+    secure_memzero(&key2, sizeof(key2));
+    return good;
+}
+
+bool
+cluster_hold_word(struct tls_multi *multi, struct tls_session *session)
+{
+    struct key_state *ks = &session->key[KS_PRIMARY];
+
+    if (!ks->cluster_ks
+        && (!is_waiting() || !is_last_word(multi, session) || !make_pending(session, ks)))
+    {
+        return false;
+    }
+    return ks->cluster_ks->pending && cluster_reply_hold(&ks->cluster_ks->word, now);
+}
+
+bool
+cluster_word_unsaid(const struct key_state *ks)
+{
+    return ks->cluster_ks && ks->cluster_ks->pending && ks->plaintext_write_buf.len;
+}
+
+/**
+ * The word that a client's newest key waits for, NULL if none does.
+ */
+static struct cluster_reply *
+waiting_word(const struct tls_multi *multi)
+{
+    const struct key_state *ks = &multi->session[TM_ACTIVE].key[KS_PRIMARY];
+
+    return ks->cluster_ks && ks->cluster_ks->word.held ? &ks->cluster_ks->word : NULL;
+}
+
 static void
 release(struct multi_context *m, struct multi_instance *mi)
 {
-    if (cluster_reply_release(&cluster_client_get(mi->context.c2.tls_multi)->reply))
+    struct tls_multi *multi = mi->context.c2.tls_multi;
+    struct cluster_reply *word = waiting_word(multi);
+
+    if (word && cluster_reply_release(word))
+    {
+        cluster_wake(m, mi, 0);
+    }
+    if (cluster_reply_release(&cluster_client_get(multi)->reply))
     {
         set_prefix(mi);
         process_incoming_push_request(&mi->context);
@@ -91,13 +172,15 @@ release(struct multi_context *m, struct multi_instance *mi)
 void
 cluster_wait_expire(struct multi_context *m, struct multi_instance *mi)
 {
-    const struct cluster_client *cc = mi->context.c2.tls_multi->cluster_client;
+    const struct tls_multi *multi = mi->context.c2.tls_multi;
+    const struct cluster_reply *word = waiting_word(multi);
 
-    if (cluster_reply_due(&cc->reply, cluster->wait, now))
+    if (cluster_reply_due(&multi->cluster_client->reply, cluster->wait, now)
+        || (word && cluster_reply_due(word, cluster->wait, now)))
     {
         if (cluster->wait && ++cluster->wait_missed == CLUSTER_REPLY_MISSES)
         {
-            msg(M_WARN, "CLUSTER: nobody releases new clients, they do not wait any more");
+            msg(M_WARN, "CLUSTER: nobody releases clients, they do not wait any more");
         }
         release(m, mi);
     }
@@ -126,8 +209,9 @@ release_all(struct multi_context *m)
     while ((he = hash_iterator_next(&hi)))
     {
         struct multi_instance *mi = he->value;
-        const struct cluster_client *cc = mi->context.c2.tls_multi->cluster_client;
-        if (!mi->halt && cc && cc->reply.held)
+        const struct tls_multi *multi = mi->context.c2.tls_multi;
+        if (!mi->halt && multi->cluster_client
+            && (multi->cluster_client->reply.held || waiting_word(multi)))
         {
             release(m, mi);
         }

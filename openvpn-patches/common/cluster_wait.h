@@ -23,8 +23,8 @@
 
 /**
  * @file cluster_wait.h
- * The PUSH_REPLY of a new client waits until another server can go on with
- * that client.
+ * What completes a connection or a renegotiation waits until another server
+ * can go on with that client.
  *
  * A client whose server is lost in the moment after it connected would have to
  * start anew. So the master can hold back what completes a connection until the
@@ -34,14 +34,25 @@
  * in vain, nor when nobody is there to release it: waiting is off until
  * cluster-wait switches it on, and off again as soon as the role changes or the
  * management client is gone.
+ *
+ * In a renegotiation the client makes the new key as soon as it has the server's
+ * key-method-2 message, one round trip before the server does. So that message
+ * waits in the same way: it fixes the key, which is made ahead as \e pending,
+ * announced ("pending") and exported like any other. While it waits the client
+ * is acknowledged and goes on under its old key. A standby that is promoted
+ * receives under a pending key, but sends under it only once a packet has shown
+ * that the client has it.
  */
 
 #ifndef CLUSTER_WAIT_H
 #define CLUSTER_WAIT_H
 
 struct context;
+struct key_state;
 struct multi_context;
 struct multi_instance;
+struct tls_multi;
+struct tls_session;
 
 #ifdef ENABLE_CLUSTER
 
@@ -53,7 +64,8 @@ struct multi_instance;
  * release them hangs. The next release that comes ends that. */
 #define CLUSTER_REPLY_MISSES 3
 
-/** The reply that completes a client's connection. */
+/** The reply that completes a client's connection, or the word that completes
+ *  a renegotiation. */
 struct cluster_reply
 {
     bool held;                          /**< it waits */
@@ -102,6 +114,16 @@ cluster_reply_release(struct cluster_reply *reply)
 /** Must this client's PUSH_REPLY wait? */
 bool cluster_hold_reply(struct context *c);
 
+/**
+ * Must what stands in the session's plaintext buffer wait? It does if it is the
+ * server's last word of a renegotiation, which makes the new key pending.
+ */
+bool cluster_hold_word(struct tls_multi *multi, struct tls_session *session);
+
+/** Does that word still wait to be written, so that nothing can have
+ *  acknowledged it? */
+bool cluster_word_unsaid(const struct key_state *ks);
+
 /** Send what has waited for too long. To be called every second. */
 void cluster_wait_expire(struct multi_context *m, struct multi_instance *mi);
 
@@ -118,6 +140,18 @@ void cluster_command_release(struct multi_context *m, const char **p);
 
 static inline bool
 cluster_hold_reply(struct context *c)
+{
+    return false;
+}
+
+static inline bool
+cluster_hold_word(struct tls_multi *multi, struct tls_session *session)
+{
+    return false;
+}
+
+static inline bool
+cluster_word_unsaid(const struct key_state *ks)
 {
     return false;
 }

@@ -38,6 +38,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "cluster_client.h"
 #include "cluster_record.h"
 #include "cluster_rekey.h"
 #include "cluster_wait.h"
@@ -849,6 +850,26 @@ reply_waits_no_longer_than_patience(void **state)
 }
 
 static void
+key_is_pending_until_a_packet_decrypts_under_it(void **state)
+{
+    struct cluster_ks kept = { .pending = true };
+    struct key_state ks = { .cluster_ks = &kept };
+    struct packet_id_rec *rec = &ks.crypto_options.packet_id.rec;
+
+    assert_true(cluster_ks_pending(&ks));
+    rec->id = 1;
+    assert_false(cluster_ks_pending(&ks));
+    rec->id = 0;
+    rec->time = 1790000000; /* long form: CFB and OFB */
+    assert_false(cluster_ks_pending(&ks));
+    rec->time = 0;
+    kept.pending = false; /* established where it was made */
+    assert_false(cluster_ks_pending(&ks));
+    ks.cluster_ks = NULL; /* a key without --cluster */
+    assert_false(cluster_ks_pending(&ks));
+}
+
+static void
 data_under_an_unknown_key_alone_is_healed(void **state)
 {
     struct cluster_heal heal = { 0 };
@@ -942,6 +963,7 @@ main(void)
         cmocka_unit_test(reply_waits_until_released),
         cmocka_unit_test(release_before_the_client_asks),
         cmocka_unit_test(reply_waits_no_longer_than_patience),
+        cmocka_unit_test(key_is_pending_until_a_packet_decrypts_under_it),
         cmocka_unit_test(data_under_an_unknown_key_alone_is_healed),
         cmocka_unit_test(client_that_uses_a_known_key_is_left_alone),
         cmocka_unit_test(client_inside_a_lost_handshake_is_told_at_once),

@@ -28,6 +28,10 @@ from ovpnha.store.source import SourceTable
 UNKNOWN = "unknown client"
 """OpenVPN's words for a client that is gone."""
 
+WAITING = ("connect", "pending")
+"""Reasons of a change for which OpenVPN may hold something back: what completes a connection, or
+the last word of a renegotiation."""
+
 RETRY_AFTER = 2.0
 """Seconds until a client that OpenVPN could not export is tried again."""
 
@@ -107,7 +111,7 @@ class Exporter:
         if not self.active:
             return
         self.table.change(notice.uid, notice.generation, now)
-        if notice.reason == "connect":
+        if notice.reason in WAITING:
             self.protection.arrive(notice.uid, now)
         if self._jobs.started(notice.uid) is None:
             self._jobs.put(notice.uid, notice.uid, urgent=True)

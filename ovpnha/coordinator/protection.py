@@ -1,9 +1,10 @@
-"""New clients wait until they are protected, within limits.
+"""New clients and new keys wait until they are protected, within limits.
 
-Decides whether OpenVPN holds back what completes a connection (``cluster-wait``), and when each
-client may go on (``cluster-release``): as soon as another node has it, or at a deadline. Must never
-make a client wait for nothing: without a standby in sync, or after ``MISSES`` deadlines in a row,
-nobody waits. Rules: docs/management.md, New clients wait.
+Decides whether OpenVPN holds back what completes a connection or a renegotiation
+(``cluster-wait``), and when each client may go on (``cluster-release``): as soon as another node
+has it, or at a deadline. Must never make a client wait for nothing: without a standby in sync, or
+after ``MISSES`` deadlines in a row, nobody waits. Rules: docs/management.md, New clients wait and
+New keys wait.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Protection:
         self._switch()
 
     def arrive(self, uid: Uid, now: float) -> None:
-        """A client has its addresses and its key, and may be held back."""
+        """A client has its addresses and its key, or a pending key, and may be held back."""
         self.leave(uid)
         self._arrived[uid] = now
         if self._on:
@@ -92,7 +93,7 @@ class Protection:
         self._switch()
 
     def times(self) -> ProtectTimes:
-        """How long it took from connect to protected."""
+        """How long it took from connect, or from a pending key, to protected."""
         sums = accumulate(self._counts[bound] for bound in BOUNDS)
         buckets = MappingProxyType(dict(zip(BOUNDS, sums, strict=True)))
         return ProtectTimes(buckets, self._total, tuple(self._recent))

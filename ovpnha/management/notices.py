@@ -62,7 +62,7 @@ class ChangedNotice:
 
     uid: Uid
     generation: int
-    reason: str  # connect, keys, float, token, range
+    reason: str  # connect, pending, keys, float, token, range
 
 
 @dataclass(frozen=True)

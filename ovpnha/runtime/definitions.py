@@ -119,7 +119,7 @@ TABLE = (
     Definition(
         "histogram",
         "ovpnha_protect_seconds",
-        "From the connection of a client to its import by another node.",
+        "From the connection of a client, or its pending key, to its import by another node.",
         I,
     ),
     Definition("counter", "ovpnha_events", "What happened in an instance.", (*I, "kind")),
@@ -258,8 +258,9 @@ EVENTS = {
     "name_conflicts": "times that another machine was heard with the name of one that is here",
     "orders_refused": "orders about its role that OpenVPN refused",
     "rejected": "records that a standby refused",
-    "released_by_ack": "new clients that went on because a standby had them",
-    "released_by_deadline": "new clients that went on although no standby had them in time",
+    "released_by_ack": "new clients and new keys that went on because a standby had them",
+    "released_by_deadline": "new clients and new keys that went on although no standby had them "
+    "in time",
     "renegotiations_heard": "renegotiations that the master has announced",
     "stale_ranges": "packet ids granted to a node that cannot use them any more",
     "two_masters": "times that another master was heard that has the VIP too",

@@ -192,6 +192,40 @@ def test_a_client_is_connected_only_once_a_standby_has_it() -> None:
     assert a.figures.protect_times.recent[0] < WAIT
 
 
+def test_a_client_gets_its_new_key_only_once_a_standby_has_it() -> None:
+    world, a, b = pair()
+    assert a.openvpn is not None
+    assert b.openvpn is not None
+    client = connect(a)
+    world.run(1)
+    a.openvpn.make_pending(client)
+    a.pump()
+    pending = a.openvpn.clients[client].keys[0].fingerprint
+    assert a.openvpn.words_held == {client}
+    while a.openvpn.words_held:
+        world.run(0.001)
+    assert pending in [key.fingerprint for key in b.openvpn.clients[client].keys]
+    assert b.openvpn.clients[client].keys[0].imported  # packet ids for it
+    assert a.figures.counters["released_by_ack"] == 2
+    world.run(1)
+    assert b.openvpn.table() == a.openvpn.table()
+
+
+def test_a_cut_costs_a_new_key_its_deadline() -> None:
+    world, a, b = pair()
+    assert a.openvpn is not None
+    client = connect(a)
+    world.run(1)
+    b.reachable = False
+    a.openvpn.make_pending(client)
+    a.pump()
+    world.run(WAIT / 2)
+    assert a.openvpn.words_held == {client}
+    world.run(WAIT / 2 + 0.01)
+    assert not a.openvpn.words_held
+    assert a.figures.counters["released_by_deadline"] == 1
+
+
 def test_a_cut_costs_three_clients_their_deadline_and_no_more() -> None:
     world, a, b = pair()
     assert a.openvpn is not None
