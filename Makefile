@@ -21,7 +21,7 @@ empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach p,$(PURE),ovpnha/$(p).py ovpnha/$(p)/*))
 
 .PHONY: help lab test lint format types unit sim proof hunt fuzz c-test c-fuzz openvpn-check integration \
-	integration-asan split-brain compose-demo test-compose binary deb steps bench bootstrap venv lock root clean
+	integration-asan split-brain renegotiation compose-demo test-compose binary deb steps bench bootstrap venv lock root clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -98,6 +98,9 @@ test-compose: root bootstrap venv deb ## the container lab keeps its promises an
 split-brain: root bootstrap venv ## both nodes master, again and again: no nonce twice; build/lab (root)
 	@$(OPENVPN) trace
 	$(BIN)/python -m ovpnha.lab.splitbrain
+
+renegotiation: root bootstrap venv binary ## the master dies at each instant of a renegotiation: RUNS= of each; build/lab (root)
+	@$(BIN)/python -m ovpnha.lab.renegotiation $(addprefix --runs=,$(RUNS))
 
 root:
 	@[[ $$EUID == 0 ]] || { echo "run this as root: it makes network namespaces" >&2; exit 1; }
