@@ -210,6 +210,7 @@ bool cluster_client_record(const struct multi_context *m, struct multi_instance 
 #else  /* ifdef ENABLE_CLUSTER */
 
 #include "cluster_rekey.h"
+#include "cluster_wait.h"
 
 static inline void
 cluster_keep_key(struct tls_session *session, struct key_state *ks,

@@ -38,12 +38,13 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "cluster_client.h"
 #include "cluster_record.h"
 #include "cluster_rekey.h"
 #include "cluster_wait.h"
 
 #ifdef ENABLE_CLUSTER
+
+#include "cluster_client.h"
 
 #define CORRUPTIONS 20000
 
