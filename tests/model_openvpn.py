@@ -500,7 +500,7 @@ class ModelOpenvpn:
     def renegotiate(self, uid: bytes) -> None:
         """A renegotiation begins and completes: a new key, the old one stays a lame duck."""
         client = self.clients[uid]
-        self._say(f">CLUSTER:RENEG,{uid.hex()},{len(client.keys)}")
+        self._say(f">CLUSTER:RENEG,{uid.hex()},{len(client.keys)},{client.generation}")
         client.keys = [self._new_key(), client.keys[0]]
         client.generation += 1
         if client.moved:

@@ -38,6 +38,7 @@
 #include "cluster.h"
 #include "manage.h"
 #include "multi.h"
+#include "occ.h"
 #include "ssl.h"
 #include "ssl_pkt.h"
 #include "ssl_util.h"
@@ -200,6 +201,20 @@ cluster_wake_initial(struct tls_multi *multi)
     if (multi->opt.cluster && session->key[KS_PRIMARY].state == S_UNDEF)
     {
         tls_session_init(multi, session);
+    }
+}
+
+void
+cluster_hard_reset(struct tls_multi *multi)
+{
+    const struct cluster_client *cc = multi->cluster_client;
+    struct multi_instance *mi = cc && cc->moved && !cc->rekeyed ? cluster_lookup(cc->uid) : NULL;
+
+    cluster_wake_initial(multi);
+    if (mi)
+    {
+        msg(D_TLS_DEBUG_LOW, "CLUSTER: a handshake was given up, telling the client to reconnect");
+        mi->context.c2.occ_op = OCC_EXIT;
     }
 }
 
@@ -385,7 +400,7 @@ cluster_client_announce(struct multi_instance *mi, const char *reason)
 
 /**
  * A renegotiation that is under way can end with a key no standby has: say so,
- * once.
+ * once for each generation. The one with the new key ends it.
  */
 static void
 tell_reneg(struct tls_multi *multi, struct cluster_client *cc)
@@ -396,13 +411,15 @@ tell_reneg(struct tls_multi *multi, struct cluster_client *cc)
     {
         cc->reneg_told = -1;
     }
-    else if (cc->reneg_told != ks->key_id)
+    else if (cc->reneg_told != ks->key_id || cc->reneg_generation != cc->generation)
     {
         cc->reneg_told = ks->key_id;
+        cc->reneg_generation = cc->generation;
         if (management)
         {
             struct gc_arena gc = gc_new();
-            msg(M_CLIENT, ">CLUSTER:RENEG,%s,%d", cluster_hex(cc->uid, &gc), ks->key_id);
+            msg(M_CLIENT, ">CLUSTER:RENEG,%s,%d,%" PRIu64, cluster_hex(cc->uid, &gc),
+                ks->key_id, cc->generation);
             gc_free(&gc);
         }
     }
@@ -464,7 +481,6 @@ cluster_client_changed(struct multi_instance *mi)
     if (cc->announced)
     {
         cluster_rekey_tell(multi);
-        tell_reneg(multi, cc);
         reason = snapshot_difference(&cc->told, &snapshot);
         if (reason && cluster_ks_pending(&multi->session[TM_ACTIVE].key[KS_PRIMARY]))
         {
@@ -480,6 +496,7 @@ cluster_client_changed(struct multi_instance *mi)
         cc->told = snapshot;
         cluster_client_announce(mi, reason);
     }
+    tell_reneg(multi, cc);
 }
 
 #endif /* ifdef ENABLE_CLUSTER */

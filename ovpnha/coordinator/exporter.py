@@ -21,7 +21,7 @@ from ovpnha.management.notices import (
     StaleNotice,
 )
 from ovpnha.management.replies import ExportReply
-from ovpnha.model import Epoch, HolderId, NodeName, StoredRange, Uid
+from ovpnha.model import ClientRecord, Epoch, HolderId, NodeName, StoredRange, Uid
 from ovpnha.store.pipeline import Pipeline
 from ovpnha.store.source import SourceTable
 
@@ -49,6 +49,7 @@ class Exporter:
         self._nodes: dict[NodeName, HolderId] = {}
         self._holders: frozenset[HolderId] = frozenset()
         self._refused: set[Uid] = set()
+        self._renegotiating: dict[Uid, RenegotiationNotice] = {}
         self._retry_at: float | None = None
         self.active = False
         self.complete = False
@@ -72,6 +73,7 @@ class Exporter:
     def _clear(self) -> None:
         self._jobs.clear()
         self._refused.clear()
+        self._renegotiating.clear()
         self._retry_at = None
 
     def set_holders(
@@ -123,6 +125,7 @@ class Exporter:
             return
         self._jobs.discard(uid)
         self._refused.discard(uid)
+        self._renegotiating.pop(uid, None)
         self.protection.leave(uid)
         if self.table.remove(uid):
             self._openvpn.counters["withdrawn"] += 1
@@ -137,11 +140,26 @@ class Exporter:
             )
 
     def take_renegotiation(self, notice: RenegotiationNotice, now: float) -> None:
-        """Tell the standbys whom a promotion in the next moments would hurt."""
+        """Tell the standbys whom a promotion in the next moments would hurt.
+
+        It ends with a record of a later generation. One that is no later says nothing of the new
+        key, but makes what was told before void: so it is told again after it.
+        """
         if self.active:
-            self._backchannel.announce_renegotiation(
-                self._openvpn.instance, notice.uid, notice.key_id, now
-            )
+            self._renegotiating[notice.uid] = notice
+            self._announce_renegotiation(notice, now)
+
+    def _follow_renegotiation(self, record: ClientRecord, now: float) -> None:
+        notice = self._renegotiating.get(record.uid)
+        if notice is not None and record.generation > notice.generation:
+            del self._renegotiating[record.uid]
+        elif notice is not None:
+            self._announce_renegotiation(notice, now)
+
+    def _announce_renegotiation(self, notice: RenegotiationNotice, now: float) -> None:
+        self._backchannel.announce_renegotiation(
+            self._openvpn.instance, notice.uid, notice.key_id, notice.generation, now
+        )
 
     def take_stale(self, notice: StaleNotice, now: float) -> None:
         """The sender jumped past a holder's range: that copy is of no use until exported again."""
@@ -164,6 +182,7 @@ class Exporter:
             self._openvpn.counters["exports"] += 1
             self._refused.discard(uid)
             self._backchannel.publish(self._openvpn.instance, reply.record, now)
+            self._follow_renegotiation(reply.record, now)
             if not self.table.current(uid, self._holders):
                 self._jobs.put(uid, uid, urgent=False)
         self.pump()

@@ -43,9 +43,9 @@ class Backchannel(Protocol):
         """Send packed counters."""
 
     def announce_renegotiation(
-        self, instance: InstanceName, uid: Uid, key_id: int, now: float
+        self, instance: InstanceName, uid: Uid, key_id: int, generation: int, now: float
     ) -> None:
-        """Say that a renegotiation has started."""
+        """Say that a renegotiation has started, with a client at this generation."""
 
     def follow(
         self, instance: InstanceName, node: NodeName | None, epoch: Epoch | None, now: float

@@ -51,14 +51,17 @@ class Rekey:
         self._done = 0
 
     def hear(self, uid: Uid, generation: int) -> None:
-        """As standby: a client that is at this generation began to renegotiate with its master."""
-        self._heard[uid] = generation
+        """As standby: a client began to renegotiate with its master.
+
+        Its new key will come with a record later than this generation.
+        """
+        self._heard[uid] = max(generation, self._heard.get(uid, 0))
 
     def promote(self, table: StandbyTable, now: float) -> None:
         """These clients are ours now; their list must follow."""
         self.stop()
         copies = {uid: table.copy(uid) for uid in self._heard}
-        caught = [uid for uid, one in copies.items() if one and one.generation == self._heard[uid]]
+        caught = [uid for uid, one in copies.items() if one and one.generation <= self._heard[uid]]
         self._caught = dict.fromkeys(caught, 0)
         self._kick_at = now + CAUGHT_PATIENCE if caught else None
         self._heard.clear()

@@ -61,7 +61,7 @@ def _take_as_standby(instance: Instance, event: StandbyEvent, now: float) -> Non
             importer.take_counters(kind, payload)
         case _:
             instance.openvpn.counters["renegotiations_heard"] += 1
-            instance.rekey.hear(event.uid, importer.table.heard(event.uid))
+            instance.rekey.hear(event.uid, event.generation or importer.table.heard(event.uid))
 
 
 def _take_management(instance: Instance, event: notices.Notice | replies.Reply, now: float) -> None:

@@ -78,6 +78,7 @@ class RenegotiationNotice:
 
     uid: Uid
     key_id: int
+    generation: int  # of the client meanwhile: its new key comes with a later one
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,9 @@ def _read_down_untrusted(arguments: list[str]) -> Notice:
 
 def _read_renegotiation_untrusted(arguments: list[str]) -> Notice:
     return RenegotiationNotice(
-        read_uid_untrusted(arguments[0]), read_number_untrusted(arguments[1], "key id")
+        read_uid_untrusted(arguments[0]),
+        read_number_untrusted(arguments[1], "key id"),
+        read_number_untrusted(arguments[2], "generation"),
     )
 
 
@@ -243,7 +246,7 @@ _CLUSTER: Mapping[str, tuple[int, Callable[[list[str]], Notice]]] = {
     "STATE": (2, _read_role_untrusted),
     "CHANGED": (4, _read_changed_untrusted),
     "DOWN": (1, _read_down_untrusted),
-    "RENEG": (2, _read_renegotiation_untrusted),
+    "RENEG": (3, _read_renegotiation_untrusted),
     "REKEYED": (1, _read_rekeyed_untrusted),
     "STALE": (3, _read_stale_untrusted),
     "CAPPED": (2, _read_capped_untrusted),

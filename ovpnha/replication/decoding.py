@@ -269,7 +269,9 @@ def _entry(value: object) -> Entry:
             payload = bytes_untrusted(fields[4], PAYLOAD_LIMIT)
             return Counters(number, span, number_untrusted(fields[3], 255), payload)
         case EntryKind.RENEGOTIATION:
-            return Renegotiation(number, span, _uid(fields[3]), number_untrusted(fields[4], 7))
+            generation = number_untrusted(fields[5]) if len(fields) > 5 else 0
+            key_id = number_untrusted(fields[4], 7)
+            return Renegotiation(number, span, _uid(fields[3]), key_id, generation)
     number_untrusted(kind)
     return Void(number, span)
 

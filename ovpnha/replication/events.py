@@ -121,6 +121,7 @@ class RenegotiationHeard:
     node: NodeName
     uid: Uid
     key_id: int
+    generation: int = 0  # of the client when it began; 0: not told
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Slot:
     uid: Uid
     value: int = 0  # generation of a delete, key id of a renegotiation, kind of counters
     payload: bytes = b""
+    generation: int = 0  # of the client when its renegotiation began
     sent: float = -1.0e9
 
 
@@ -76,16 +77,17 @@ class CompactedLog:
             self._counter_bytes -= len(self._slots.pop(self._counters.popleft()).payload)
         return self.head
 
-    def renegotiation(self, uid: Uid, key_id: int) -> int:
+    def renegotiation(self, uid: Uid, key_id: int, generation: int) -> int:
         """A renegotiation has begun; the client's next record makes this void."""
         self._slots.pop(self._renegotiation_of.pop(uid, 0), None)
-        number = self._append(Slot(EntryKind.RENEGOTIATION, uid, key_id))
+        slot = Slot(EntryKind.RENEGOTIATION, uid, key_id, generation=generation)
+        number = self._append(slot)
         self._renegotiation_of[uid] = number
         self._renegotiations.append(number)
         if len(self._renegotiations) > RENEGOTIATIONS_LIMIT:
-            slot = self._slots.pop(self._renegotiations.popleft(), None)
-            if slot is not None:
-                del self._renegotiation_of[slot.uid]
+            oldest = self._slots.pop(self._renegotiations.popleft(), None)
+            if oldest is not None:
+                del self._renegotiation_of[oldest.uid]
         return number
 
     def _append(self, slot: Slot) -> int:

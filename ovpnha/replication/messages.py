@@ -170,6 +170,7 @@ class Renegotiation:
     span: int
     uid: Uid
     key_id: int
+    generation: int = 0  # of the client when it began; 0: not told
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +195,8 @@ def encode_entry(entry: Entry) -> bytes:
             return _pack(EntryKind.DELETE, number, span, uid, generation)
         case Counters(number, span, kind, payload):
             return _pack(EntryKind.COUNTERS, number, span, kind, payload)
-        case Renegotiation(number, span, uid, key_id):
-            return _pack(EntryKind.RENEGOTIATION, number, span, uid, key_id)
+        case Renegotiation(number, span, uid, key_id, generation):
+            return _pack(EntryKind.RENEGOTIATION, number, span, uid, key_id, generation)
     return _pack(EntryKind.VOID, entry.number, entry.span)
 
 

@@ -321,10 +321,10 @@ class Replication:
             self._sources[instance].counters(kind, payload[at : at + size], now)
 
     def announce_renegotiation(
-        self, instance: InstanceName, uid: Uid, key_id: int, now: float
+        self, instance: InstanceName, uid: Uid, key_id: int, generation: int, now: float
     ) -> None:
-        """A renegotiation with this client has begun."""
-        self._sources[instance].renegotiation(uid, key_id, now)
+        """A renegotiation with this client, at this generation, has begun."""
+        self._sources[instance].renegotiation(uid, key_id, generation, now)
 
     # --- as standby
 

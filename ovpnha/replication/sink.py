@@ -262,8 +262,9 @@ class Sink:
                 if kind in COUNTER_ENTRY_SIZE:
                     self._copy.late.note(CounterKind(kind), payload)
                     self._emit_counters(CounterKind(kind), payload)
-            case Renegotiation(uid=uid, key_id=key_id):
-                self._emit(RenegotiationHeard(self._instance, self.node, uid, key_id))
+            case Renegotiation(uid=uid, key_id=key_id, generation=generation):
+                place = (self._instance, self.node, uid)
+                self._emit(RenegotiationHeard(*place, key_id, generation))
             case _:
                 pass  # void: only the numbers count
 

@@ -159,9 +159,9 @@ class Source:
         self._marks.note(kind, payload, self._table)
         self._send_soon(self._log.counters(kind, payload), now)
 
-    def renegotiation(self, uid: Uid, key_id: int, now: float) -> None:
-        """A renegotiation has begun."""
-        self._send_soon(self._log.renegotiation(uid, key_id), now)
+    def renegotiation(self, uid: Uid, key_id: int, generation: int, now: float) -> None:
+        """A renegotiation has begun, with a client at this generation."""
+        self._send_soon(self._log.renegotiation(uid, key_id, generation), now)
 
     def complete(self, now: float) -> None:
         """The table is whole from now on."""
@@ -381,7 +381,8 @@ class Source:
             case EntryKind.DELETE:
                 return [encode_entry(Delete(number, span, slot.uid, slot.value))]
             case EntryKind.RENEGOTIATION:
-                return [encode_entry(Renegotiation(number, span, slot.uid, slot.value))]
+                place = (number, span, slot.uid, slot.value)
+                return [encode_entry(Renegotiation(*place, slot.generation))]
             case _:
                 return [encode_entry(Counters(number, span, slot.value, slot.payload))]
 

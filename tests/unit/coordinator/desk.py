@@ -90,9 +90,9 @@ class NoteTaker:
         self.notes.append(("publish_counters", kind, payload))
 
     def announce_renegotiation(
-        self, instance: InstanceName, uid: Uid, key_id: int, now: float
+        self, instance: InstanceName, uid: Uid, key_id: int, generation: int, now: float
     ) -> None:
-        self.notes.append(("announce_renegotiation", uid, key_id))
+        self.notes.append(("announce_renegotiation", uid, key_id, generation))
 
     def follow(
         self, instance: InstanceName, node: NodeName | None, epoch: Epoch | None, now: float

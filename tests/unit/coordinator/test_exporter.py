@@ -211,11 +211,26 @@ def test_counters_and_renegotiations_pass_through() -> None:
     desk = Master()
     desk.backchannel.taken()
     desk.exporter.take_counters(CountersNotice(CounterKind.BYTES, bytes(24)), 1.0)
-    desk.exporter.take_renegotiation(RenegotiationNotice(uid(0), 3), 1.0)
+    desk.exporter.take_renegotiation(RenegotiationNotice(uid(0), 3, 1), 1.0)
     assert desk.backchannel.taken() == [
         ("publish_counters", CounterKind.BYTES, bytes(24)),
-        ("announce_renegotiation", uid(0), 3),
+        ("announce_renegotiation", uid(0), 3, 1),
     ]
+
+
+def test_a_renegotiation_is_told_until_a_later_record_ends_it() -> None:
+    desk = Master(1)
+    desk.answer(0, 1)
+    desk.exporter.take_renegotiation(RenegotiationNotice(uid(0), 1, 2), 1.0)
+    desk.exporter.take_changed(ChangedNotice(uid(0), 2, "keys"), 1.0)
+    desk.backchannel.taken()
+    told = ("announce_renegotiation", uid(0), 1, 2)
+    desk.answer(0, 2)
+    assert desk.backchannel.taken() == [("publish", uid(0), 2), told]
+    for generation in (3, 4):
+        desk.exporter.take_changed(ChangedNotice(uid(0), generation, "keys"), 1.0)
+        desk.answer(0, generation)
+        assert desk.backchannel.taken() == [("publish", uid(0), generation)]
 
 
 def test_more_standbys_than_openvpn_grants_to_are_said_once() -> None:
@@ -240,7 +255,7 @@ def test_who_is_no_source_does_nothing() -> None:
     exporter.take_changed(ChangedNotice(uid(1), 1, "connect"), 1.0)
     exporter.take_down(uid(1), 1.0)
     exporter.take_counters(CountersNotice(CounterKind.BYTES, bytes(24)), 1.0)
-    exporter.take_renegotiation(RenegotiationNotice(uid(0), 3), 1.0)
+    exporter.take_renegotiation(RenegotiationNotice(uid(0), 3, 1), 1.0)
     exporter.take_stale(StaleNotice(uid(0), KEY, HOLDER), 2.0)
     exporter.acknowledged(B, uid(0), 1, (STORED,), 1.0)
     desk.answer(0)

@@ -214,12 +214,18 @@ def test_never_leaves_everyone() -> None:
     assert b.figures.rekey.left == 10
 
 
-def test_the_start_of_a_renegotiation_is_known_to_the_standby() -> None:
+@pytest.mark.parametrize("old_key_goes", [False, True])
+def test_the_start_of_a_renegotiation_is_known_to_the_standby(old_key_goes: bool) -> None:
+    """Also when it begins with a new generation: the key before the last one has gone."""
     world, a, b = pair()
     assert a.openvpn is not None
     assert b.openvpn is not None
     client = next(iter(a.openvpn.clients))
-    a.openvpn.notify(f">CLUSTER:RENEG,{client.hex()},1")
+    if old_key_goes:
+        a.openvpn.clients[client].generation += 1
+        a.openvpn.notify(f">CLUSTER:CHANGED,{client.hex()},2,0,keys")
+    generation = a.openvpn.clients[client].generation
+    a.openvpn.notify(f">CLUSTER:RENEG,{client.hex()},1,{generation}")
     a.pump()
     world.run(0.5)
     a.kill()

@@ -43,7 +43,7 @@ HEX = b"000102030405060708090a0b0c0d0e0f"
             ChangedNotice(UID, 9, "keys"),
         ),
         (b">CLUSTER:DOWN,0011223344556677", DownNotice(UID)),
-        (b">CLUSTER:RENEG,0011223344556677,2", RenegotiationNotice(UID, 2)),
+        (b">CLUSTER:RENEG,0011223344556677,2,7", RenegotiationNotice(UID, 2, 7)),
         (
             b">CLUSTER:STALE,0011223344556677,1122334455667788," + HEX,
             StaleNotice(UID, KEY, HOLDER),

@@ -53,7 +53,7 @@ ENTRIES: list[m.Entry] = [
     m.Fragment(9, 1, 0, 2, b"piece"),
     m.Delete(9, 1, UID, 5),
     m.Counters(9, 1, 1, b"c" * 20),
-    m.Renegotiation(9, 1, UID, 7),
+    m.Renegotiation(9, 1, UID, 7, 1 << 40),
     m.Void(9, 9),
 ]
 

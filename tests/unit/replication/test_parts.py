@@ -48,8 +48,8 @@ def test_in_the_log_only_the_newest_of_a_client_stands() -> None:
 
 def test_a_record_makes_the_renegotiation_before_it_void() -> None:
     entries = CompactedLog()
-    entries.renegotiation(A, 1)
-    entries.renegotiation(A, 2)
+    entries.renegotiation(A, 1, 1)
+    entries.renegotiation(A, 2, 1)
     assert len(entries) == 1
     entries.upsert(A)
     slot = entries.get(3)
@@ -61,11 +61,11 @@ def test_a_record_makes_the_renegotiation_before_it_void() -> None:
 def test_the_log_is_bounded_by_its_clients_and_constants() -> None:
     entries = CompactedLog()
     for number in range(log.RENEGOTIATIONS_LIMIT + 50):
-        entries.renegotiation(make_uid(number), 1)
+        entries.renegotiation(make_uid(number), 1, 1)
     assert len(entries) == log.RENEGOTIATIONS_LIMIT
     entries.upsert(make_uid(60))
     for number in range(60, 80):
-        entries.renegotiation(make_uid(number + 10_000), 1)
+        entries.renegotiation(make_uid(number + 10_000), 1, 1)
     for _ in range(2 * log.COUNTERS_LIMIT // 900):
         entries.counters(1, bytes(900))
     for _ in range(20_000):

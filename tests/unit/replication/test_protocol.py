@@ -218,7 +218,7 @@ def test_counters_and_renegotiations_arrive_in_spite_of_loss() -> None:
     source.become_source([make_record(1)])
     payload = b"".join(make_uid(number) + bytes(12) for number in range(100))
     source.protocol.publish_counters(INSTANCE, CounterKind.HIGH_WATER, payload, network.now)
-    source.protocol.announce_renegotiation(INSTANCE, make_uid(1), 3, network.now)
+    source.protocol.announce_renegotiation(INSTANCE, make_uid(1), 3, 1, network.now)
     network.run(2)
     got = b"".join(e.payload for e in other.of(CountersReceived) if isinstance(e, CountersReceived))
     entries = {got[at : at + 20] for at in range(0, len(got), 20)}
