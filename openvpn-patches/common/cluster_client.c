@@ -38,7 +38,6 @@
 #include "cluster.h"
 #include "manage.h"
 #include "multi.h"
-#include "occ.h"
 #include "ssl.h"
 #include "ssl_pkt.h"
 #include "ssl_util.h"
@@ -201,20 +200,6 @@ cluster_wake_initial(struct tls_multi *multi)
     if (multi->opt.cluster && session->key[KS_PRIMARY].state == S_UNDEF)
     {
         tls_session_init(multi, session);
-    }
-}
-
-void
-cluster_hard_reset(struct tls_multi *multi)
-{
-    const struct cluster_client *cc = multi->cluster_client;
-    struct multi_instance *mi = cc && cc->moved && !cc->rekeyed ? cluster_lookup(cc->uid) : NULL;
-
-    cluster_wake_initial(multi);
-    if (mi)
-    {
-        msg(D_TLS_DEBUG_LOW, "CLUSTER: a handshake was given up, telling the client to reconnect");
-        mi->context.c2.occ_op = OCC_EXIT;
     }
 }
 
@@ -407,7 +392,8 @@ tell_reneg(struct tls_multi *multi, struct cluster_client *cc)
 {
     const struct key_state *ks = &multi->session[TM_ACTIVE].key[KS_PRIMARY];
 
-    if (ks->state >= S_GENERATED_KEYS || ks->state < S_INITIAL)
+    /* a standby that has the pending key has what the client ends with */
+    if (ks->cluster_ks || ks->state < S_INITIAL)
     {
         cc->reneg_told = -1;
     }

@@ -136,14 +136,6 @@ bool cluster_skip_control(struct tls_multi *multi, const struct tls_session *ses
 /** A new session may begin: an imported instance has none ready. */
 void cluster_wake_initial(struct tls_multi *multi);
 
-/**
- * The client begins a new session. If it has given up a handshake with the
- * server it came from, it goes on sending under a key that ends here with its
- * old session: so it is told to reconnect. One that has started anew has no key
- * to read that with.
- */
-void cluster_hard_reset(struct tls_multi *multi);
-
 /** Something will be sent on the control channel: have one. */
 void cluster_prepare_control(struct tls_session *session);
 
@@ -268,7 +260,7 @@ cluster_skip_control(struct tls_multi *multi, const struct tls_session *session,
 }
 
 static inline void
-cluster_hard_reset(struct tls_multi *multi)
+cluster_wake_initial(struct tls_multi *multi)
 {
 }
 

@@ -198,14 +198,24 @@ bool
 cluster_defer_reset(struct tls_multi *multi)
 {
     struct cluster_client *cc = multi->cluster_client;
+    const struct key_state *ks = &multi->session[TM_ACTIVE].key[KS_PRIMARY];
+    struct multi_instance *mi;
 
-    if (!cc || !cc->moved || cc->rekeyed
-        || !cluster_ks_pending(&multi->session[TM_ACTIVE].key[KS_PRIMARY]))
+    if (!cc || !cc->moved || cc->rekeyed)
     {
         return false;
     }
-    cluster_stuck_control(multi, 0);
-    return now < cc->heal.since + CLUSTER_HEAL_RESET;
+    if (cluster_ks_pending(ks))
+    {
+        cluster_stuck_control(multi, 0);
+        return now < cc->heal.since + CLUSTER_HEAL_RESET;
+    }
+    if (ks->state < S_GENERATED_KEYS && (mi = cluster_lookup(cc->uid)))
+    {
+        msg(D_TLS_DEBUG_LOW, "CLUSTER: a renegotiation was given up, telling the client to reconnect");
+        mi->context.c2.occ_op = OCC_EXIT;
+    }
+    return false;
 }
 
 /**

@@ -171,10 +171,10 @@ void cluster_unknown_control(struct tls_multi *multi, int key_id);
 void cluster_stuck_control(struct tls_multi *multi, int key_id);
 
 /**
- * A moved client whose newest key is pending begins anew, since its handshake
- * with the server that is gone has timed out. The new session would end the key
- * that its data still uses, so it is left unanswered for a while, in which the
- * client is told to reconnect: that is quicker.
+ * A moved client that was inside a renegotiation begins anew, since its handshake
+ * has timed out. The new session will end the key that its data still uses, so
+ * it is told to reconnect: that is quicker. If its newest key is pending, the
+ * new session is left unanswered for a while until it has been told.
  *
  * @return true if the packet is to be dropped
  */
