@@ -511,7 +511,7 @@ class ModelOpenvpn:
     def make_pending(self, uid: bytes) -> None:
         """A renegotiation comes to the server's last word, which waits for its release."""
         client = self.clients[uid]
-        self._say(f">CLUSTER:RENEG,{uid.hex()},{len(client.keys)}")
+        self._say(f">CLUSTER:RENEG,{uid.hex()},{len(client.keys)},{client.generation}")
         client.keys = [self._new_key(), client.keys[0]]
         client.generation += 1
         self.words_held.add(uid)
