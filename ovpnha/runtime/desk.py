@@ -12,7 +12,7 @@ from typing import Any
 
 from ovpnha.config import Config
 from ovpnha.coordinator.outputs import InstanceStatistics
-from ovpnha.model import InstanceName, Role, Uid
+from ovpnha.model import Grade, InstanceName, Role, Uid
 from ovpnha.runtime.control import (
     ControlError,
     DemoteRequest,
@@ -53,8 +53,14 @@ class CommandDesk:
 
     async def _promote(self, request: PromoteRequest) -> dict[str, Any]:
         name = self._pick(request.instance)
-        if self._find(name).role is Role.MASTER:
+        one = self._find(name)
+        if one.role is Role.MASTER:
             return self._say(name)
+        if one.grade == Grade.FAULT:
+            raise ControlError(
+                f"{name}: not promoted, clients would lose their connections: {one.grade_reason};"
+                " mend that first, or move the VIP here: whoever has it serves"
+            )
         self._driver.step(lambda core, now: core.ask_promote(name, request.expect_vip, now))
         await self._until(name, _is_promoted, PROMOTE_TIMEOUT)
         return self._say(name)

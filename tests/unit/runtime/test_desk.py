@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ovpnha.config import Config
-from ovpnha.model import Role
+from ovpnha.model import Grade, Role
 from ovpnha.runtime import desk as desk_module
 from ovpnha.runtime.control import (
     ControlError,
@@ -66,6 +66,15 @@ async def test_promote_waits_for_the_role(make: Callable[..., CommandDesk], core
     answer = await make("udp").answer(PromoteRequest(expect_vip=0.5))
     assert answer == {"instance": "udp", "role": "master", "epoch": "7/a"}
     assert core.notes == [("ask_promote", "udp", 0.5)]
+
+
+async def test_a_node_in_fault_is_not_promoted(make: Callable[..., CommandDesk], core: Any) -> None:
+    one = replace(core.snapshot.instances[0], role=Role.STANDBY, grade=Grade.FAULT)
+    one = replace(one, grade_reason="certificate differs from node b's")
+    core.snapshot = replace(core.snapshot, instances=(one,))
+    with pytest.raises(ControlError, match="certificate differs from node b's; mend that first"):
+        await make("udp").answer(PromoteRequest(expect_vip=0.5))
+    assert core.notes == []
 
 
 async def test_a_promotion_that_does_not_come(
