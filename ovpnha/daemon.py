@@ -35,7 +35,7 @@ from ovpnha.runtime.desk import CommandDesk
 from ovpnha.runtime.driver import Driver, Ports
 from ovpnha.runtime.hooks import HookRunner
 from ovpnha.runtime.hostcheck import check_host
-from ovpnha.runtime.keyfile import read_keys
+from ovpnha.runtime.keyfile import derive_key, read_keys
 from ovpnha.runtime.logs import configure_logs
 from ovpnha.runtime.management import ManagementChannel
 from ovpnha.runtime.netlink import NetworkWatcher, read_network
@@ -95,6 +95,7 @@ def compose_node(config: Config, keys: tuple[bytes, ...]) -> Node:
             rekey_rate=one.rekey_rate,
             per_client=one.client_metrics is not ClientMetrics.OFF,
             tolerate=frozenset(kind.value for kind in one.tolerate),
+            cookie_key=derive_key(keys[0], f"ovpnha cookie 1 {one.name}"),
         )
         for one in config.instance
     )

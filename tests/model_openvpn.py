@@ -229,7 +229,7 @@ class ModelOpenvpn:
         words = line.split(" ")
         assert all(len(word) <= 255 for word in words)
         self.commands.append(line)
-        if words[0] in ("cluster-import", "cluster-update") and self.patched:
+        if words[0] in ("cluster-import", "cluster-update", "cluster-cookie") and self.patched:
             self._extra = (words, [])
         else:
             self._answer(words, [])
@@ -382,6 +382,10 @@ class ModelOpenvpn:
                     (mark,) = struct.unpack_from("!I", payload, at + 16)
                     client.high_water = max(client.high_water, mark)
         self._say(f"SUCCESS: cluster-update applied={applied},unknown={unknown}")
+
+    def _do_cookie(self, _words: list[str], lines: list[str]) -> None:
+        self.cookie_key = bytes.fromhex(lines[0])
+        self._say("SUCCESS: cluster-cookie")
 
     def _do_stored(self, words: list[str], lines: list[str]) -> None:
         uid, fingerprint, holder = (bytes.fromhex(word) for word in words[1:4])

@@ -73,6 +73,13 @@ cluster_ks_new(void)
 }
 
 void
+cluster_ks_confirm(struct key_state *ks)
+{
+    ks->cluster_ks->serial = next_serial();
+    ks->cluster_ks->pending = false;
+}
+
+void
 cluster_ks_free(struct key_state *ks)
 {
     if (ks->cluster_ks)
@@ -93,9 +100,8 @@ cluster_keep_key(struct tls_session *session, struct key_state *ks,
     }
     if (ks->cluster_ks)
     {
-        /* it was pending: news for a standby, but what was granted is granted */
-        ks->cluster_ks->serial = next_serial();
-        ks->cluster_ks->pending = false;
+        /* it was pending: what was granted is granted */
+        cluster_ks_confirm(ks);
     }
     else
     {
@@ -148,9 +154,9 @@ cluster_client_session(struct tls_multi *multi)
 
 bool
 cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
-                     int op, int key_id)
+                     struct buffer *buf, int op, int key_id)
 {
-    const struct key_state *ks = &session->key[KS_PRIMARY];
+    struct key_state *ks = &session->key[KS_PRIMARY];
 
     if (!cluster_ks_imported(ks) || ks->key_id != key_id)
     {
@@ -159,6 +165,10 @@ cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
             cluster_unknown_control(multi, key_id);
         }
         return false;
+    }
+    if (cluster_word_heard(session, ks, buf, op))
+    {
+        return true;
     }
     if (op != P_ACK_V1 && cluster_ks_pending(ks))
     {
@@ -174,10 +184,11 @@ cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
 }
 
 bool
-cluster_skip_control(struct tls_multi *multi, const struct tls_session *session,
+cluster_skip_control(struct tls_multi *multi, struct tls_session *session,
+                     struct buffer *to_link, struct link_socket_actual **to_link_addr,
                      interval_t *wakeup)
 {
-    const struct key_state *ks = &session->key[KS_PRIMARY];
+    struct key_state *ks = &session->key[KS_PRIMARY];
     const int period = session->opt->renegotiate_seconds;
 
     if (!cluster_ks_imported(ks))
@@ -185,6 +196,7 @@ cluster_skip_control(struct tls_multi *multi, const struct tls_session *session,
         cluster_wake_initial(multi);
         return false;
     }
+    cluster_word_say(session, ks, to_link, to_link_addr, wakeup);
     if (period && ks->established + period - now < *wakeup)
     {
         *wakeup = (interval_t)(ks->established + period - now);

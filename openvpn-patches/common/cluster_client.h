@@ -46,6 +46,7 @@ struct tls_session;
 #include "cluster_record.h"
 #include "cluster_rekey.h"
 #include "cluster_wait.h"
+#include "cluster_word.h"
 #include "mroute.h"
 #include "ssl_common.h"
 
@@ -59,6 +60,8 @@ struct cluster_ks
     bool pending;                       /**< the client may not have it yet; ask
                                          *   cluster_ks_pending() */
     struct cluster_reply word;          /**< what gives it to the client */
+    packet_id_type word_received;       /**< what came from the client before,
+                                         *   if it was imported */
     packet_id_type reported;            /**< receive mark last told */
 };
 
@@ -114,10 +117,12 @@ void cluster_keep_options_file(struct multi_instance *mi, const char *filename);
  * cannot be taken and must not be acknowledged. One that has something to say
  * starts a renegotiation, so that the client can say it again.
  *
+ * @param buf           the packet, behind its wrap
+ *
  * @return true if the packet is to be dropped
  */
 bool cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
-                          int op, int key_id);
+                          struct buffer *buf, int op, int key_id);
 
 /** Was this key made by another server? It has no TLS object, no reliability
  *  layer and no buffers for control packets here. */
@@ -126,11 +131,13 @@ bool cluster_ks_imported(const struct key_state *ks);
 /**
  * Is there no control channel to be processed, since the session's key was
  * imported and is not renegotiated yet? Once it is, the instance has all that
- * others have.
+ * others have. Until then there can be only the word of a pending key to be
+ * said, see cluster_word_say().
  *
  * @param wakeup        is set to when the key is to be renegotiated
  */
-bool cluster_skip_control(struct tls_multi *multi, const struct tls_session *session,
+bool cluster_skip_control(struct tls_multi *multi, struct tls_session *session,
+                          struct buffer *to_link, struct link_socket_actual **to_link_addr,
                           interval_t *wakeup);
 
 /** A new session may begin: an imported instance has none ready. */
@@ -200,6 +207,9 @@ const char *cluster_hex(const uint8_t *id, struct gc_arena *gc);
 /** Make what is kept of a key, with a serial of its own. */
 struct cluster_ks *cluster_ks_new(void);
 
+/** The client has this key, which was pending: news for a standby. */
+void cluster_ks_confirm(struct key_state *ks);
+
 /**
  * Make the record of a client. It is to be freed by the caller.
  *
@@ -241,7 +251,7 @@ cluster_keep_options_file(struct multi_instance *mi, const char *filename)
 
 static inline bool
 cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
-                     int op, int key_id)
+                     struct buffer *buf, int op, int key_id)
 {
     return false;
 }
@@ -253,7 +263,8 @@ cluster_ks_imported(const struct key_state *ks)
 }
 
 static inline bool
-cluster_skip_control(struct tls_multi *multi, const struct tls_session *session,
+cluster_skip_control(struct tls_multi *multi, struct tls_session *session,
+                     struct buffer *to_link, struct link_socket_actual **to_link_addr,
                      interval_t *wakeup)
 {
     return false;

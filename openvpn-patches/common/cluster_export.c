@@ -180,6 +180,7 @@ record_keys(struct tls_multi *multi, struct cluster_record *rec)
     {
         rec->key_id = (rec->keys[0].key_id + 1) & P_KEY_ID_MASK;
         rec->key_id = rec->key_id ? rec->key_id : 1;
+        cluster_word_export(&session->key[KS_PRIMARY], &rec->word);
     }
 }
 

@@ -151,6 +151,7 @@ import_keys(struct tls_multi *multi, const struct cluster_record *rec,
         key_state_soft_reset(session);
     }
     sync_key(multi, session, primary, cluster_key_in_slot(rec, CLUSTER_SLOT_PRIMARY), remote);
+    cluster_word_import(session, primary, &rec->word);
     sync_key(multi, session, &session->key[KS_LAME_DUCK], lame, remote);
     session->key_id = rec->key_id;
 }

@@ -361,6 +361,7 @@ static const struct
     { "cluster-export", cluster_command_export, false },
     { "cluster-import", cluster_command_collect, true },
     { "cluster-update", cluster_command_collect, true },
+    { "cluster-cookie", cluster_command_collect, true },
     { "cluster-stored", cluster_command_stored, false },
     { "cluster-drop", command_drop, false },
     { "cluster-promote", command_promote, false },

@@ -78,6 +78,9 @@ void cluster_command_stored(struct multi_context *m, const char **p);
 /** Remember the parameters of a command that lines follow. */
 void cluster_command_collect(struct multi_context *m, const char **p);
 
+/** cluster-cookie */
+void cluster_lines_cookie(struct multi_context *m, const struct buffer_list *lines);
+
 /** @} name Shared by the files that run commands */
 
 #endif /* ifdef ENABLE_CLUSTER */

@@ -128,6 +128,27 @@ write_grants(struct tls_multi *multi, const struct cluster_record *rec,
     }
 }
 
+/**
+ * Make a client's record and write it. A word for which the hot part has no
+ * room is left out: the client will have to reconnect if it comes to that.
+ */
+static bool
+make_parts(const struct multi_context *m, struct multi_instance *mi, struct cluster_record *rec,
+           struct cluster_parts *parts, struct cluster_reason *why)
+{
+    if (!cluster_client_record(m, mi, rec))
+    {
+        return false;
+    }
+    if (cluster_record_encode(rec, parts, why))
+    {
+        return true;
+    }
+    const bool again = rec->word.len > 0;
+    rec->word.len = 0;
+    return again && cluster_record_encode(rec, parts, why);
+}
+
 void
 cluster_command_export(struct multi_context *m, const char **p)
 {
@@ -151,7 +172,7 @@ cluster_command_export(struct multi_context *m, const char **p)
         cluster_fail(p[0], p[1], "holders are at most 15 ids of 32 hex digits");
         return;
     }
-    if (!cluster_client_record(m, mi, &rec) || !cluster_record_encode(&rec, &parts, &why))
+    if (!make_parts(m, mi, &rec, &parts, &why))
     {
         cluster_fail(p[0], p[1], why.text);
     }

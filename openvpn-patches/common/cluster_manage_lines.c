@@ -23,7 +23,8 @@
 
 /**
  * @file cluster_manage_lines.c
- * cluster-import and cluster-update, which lines follow; see cluster_manage.h.
+ * The commands which lines follow: cluster-import and cluster-update; see
+ * cluster_manage.h.
  */
 
 #ifdef HAVE_CONFIG_H
@@ -378,6 +379,10 @@ cluster_management_lines(void *arg, const struct buffer_list *lines)
     if (!strcmp(collecting.command, "cluster-import"))
     {
         lines_import(arg, lines);
+    }
+    else if (!strcmp(collecting.command, "cluster-cookie"))
+    {
+        cluster_lines_cookie(arg, lines);
     }
     else
     {

@@ -94,6 +94,7 @@ static const struct cluster_field fields[] = {
     { 0x8014, false, "tls_wrap_reneg packet ids", &cluster_type_wrap_pid, AT(wrap_reneg) },
     { 0x8015, false, "management flags", &cluster_type_u32, AT(mda_flags) },
     { 0x8016, true, "key", &cluster_type_keys, 0 },
+    { 0x0017, false, "word", &cluster_type_word, AT(word) },
     { 0x8101, false, "common name", &cluster_type_line, AT(common_name) },
     { 0x8102, false, "locked common name", &cluster_type_line, AT(locked_cn) },
     { 0x8103, false, "locked user name", &cluster_type_line, AT(locked_username) },

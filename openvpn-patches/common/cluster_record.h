@@ -60,6 +60,7 @@
  * | 0x8014 | the same of tls_wrap_reneg                              | 16    |
  * | 0x8015 | DAF_ flags of man_def_auth_context                      | 4     |
  * | 0x8016 | (!) a key, one per slot: slot 1, flags 1, key id 1, auth token flags 1, remote session id 8, fingerprint 8, established age 4, must die in 4, deferred expire in 4, bytes 8, packets 8, rec id 4, rec time 4, cipher key length 1, HMAC key length 1, then cipher and HMAC key of keys[0] and of keys[1] | 58 + 2 * (c + h) |
+ * | 0x0017 | word of a pending key: the client's packets below this id have been received 4, then of each control packet its length 2, its packet id 4 and its ciphertext | 11..600 |
  * |        | <b>kind 1, identity</b>                                 |       |
  * | 0x8101 | common name                                             | text  |
  * | 0x8102 | locked common name                                      | text  |
@@ -162,6 +163,17 @@ enum cluster_key_slot
 #define CLUSTER_KEY_FLAGS               (1)     /**< all that are defined */
 /** @} */
 
+/** Most control packets of a word, and most bytes of it. */
+#define CLUSTER_WORD_PACKETS 6
+#define CLUSTER_WORD_MAX 600
+
+/** What gives a client its pending key, as it travels; see cluster_word.h. */
+struct cluster_word
+{
+    int len;                            /**< 0: there is none */
+    uint8_t bytes[CLUSTER_WORD_MAX];
+};
+
 /** Why a record or a part was refused: one line, no key material. */
 struct cluster_reason
 {
@@ -247,6 +259,7 @@ struct cluster_record
     uint32_t mda_flags;                 /**< DAF_ */
     int n_keys;                         /**< 1 .. CLUSTER_KEYS_MAX */
     struct cluster_key keys[CLUSTER_KEYS_MAX];
+    struct cluster_word word;           /**< of the key in the primary slot */
 
     /* cold; text is NULL when there is nothing to say */
     char *common_name;

@@ -385,6 +385,56 @@ write_wrap_pid(const void *at, uint16_t tag, struct buffer *out)
 const struct cluster_value_type cluster_type_wrap_pid = { 16, 16, 1, read_wrap_pid, write_wrap_pid };
 
 /*
+ * The word of a pending key
+ */
+
+/** The id below which all is received, one packet's length, id and a byte. */
+#define WORD_MIN (4 + 2 + 4 + 1)
+
+static const char *
+check_word(struct buffer in)
+{
+    int packets = 0;
+
+    buf_advance(&in, 4);
+    while (BLEN(&in))
+    {
+        const int length = buf_read_u16(&in);
+        if (length < 5 || length > BLEN(&in) || ++packets > CLUSTER_WORD_PACKETS)
+        {
+            return "not a list of control packets";
+        }
+        buf_advance(&in, length);
+    }
+    return NULL;
+}
+
+static const char *
+read_word(void *at, struct buffer *in)
+{
+    struct cluster_word *word = at;
+    const char *bad = check_word(*in);
+
+    word->len = BLEN(in);
+    buf_read(in, word->bytes, word->len);
+    return bad;
+}
+
+static bool
+write_word(const void *at, uint16_t tag, struct buffer *out)
+{
+    const struct cluster_word *word = at;
+
+    return !word->len
+           || (cluster_put_head(out, tag, (size_t)word->len)
+               && buf_write(out, word->bytes, (size_t)word->len));
+}
+
+const struct cluster_value_type cluster_type_word = {
+    WORD_MIN, CLUSTER_WORD_MAX, 1, read_word, write_word
+};
+
+/*
  * Control channel keys, certificate hashes
  */
 

@@ -65,6 +65,7 @@ extern const struct cluster_value_type cluster_type_in6;
 extern const struct cluster_value_type cluster_type_remote;
 extern const struct cluster_value_type cluster_type_wrap_pid;
 extern const struct cluster_value_type cluster_type_key2;
+extern const struct cluster_value_type cluster_type_word;
 extern const struct cluster_value_type cluster_type_algorithm;
 extern const struct cluster_value_type cluster_type_raw;
 extern const struct cluster_value_type cluster_type_line;

@@ -120,23 +120,17 @@ make_pending(struct tls_session *session, struct key_state *ks)
     return good;
 }
 
-bool
+void
 cluster_hold_word(struct tls_multi *multi, struct tls_session *session)
 {
     struct key_state *ks = &session->key[KS_PRIMARY];
 
-    if (!ks->cluster_ks
-        && (!is_waiting() || !is_last_word(multi, session) || !make_pending(session, ks)))
+    if (!ks->cluster_ks && is_waiting() && is_last_word(multi, session)
+        && make_pending(session, ks))
     {
-        return false;
+        /* it is encrypted, but stays where packets wait to be sent */
+        ks->send_reliable->hold = cluster_reply_hold(&ks->cluster_ks->word, now);
     }
-    return ks->cluster_ks->pending && cluster_reply_hold(&ks->cluster_ks->word, now);
-}
-
-bool
-cluster_word_unsaid(const struct key_state *ks)
-{
-    return ks->cluster_ks && ks->cluster_ks->pending && ks->plaintext_write_buf.len;
 }
 
 /**
@@ -158,6 +152,7 @@ release(struct multi_context *m, struct multi_instance *mi)
 
     if (word && cluster_reply_release(word))
     {
+        reliable_schedule_now(multi->session[TM_ACTIVE].key[KS_PRIMARY].send_reliable);
         cluster_wake(m, mi, 0);
     }
     if (cluster_reply_release(&cluster_client_get(multi)->reply))

@@ -38,10 +38,12 @@
  * In a renegotiation the client makes the new key as soon as it has the server's
  * key-method-2 message, one round trip before the server does. So that message
  * waits in the same way: it fixes the key, which is made ahead as \e pending,
- * announced ("pending") and exported like any other. While it waits the client
- * is acknowledged and goes on under its old key. A standby that is promoted
- * receives under a pending key, but sends under it only once a packet has shown
- * that the client has it.
+ * announced ("pending") and exported like any other, together with the message
+ * as it was encrypted (see cluster_word.h). While it waits the client is
+ * acknowledged and goes on under its old key. A standby that is promoted says
+ * the word itself and receives under the pending key, but sends under it only
+ * once the client has acknowledged that word, or a packet has shown that it has
+ * the key.
  */
 
 #ifndef CLUSTER_WAIT_H
@@ -115,14 +117,11 @@ cluster_reply_release(struct cluster_reply *reply)
 bool cluster_hold_reply(struct context *c);
 
 /**
- * Must what stands in the session's plaintext buffer wait? It does if it is the
- * server's last word of a renegotiation, which makes the new key pending.
+ * What stands in the session's plaintext buffer is about to be encrypted. If it
+ * is the server's last word of a renegotiation, that makes the new key pending,
+ * and its packets wait.
  */
-bool cluster_hold_word(struct tls_multi *multi, struct tls_session *session);
-
-/** Does that word still wait to be written, so that nothing can have
- *  acknowledged it? */
-bool cluster_word_unsaid(const struct key_state *ks);
+void cluster_hold_word(struct tls_multi *multi, struct tls_session *session);
 
 /** Send what has waited for too long. To be called every second. */
 void cluster_wait_expire(struct multi_context *m, struct multi_instance *mi);
@@ -144,16 +143,9 @@ cluster_hold_reply(struct context *c)
     return false;
 }
 
-static inline bool
+static inline void
 cluster_hold_word(struct tls_multi *multi, struct tls_session *session)
 {
-    return false;
-}
-
-static inline bool
-cluster_word_unsaid(const struct key_state *ks)
-{
-    return false;
 }
 
 #endif /* ifdef ENABLE_CLUSTER */

@@ -520,6 +520,38 @@ assert_refused(const struct cluster_parts *parts, int kind, const uint8_t *data,
     assert_memory_equal(&rec, &empty, sizeof(rec));
 }
 
+/** Two control packets, the second of them with nothing in it. */
+static const char small_word[] = "\0\0\0\5" "\0\6" "\0\0\0\7" "ab" "\0\5" "\0\0\0\10" "c";
+
+static void
+word_comes_back(void **state)
+{
+    struct cluster_record rec = new_record(&gcm, 2);
+
+    rec.keys[0].flags = CLUSTER_KEY_PENDING;
+    rec.word.len = sizeof(small_word) - 1;
+    memcpy(rec.word.bytes, small_word, sizeof(small_word) - 1);
+    round_trip(&rec);
+}
+
+/** Whoever exports then does without it. */
+static void
+word_needs_room(void **state)
+{
+    struct cluster_record rec = new_record(&cbc, 2);
+    struct cluster_parts parts;
+    struct cluster_reason why;
+    struct buffer buf;
+
+    rec.word.len = CLUSTER_WORD_MAX;
+    buf_set_write(&buf, rec.word.bytes, sizeof(rec.word.bytes));
+    assert_true(buf_write_u32(&buf, 1) && buf_write_u16(&buf, CLUSTER_WORD_MAX - 6));
+    assert_false(cluster_record_encode(&rec, &parts, &why));
+    assert_string_equal(why.text, "hot part: more than 1000 bytes");
+    CLEAR(rec.word);
+    round_trip(&rec);
+}
+
 /** The hot part with a field appended. */
 static void
 assert_field(const struct cluster_parts *parts, const char *field, size_t length, const char *reason)
@@ -555,6 +587,29 @@ unknown_and_foreign_fields(void **state)
     assert_field(&parts, "\x00\x7e\x00\x04xyz", 7, "hot part: truncated");
     assert_field(&parts, "\x00\x7e\x00", 3, "hot part: truncated");
     assert_field(&parts, "\x00", 1, "hot part: truncated");
+    cluster_parts_free(&parts);
+}
+
+static void
+broken_words_are_refused(void **state)
+{
+    struct cluster_parts parts = new_parts();
+    const char *const bad = "word: not a list of control packets";
+
+    assert_field(&parts, "\0\x17\0\x0b" "\0\0\0\1" "\0\5" "\0\0\0\2" "x", 15, NULL);
+    assert_field(&parts, "\0\x17\0\x0a" "\0\0\0\1" "\0\4" "\0\0\0\2", 14, "word: wrong length");
+    assert_field(&parts, "\0\x17\0\x0b" "\0\0\0\1" "\0\4" "\0\0\0\2" "x", 15, bad);
+    assert_field(&parts, "\0\x17\0\x0b" "\0\0\0\1" "\0\6" "\0\0\0\2" "x", 15, bad);
+    assert_field(&parts, "\0\x17\0\x0c" "\0\0\0\1" "\0\5" "\0\0\0\2" "xy", 16, bad);
+
+    char many[8 + 7 * 7] = "\0\x17\0\x35\0\0\0\1";
+    for (int i = 0; i < 7; i++)
+    {
+        memcpy(many + 8 + 7 * i, "\0\5\0\0\0\2x", 7);
+    }
+    assert_field(&parts, many, sizeof(many), bad);
+    many[3] -= 7;
+    assert_field(&parts, many, sizeof(many) - 7, NULL);
     cluster_parts_free(&parts);
 }
 
@@ -950,6 +1005,9 @@ main(void)
         cmocka_unit_test(bad_keys_are_refused),
         cmocka_unit_test(bad_text_is_refused),
         cmocka_unit_test(size_is_bounded),
+        cmocka_unit_test(word_comes_back),
+        cmocka_unit_test(word_needs_room),
+        cmocka_unit_test(broken_words_are_refused),
         cmocka_unit_test(unknown_and_foreign_fields),
         cmocka_unit_test(head_is_checked),
         cmocka_unit_test(certificate_depths_are_checked),

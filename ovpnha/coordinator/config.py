@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ovpnha.model import InstanceName, RekeyPolicy
 from ovpnha.replication.config import ReplicationConfig
@@ -26,8 +26,12 @@ class InstanceConfig:
     rekey_after_promotion: RekeyPolicy = RekeyPolicy.AUTO
     """Which clients that came from another node are renegotiated."""
     rekey_rate: float = 50.0
-    per_client: bool = False  # ask OpenVPN for the figures of each client
     """How many of them a second."""
+    per_client: bool = False
+    """Whether OpenVPN is asked for the figures of each client."""
+    cookie_key: bytes = field(default=b"", repr=False)
+    """32 bytes, the same on all nodes: what OpenVPN answers a client's first packet with. Without
+    it a client that had been answered by a server that died begins anew after its hand-window."""
     tolerate: frozenset[str] = frozenset()
     """What may differ from the master during a rolling replacement: digest, certificate, issuer."""
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from ovpnha.coordinator.openvpn import Openvpn
 from ovpnha.coordinator.outputs import OpenvpnFound
-from ovpnha.management.commands import ListInstances, LoadStats, Status, Version
+from ovpnha.management.commands import Cookie, ListInstances, LoadStats, Status, Version
 from ovpnha.model import OpenvpnStatus, Uid
 
 ANSWER_WITHIN = 3.0
@@ -31,8 +31,9 @@ UNUSED = "needs --cluster"
 class Discovery:
     """What is known of one OpenVPN on this connection."""
 
-    def __init__(self, openvpn: Openvpn, now: float) -> None:
+    def __init__(self, openvpn: Openvpn, now: float, cookie_key: bytes = b"") -> None:
         self._openvpn = openvpn
+        self._cookie_key = cookie_key
         self.status: OpenvpnStatus | None = None
         self.clients: Mapping[Uid, int] | None = None
         self.settled = False  # the role that was found has been taken up
@@ -75,6 +76,8 @@ class Discovery:
     def take_status(self, status: OpenvpnStatus) -> None:
         """OpenVPN has the patch, and this is its state."""
         self._openvpn.put(OpenvpnFound(self._openvpn.instance, status))
+        if self._cookie_key:
+            self._openvpn.send(Cookie(self._cookie_key))
         self.status = status
         self.stock = self._unready = False
         self._openvpn.holder = status.holder

@@ -58,7 +58,7 @@ class Instance:
     ) -> None:
         self.config = config
         self.openvpn = Openvpn(config.name, outputs)
-        self.discovery = Discovery(self.openvpn, now)
+        self.discovery = Discovery(self.openvpn, now, config.cookie_key)
         self.pulse = Pulse(self.openvpn, config.answer_within)
         self.server = ServerFigures(self.openvpn, per_client=config.per_client)
         self.view = ClusterView(now)

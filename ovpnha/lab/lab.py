@@ -159,9 +159,13 @@ class Lab:
     def start_client(self, name: str = "client") -> Client:
         """Start the stock client and wait until it is connected."""
         self.say("connecting the client")
-        client = self._make_client(name, ["dev tun0", *self.setup.client_options])
+        client = self.launch_client(name)
         client.wait_connected()
         return client
+
+    def launch_client(self, name: str = "client") -> Client:
+        """Start the stock client."""
+        return self._make_client(name, ["dev tun0", *self.setup.client_options])
 
     def start_clients(self, count: int) -> list[Client]:
         """Start many clients at once, each with a device of its own and no routes."""

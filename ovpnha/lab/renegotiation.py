@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,10 +22,10 @@ from pathlib import Path
 from statistics import median
 
 from ovpnha.errors import OvpnhaError
-from ovpnha.lab import plan
 from ovpnha.lab.lab import Lab
 from ovpnha.lab.measure import MS
 from ovpnha.lab.node import Setup
+from ovpnha.lab.packetfilter import ACK, CONTROL, PacketFilter
 from ovpnha.lab.scenarios import kill_openvpn
 from ovpnha.lab.session import Session
 from ovpnha.lab.waiting import Tail, wait_until
@@ -43,8 +42,6 @@ EXPORT_SECONDS = 0.06
 """For the record to leave; the word waits for 100 ms."""
 
 PENDING = "is pending, it waits"
-CONTROL, ACK = 4, 5
-"""Opcodes of OpenVPN: P_CONTROL_V1 and P_ACK_V1."""
 
 
 class Renegotiation:
@@ -55,6 +52,7 @@ class Renegotiation:
         lab.start_cluster()
         self.session = Session(lab)
         self.master, self.standby = lab.nodes["a"], lab.nodes["b"]
+        self.packets = PacketFilter(self.master.namespace)
         self._log = Tail(self.master.openvpn.log)
         self.session.linger(SERVER_WINDOW + 1.5)
         self.begun = self.session.mark()
@@ -75,21 +73,6 @@ class Renegotiation:
     def order(self) -> None:
         """Have the master begin."""
         self.master.sidecar.renegotiate()
-
-    def refuse(self, *opcodes: int) -> None:
-        """Let no packet of these opcodes reach the master, and count them."""
-        kinds = ", ".join(map(str, opcodes))
-        rule = f"udp dport {plan.PORT} @th,64,5 {{ {kinds} }} counter drop"
-        chain = f"chain in {{ type filter hook input priority 0; {rule}; }}"
-        self._nft(f"add table inet instant {{ {chain}; }}")
-
-    def refused(self) -> bool:
-        """Whether such a packet has come."""
-        return "packets 0 " not in self._nft("list table inet instant")
-
-    def _nft(self, command: str) -> str:
-        argv = ["ip", "netns", "exec", self.master.namespace, "nft", command]
-        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
     def freeze_standby(self) -> None:
         """Nothing is acknowledged any more."""
@@ -128,9 +111,9 @@ def before_the_hello(one: Renegotiation) -> None:
 
 def in_the_handshake(one: Renegotiation) -> None:
     """The client is in TLS, and has not been answered."""
-    one.refuse(CONTROL)
+    one.packets.refuse(CONTROL)
     one.order()
-    wait_until(one.refused, "a ClientHello", PATIENCE)
+    wait_until(one.packets.refused, "a ClientHello", PATIENCE)
 
 
 def key_pending(one: Renegotiation) -> None:
@@ -142,12 +125,18 @@ def key_pending(one: Renegotiation) -> None:
     one.expects_import = True
 
 
+def word_repeated(one: Renegotiation) -> None:
+    """As above, and the client does not know that its own last word has been received."""
+    one.packets.withhold_acks()
+    key_pending(one)
+
+
 def key_acknowledged(one: Renegotiation) -> None:
     """The standby has the key, the client has it too, and the master does not know that."""
     one.freeze_standby()
     one.order()
     one.wait_pending()
-    one.refuse(ACK)
+    one.packets.refuse(ACK)
     one.thaw_standby()
     one.wait_new_key()
 
@@ -164,11 +153,18 @@ INSTANTS: dict[str, Callable[[Renegotiation], None]] = {
     "before-the-hello": before_the_hello,
     "in-the-handshake": in_the_handshake,
     "key-pending": key_pending,
+    "word-repeated": word_repeated,
     "key-acknowledged": key_acknowledged,
     "client-switched": client_switched,
 }
 
-SEAMLESS = ("before-the-hello", "key-acknowledged", "client-switched")
+SEAMLESS = (
+    "before-the-hello",
+    "key-pending",
+    "word-repeated",
+    "key-acknowledged",
+    "client-switched",
+)
 """Instants at which the client must not reconnect."""
 
 

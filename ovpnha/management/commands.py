@@ -153,6 +153,18 @@ class Stored(Command):
 
 
 @dataclass(frozen=True)
+class Cookie(Command):
+    """Give OpenVPN the key of its cookies, 32 bytes, the same on all nodes."""
+
+    name = "cluster-cookie"
+    key: bytes = field(repr=False)
+
+    def encode(self) -> bytes:
+        """The key on a line of its own: OpenVPN writes commands into its log, lines not."""
+        return _lines(self.name, self.key.hex(), "END")
+
+
+@dataclass(frozen=True)
 class Drop(Command):
     """Remove one client from a standby, in silence."""
 

@@ -12,12 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from ovpnha.model import ServerClient
+from ovpnha.runtime.keyfile import derive_key
 
-HASH_INFO = b"ovpnha metric names 1"
+HASH_PURPOSE = "ovpnha metric names 1"
 HASH_DIGITS = 16
 
 
@@ -25,8 +23,7 @@ class Pseudonyms:
     """Keyed hashes of names: equal on every node that has the same cluster key."""
 
     def __init__(self, cluster_key: bytes) -> None:
-        derive = HKDF(algorithm=SHA256(), length=32, salt=None, info=HASH_INFO)
-        self._key = derive.derive(cluster_key)
+        self._key = derive_key(cluster_key, HASH_PURPOSE)
 
     def of(self, name: str) -> str:
         """16 hex digits; nothing stays nothing."""

@@ -15,6 +15,9 @@ import secrets
 import stat
 from pathlib import Path
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from ovpnha.errors import ConfigError
 
 KEY_SIZE = 32
@@ -42,6 +45,12 @@ def read_keys(path: Path) -> tuple[bytes, ...]:
     if len(set(keys)) != len(keys):
         raise ConfigError(f"{path}: has the same key twice; remove one of the lines")
     return keys
+
+
+def derive_key(cluster_key: bytes, purpose: str) -> bytes:
+    """A key of 32 bytes for another purpose, which does not tell the cluster key."""
+    hkdf = HKDF(algorithm=SHA256(), length=KEY_SIZE, salt=None, info=purpose.encode())
+    return hkdf.derive(cluster_key)
 
 
 def create_key_file(path: Path) -> None:

@@ -7,9 +7,13 @@ lab's. ``files`` are written into the lab's directory before anything starts; a 
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from ovpnha.lab.lab import Lab
 from ovpnha.lab.pki import static_key
+from tests.integration.conftest import OPENVPN
 
 LOGIN = {"login": "alice\nsecret\n", "verify.sh": "#!/bin/sh\nexit 0\n"}
 VERIFY = ("script-security 3", "auth-user-pass-verify ../verify.sh via-env")
@@ -172,3 +176,30 @@ HABITS = (
 )
 
 ROWS = (*CIPHERS, *CONTROL_CHANNEL, *AUTHENTICATION, *ADDRESSES, *HABITS)
+
+
+def write_files(row: Row, lab: Lab) -> None:
+    """Write what the row's options name into the lab's directory."""
+    for name, text in row.files.items():
+        path = lab.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755 if name.endswith(".sh") else 0o644)
+    if "v2-server" in "".join(row.server):
+        make_v2_keys(lab.directory)
+    if "token.key" in "".join(row.server):
+        genkey(lab.directory, "auth-token", "token.key")
+    for name in lab.nodes:
+        for kept in ("status.log", "ipp.txt", "scripts.log"):  # written by who is nobody then
+            (lab.directory / name / kept).touch(0o666)
+            (lab.directory / name / kept).chmod(0o666)
+
+
+def genkey(directory: Path, kind: str, file: str, *more: str) -> None:
+    command = [str(OPENVPN), *more, "--genkey", kind, file]
+    subprocess.run(command, cwd=directory, check=True, capture_output=True)
+
+
+def make_v2_keys(directory: Path) -> None:
+    genkey(directory, "tls-crypt-v2-server", "v2-server.key")
+    genkey(directory, "tls-crypt-v2-client", "v2-client.key", "--tls-crypt-v2", "v2-server.key")

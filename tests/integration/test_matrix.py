@@ -6,50 +6,20 @@ figures are the lab's business.
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from ovpnha.lab.lab import Lab
 from ovpnha.lab.scenarios import kill_openvpn
 from ovpnha.lab.session import Moment, Session
 from ovpnha.lab.waiting import wait_until
-from tests.integration.conftest import OPENVPN, MakeLab
-from tests.integration.rows import ROWS, Row
+from tests.integration.conftest import MakeLab
+from tests.integration.rows import ROWS, Row, write_files
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 PATIENCE = 20.0
 HAND_WINDOW = 2
 COMMON = (f"hand-window {HAND_WINDOW}", "status status.log 1", "status-version 2")
-
-
-def write_files(row: Row, lab: Lab) -> None:
-    files = row.files
-    for name, text in files.items():
-        path = lab.directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o755 if name.endswith(".sh") else 0o644)
-    if "v2-server" in "".join(row.server):
-        make_v2_keys(lab.directory)
-    if "token.key" in "".join(row.server):
-        genkey(lab.directory, "auth-token", "token.key")
-    for name in lab.nodes:
-        for kept in ("status.log", "ipp.txt", "scripts.log"):  # written by who is nobody then
-            (lab.directory / name / kept).touch(0o666)
-            (lab.directory / name / kept).chmod(0o666)
-
-
-def genkey(directory: Path, kind: str, file: str, *more: str) -> None:
-    command = [str(OPENVPN), *more, "--genkey", kind, file]
-    subprocess.run(command, cwd=directory, check=True, capture_output=True)
-
-
-def make_v2_keys(directory: Path) -> None:
-    genkey(directory, "tls-crypt-v2-server", "v2-server.key")
-    genkey(directory, "tls-crypt-v2-client", "v2-client.key", "--tls-crypt-v2", "v2-server.key")
 
 
 def take_over(lab: Lab, session: Session) -> Moment:

@@ -10,10 +10,18 @@ from ovpnha.lab import plan
 from ovpnha.lab.clientlog import CONNECTED, noticed
 from ovpnha.lab.lab import Lab, other
 from ovpnha.lab.openvpn import Client
+from ovpnha.lab.packetfilter import ACK, CONTROL, PacketFilter
 from ovpnha.lab.waiting import wait_until
+from tests.integration.conftest import MakeLab
+from tests.integration.rows import CONTROL_CHANNEL, Row, write_files
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
+CONTROL_WKC = 11
+"""Opcode P_CONTROL_WKC_V1: a client's second packet with tls-crypt-v2 and force-cookie."""
+
+FIRST_ANSWER = "TLS: Initial packet from"
+CONTROL_CHANNELS = (Row("tls-crypt"), *CONTROL_CHANNEL)
 ROUNDS = 4
 MISSES = 3
 PATIENCE = 20.0
@@ -68,6 +76,29 @@ def test_the_master_dies_right_after_a_client_connected(manual_lab: Lab) -> None
         client.process.stop()
         lab.nodes[master].openvpn.start()
         master = standby
+
+
+@pytest.mark.parametrize("row", CONTROL_CHANNELS, ids=[row.name for row in CONTROL_CHANNELS])
+def test_the_master_dies_before_a_client_hello(make_lab: MakeLab, row: Row) -> None:
+    """It has answered the client's first packet; another node takes the client's second one."""
+    lab = make_lab(
+        keepalived=False,
+        tls_crypt=row.tls_crypt,
+        server_options=row.server,
+        client_options=row.client,
+    )
+    write_files(row, lab)
+    lab.start_cluster()
+    lab.wait_in_sync("b")
+    packets = PacketFilter(lab.nodes["a"].namespace)
+    packets.refuse(CONTROL, ACK, CONTROL_WKC)
+    client = lab.launch_client()
+    wait_until(packets.refused, "an answer to the first packet", PATIENCE)
+    lab.nodes["a"].openvpn.kill()
+    lab.move_vips("b")
+    client.wait_connected()
+    assert sum(FIRST_ANSWER in line.text for line in client.log()) == 1
+    assert reaches_the_lan(lab)
 
 
 def test_a_cut_bcn_makes_three_clients_wait_in_vain_and_no_more(manual_lab: Lab) -> None:

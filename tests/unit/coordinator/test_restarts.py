@@ -48,6 +48,19 @@ def test_a_restarted_sidecar_of_the_master_leaves_the_clients_alone() -> None:
     assert b.in_sync
 
 
+def test_every_openvpn_is_given_the_cookie_key() -> None:
+    world = World()
+    a = world.add("a", cookie_key=b"c" * 32)
+    world.run(0.1)
+    assert a.openvpn is not None
+    assert a.openvpn.cookie_key == b"c" * 32
+    a.kill_openvpn()
+    world.run(0.1)
+    fresh = a.start_openvpn()
+    world.run(0.1)
+    assert fresh.cookie_key == b"c" * 32
+
+
 def test_a_restarted_sidecar_of_a_standby_drops_what_is_gone() -> None:
     world, a, b = serve(100)
     assert a.openvpn is not None

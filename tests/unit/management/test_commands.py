@@ -50,6 +50,7 @@ HOLDER = HolderId(bytes(range(16)))
         (commands.Renegotiate(None, 20), "cluster-reneg all 20\n"),
         (commands.Renegotiate(UID), "cluster-reneg 0011223344556677 50\n"),
         (commands.Kick(UID), "cluster-kick 0011223344556677\n"),
+        (commands.Cookie(bytes(32)), f"cluster-cookie\n{'00' * 32}\nEND\n"),
         (commands.ReleaseHold(), "hold release\n"),
         (commands.LoadStats(), "load-stats\n"),
         (commands.Version(), "version\n"),
@@ -83,6 +84,7 @@ def test_a_record_survives_the_way_and_keeps_its_lines_short(
     assert read_record(lines) == (hot, cold, [(HOLDER, KEY, 5, 9)])
     assert "hot=" not in repr(command)
     assert "data=" not in repr(command)
+    assert repr(commands.Cookie(b"secret")) == "Cookie()"
 
 
 @given(st.sampled_from(CounterKind), st.integers(0, 1000))
