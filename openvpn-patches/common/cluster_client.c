@@ -276,7 +276,9 @@ cluster_key_capped(struct tls_multi *multi, struct key_state *ks)
 bool
 cluster_sends_on_newest(const struct tls_multi *multi)
 {
-    return multi->cluster_client && multi->cluster_client->moved;
+    return multi->cluster_client
+           && (multi->cluster_client->moved
+               || cluster_ks_imported(&multi->session[TM_LAME_DUCK].key[KS_LAME_DUCK]));
 }
 
 /*

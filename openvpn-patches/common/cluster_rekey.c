@@ -194,30 +194,6 @@ cluster_stuck_control(struct tls_multi *multi, int key_id)
     }
 }
 
-bool
-cluster_defer_reset(struct tls_multi *multi)
-{
-    struct cluster_client *cc = multi->cluster_client;
-    const struct key_state *ks = &multi->session[TM_ACTIVE].key[KS_PRIMARY];
-    struct multi_instance *mi;
-
-    if (!cc || !cc->moved || cc->rekeyed)
-    {
-        return false;
-    }
-    if (cluster_ks_pending(ks))
-    {
-        cluster_stuck_control(multi, 0);
-        return now < cc->heal.since + CLUSTER_HEAL_RESET;
-    }
-    if (ks->state < S_GENERATED_KEYS && (mi = cluster_lookup(cc->uid)))
-    {
-        msg(D_TLS_DEBUG_LOW, "CLUSTER: a renegotiation was given up, telling the client to reconnect");
-        mi->context.c2.occ_op = OCC_EXIT;
-    }
-    return false;
-}
-
 /**
  * Send what the client has not answered again, in a later epoch of the control
  * channel: it may have refused the one we are in.

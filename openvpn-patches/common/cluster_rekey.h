@@ -171,14 +171,22 @@ void cluster_unknown_control(struct tls_multi *multi, int key_id);
 void cluster_stuck_control(struct tls_multi *multi, int key_id);
 
 /**
- * A moved client that was inside a renegotiation begins anew, since its handshake
- * has timed out. The new session will end the key that its data still uses, so
- * it is told to reconnect: that is quicker. If its newest key is pending, the
- * new session is left unanswered for a while until it has been told.
+ * A moved client begins anew, perhaps since a handshake has timed out. Then it
+ * goes on sending under the key it has until the new one is some time old, which
+ * cluster_keep_session() allows for. That is not possible with key id 0, which
+ * the new key will have: the client is told to reconnect, which one that has
+ * really forgotten that key does not understand. If its newest key is pending,
+ * the new session is left unanswered for a while until it has been told.
  *
  * @return true if the packet is to be dropped
  */
 bool cluster_defer_reset(struct tls_multi *multi);
+
+/**
+ * A new session takes the place of the active one. Keep the key that a moved
+ * client still uses.
+ */
+void cluster_keep_session(struct tls_multi *multi);
 
 /** Does the client still have to be rekeyed here? */
 bool cluster_rekey_pending(struct tls_multi *multi);
@@ -213,6 +221,11 @@ static inline bool
 cluster_defer_reset(struct tls_multi *multi)
 {
     return false;
+}
+
+static inline void
+cluster_keep_session(struct tls_multi *multi)
+{
 }
 
 #endif /* ifdef ENABLE_CLUSTER */
