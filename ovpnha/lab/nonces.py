@@ -2,13 +2,14 @@
 
 A nonce is a key and a packet id. The traces have every one that was used at encryption, whether the
 packet was sent or not (``openvpn-patches/common/cluster_trace.h``); the sniffer has those that came
-to the client, under the 3-bit key id of the wire.
+to the client. A CBC cipher has no nonce, but its packet ids follow the same rule: each once per
+key. They are encrypted, so there the trace names a packet of the wire by a third word.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -27,14 +28,15 @@ class Nonces:
 
 
 def count(traces: Mapping[str, Iterable[str]]) -> Nonces:
-    """Count the lines "KEY ID" of each process."""
-    used: Counter[str] = Counter()
+    """Count the lines "KEY ID" or "KEY ID MARK" of each process."""
+    used: Counter[tuple[str, str]] = Counter()
     users: dict[str, set[str]] = {}
     for process, lines in traces.items():
         for line in lines:
-            used[line] += 1
-            users.setdefault(line.split()[0], set()).add(process)
-    twice = [line for line, times in used.items() if times > 1]
+            key, packet_id, *_ = line.split()
+            used[key, packet_id] += 1
+            users.setdefault(key, set()).add(process)
+    twice = [" ".join(nonce) for nonce, times in used.items() if times > 1]
     return Nonces(
         packets=used.total(),
         keys=len(users),
@@ -44,9 +46,21 @@ def count(traces: Mapping[str, Iterable[str]]) -> Nonces:
     )
 
 
+def total(counts: Sequence[Nonces]) -> Nonces:
+    """What several runs, which have no key in common, say together."""
+    first = [nonce for one in counts for nonce in one.first_duplicates]
+    return Nonces(
+        packets=sum(one.packets for one in counts),
+        keys=sum(one.keys for one in counts),
+        shared_keys=sum(one.shared_keys for one in counts),
+        duplicates=sum(one.duplicates for one in counts),
+        first_duplicates=tuple(first[:5]),
+    )
+
+
 @dataclass(frozen=True)
 class Wire:
-    """What the sniffer says: data packets seen, from how many nodes, and ids nobody traced."""
+    """What the sniffer says: data packets seen, from how many nodes, and how many nobody traced."""
 
     packets: int
     senders: int
@@ -54,11 +68,11 @@ class Wire:
 
 
 def compare(wire: Iterable[str], traces: Mapping[str, Iterable[str]]) -> Wire:
-    """Hold the wire against the traces: every id that was seen must have been written down."""
-    traced = {line.split()[1] for lines in traces.values() for line in lines}
+    """Hold the wire against the traces: every packet that was seen must have been written down."""
+    traced = {line.split()[-1] for lines in traces.values() for line in lines}
     seen = [line.split() for line in wire if line != "ready"]
     return Wire(
         packets=len(seen),
         senders=len({mac for mac, _, _ in seen}),
-        untraced=sum(packet_id not in traced for _, _, packet_id in seen),
+        untraced=sum(mark not in traced for _, _, mark in seen),
     )

@@ -1,13 +1,13 @@
 """``python -m ovpnha.lab.splitbrain``: both nodes are master, and no nonce is used twice.
 
-    --rounds N      how often the nodes are torn apart and brought together again (5)
+    --rounds N      how often the nodes are torn apart and brought together again (3)
     --output DIR    where split-brain.json goes (build/lab)
 
-The nodes run a test build of the patched OpenVPN that writes down every nonce and whose ranges are
-used up within a second. Both hold the VIP and both send to the same client: at once, with one of
-them frozen and thawed, with the BCN cut before, while and after ranges are granted, and with keys
-renegotiated in between. A second build, without the cap on packet ids, shows that what is looked
-for would be found.
+Done for each of ``CIPHERS``, in a lab of its own. The nodes run a test build of the patched OpenVPN
+that writes down every nonce and whose ranges are used up within a second. Both hold the VIP and
+both send to the same client: at once, with one of them frozen and thawed, with the BCN cut before,
+while and after ranges are granted, and with keys renegotiated in between. A second build, without
+the cap on packet ids, shows that what is looked for would be found.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +26,8 @@ from pathlib import Path
 from ovpnha.lab import plan, topology
 from ovpnha.lab.lab import GRADE_MASTER, Lab
 from ovpnha.lab.node import Setup
-from ovpnha.lab.nonces import Nonces, Wire, compare, count
+from ovpnha.lab.nonces import Nonces, Wire, compare, count, total
+from ovpnha.lab.openvpn import Client
 from ovpnha.lab.process import Process
 from ovpnha.lab.traffic import agent
 from ovpnha.lab.waiting import wait_until
@@ -44,6 +45,27 @@ _REFUSE_SENDS = (
 
 
 @dataclass(frozen=True)
+class Cipher:
+    """A data channel cipher. ``mark`` is where a packet has what tells it from all others."""
+
+    name: str
+    options: tuple[str, ...] = ()
+    mark: int = 4  # behind opcode and peer-id: the packet id
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What both ends are told."""
+        return (f"data-ciphers {self.name}", *self.options)
+
+
+AES_256_GCM = Cipher("AES-256-GCM")
+CHACHA20_POLY1305 = Cipher("CHACHA20-POLY1305")
+# Behind the HMAC, which is 32 bytes long: the IV. The packet id is encrypted.
+AES_256_CBC = Cipher("AES-256-CBC", ("auth SHA256",), mark=4 + 32)
+CIPHERS = (AES_256_GCM, CHACHA20_POLY1305, AES_256_CBC)
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What one run has written down."""
 
@@ -54,8 +76,9 @@ class Outcome:
 class SplitBrain:
     """A lab whose nodes' OpenVPN is traced, with traffic from both nodes to one client."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, cipher: Cipher) -> None:
         self.lab = lab
+        self._cipher = cipher
         self._trace = lab.directory / "nonces"
         self._wire = lab.directory / "wire"
         self._helpers: list[Process] = []
@@ -63,7 +86,7 @@ class SplitBrain:
     def begin(self) -> None:
         """Start the cluster, the client and the traffic; a serves."""
         self.lab.start_cluster()
-        self.lab.start_client()
+        self._expect_cipher(self.lab.start_client())
         self.lab.wait_in_sync("b")
         self._start_helpers()
         self.both_send("a")
@@ -81,12 +104,17 @@ class SplitBrain:
         for helper in self._helpers:
             helper.discard()
 
+    def _expect_cipher(self, client: Client) -> None:
+        """The client says that it uses the cipher."""
+        said = f"cipher '{self._cipher.name}'"
+        wait_until(lambda: any(said in line.text for line in client.log()), said, SECONDS)
+
     def _start_helpers(self) -> None:
         client = self.lab.topology.namespace("client")
         sniffer = agent(
             "sniffer",
             "sniffer",
-            [plan.OUT.interface, str(self._wire)],
+            [plan.OUT.interface, str(self._wire), str(self._cipher.mark)],
             namespace=client,
             directory=self.lab.directory,
         )
@@ -200,13 +228,18 @@ def tear_apart(brain: SplitBrain, old: str, new: str) -> None:
 
 
 @contextmanager
-def _traced(binary: Path, say: bool) -> Iterator[SplitBrain]:
-    setup = Setup(openvpn=binary.resolve(), keepalived=False)
+def _traced(binary: Path, cipher: Cipher, say: bool) -> Iterator[SplitBrain]:
+    setup = Setup(
+        openvpn=binary.resolve(),
+        keepalived=False,
+        server_options=cipher.settings,
+        client_options=cipher.settings,
+    )
     lab = Lab(setup, (lambda text: print(f"  {text}", flush=True)) if say else (lambda _text: None))
     os.environ["CLUSTER_TRACE"] = str(lab.directory / "nonces")
     try:
         with lab:
-            brain = SplitBrain(lab)
+            brain = SplitBrain(lab, cipher)
             try:
                 yield brain
             finally:
@@ -215,9 +248,9 @@ def _traced(binary: Path, say: bool) -> Iterator[SplitBrain]:
         del os.environ["CLUSTER_TRACE"]
 
 
-def run(rounds: int, *, say: bool = False) -> Outcome:
+def run(rounds: int, cipher: Cipher = AES_256_GCM, *, say: bool = False) -> Outcome:
     """Tear the nodes apart so often, the roles changing each time."""
-    with _traced(TRACED, say) as brain:
+    with _traced(TRACED, cipher, say) as brain:
         brain.begin()
         for number in range(rounds):
             old, new = plan.NODES if number % 2 == 0 else reversed(plan.NODES)
@@ -225,9 +258,9 @@ def run(rounds: int, *, say: bool = False) -> Outcome:
         return brain.end()
 
 
-def run_uncapped(*, say: bool = False) -> Outcome:
+def run_uncapped(cipher: Cipher = AES_256_GCM, *, say: bool = False) -> Outcome:
     """Both nodes master, and a sender that does not stop at the end of what it owns."""
-    with _traced(UNCAPPED, say) as brain:
+    with _traced(UNCAPPED, cipher, say) as brain:
         brain.begin()
         brain.give_vip("b")
         wait_until(lambda: brain.lab.nodes["b"].grade() == GRADE_MASTER, "b is master", SECONDS)
@@ -236,29 +269,74 @@ def run_uncapped(*, say: bool = False) -> Outcome:
         return brain.end()
 
 
+@dataclass(frozen=True)
+class Row:
+    """One cipher: with the rules kept, and with a planted violation."""
+
+    cipher: str
+    kept: Outcome
+    planted: Outcome
+
+    @property
+    def found(self) -> bool:
+        """Whether the planted violation was found."""
+        return self.planted.nonces.duplicates > 0
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong, and could have been."""
+        clean = not self.kept.nonces.duplicates and not self.kept.wire.untraced
+        return clean and self.found and self.kept.nonces.shared_keys > 0
+
+    def summary(self) -> dict[str, object]:
+        """As it stands in the file."""
+        return {
+            "cipher": self.cipher,
+            **asdict(self.kept.nonces),
+            "wire": asdict(self.kept.wire),
+            "planted_violation_found": self.found,
+            "planted": asdict(self.planted.nonces),
+        }
+
+
+def try_cipher(cipher: Cipher, rounds: int) -> Row:
+    """Both runs of one cipher."""
+    print(f"split brain, {cipher.name}, rules kept", flush=True)
+    kept = run(rounds, cipher, say=True)
+    print(f"split brain, {cipher.name}, without the cap on packet ids", flush=True)
+    return Row(cipher.name, kept, run_uncapped(cipher, say=True))
+
+
+def summarise(rows: Sequence[Row], rounds: int) -> dict[str, object]:
+    """All ciphers together, then each of them."""
+    wires = [row.kept.wire for row in rows]
+    wire = Wire(
+        packets=sum(one.packets for one in wires),
+        senders=min(one.senders for one in wires),
+        untraced=sum(one.untraced for one in wires),
+    )
+    return {
+        **asdict(total([row.kept.nonces for row in rows])),
+        "wire": asdict(wire),
+        "rounds": rounds,
+        "planted_violation_found": all(row.found for row in rows),
+        "planted": asdict(total([row.planted.nonces for row in rows])),
+        "ciphers": [row.summary() for row in rows],
+    }
+
+
 def main(arguments: list[str]) -> int:
     """Run, write the summary, give the exit status."""
     parser = argparse.ArgumentParser(prog="python -m ovpnha.lab.splitbrain")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("build/lab"))
     options = parser.parse_args(arguments)
-    print("split brain, rules kept", flush=True)
-    outcome = run(options.rounds, say=True)
-    print("split brain, without the cap on packet ids", flush=True)
-    planted = run_uncapped(say=True)
-    good = not outcome.nonces.duplicates and not outcome.wire.untraced
-    found = planted.nonces.duplicates > 0
-    summary = {
-        **asdict(outcome.nonces),
-        "wire": asdict(outcome.wire),
-        "rounds": options.rounds,
-        "planted_violation_found": found,
-        "planted": asdict(planted.nonces),
-    }
+    rows = [try_cipher(cipher, options.rounds) for cipher in CIPHERS]
+    summary = json.dumps(summarise(rows, options.rounds), indent=2)
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "split-brain.json").write_text(json.dumps(summary, indent=2) + "\n")
-    print(json.dumps(summary, indent=2))
-    return 0 if good and found and outcome.nonces.shared_keys else 1
+    (options.output / "split-brain.json").write_text(summary + "\n")
+    print(summary)
+    return 0 if all(row.good for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -25,8 +25,19 @@ GROWN = 1500
 BURST = 60
 
 
-def test_no_nonce_is_used_twice_while_both_nodes_are_master() -> None:
-    outcome = splitbrain.run(2)
+# A round of each cipher, and both directions of the one that most use.
+ROUNDS = [
+    (2, splitbrain.AES_256_GCM),
+    (1, splitbrain.CHACHA20_POLY1305),
+    (1, splitbrain.AES_256_CBC),
+]
+
+
+@pytest.mark.parametrize(("rounds", "cipher"), ROUNDS, ids=[one.name for _, one in ROUNDS])
+def test_no_nonce_is_used_twice_while_both_nodes_are_master(
+    rounds: int, cipher: splitbrain.Cipher
+) -> None:
+    outcome = splitbrain.run(rounds, cipher)
     assert outcome.nonces.duplicates == 0, outcome
     assert outcome.nonces.shared_keys >= 1, "no key was used by two processes"
     assert outcome.wire.untraced == 0
@@ -34,8 +45,9 @@ def test_no_nonce_is_used_twice_while_both_nodes_are_master() -> None:
     assert outcome.nonces.packets >= outcome.wire.packets > 1000
 
 
-def test_without_the_cap_on_packet_ids_a_reuse_is_found() -> None:
-    assert splitbrain.run_uncapped().nonces.duplicates > 0
+@pytest.mark.parametrize("cipher", splitbrain.CIPHERS, ids=lambda one: one.name)
+def test_without_the_cap_on_packet_ids_a_reuse_is_found(cipher: splitbrain.Cipher) -> None:
+    assert splitbrain.run_uncapped(cipher).nonces.duplicates > 0
 
 
 @pytest.fixture
