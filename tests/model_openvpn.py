@@ -18,6 +18,8 @@ LAST_ID = 0xFF000000
 ROUND = 1 << 20
 RANGES_HELD = 64
 INPUT_LIMIT = 4096
+PENDING = 0x80
+"""In a hot part, with the number of keys: the newest is pending."""
 
 
 STATUS_HEADER = (
@@ -50,6 +52,7 @@ class ModelKey:
     wanted: bool = False
     grants: dict[bytes, list[Range]] = field(default_factory=dict)
     imported: list[tuple[int, int]] = field(default_factory=list)
+    pending: bool = False  # the client may not have it yet
 
     def grant(self, holders: list[bytes]) -> None:
         """Allot what an export for these holders needs (R1, R2): the low end of the rest."""
@@ -134,10 +137,15 @@ class ModelClient:
         """Packet ids that its newest key has left here."""
         return max(self.keys[0].limit - self.keys[0].next_id, 0)
 
+    def sending(self) -> ModelKey:
+        """The key that it is sent to with: a pending one only where there is no other."""
+        return next((key for key in self.keys if not key.pending), self.keys[0])
+
     def hot(self) -> bytes:
-        """The hot part: format, then a fingerprint for each key."""
+        """The hot part: format, whether the newest key is pending, a fingerprint for each key."""
         keys = b"".join(key.fingerprint for key in self.keys)
-        return b"HOT1" + struct.pack("!QB", self.generation, len(self.keys)) + keys
+        count = len(self.keys) | (PENDING if self.keys[0].pending else 0)
+        return b"HOT1" + struct.pack("!QB", self.generation, count) + keys
 
     def cold(self) -> dict[int, bytes]:
         """The cold parts."""
@@ -333,6 +341,7 @@ class ModelOpenvpn:
             client.moved = True
         client.generation, client.peer_info = generation, cold.get(3, b"")
         self._update_keys(client, hot_keys(hot))
+        client.keys[0].pending = bool(hot[12] & PENDING) and client.keys[0].pending
         for _, fingerprint, start, end in grants:
             for key in client.keys:
                 if key.fingerprint == fingerprint and (start, end) not in key.imported:
@@ -363,9 +372,11 @@ class ModelOpenvpn:
     def _update_keys(self, client: ModelClient, fingerprints: list[bytes]) -> None:
         known = {key.fingerprint: key for key in client.keys}
         client.keys = [
-            known.get(one) or ModelKey(one, self.round_size, LAST_ID, LAST_ID)
+            known.get(one) or ModelKey(one, self.round_size, LAST_ID, LAST_ID, pending=True)
             for one in fingerprints
         ]
+        for key in client.keys[1:]:
+            key.pending = False
 
     def _do_update(self, words: list[str], lines: list[str]) -> None:
         applied = unknown = 0
@@ -517,6 +528,7 @@ class ModelOpenvpn:
         client = self.clients[uid]
         self._say(f">CLUSTER:RENEG,{uid.hex()},{len(client.keys)},{client.generation}")
         client.keys = [self._new_key(), client.keys[0]]
+        client.keys[0].pending = True
         client.generation += 1
         self.words_held.add(uid)
         self._changed(client, "pending")
@@ -527,6 +539,7 @@ class ModelOpenvpn:
         """The client gets the word and acknowledges it."""
         if uid in self.words_held:
             self.words_held.discard(uid)
+            self.clients[uid].keys[0].pending = False
             self.clients[uid].generation += 1
             self._changed(self.clients[uid], "keys")
 
@@ -556,7 +569,7 @@ class ModelOpenvpn:
         if self.role is not Role.MASTER:
             return None
         client = self.clients[uid]
-        key = client.keys[0]
+        key = client.sending()
         number, stale, wants = key.send()
         for holder in stale:
             self._say(f">CLUSTER:STALE,{uid.hex()},{key.fingerprint.hex()},{holder.hex()}")

@@ -9,10 +9,11 @@ from collections.abc import Collection, Iterator
 
 from ovpnha.model import Grade, Role, Sync
 from tests.model_openvpn import ModelClient
+from tests.simulation.clients import Client
 from tests.simulation.cluster import Cluster
 from tests.simulation.keepalived import State
 from tests.simulation.machine import Machine
-from tests.simulation.truth import PROTECT_WAIT
+from tests.simulation.truth import PROTECT_WAIT, WatchedOpenvpn
 
 CALM = 1.5
 """Seconds after which an undisturbed node must do what its VIP says."""
@@ -34,12 +35,48 @@ def check_roles(cluster: Cluster) -> None:
         serves = machine.openvpn.plays(Role.MASTER)
         if any(machine.openvpn.waited(uid) > PATIENCE for uid in machine.openvpn.held_back):
             cluster.truth.violate("a new client waits too long", machine.name)
+        if any(machine.openvpn.waited(uid) > PATIENCE for uid in machine.openvpn.words_held):
+            cluster.truth.violate("a new key waits too long", machine.name)
         if serves and not machine.vip:
             cluster.truth.violate("master without the vip", machine.name)
         rivalled = any(one is not machine for one in masters)
         rivalled |= any(differ(one, machine) for one in cluster.running)
         if machine.vip and not serves and not rivalled:
             cluster.truth.violate("the vip is not served", machine.name)
+
+
+def check_keys(cluster: Cluster, heir: WatchedOpenvpn, begun: Collection[bytes]) -> None:
+    """Whoever was renegotiating when a protected master died can go on with its heir."""
+    for uid in begun:
+        client, held = cluster.clients.by_uid.get(uid), heir.clients.get(uid)
+        if client is None or held is None:
+            continue
+        if _is_stranger(client, heir):
+            text = f"{client.name} ends on {client.keys[0].hex()}, {heir.who} has not"
+            cluster.truth.violate("a key nobody has", text)
+        if held.sending().fingerprint not in client.keys:
+            text = f"{client.name} has not {held.sending().fingerprint.hex()} of {heir.who}"
+            cluster.truth.violate("sent to under a key it lacks", text)
+
+
+def _is_stranger(client: Client, openvpn: WatchedOpenvpn) -> bool:
+    """Whether a server lacks its client's newest key, and is not about to have it."""
+    known = [key.fingerprint for key in openvpn.clients[client.uid].keys]
+    one = client.handshake
+    if one is not None and one.openvpn is openvpn:
+        known.append(one.key)
+    return client.keys[0] not in known
+
+
+def is_caught(client: Client, openvpn: WatchedOpenvpn) -> bool:
+    """Whether a client is inside a handshake with another server, whose key this one has not.
+
+    With the key pending here, OpenVPN waits for the client's own hand-window.
+    """
+    held = openvpn.clients.get(client.uid)
+    if client.handshake is None or client.handshake.openvpn is openvpn or held is None:
+        return False
+    return client.handshake.key not in [key.fingerprint for key in held.keys]
 
 
 def unsettled(cluster: Cluster) -> list[str]:
@@ -56,7 +93,17 @@ def unsettled(cluster: Cluster) -> list[str]:
         standbys = [one for one in alike if one is not master]
         faults = _protection(master, standbys)
         faults += [f"{one.name}: {fault}" for one in standbys for fault in _table(one, master)]
+        faults += _strangers(cluster, master)
     return faults
+
+
+def _strangers(cluster: Cluster, master: Machine) -> Iterator[str]:
+    """Clients that use a key which their server has not."""
+    assert master.openvpn is not None
+    for uid in master.openvpn.clients:
+        client = cluster.clients.by_uid.get(uid)
+        if client is not None and _is_stranger(client, master.openvpn):
+            yield f"{client.name} is on a key that {master.name} has not"
 
 
 def differ(one: Machine, other: Machine) -> bool:

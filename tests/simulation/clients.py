@@ -1,7 +1,9 @@
 """Model clients: stock OpenVPN clients that know nothing of a cluster.
 
 A client sends to the VIP, knows the keys it negotiated, accepts only packet ids above those it has
-seen, and begins anew when it hears nothing for ``PING_RESTART``. The server reaps what is silent.
+seen, and begins anew when it hears nothing for ``PING_RESTART``. In a renegotiation it has the new
+key once it gets the server's last word, and goes on sending under the old one for a while. The
+server reaps what is silent, and tells to reconnect who uses a key that it has not.
 """
 
 from __future__ import annotations
@@ -14,11 +16,18 @@ from tests.simulation.truth import WatchedOpenvpn
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
+    from tests.simulation.handshakes import Handshake
     from tests.simulation.machine import Machine
 
 TICK = 0.25
 PING_RESTART = 1.5
 SERVER_RESTART = 2.5
+SWITCH = 1.5
+"""Most seconds for which a client sends under the old key once it has a new one."""
+HEAL = 1.0
+"""Seconds of packets under an unknown key after which a server tells to reconnect."""
+HAND_WINDOW = 8.0
+"""Seconds after which a client gives up a handshake, and begins anew."""
 
 
 @dataclass
@@ -35,6 +44,19 @@ class Client:
     restarts: int = 0
     wanted: bool = True
     waits_at: WatchedOpenvpn | None = None  # who has not completed its connection yet
+    handshake: Handshake | None = None  # the renegotiation it is inside
+    switch_at: float = 0.0  # when it begins to send under its newest key
+    lost_since: float | None = None  # when its server first lacked the key it uses
+
+    def sends_under(self, now: float) -> bytes:
+        """The key of its packets."""
+        return self.keys[0] if now >= self.switch_at or len(self.keys) < 2 else self.keys[1]
+
+    def take_key(self, key: bytes, now: float) -> None:
+        """It has a new key."""
+        self.keys = [key, self.keys[0]]
+        self.seen = {one: self.seen.get(one, 0) for one in self.keys}
+        self.switch_at = now + SWITCH * (key[0] / 255)
 
 
 class Clients:
@@ -43,6 +65,7 @@ class Clients:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self.all: list[Client] = []
+        self.by_uid: dict[bytes, Client] = {}
         self._last: dict[tuple[int, bytes], float] = {}  # machine, uid: when it last sent
         self.frozen = False  # no traffic, nobody comes or goes
 
@@ -54,6 +77,13 @@ class Clients:
             client = Client(f"c{number}", number % len(cluster.machines))
             self.all.append(client)
             cluster.clock.later(cluster.rng.random() * TICK, self._tick, client)
+
+    def thaw(self) -> None:
+        """Go on as if no time had passed."""
+        self.frozen = False
+        for client in self.all:
+            client.heard = self._cluster.clock.now
+        self._last.clear()
 
     def connected(self) -> list[Client]:
         """The clients that have, or believe that they have, a session."""
@@ -76,50 +106,71 @@ class Clients:
         if server is None:
             return
         machine, openvpn = server
-        held = openvpn.clients.get(client.uid)
         if client.waits_at is openvpn and client.uid in openvpn.held_back:
             self._last[machine.index, client.uid] = cluster.clock.now
-        elif client.waits_at not in (None, openvpn):
+        elif client.waits_at not in (None, openvpn) or self._must_restart(client, openvpn):
             self._restart(client, machine, openvpn)
-        elif held is not None and client.keys[:1] == [held.keys[0].fingerprint]:
+        elif client.lost_since is None and client.uid in openvpn.clients:
             client.waits_at = None
             self._talk(client, machine, openvpn)
-        elif client.wanted and cluster.clock.now - client.heard > PING_RESTART:
-            self._restart(client, machine, openvpn)
         machine.pump()
+
+    def _must_restart(self, client: Client, openvpn: WatchedOpenvpn) -> bool:
+        """Whether it hears nothing, is told to reconnect or gives a handshake up."""
+        now, held, one = self._cluster.clock.now, openvpn.clients.get(client.uid), client.handshake
+        if one is not None and one.openvpn is not openvpn and now - one.begun > HAND_WINDOW:
+            return True
+        if one is not None and one.openvpn is openvpn and client.uid not in openvpn.handshakes:
+            client.handshake = None  # the server has given it up
+        known = held is not None and any(
+            key.fingerprint == client.sends_under(now) for key in held.keys
+        )
+        if held is None or known:
+            client.lost_since = None
+        elif client.lost_since is None:
+            client.lost_since = now
+        lost = client.lost_since is not None and now - client.lost_since > HEAL
+        return lost or (client.wanted and now - client.heard > PING_RESTART)
 
     def _talk(self, client: Client, machine: Machine, openvpn: WatchedOpenvpn) -> None:
         """Packets in both directions."""
         cluster = self._cluster
         self._last[machine.index, client.uid] = cluster.clock.now
+        openvpn.confirm(client.uid, client.sends_under(cluster.clock.now))
         for _ in range(cluster.packets):
-            key = client.keys[0]
+            key = openvpn.clients[client.uid].sending().fingerprint
             number = openvpn.send_packet(client.uid)
             if number is None or openvpn.is_short(client.uid):
-                self._rekey(client, openvpn)
-            elif number > client.seen.get(key, 0):
+                openvpn.renegotiate(client.uid)
+            elif key in client.keys and number > client.seen.get(key, 0):
                 client.seen[key] = number
                 client.heard = cluster.clock.now
             else:
                 client.refused += 1
 
-    def _rekey(self, client: Client, openvpn: WatchedOpenvpn) -> None:
-        """Too few ids are left: OpenVPN renegotiates with the client."""
-        openvpn.renegotiate(client.uid)
-        self.learn(client, openvpn.clients[client.uid])
-
     def learn(self, client: Client, held: ModelClient) -> None:
-        """The client has the keys that its server has just made."""
+        """The client has the keys of a new session."""
         client.keys = [key.fingerprint for key in held.keys]
         client.seen = {key: client.seen.get(key, 0) for key in client.keys}
         client.heard = self._cluster.clock.now
+        client.handshake = client.lost_since = None
+        client.switch_at = 0.0
+
+    def kick(self, openvpn: WatchedOpenvpn, uid: bytes) -> None:
+        """A server tells a client to reconnect."""
+        client = self.by_uid.get(uid)
+        server = self.server_of(client) if client is not None else None
+        if client is not None and server is not None and server[1] is openvpn:
+            self._restart(client, *server)
 
     def _restart(self, client: Client, machine: Machine, openvpn: WatchedOpenvpn) -> None:
         """A hard reset: a new session; the old one of that name goes."""
         for held in [one for one in openvpn.clients.values() if one.name == client.name.encode()]:
             openvpn.disconnect_client(held.uid)
         client.restarts += bool(client.uid)
+        self.by_uid.pop(client.uid, None)
         client.uid = openvpn.connect_client(client.name)
+        self.by_uid[client.uid] = client
         client.seen = {}
         client.waits_at = openvpn if client.uid in openvpn.held_back else None
         self.learn(client, openvpn.clients[client.uid])
@@ -149,15 +200,13 @@ class Clients:
         if server is None or client.uid not in server[1].clients:
             return
         machine, openvpn = server
-        if (
-            what == "renegotiate"
-            and client.keys[0] == openvpn.clients[client.uid].keys[0].fingerprint
-        ):
+        if what == "renegotiate":
             openvpn.renegotiate(client.uid)
-            self.learn(client, openvpn.clients[client.uid])
         elif what == "float":
             openvpn.float_client(client.uid)
         elif what == "disconnect":
             openvpn.disconnect_client(client.uid)
+            self.by_uid.pop(client.uid)
             client.uid, client.keys, client.wanted = b"", [], False
+            client.handshake = None
         machine.pump()

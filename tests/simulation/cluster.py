@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from tests.simulation.clients import Clients
 from tests.simulation.clock import Clock
+from tests.simulation.handshakes import Handshakes
 from tests.simulation.machine import INSTANCE, REPORT_INTERVAL, Machine
 from tests.simulation.network import FRONT, Network
 from tests.simulation.ranges import OwnedKey
 from tests.simulation.rollout import OTHER, USUAL, KeyRollout
 from tests.simulation.schedule import Schedule
-from tests.simulation.truth import Truth, WatchedNode
+from tests.simulation.truth import Truth, WatchedNode, WatchedOpenvpn
 
 TRACE_LIMIT = 4000
 PREFERRED = 35
@@ -31,6 +32,7 @@ class Defect:
 
     plant: Callable[[WatchedNode], None] = lambda _node: None
     key: type[OwnedKey] = OwnedKey
+    openvpn: type[WatchedOpenvpn] = WatchedOpenvpn
 
 
 class Cluster:
@@ -52,6 +54,7 @@ class Cluster:
         self.trace: deque[tuple[float, str, str, Mapping[str, object]]] = deque(maxlen=TRACE_LIMIT)
         self._links_down: dict[tuple[str, str], int] = {}
         self.clients = Clients(self)
+        self.handshakes = Handshakes(self)
         self.key_rollout = KeyRollout(schedule.nodes)
         self.machines = [self._make(index) for index in range(schedule.nodes)]
         for machine in self.machines:

@@ -168,8 +168,10 @@ class Machine:
         if self.openvpn is not None:
             return
         self.disturb()
-        openvpn = WatchedOpenvpn(self.rng, round_size=self.cluster.round_size, digest=self._digest)
+        kind = self.cluster.defect.openvpn
+        openvpn = kind(self.rng, round_size=self.cluster.round_size, digest=self._digest)
         openvpn.truth, openvpn.who, openvpn.waits_since = self.cluster.truth, self.name, {}
+        openvpn.world, openvpn.handshakes = self.cluster.handshakes, {}
         openvpn.key_kind = self.cluster.defect.key
         self.openvpn = openvpn
         self.openvpn_inbox.clear()
@@ -190,6 +192,7 @@ class Machine:
         if self.openvpn is None:
             return
         self.disturb()
+        self.openvpn.dead = True
         self.openvpn = None
         self.openvpn_inbox.clear()
         self._hang_up("closed by openvpn")
@@ -223,6 +226,7 @@ class Machine:
         if self.openvpn is not None and not self.openvpn_inbox.stopped:
             if self.openvpn.plays(Role.MASTER) and self.openvpn.clients:
                 self.openvpn.report(self.rng.choice(["HW", "HW", "BYTES"]))
+                self.openvpn.lose_patience()
             self._pump()
 
     # The sidecar and its shell.

@@ -32,7 +32,7 @@ class OwnedKey(ModelKey):
     @classmethod
     def of_standby(cls, fingerprint: bytes, round_size: int) -> OwnedKey:
         """A key that was imported; it owns what it is granted."""
-        return cls(fingerprint, round_size, sending=False, top=1, own=(0, 0))
+        return cls(fingerprint, round_size, sending=False, top=1, own=(0, 0), pending=True)
 
     # What the sender gives away.
 

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ovpnha.model import Role
 from tests.simulation.chaos import Chaos
-from tests.simulation.checks import PATIENCE, check_memory, check_roles, differ, unsettled
+from tests.simulation.checks import (
+    PATIENCE,
+    check_keys,
+    check_memory,
+    check_roles,
+    differ,
+    is_caught,
+    unsettled,
+)
 from tests.simulation.cluster import Cluster, Defect
 from tests.simulation.machine import Machine
 from tests.simulation.schedule import Schedule
@@ -23,6 +33,14 @@ FAILOVER_BOUND = 3.0
 """Seconds within which a standby in sync must serve when its master has died."""
 INSTANT = 0.0001
 """Seconds within which a released client is noticed."""
+RENEGOTIATING = 6
+"""Most clients that are inside a renegotiation when the last master dies."""
+INSTANTS = 0.04
+"""Seconds before that death in which these begin: some are over, some have hardly begun."""
+HEARD = 0.005
+"""Seconds after which a standby has heard of a renegotiation."""
+CAUGHT = 4.0
+"""Seconds after a failover within which who is caught in one has been told to reconnect."""
 RECONNECTS = 4.2
 """Seconds after the last move of the VIP in which clients reconnect and lost ones are reaped."""
 
@@ -50,7 +68,7 @@ class Run:
     def __init__(self, schedule: Schedule, defect: Defect | None = None) -> None:
         self.cluster = Cluster(schedule, defect)
         self.chaos = Chaos(self.cluster)
-        self.converged = self.after_vip = 0.0
+        self.converged = self.after_vip = self._died = 0.0
 
     def verdict(self) -> Verdict:
         """Go through every phase; the first violation ends it."""
@@ -144,8 +162,10 @@ class Run:
         master.pump()
         self._pass(GRID)
         self._connect_last(master)
+        begun = self._renegotiate_last(master)
         clients = dict(master.openvpn.clients)
         cluster.note("all", "--- the last master dies")
+        self._died = cluster.clock.now
         master.crash()
         heir = self._await_heir()
         openvpn = heir.serving() if heir is not None else None
@@ -154,10 +174,47 @@ class Run:
             return
         for uid, client in clients.items():
             held = openvpn.clients.get(uid)
-            if held is None or held.generation < client.generation:
+            if held is None or (held.generation < client.generation and uid not in begun):
                 cluster.truth.violate("a protected client is lost", uid.hex())
             elif uid in accepted and not self._is_accepted(openvpn, uid):
                 cluster.truth.violate("a client refuses its new master", uid.hex())
+        check_keys(cluster, openvpn, begun)
+        self._await_caught(openvpn, begun)
+
+    def _renegotiate_last(self, master: Machine) -> dict[bytes, float]:
+        """Clients renegotiate in the last moments; when each has begun."""
+        clock, openvpn, rng = self.cluster.clock, master.openvpn, self.cluster.rng
+        assert openvpn is not None
+        begun: dict[bytes, float] = {}
+
+        def begin(uid: bytes) -> None:
+            openvpn.renegotiate(uid)
+            begun[uid] = clock.now
+            master.pump()
+
+        free = [uid for uid in openvpn.clients if uid not in openvpn.handshakes]
+        for uid in rng.sample(free, min(RENEGOTIATING, len(free))):
+            clock.later(rng.random() * INSTANTS, begin, uid)
+        clock.run_to(clock.now + INSTANTS)
+        return begun
+
+    def _await_caught(self, openvpn: WatchedOpenvpn, begun: Mapping[bytes, float]) -> None:
+        """Who was inside a handshake that nobody can finish is told to reconnect."""
+        clients = self.cluster.clients
+        heard = [uid for uid, at in begun.items() if self._died - at > HEARD]
+        caught = {
+            uid: clients.by_uid[uid]
+            for uid in heard
+            if uid in clients.by_uid and is_caught(clients.by_uid[uid], openvpn)
+        }
+        if not caught:
+            return
+        clients.thaw()
+        self._pass(CAUGHT)
+        for uid, client in caught.items():
+            if client.uid == uid and is_caught(client, openvpn) and openvpn.plays(Role.MASTER):
+                text = f"{client.name} is inside a handshake with a server that is gone"
+                self.cluster.truth.violate("a client is left in its handshake", text)
 
     def _connect_last(self, master: Machine) -> None:
         """A client completes its connection in the moment before the master dies."""
@@ -172,7 +229,7 @@ class Run:
 
     def _is_accepted(self, openvpn: WatchedOpenvpn, uid: bytes) -> bool:
         """Whether a client takes a packet; one that saw a rival's higher ids waits for new keys."""
-        top = self.cluster.truth.top.get(openvpn.clients[uid].keys[0].fingerprint, 0)
+        top = self.cluster.truth.top.get(openvpn.clients[uid].sending().fingerprint, 0)
         number = openvpn.send_packet(uid)
         return number is not None and number > top
 

@@ -10,16 +10,18 @@ from ovpnha.coordinator.exporter import Exporter
 from ovpnha.coordinator.importer import Importer
 from ovpnha.coordinator.instance import Instance
 from ovpnha.coordinator.protection import Protection
+from ovpnha.coordinator.rekey import Rekey
 from ovpnha.management.commands import Demote, Hold, Promote
 from ovpnha.management.notices import ChangedNotice
 from ovpnha.model import NO_EPOCH, ClientRecord, NodeName, Uid
 from tests.model_openvpn import Range
 from tests.simulation.cluster import Defect
+from tests.simulation.handshakes import Handshake
 from tests.simulation.ranges import OwnedKey
 from tests.simulation.run import run
 from tests.simulation.schedule import MASTER, Schedule, Step, draw
 from tests.simulation.shrink import shrink
-from tests.simulation.truth import WatchedNode
+from tests.simulation.truth import WatchedNode, WatchedOpenvpn
 
 SEEDS = 30
 
@@ -105,6 +107,38 @@ class ForgetsDeadlines(Protection):
         pass
 
 
+class IgnoresPendingKeys(Exporter):
+    """Does not release what waits with a pending key."""
+
+    def take_changed(self, notice: ChangedNotice, now: float) -> None:
+        super().take_changed(notice, now)
+        if notice.reason == "pending":
+            self.protection.leave(notice.uid)
+
+
+class ForgetsRenegotiations(Rekey):
+    """Does not care for who is caught in a renegotiation."""
+
+    def hear(self, uid: Uid, generation: int) -> None:
+        pass
+
+
+class SendsUnderPending(OwnedKey):
+    """Sends under a key that the client may lack."""
+
+    def take_over(self) -> None:
+        super().take_over()
+        self.pending = False
+
+
+class SaysItAtOnce(WatchedOpenvpn):
+    """Gives the client a key that no standby has."""
+
+    def write_word(self, one: Handshake) -> bool:
+        one.key = self.rng.randbytes(8)
+        return True
+
+
 class GivesWhatItKeeps(OwnedKey):
     """Grants ids that it goes on to send."""
 
@@ -124,6 +158,10 @@ def exporter(kind: type[Exporter]) -> Defect:
 
 def instance(kind: type[Instance]) -> Defect:
     return Defect(lambda node: _replace(node, lambda one: one, kind))
+
+
+def rekey(kind: type[Rekey]) -> Defect:
+    return Defect(lambda node: _replace(node, lambda one: one.rekey, kind))
 
 
 def protection(kind: type[Protection]) -> Defect:
@@ -164,6 +202,13 @@ def draw_another_option(seed: int) -> Schedule:
     return make_schedule(seed, differ=frozenset({seed % 2}))
 
 
+def draw_renegotiations(seed: int) -> Schedule:
+    """Nothing goes wrong but that the master dies at the end."""
+    return make_schedule(
+        seed, *(Step(1.0 + at / 8, "renegotiate", MASTER, 1.0, at) for at in range(8))
+    )
+
+
 def draw_bad_weather(seed: int) -> Schedule:
     """Clients connect while the BCN loses most of what is sent."""
     connects = [Step(2.1 + at / 5, "connect", MASTER, 1.0, at) for at in range(4)]
@@ -183,6 +228,11 @@ DEFECTS = [
     ("it does not settle", Defect(open_with_first_key_only), draw_half_a_rotation),
     ("released unprotected", protection(ReleasesAtOnce), draw),
     ("a new client waits too long", protection(ForgetsDeadlines), draw_bad_weather),
+    ("a new key waits too long", exporter(IgnoresPendingKeys), draw_renegotiations),
+    ("released unprotected", protection(ReleasesAtOnce), draw_renegotiations),
+    ("a key nobody has", Defect(openvpn=SaysItAtOnce), draw_renegotiations),
+    ("sent to under a key it lacks", Defect(key=SendsUnderPending), draw_renegotiations),
+    ("a client is left in its handshake", rekey(ForgetsRenegotiations), draw_renegotiations),
 ]
 
 
@@ -219,7 +269,14 @@ def test_nothing_is_wrong(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "draws", [draw_last_words, draw_half_a_rotation, draw_another_option, draw_bad_weather]
+    "draws",
+    [
+        draw_last_words,
+        draw_half_a_rotation,
+        draw_another_option,
+        draw_bad_weather,
+        draw_renegotiations,
+    ],
 )
 def test_nothing_is_wrong_without_the_defect(draws: Callable[[int], Schedule]) -> None:
     for seed in range(2):

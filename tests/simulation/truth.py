@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from ovpnha.coordinator.node import Node
 from ovpnha.model import NO_EPOCH, Epoch, NodeName, Role, Uid
@@ -15,8 +16,14 @@ from ovpnha.replication import events
 from tests.model_openvpn import ModelClient, ModelOpenvpn
 from tests.simulation.ranges import OwnedKey
 
+if TYPE_CHECKING:
+    from tests.simulation.handshakes import Handshake
+
 PROTECT_WAIT = 0.1
-"""Seconds for which a new client waits at most until a standby has it."""
+"""Seconds for which a new client, or a new key, waits at most until a standby has it."""
+
+WORD_PATIENCE = 2.0
+"""Seconds after which OpenVPN by itself lets a word go that nobody has released."""
 
 Version = tuple[bytes, int, tuple[bytes, ...]]  # uid, generation, fingerprints
 
@@ -51,6 +58,7 @@ class Truth:
     top: dict[bytes, int] = field(default_factory=dict)  # highest id sent, by fingerprint
     stale: set[tuple[bytes, bytes]] = field(default_factory=set)  # fingerprint, holder
     imported: set[bytes] = field(default_factory=set)  # uids that any standby ever had
+    imported_keys: set[bytes] = field(default_factory=set)  # fingerprints, likewise
     highest: Epoch = NO_EPOCH
     violations: list[Violation] = field(default_factory=list)
 
@@ -155,6 +163,19 @@ class WatchedNode(Node):
         super()._take(event, now)
 
 
+class World(Protocol):
+    """Where clients are, as far as an OpenVPN knows of it."""
+
+    def begin(self, openvpn: WatchedOpenvpn, uid: bytes) -> None:
+        """A soft reset is sent."""
+
+    def word(self, one: Handshake) -> None:
+        """The last word of a renegotiation is sent."""
+
+    def kick(self, openvpn: WatchedOpenvpn, uid: bytes) -> None:
+        """A client is told to reconnect."""
+
+
 class WatchedOpenvpn(ModelOpenvpn):
     """An OpenVPN under the eyes of the judge."""
 
@@ -165,7 +186,10 @@ class WatchedOpenvpn(ModelOpenvpn):
     held_max = 60.0
     demote_asked = False
     held_since = 0.0
-    waits_since: dict[bytes, float]  # of the clients that are held back
+    waits_since: dict[bytes, float]  # of clients that are held back, and of words that wait
+    handshakes: dict[bytes, Handshake]  # by uid
+    world: World
+    dead = False
     _dropped: dict[bytes, ModelClient]
 
     def receive(self, data: bytes) -> None:
@@ -181,6 +205,8 @@ class WatchedOpenvpn(ModelOpenvpn):
         client.keys = [
             known.get(one) or self.key_kind.of_standby(one, self.round_size) for one in fingerprints
         ]
+        for key in client.keys[1:]:
+            key.pending = False
 
     def _find_problem(
         self, uid: bytes, generation: int, name: bytes, grants: list[tuple[bytes, bytes, int, int]]
@@ -196,6 +222,12 @@ class WatchedOpenvpn(ModelOpenvpn):
     def _changed(self, client: ModelClient, reason: str) -> None:
         self.truth.versions.add(version_of(client))
         super()._changed(client, reason)
+        one = self.handshakes.get(client.uid)
+        if one is not None and one.key != client.keys[0].fingerprint:
+            self._tell_renegotiation(client)
+
+    def _tell_renegotiation(self, client: ModelClient) -> None:
+        self._say(f">CLUSTER:RENEG,{client.uid.hex()},{len(client.keys)},{client.generation}")
 
     def connect_client(self, name: str = "client") -> bytes:
         """A client connects; it may have to wait."""
@@ -204,16 +236,96 @@ class WatchedOpenvpn(ModelOpenvpn):
         self.waits_since[uid] = self.truth.now()
         return uid
 
+    def disconnect_client(self, uid: bytes) -> None:
+        """A client is gone."""
+        self.handshakes.pop(uid, None)
+        super().disconnect_client(uid)
+
+    # Renegotiations take a while; see handshakes.py.
+
+    def renegotiate(self, uid: bytes) -> None:
+        """One begins, unless one is under way or the client may lack the newest key."""
+        client = self.clients[uid]
+        if uid in self.handshakes or uid in self.held_back or client.keys[0].pending:
+            return
+        self.world.begin(self, uid)
+        self._tell_renegotiation(client)
+
+    def write_word(self, one: Handshake) -> bool:
+        """The last word is written; returns whether it leaves at once."""
+        client = self.clients[one.uid]
+        if not self.holds_new:
+            one.key = self.rng.randbytes(8)
+            return True
+        client.keys = [self._new_key(), client.keys[0]]
+        client.keys[0].pending = True
+        one.key = client.keys[0].fingerprint
+        client.generation += 1
+        self.words_held.add(one.uid)
+        self.waits_since[one.uid] = self.truth.now()
+        self._changed(client, "pending")
+        return False
+
+    def _establish(self, uid: bytes) -> None:
+        """A word that waits leaves."""
+        if uid in self.words_held:
+            self.words_held.discard(uid)
+            self.world.word(self.handshakes[uid])
+
+    def establish(self, one: Handshake) -> None:
+        """The client has acknowledged the word: the key is the server's too."""
+        client = self.clients[one.uid]
+        del self.handshakes[one.uid]
+        if client.keys[0].fingerprint == one.key:
+            client.keys[0].pending = False
+        else:
+            client.keys = [self.key_kind(one.key, self.round_size), client.keys[0]]
+        client.generation += 1
+        if client.moved:
+            client.moved = False
+            self._say(f">CLUSTER:REKEYED,{one.uid.hex()}")
+        self._changed(client, "keys")
+
+    def give_up(self, uid: bytes) -> None:
+        """A handshake has taken too long."""
+        client, one = self.clients[uid], self.handshakes.pop(uid)
+        self.words_held.discard(uid)
+        if client.keys[0].fingerprint == one.key:
+            client.keys = client.keys[1:]
+            client.generation += 1
+            self._changed(client, "keys")
+
+    def lose_patience(self) -> None:
+        """A second has passed: words that wait for too long leave."""
+        for uid in sorted(self.words_held):
+            if self.waited(uid) > WORD_PATIENCE:
+                self._establish(uid)
+
+    def confirm(self, uid: bytes, fingerprint: bytes) -> None:
+        """A packet came under this key: the client has it."""
+        for key in self.clients[uid].keys:
+            key.pending = key.pending and key.fingerprint != fingerprint
+
+    def _do_kick(self, words: list[str], lines: list[str]) -> None:
+        super()._do_kick(words, lines)
+        self.world.kick(self, bytes.fromhex(words[1]))
+
     def _do_release(self, words: list[str], lines: list[str]) -> None:
         uid = bytes.fromhex(words[1])
-        early = uid in self.held_back and self.waited(uid) < PROTECT_WAIT
-        if early and uid not in self.truth.imported:
+        waits = uid in self.held_back or uid in self.words_held
+        if waits and self.waited(uid) < PROTECT_WAIT and not self._is_elsewhere(uid):
             text = f"{self.who} lets {words[1]} go after {self.waited(uid):.4f} s"
             self.truth.violate("released unprotected", text)
         super()._do_release(words, lines)
 
+    def _is_elsewhere(self, uid: bytes) -> bool:
+        """Whether any standby ever had this client, and its pending key if it has one."""
+        if uid in self.words_held:
+            return self.clients[uid].keys[0].fingerprint in self.truth.imported_keys
+        return uid in self.truth.imported
+
     def waited(self, uid: bytes) -> float:
-        """For how long a client that is held back has been so."""
+        """For how long a client has been held back, or its word has waited."""
         return self.truth.now() - self.waits_since[uid]
 
     def float_client(self, uid: bytes) -> None:
@@ -224,13 +336,13 @@ class WatchedOpenvpn(ModelOpenvpn):
 
     def is_short(self, uid: bytes) -> bool:
         """Whether too few ids of a client's key are left to give."""
-        key = self.clients[uid].keys[0]
+        key = self.clients[uid].sending()
         assert isinstance(key, OwnedKey)
         return key.short
 
     def send_packet(self, uid: bytes) -> int | None:
         """A packet for a client."""
-        fingerprint = self.clients[uid].keys[0].fingerprint
+        fingerprint = self.clients[uid].sending().fingerprint
         number = super().send_packet(uid)
         if number is not None:
             self.truth.note_sent(fingerprint, number, self.who)
@@ -247,6 +359,7 @@ class WatchedOpenvpn(ModelOpenvpn):
         client = self.clients.get(bytes.fromhex(words[1]))
         if client is not None:
             self.truth.imported.add(client.uid)
+            self.truth.imported_keys.update(key.fingerprint for key in client.keys)
         if client is not None and version_of(client) not in self.truth.versions:
             self.truth.violate("a record no master had", f"{self.who} holds {words[1]} {words[2]}")
 
@@ -287,4 +400,5 @@ class WatchedOpenvpn(ModelOpenvpn):
         outdone = self.truth.highest > epoch_of(self.epoch)
         if self.role is Role.HELD and not (self.demote_asked or over or outdone):
             self.truth.violate("demoted without cause", f"{self.who} in {self.epoch}")
+        self.handshakes.clear()
         super()._do_demote(words, lines)

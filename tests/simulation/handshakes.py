@@ -1,0 +1,137 @@
+"""Renegotiations between model servers and model clients, step by step.
+
+As docs/adr/0014 has it: the server's last word makes the client's new key, one round trip before
+the server has it. Where a standby is in sync that word waits, as a pending key, until the sidecar
+releases it; where not, nobody but the two has the key. A step is lost when a server dies, falls
+silent or is cut off, and tried again as long as both live and are in that handshake. What OpenVPN
+does by itself for a client that is caught in one is left out, so that the sidecar's part is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ovpnha.model import Role
+
+if TYPE_CHECKING:
+    from tests.simulation.clients import Client
+    from tests.simulation.cluster import Cluster
+    from tests.simulation.truth import WatchedOpenvpn
+
+TRIP = 0.003
+"""Seconds that a packet takes between client and server."""
+EXCHANGE = 4
+"""Trips from the client's first answer to the server's last word."""
+AGAIN = 0.25
+"""Seconds after which a step that was lost is tried again."""
+GIVEN_UP = 2.0
+"""Seconds after which a server ends a handshake that comes to nothing."""
+
+
+@dataclass
+class Handshake:
+    """One renegotiation."""
+
+    openvpn: WatchedOpenvpn
+    uid: bytes
+    begun: float
+    client: Client | None  # None for one that is nothing but its server's idea
+    key: bytes = b""  # what it gives, once the server's last word is written
+    taken: bool = False  # the client has it
+
+
+class Handshakes:
+    """All that are under way."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def begin(self, openvpn: WatchedOpenvpn, uid: bytes) -> None:
+        """The server sends a soft reset."""
+        client = self._cluster.clients.by_uid.get(uid)
+        one = Handshake(openvpn, uid, self._cluster.clock.now, client)
+        openvpn.handshakes[uid] = one
+        self._later(TRIP, self._answer, one)
+
+    def _answer(self, one: Handshake) -> None:
+        """The client takes part: from here on it takes no other."""
+        client = one.client
+        if not self._passes(one) or (client is not None and client.handshake is not None):
+            self._try_again(self._answer, one)
+            return
+        if client is not None:
+            client.handshake = one
+        self._later(EXCHANGE * TRIP, self._finish, one)
+
+    def _finish(self, one: Handshake) -> None:
+        """All but the last word is said; the server writes that."""
+        if not self._passes(one):
+            self._try_again(self._finish, one)
+        elif one.openvpn.write_word(one):
+            self.word(one)
+        self._pump(one)
+
+    def word(self, one: Handshake) -> None:
+        """The server's last word leaves."""
+        if self._passes(one):
+            self._later(TRIP, self._take, one)
+        else:
+            self._try_again(self.word, one)
+
+    def _take(self, one: Handshake) -> None:
+        """The word arrives: the client makes the key, whatever became of its server."""
+        client = one.client
+        if client is None or (client.handshake is one and client.uid == one.uid):
+            one.taken = True
+            if client is not None:
+                client.take_key(one.key, self._cluster.clock.now)
+            self._later(TRIP, self._acknowledge, one)
+
+    def _acknowledge(self, one: Handshake) -> None:
+        """The client's answer arrives: the server has the key, and the handshake is over."""
+        if not self._passes(one):
+            self._try_again(self._acknowledge, one)
+            return
+        one.openvpn.establish(one)
+        if one.client is not None:
+            one.client.handshake = None
+        self._pump(one)
+
+    def kick(self, openvpn: WatchedOpenvpn, uid: bytes) -> None:
+        """A client is told to reconnect, under a key that it has."""
+        self._cluster.clients.kick(openvpn, uid)
+
+    def _later(self, delay: float, step: Callable[[Handshake], None], one: Handshake) -> None:
+        self._cluster.clock.later(delay, step, one)
+
+    def _try_again(self, step: Callable[[Handshake], None], one: Handshake) -> None:
+        """Unless one of them is gone, or it has taken too long."""
+        if not self._lives(one):
+            return
+        there = one.client is None or one.client.uid == one.uid
+        if there and (one.taken or self._cluster.clock.now - one.begun < GIVEN_UP):
+            self._later(AGAIN, step, one)
+        else:
+            one.openvpn.give_up(one.uid)
+            self._pump(one)
+
+    def _lives(self, one: Handshake) -> bool:
+        """Whether the server knows of it, silent or not."""
+        return not one.openvpn.dead and one.openvpn.handshakes.get(one.uid) is one
+
+    def _passes(self, one: Handshake) -> bool:
+        """Whether a packet between the two arrives, and is answered."""
+        if not self._lives(one) or not one.openvpn.plays(Role.MASTER):
+            return False
+        if one.client is None:
+            return True
+        server = self._cluster.clients.server_of(one.client)
+        there = server is not None and server[1] is one.openvpn
+        return there and one.client.uid == one.uid
+
+    def _pump(self, one: Handshake) -> None:
+        for machine in self._cluster.machines:
+            if machine.openvpn is one.openvpn:
+                machine.pump()
