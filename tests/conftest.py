@@ -2,11 +2,12 @@
 
 A skipped test is a failure where `--fail-on-skip` asks for it. Hypothesis has two profiles: `gate`,
 the same examples in every run, and `hunt`, many new ones (`make hunt`); what a hunt finds becomes
-a plain test.
+a plain test. A run that leaves a file in the working directory fails: tests write elsewhere.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +32,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SKIPPED] = []
     config.pluginmanager.register(SkipWatcher(config), "skip-watcher")
+    config.pluginmanager.register(LitterWatcher(Path.cwd()), "litter-watcher")
+
+
+class LitterWatcher:
+    """Directories are those of caches, and `build/`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._before = self._files()
+
+    def _files(self) -> set[str]:
+        files = (one.name for one in self._directory.iterdir() if one.is_file())
+        return {name for name in files if not name.startswith(".coverage")}
+
+    def _litter(self) -> list[str]:
+        return sorted(self._files() - self._before)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._litter() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        for name in self._litter():
+            terminalreporter.write_line(f"left behind in the working directory: {name}", red=True)
 
 
 class SkipWatcher:

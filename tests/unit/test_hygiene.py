@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,26 @@ def test_no_line_names_what_belongs_to_a_machine(pattern: re.Pattern[str]) -> No
         if pattern.search(line)
     ]
     assert not found, "\n".join(found)
+
+
+def test_no_empty_file_lies_at_the_root() -> None:
+    """Programs that are tried by hand in the checkout leave such files behind."""
+    assert not [
+        one.name for one in committed_files() if one.parent == ROOT and one.read_text() == ""
+    ]
+
+
+def test_a_run_that_leaves_a_file_in_the_working_directory_fails(tmp_path: Path) -> None:
+    (tmp_path / "test_litter.py").write_text(
+        "import pathlib\n\ndef test() -> None:\n    pathlib.Path('ipp.txt').touch()\n"
+    )
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_litter.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+    assert "left behind in the working directory: ipp.txt" in done.stdout
