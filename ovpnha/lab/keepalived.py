@@ -57,8 +57,8 @@ vrrp_instance control {
         $INSIDE_VIP dev $INSIDE_IF
     }
     virtual_ipaddress_excluded {
-        $OUTSIDE_VIP6 dev $OUTSIDE_IF
-        $INSIDE_VIP6 dev $INSIDE_IF
+        $OUTSIDE_VIP6
+        $INSIDE_VIP6
     }
     garp_master_delay 1
     garp_master_repeat 3
@@ -109,10 +109,10 @@ def _node_conf(setup: KeepalivedSetup, home: Path) -> str:
         "PRIORITY": setup.priority,
         "OUTSIDE_IF": plan.OUT.interface,
         "OUTSIDE_VIP": f"{plan.OUT.vip}/{plan.OUT.network.prefixlen}",
-        "OUTSIDE_VIP6": f"{plan.OUT.vip6}/{plan.OUT.network6.prefixlen}",
+        "OUTSIDE_VIP6": f"{plan.OUT.vip6}/{plan.OUT.network6.prefixlen} dev $OUTSIDE_IF",
         "INSIDE_IF": plan.LAN.interface,
         "INSIDE_VIP": f"{plan.LAN.vip}/{plan.LAN.network.prefixlen}",
-        "INSIDE_VIP6": f"{plan.LAN.vip6}/{plan.LAN.network6.prefixlen}",
+        "INSIDE_VIP6": f"{plan.LAN.vip6}/{plan.LAN.network6.prefixlen} dev $INSIDE_IF",
         "ROUTER_ID": 51,
         "ADVERT_INTERVAL": setup.advert_interval,
         "GRADE_FILE": setup.grade_file,

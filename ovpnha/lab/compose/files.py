@@ -109,15 +109,16 @@ def _write_sidecar(directory: Path) -> None:
 
 def _write_keepalived(directory: Path, node: str, priority: int) -> None:
     shutil.copy(KEEPALIVED / "check-grade", directory / "check-grade")
-    text = (KEEPALIVED / "keepalived.conf").read_text()
-    (directory / "keepalived.conf").write_text(without_ipv6_block(text))
+    shutil.copy(KEEPALIVED / "keepalived.conf", directory / "keepalived.conf")
     values = {
         "NODE": f"node-{node}",
         "PRIORITY": priority,
         "OUTSIDE_IF": plan.OUT.network,
         "OUTSIDE_VIP": f"{plan.OUT.vip}/{plan.OUT.network.prefixlen}",
+        "OUTSIDE_VIP6": "",
         "INSIDE_IF": plan.LAN.network,
         "INSIDE_VIP": f"{plan.LAN.vip}/{plan.LAN.network.prefixlen}",
+        "INSIDE_VIP6": "",
         "ROUTER_ID": 51,
         "ADVERT_INTERVAL": ADVERT_INTERVAL,
         "GRADE_FILE": GRADE_FILE,
@@ -125,12 +126,6 @@ def _write_keepalived(directory: Path, node: str, priority: int) -> None:
     }
     text = "".join(f"${name}={value}\n" for name, value in values.items())
     (directory / "node.conf").write_text(text)
-
-
-def without_ipv6_block(text: str) -> str:
-    """keepalived.conf as its comment says for those who have no IPv6 addresses."""
-    head, _, rest = text.partition("    virtual_ipaddress_excluded {\n")
-    return head + rest.partition("    }\n")[2]
 
 
 if __name__ == "__main__":

@@ -8,21 +8,12 @@ import sys
 from pathlib import Path
 
 from ovpnha.lab import plan
-from ovpnha.lab.compose.files import NUMBERS, without_ipv6, without_ipv6_block
-from ovpnha.lab.keepalived import SOURCE
+from ovpnha.lab.compose.files import NUMBERS, without_ipv6
 from ovpnha.lab.openvpn import IPV4, server_config
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKER = ROOT / "deploy" / "docker"
-
-
-def test_keepalived_loses_only_its_ipv6_addresses() -> None:
-    text = (SOURCE / "keepalived.conf").read_text()
-    shorter = without_ipv6_block(text)
-    assert "VIP6" in text
-    assert "VIP6" not in shorter
-    assert shorter.count("{") == shorter.count("}") == text.count("{") - 1
 
 
 def test_the_server_s_configuration_loses_only_ipv6() -> None:
