@@ -24,7 +24,7 @@ from ovpnha.coordinator.config import InstanceConfig as CoreInstanceConfig
 from ovpnha.coordinator.config import NodeConfig
 from ovpnha.coordinator.node import Node
 from ovpnha.coordinator.outputs import OpenvpnFound, RoleChanged, SetGrade
-from ovpnha.errors import OvpnhaError
+from ovpnha.errors import ConfigError, OvpnhaError
 from ovpnha.model import BOOT_SIZE, BootId, ClientMetrics, InstanceName, NodeName
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.sealing import MAGIC, cluster_tag
@@ -70,9 +70,12 @@ def _first(error: BaseException) -> BaseException:
 
 async def _run(config: Config, keys: tuple[bytes, ...]) -> None:
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Daemon(config, keys).run(stop)
+        loop.add_signal_handler(number, stop.set)
+    daemon = Daemon(config, keys)
+    loop.add_signal_handler(signal.SIGHUP, daemon.read_keys_again)
+    await daemon.run(stop)
 
 
 def compose_node(config: Config, keys: tuple[bytes, ...]) -> Node:
@@ -156,6 +159,18 @@ class Daemon:
             self._watcher.stop(loop)
             self._bcn.close()
 
+    def read_keys_again(self) -> None:
+        """SIGHUP: the key file may have changed; go on under its keys, or under the old ones."""
+        try:
+            keys = read_keys(self._config.cluster.key_file)
+        except ConfigError as error:
+            problem = str(error)
+        else:
+            self._pseudonyms = Pseudonyms(keys[0])
+            self._driver.step(lambda core, now: core.use_keys(keys, now))
+            return
+        log.error("cluster keys not read again, the old ones stay", reason=problem)
+
     def _work(self, failure: asyncio.Future[None]) -> Iterator[Coroutine[Any, Any, None]]:
         """Everything that runs beside the event loop's own callbacks."""
         yield _guard(failure)
@@ -205,6 +220,7 @@ class Daemon:
             up=lambda: step(lambda core, now: core.management_up(name, now)),
             down=lambda why: step(lambda core, now: core.management_down(name, why, now)),
             received=partial(self._received_management, name),
+            missed=lambda why: step(lambda core, now: core.management_unreachable(name, why, now)),
         )
 
     def _received_management(self, name: InstanceName, data: bytes) -> None:

@@ -120,6 +120,24 @@ class StoredRange:
     end: int
 
 
+@dataclass(frozen=True)
+class VipPlace:
+    """The one interface of this host on which the VIP counts, and where the VIP is."""
+
+    interface: str
+    exists: bool
+    here: bool = False  # the VIP is on it
+    found: str = ""  # the other interface that has the VIP; "" when none has
+
+
+@dataclass(frozen=True)
+class Unreachable:
+    """Why OpenVPN's management socket cannot be connected, and what an administrator can do."""
+
+    reason: str
+    mend: str
+
+
 class ColdKind(enum.IntEnum):
     """The cold parts of a record (docs/management.md)."""
 

@@ -17,6 +17,7 @@ from ovpnha import __version__
 from ovpnha.cli.errors import OneLineErrors
 from ovpnha.config import DEFAULT_PATH, load_config
 from ovpnha.runtime.control import (
+    ClientsRequest,
     DemoteRequest,
     PromoteRequest,
     RenegotiateRequest,
@@ -76,7 +77,8 @@ def run(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -> None:
     """Run the sidecar: follow the VIP, replicate clients, promote OpenVPN.
 
     It stays in the foreground and logs to the standard error output. SIGTERM stops it; OpenVPN
-    keeps its role and its clients, and a sidecar started again finds its place.
+    keeps its role and its clients, and a sidecar started again finds its place. SIGHUP lets it
+    read the cluster key file again.
     """
     from ovpnha.daemon import run_daemon
 
@@ -89,7 +91,7 @@ def check_config(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -
 
     Exit code 2 and one line for each mistake; oddities are told but are no mistakes.
     """
-    from ovpnha.cli.odd import find_oddities
+    from ovpnha.cli.odd import find_http_oddity, find_oddities
     from ovpnha.runtime.hostcheck import check_host
     from ovpnha.runtime.netlink import read_network
 
@@ -97,7 +99,7 @@ def check_config(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -
     keys = read_keys(checked.cluster.key_file)
     network = read_network()
     check_host(checked, network)
-    for oddity in find_oddities(checked, network):
+    for oddity in (*find_oddities(checked, network), *find_http_oddity(checked)):
         typer.echo(f"odd: {oddity}", err=True)
     names = ", ".join(one.name for one in checked.instance)
     typer.echo(
@@ -117,9 +119,10 @@ def keygen(
 
     Copy the file to all nodes over a secure channel: whoever has it can pose as any node.
 
-    To rotate without an outage: `--add` on one node, copy the file to all nodes and restart their
+    To rotate without an outage: `--add` on one node, copy the file to all nodes and reload their
     sidecars (every node now opens with the new key), move the new line to the top everywhere and
-    restart (every node now seals with it), then remove the old line everywhere and restart.
+    reload (every node now seals with it), then remove the old line everywhere and reload. To
+    reload: `systemctl reload ovpnha`, or SIGHUP.
     """
     if add:
         count = add_key(file)
@@ -177,7 +180,8 @@ def demote(
     is held becomes standby at once.
     """
     answer = _ask(config, node, DemoteRequest(instance=instance))
-    typer.echo(f"{answer['instance']}: {answer['role']}")
+    note = f" ({answer['note']})" if answer["note"] else ""
+    typer.echo(f"{answer['instance']}: {answer['role']}{note}")
 
 
 @app.command(short_help="Give clients fresh keys now.")
@@ -186,7 +190,7 @@ def renegotiate(
     node: NodeOption = None,
     instance: InstanceOption = None,
     uid: Annotated[
-        str | None, typer.Option("--uid", help="One client, 16 hexadecimal digits; else all.")
+        str | None, typer.Option("--uid", help="One client of `ovpnha clients`; else all.")
     ] = None,
     rate: Annotated[
         float, typer.Option("--rate", min=0.1, max=1000.0, help="Clients a second.")
@@ -196,7 +200,21 @@ def renegotiate(
     if uid is not None and not re.fullmatch(r"[0-9a-f]{16}", uid):
         raise typer.BadParameter("must be 16 hexadecimal digits", param_hint="--uid")
     answer = _ask(config, node, RenegotiateRequest(instance=instance, uid=uid, rate=rate))
-    typer.echo(f"{answer['instance']}: asked")
+    typer.echo(f"{answer['instance']}: OpenVPN is asked to renegotiate {_count(answer['clients'])}")
+
+
+@app.command(short_help="List the clients by uid.")
+def clients(
+    config: ConfigOption = DEFAULT_PATH, node: NodeOption = None, instance: InstanceOption = None
+) -> None:
+    """List the clients of the master, by the uid that logs and `renegotiate --uid` use.
+
+    A uid is the same on all nodes and stays until the client makes a new session. Behind it:
+    protected, or for how long no other node has had this client as it is.
+    """
+    for one in _ask(config, node, ClientsRequest(instance=instance))["clients"]:
+        wait = one["unprotected"]
+        typer.echo(f"{one['uid']}  {'protected' if wait is None else f'unprotected, {wait:.1f} s'}")
 
 
 @app.command()
@@ -227,6 +245,10 @@ def lab(context: typer.Context) -> None:
     from ovpnha.lab.cli import app as lab_app
 
     lab_app(args=context.args, prog_name="ovpnha lab")
+
+
+def _count(clients: int) -> str:
+    return "1 client" if clients == 1 else f"{clients} clients"
 
 
 def parse_duration(text: str) -> float:

@@ -1,16 +1,25 @@
 """What is odd about a configuration on this host: legal, but seldom meant.
 
-Decides what deserves a word from ``ovpnha check-config``. Looks at interfaces and directories;
-changes nothing.
+Decides what deserves a word from ``ovpnha check-config``. Looks at interfaces and directories, and
+tries the HTTP port; changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import http.client
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from ovpnha.config import BcnMode, Config, InstanceConfig
+from ovpnha.config import BcnMode, Config, InstanceConfig, split_listen
+from ovpnha.errors import OvpnhaError
+from ovpnha.runtime.control import ANSWER_LIMIT, StatusRequest, ask
 from ovpnha.runtime.hostcheck import has_own_address
+from ovpnha.runtime.listening import listen_on
 from ovpnha.runtime.network import NetworkTable
+
+ASK_TIMEOUT = 2.0
 
 
 def find_oddities(config: Config, table: NetworkTable) -> Iterator[str]:
@@ -70,3 +79,46 @@ def _path_oddities(one: InstanceConfig) -> Iterator[str]:
             f"{where}: this user may not look into {path.parent}; install"
             " deploy/systemd/ovpnha.tmpfiles.conf, and run: systemd-tmpfiles --create"
         )
+
+
+def find_http_oddity(config: Config) -> Iterator[str]:
+    """Whether the HTTP endpoint could be opened, or is open already by this node's daemon."""
+    listen = config.http.listen
+    if not listen:
+        return
+    try:
+        listen_on(listen).close()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or not _is_ours(config):
+            mend = HTTP_MENDS.get(error.errno or 0, error.strerror or "")
+            yield f"http.listen: {listen}: {mend}; until then there are no metrics"
+
+
+HTTP_MENDS = {
+    errno.EADDRINUSE: "another program has this port (ss -tlnp shows it); choose another one",
+    errno.EADDRNOTAVAIL: "this host has no such address; correct it, or add it to an interface",
+    errno.EACCES: "ports below 1024 are for root; choose another one",
+}
+
+
+def _is_ours(config: Config) -> bool:
+    """Whether it is our own daemon, the one at our control socket, that answers there."""
+    there = _read_status(*split_listen(config.http.listen))
+    try:
+        boot = ask(config.control.socket, StatusRequest(), ASK_TIMEOUT)["status"]["boot"]
+    except OvpnhaError:  # this user may not ask it
+        return config.control.socket.exists() and there.get("node") == config.cluster.node
+    return bool(there.get("boot") == boot)
+
+
+def _read_status(host: str, port: int) -> Mapping[str, Any]:
+    """What a daemon says of itself over HTTP; empty when something else answers, or nothing."""
+    connection = http.client.HTTPConnection(host, port, timeout=ASK_TIMEOUT)
+    try:
+        connection.request("GET", "/status")
+        answer = json.loads(connection.getresponse().read(ANSWER_LIMIT))
+    except (OSError, http.client.HTTPException, ValueError):
+        return {}
+    finally:
+        connection.close()
+    return answer if isinstance(answer, dict) else {}

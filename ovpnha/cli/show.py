@@ -1,4 +1,8 @@
-"""``ovpnha status`` for the eye: instances, nodes and links as tables."""
+"""``ovpnha status`` for the eye: instances, nodes and links as tables, and what is to be mended.
+
+Decides only words. They are for somebody who sees this page for the first time; docs/operations.md
+explains each row.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 GOOD, FAIR, BAD = "green", "yellow", "red"
-ROLE_STYLES = {"master": GOOD, "standby": GOOD, "held": FAIR, "init": FAIR, "fault": BAD}
+SOURCES = {"master", "held"}
+ROLES = {
+    "master": ("serves the clients", GOOD),
+    "standby": ("silent, ready to take over", GOOD),
+    "held": ("silent since the VIP left, keeps its clients", FAIR),
+    "init": ("has not heard from OpenVPN yet", FAIR),
+    "fault": ("cannot do its part, see below", BAD),
+}
+FAULT_GRADE = -254
 
 CLOCK_NOTABLE = 1.0  # seconds
 SILENT = 5.0  # seconds without a hello; they come several times a second
@@ -20,129 +32,181 @@ Plain = Mapping[str, Any]
 
 def show_status(status: Plain, console: Console) -> None:
     """Print the answer to the ``status`` command."""
-    console.print(f"node [bold]{status['node']}[/bold], up {_duration(status['uptime'])}")
+    console.print(f"node [bold]{status['node']}[/bold], sidecar up {_duration(status['uptime'])}")
     console.print(_instances(status["instances"]))
     console.print(_nodes(status["instances"]))
-    for line in _problems(status["instances"]):
-        console.print(line)
     console.print(_links(status))
+    problems = list(_problems(status))
+    console.print(Text("To mend:", BAD) if problems else Text("Nothing to mend.", GOOD))
+    for line in problems:
+        console.print(Text(f"- {line}"))
 
 
 def _instances(instances: Sequence[Plain]) -> Table:
     """One column for each instance."""
-    table = _table("Instances", "", *(one["name"] for one in instances))
+    table = _table("Instances of this node", "", *(one["name"] for one in instances))
     rows: tuple[tuple[str, Callable[[Plain], Text | str]], ...] = (
         ("role", _role),
-        ("epoch", lambda one: str(one["epoch"])),
-        ("VIP", lambda one: "here" if one["vip"] else "not here"),
+        ("VIP", _vip),
         ("OpenVPN", _openvpn),
-        ("seamless", lambda one: Text("yes", GOOD) if one["seamless"] else Text("no", BAD)),
-        ("clients", lambda one: str(one["clients"])),
-        ("protected", _protected),
-        ("sync", _sync),
-        ("grade", lambda one: f"{one['grade']} ({one['grade_reason']})"),
-        ("last promotion", _promotion),
-        ("rekeyed since", _rekey),
+        ("clients", _clients),
+        ("copy", _copy),
+        ("grade", _grade),
+        ("epoch", _epoch),
+        ("promotions", _promotion),
+        ("new keys", _rekey),
     )
     for title, read in rows:
-        table.add_row(title, *(read(one) for one in instances))
+        table.add_row(title, *(_text(read(one)) for one in instances))
     return table
 
 
+def _text(cell: Text | str) -> Text:
+    """Nothing that is shown is markup."""
+    return cell if isinstance(cell, Text) else Text(cell)
+
+
 def _role(one: Plain) -> Text:
-    return Text(one["role"], ROLE_STYLES.get(one["role"], ""))
+    meaning, style = ROLES[one["role"]]
+    if one["role"] == "init" and one["openvpn"]:
+        meaning = "OpenVPN without cluster serves by itself"
+    return Text(f"{one['role']}: {meaning}", style)
+
+
+def _vip(one: Plain) -> str:
+    if one["vip"]:
+        return "here"
+    others = ", ".join(node["name"] for node in one["nodes"] if node["vip"] and node["believed"])
+    return f"not here, {others} has it" if others else "not here, and no node heard has it"
 
 
 def _openvpn(one: Plain) -> Text:
-    return Text(one["openvpn"] or "?", GOOD) if one["management_up"] else Text("down", BAD)
+    if not one["management_up"]:
+        return Text("not connected", BAD)
+    if not one["openvpn"]:
+        return Text("connected, has not answered yet", FAIR)
+    if not one["seamless"]:
+        return Text(f"{one['openvpn']}, clients reconnect at a takeover", BAD)
+    return Text(f"{one['openvpn']}, takeovers are seamless", GOOD)
 
 
-def _protected(one: Plain) -> Text | str:
+def _clients(one: Plain) -> Text | str:
     """As master: how many clients would survive now. As standby: how many we have."""
-    if one["role"] not in {"master", "held"}:
-        text = f"{one['records']} imported, {one['stale']} stale"
-        return Text(text, FAIR if one["stale"] else "")
-    text = f"{one['protected']} of {one['clients']}"
-    if one["protected"] >= one["clients"]:
-        return Text(text, GOOD)
-    return Text(f"{text}, oldest {_duration(one['oldest_unprotected'])}", BAD)
+    if one["role"] == "init":
+        return str(one["clients"])
+    if one["role"] not in SOURCES:
+        outdated = f", {one['stale']} missing or outdated" if one["stale"] else ""
+        return Text(f"{one['records']} copied here{outdated}", FAIR if outdated else "")
+    count, safe = one["clients"], one["protected"]
+    if safe >= count:
+        return Text(f"{count}, all protected" if count else "none", GOOD)
+    since = _duration(one["oldest_unprotected"])
+    return Text(f"{count}, only {safe} protected (the oldest other waits {since})", BAD)
 
 
-def _sync(one: Plain) -> Text | str:
+def _copy(one: Plain) -> Text | str:
     """A copy stays whole when its master falls silent, but nobody knows what has changed since."""
-    if one["role"] in {"master", "held"}:
-        return "-"
-    if one["sync"] != "in_sync" or one["following"]:
-        return str(one["sync"])
-    return Text("in_sync (master not heard)", FAIR)
+    if one["role"] in SOURCES:
+        return "- (this node has the originals)"
+    if one["sync"] == "none":
+        return Text("none: no master is heard" if one["role"] == "standby" else "none", FAIR)
+    master = one["following"]
+    if one["sync"] == "syncing":
+        return Text(f"being made of {master or 'a master that is not heard'}", FAIR)
+    if master:
+        return Text(f"in sync with {master}", GOOD)
+    return Text("was in sync; the master is not heard any more", FAIR)
+
+
+def _grade(one: Plain) -> Text | str:
+    """What the VIP manager reads. The long reason of a fault has a line of its own."""
+    if one["grade"] == FAULT_GRADE:
+        return Text("-254, refuses the VIP (see below)" if one["problems"] else "-254", BAD)
+    return f"{one['grade']}, {one['grade_reason']}"
+
+
+def _epoch(one: Plain) -> str:
+    counter, _, node = str(one["epoch"]).partition("/")
+    return f"{counter} (begun by {node})" if node else "none: no node has ever been promoted"
 
 
 def _promotion(one: Plain) -> str:
-    phases = one["last_promotion_phases"]
+    """Since the sidecar started."""
     if not one["promotions"]:
-        return "never"
-    took = f", {max(phases.values()) * 1000:.1f} ms" if phases else ""
-    return f"#{one['promotions']}{took}"
+        return "none of this node"
+    phases = one["last_promotion_phases"]
+    took = f", the last took {max(phases.values()) * 1000:.1f} ms" if phases else ""
+    return f"{one['promotions']} of this node{took}"
 
 
 def _rekey(one: Plain) -> str:
+    """After a promotion: of the clients that came from another node."""
     rekey = one["rekey"]
     if not any(rekey.values()):
         return "-"
-    left = f", {rekey['left']} left by policy" if rekey["left"] else ""
-    return f"{rekey['done']} of {rekey['done'] + rekey['pending']}{left}"
+    left = f", {rekey['left']} keep theirs by policy" if rekey["left"] else ""
+    return f"{rekey['done']} of {rekey['done'] + rekey['pending']} clients that moved here{left}"
 
 
 def _nodes(instances: Sequence[Plain]) -> Table | Text:
     """The instance is told where there are several; the problems have lines of their own."""
     if not any(one["nodes"] for one in instances):
         return Text("Other nodes: none is heard", FAIR)
-    table = _table("Other nodes", "node", "role", "VIP", "epoch", "sync", "grade", "clients")
-    table.add_column("heard")
+    table = _table("Other nodes", "node", "role", "VIP", "copy", "grade", "clients", "heard")
     if len(instances) > 1:
         table.add_column("instance")
     for one in instances:
         for node in one["nodes"]:
-            table.add_row(
-                node["name"],
-                _role(node),
-                "has it" if node["vip"] else "",
-                node["epoch"],
-                _sync_of(node),
-                str(node["grade"]),
-                str(node["clients"]),
-                _duration(node["age"]),
-                *([one["name"]] if len(instances) > 1 else []),
-            )
+            cells = _cells(node) if node["has_instance"] else ("-", "", "-", "-", "-")
+            where = [one["name"]] if len(instances) > 1 else []
+            heard = f"{_duration(node['age'])} ago"
+            table.add_row(*map(_text, (node["name"], *cells, heard, *where)))
     return table
 
 
-def _sync_of(node: Plain) -> str:
-    return "-" if node["role"] in {"master", "held"} else str(node["sync"])
+def _cells(node: Plain) -> tuple[Text | str, ...]:
+    style = ROLES[node["role"]][1] if node["believed"] else ""
+    copy = "-" if node["role"] in SOURCES else node["sync"].replace("_", " ")
+    vip = "has it" if node["vip"] else ""
+    return Text(node["role"], style), vip, copy, str(node["grade"]), str(node["clients"])
 
 
-def _problems(instances: Sequence[Plain]) -> Iterator[Text]:
-    """A line for each node with which something is wrong: they are too long for a column."""
-    for one in instances:
+def _problems(status: Plain) -> Iterator[str]:
+    """A line for each: they are too long for a column."""
+    for name, up in status["links"].items():
+        if not up:
+            yield f"BCN link {name} is down: no carrier, switched off, or not there"
+    for name, nodes in status["lacking"].items():
+        yield (
+            f"{', '.join(nodes)}: has an instance {name}, which this node lacks; write the same"
+            " [[instance]] on all nodes"
+        )
+    for one in status["instances"]:
+        yield from (f"{one['name']}: {problem}" for problem in one["problems"])
         for node in one["nodes"]:
-            problem = node["problem"] or _doubt(node) or _clock(node["clock_offset"])
+            problem = node["problem"] or _doubt(node, one["name"]) or _clock(node["clock_offset"])
             if problem:
-                yield Text(f"{node['name']}, {one['name']}: {problem}", BAD)
+                yield f"{one['name']}, node {node['name']}: {problem}"
 
 
-def _doubt(node: Plain) -> str:
+def _doubt(node: Plain, instance: str) -> str:
+    if not node["has_instance"]:
+        return f"has no instance {instance}; write the same [[instance]] on all nodes"
     if node["believed"]:
         return ""
-    return "not believed yet" if node["age"] < SILENT else "not heard any more"
+    if node["age"] < SILENT:
+        return "heard, but not believed yet; if that lasts, it does not hear this node"
+    return "not heard any more; it is down, or the BCN is"
 
 
 def _links(status: Plain) -> Table:
-    table = _table("Back channel network", "link", "state", "received", "sent", "refused")
+    table = _table("Back channel network (BCN), in datagrams", "link", "state", "received", "sent")
+    table.add_column("refused, by reason")
     for name, up in status["links"].items():
-        table.add_row(name, Text("up", GOOD) if up else Text("down", BAD), "", "", "")
+        table.add_row(Text(name), Text("up", GOOD) if up else Text("down", BAD), "", "", "")
     refused = ", ".join(f"{reason} {count}" for reason, count in status["refused"].items())
     received, sent = sum(status["received"].values()), sum(status["sent"].values())
-    table.add_row("all", "", str(received), str(sent), refused or "0")
+    table.add_row("all", "", str(received), str(sent), refused or "none")
     return table
 
 
@@ -153,7 +217,7 @@ def _table(title: str, *columns: str) -> Table:
 def _clock(offset: float | None) -> str:
     if offset is None or abs(offset) < CLOCK_NOTABLE:
         return ""
-    return f"clock {abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'}"
+    return f"its clock is {abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'}; keep it by NTP"
 
 
 def _duration(seconds: float) -> str:

@@ -259,12 +259,13 @@ class InstanceConfig(Section):
     vip: Address | None = Field(
         default=None,
         description="The virtual IP that the clients use. Whoever has it is master. Left out, it "
-        "is OpenVPN's `local`.",
+        "is OpenVPN's `local`; it must be the same address, or this node refuses the VIP.",
         examples=["192.0.2.10"],
     )
     vip_interface: Interface | None = Field(
         default=None,
-        description="Interface on which the VIP counts. Left out, it counts on any.",
+        description="Interface on which the VIP counts. Left out, it counts on any. A node that "
+        "gets the VIP on another one refuses it.",
         examples=["eth0"],
     )
     vip_alone: bool = Field(
@@ -352,7 +353,7 @@ class HttpConfig(Section):
     listen: Listen = Field(
         default="127.0.0.1:9594",
         description="Address and port, IPv6 in brackets. It has no password: keep it on an inside "
-        'network. `""` switches it off.',
+        'network. `""` switches it off. `ovpnha check-config` tries to open it.',
         examples=["127.0.0.1:9594"],
     )
 

@@ -5,7 +5,7 @@ Decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ def describe_standing(instance: Instance, now: float) -> Standing:
         served=view.anyone_serves(),
         outdone=view.someone_knows_more(instance.clients),
         lone_after=instance.config.lone_after,
+        obstacle=instance.obstacles.first,
     )
 
 
@@ -103,9 +104,37 @@ def describe_instance(
         rekey=instance.rekey.progress(),
         nodes=tuple(
             _describe_node(instance, name, other, heard.get(name), now)
-            for name, other in instance.view.others()
+            for name, other in instance.view.others(now)
         ),
+        problems=tuple(_problems(instance)),
     )
+
+
+def _problems(instance: Instance) -> Iterator[str]:
+    """A line for each thing that an administrator has to mend on this node, with the mend."""
+    missed = instance.unreachable
+    if instance.role is Role.FAULT:
+        mend = missed.mend if missed is not None else FAULT_MENDS.get(instance.fault, "")
+        yield f"{instance.fault}; {mend}" if mend else instance.fault
+    elif missed is not None:
+        yield f"OpenVPN is not reached: {missed.reason}; {missed.mend}"
+    if instance.discovery.stock:
+        yield "OpenVPN runs without cluster: " + STOCK_MEND
+    if instance.obstacles.first is not None:
+        yield str(instance.obstacles.first)
+    if instance.rivalry.alarmed:
+        others = ", ".join(instance.view.rivals())
+        yield f"{others} has the VIP too and is master: mend the network between the VIP managers"
+
+
+FAULT_MENDS = {
+    "OpenVPN does not answer": "see its log; does a script of it hang, or has another program its "
+    "management socket (ss -xp)?",
+}
+STOCK_MEND = (
+    "clients reconnect at a failover; install the patched OpenVPN and write cluster into its "
+    "configuration"
+)
 
 
 def _describe_node(
@@ -129,4 +158,5 @@ def _describe_node(
         problem=problem,
         round_trip=distance.round_trip if distance is not None else None,
         clock_offset=distance.offset if distance is not None else None,
+        has_instance=not other.lacks(now),
     )

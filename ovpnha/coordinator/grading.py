@@ -1,7 +1,7 @@
 """How good a master this node would be: the grade, and why.
 
-A grade is a weight, not a veto: only a node in fault refuses the VIP, and any other may be given it
-and will serve. Decides nothing but the number. Rules: docs/roles.md, Grades; docs/architecture.md,
+A grade is a weight, not a veto: only a fault refuses the VIP; any other node may be given it and
+will serve. Decides nothing but the number. Rules: docs/roles.md, Grades; docs/architecture.md,
 invariant 4.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ovpnha.coordinator.obstacles import Obstacle
 from ovpnha.model import Grade, Role
 
 LISTENING = 1.0
@@ -35,6 +36,7 @@ class Standing:
     served: bool  # another node is master or held
     outdone: bool  # another standby knows more clients
     lone_after: float
+    obstacle: Obstacle | None = None  # what keeps this node from serving on the VIP
 
 
 def grade(standing: Standing) -> tuple[Grade, str]:
@@ -43,6 +45,8 @@ def grade(standing: Standing) -> tuple[Grade, str]:
         return Grade.FAULT, standing.fault
     if not standing.seamless:
         return _grade_stock(standing)
+    if standing.obstacle is not None:
+        return standing.obstacle.grade, standing.obstacle.reason
     if standing.handing_over:
         return Grade.DEGRADED, "demote asked: handing the VIP over"
     if standing.role is Role.MASTER:

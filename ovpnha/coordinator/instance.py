@@ -17,6 +17,7 @@ from ovpnha.coordinator.exporter import Exporter
 from ovpnha.coordinator.figures import describe_standing, describe_state
 from ovpnha.coordinator.grading import LISTENING
 from ovpnha.coordinator.importer import Importer
+from ovpnha.coordinator.obstacles import Obstacles
 from ovpnha.coordinator.openvpn import Openvpn
 from ovpnha.coordinator.outputs import CloseManagement, Output, RoleChanged
 from ovpnha.coordinator.ports import Backchannel
@@ -38,6 +39,7 @@ from ovpnha.model import (
     OpenvpnStatus,
     Role,
     Sync,
+    Unreachable,
 )
 from ovpnha.role.machine import MEANING, RoleMachine, Trigger
 
@@ -68,6 +70,8 @@ class Instance:
         self.announcer = Announcer(self.openvpn, backchannel)
         self.promotion = Promotion()
         self.rivalry = Rivalry(self.openvpn)
+        self.obstacles = Obstacles(self.openvpn, config.vip)
+        self.unreachable: Unreachable | None = None
         self.epoch = NO_EPOCH
         self.wishes = Wishes(now)
         self.links_up = True
@@ -105,9 +109,20 @@ class Instance:
     def connect(self, now: float) -> None:
         """The shell has connected to OpenVPN."""
         self._closing = False
+        self.unreachable = None
         self._unlearn(now)
         self.openvpn.open()
         self.discovery.ask()
+
+    def miss(self, unreachable: Unreachable) -> None:
+        """The shell cannot connect to OpenVPN, and knows why."""
+        self.unreachable = unreachable
+        if self.role is Role.FAULT and not self.openvpn.connected:
+            self.fault = self._down()
+
+    def _down(self) -> str:
+        why = self.unreachable
+        return "OpenVPN is down" if why is None else f"OpenVPN is down: {why.reason}"
 
     def disconnect(self, reason: str, now: float) -> None:
         """The connection is gone. One that we had closed is not OpenVPN's end."""
@@ -165,7 +180,7 @@ class Instance:
             self.discovery.ask()
         if self.discovery.handle_timer(now):
             silent = self.openvpn.connected
-            self._fail("OpenVPN does not answer" if silent else "OpenVPN is down", now)
+            self._fail("OpenVPN does not answer" if silent else self._down(), now)
         if self.pulse.handle_timer(now) and self.discovery.settled:
             self._give_up(now)
         self.server.handle_timer(self.role, now)

@@ -9,16 +9,31 @@ docs/architecture.md.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from types import MappingProxyType
 
 from ovpnha.coordinator import asking
 from ovpnha.coordinator.config import NodeConfig
 from ovpnha.coordinator.figures import describe_instance
 from ovpnha.coordinator.instance import Instance
-from ovpnha.coordinator.outputs import LogEvent, NodeStatistics, Output, SendDatagram
+from ovpnha.coordinator.outputs import (
+    ClientView,
+    LogEvent,
+    NodeStatistics,
+    Output,
+    SendDatagram,
+)
 from ovpnha.coordinator.routing import take_backchannel, take_bytes
-from ovpnha.model import BootId, InstanceName, NodeName, ServerClient, Uid
+from ovpnha.model import (
+    BootId,
+    InstanceName,
+    NodeName,
+    ServerClient,
+    Uid,
+    Unreachable,
+    VipPlace,
+)
 from ovpnha.replication import events
 from ovpnha.replication.membership import NodeHeard
 from ovpnha.replication.protocol import Replication
@@ -47,6 +62,7 @@ class Node:
             config.replication, boot=boot, random=random, now=now, wall=wall
         )
         self._links = dict.fromkeys(config.replication.links, True)
+        self._told: dict[NodeName, frozenset[InstanceName]] = {}  # instances of the nodes heard
         self._instances = {
             one.name: Instance(one, self._name, self._replication, self._outputs, now)
             for one in config.instances
@@ -62,6 +78,11 @@ class Node:
     def management_down(self, instance: InstanceName, reason: str, now: float) -> None:
         """The management socket is closed, or cannot be connected."""
         self._instances[instance].disconnect(reason, now)
+        self._go_on(now)
+
+    def management_unreachable(self, instance: InstanceName, why: Unreachable, now: float) -> None:
+        """The management socket cannot be connected, for this reason."""
+        self._instances[instance].miss(why)
         self._go_on(now)
 
     def receive_management(self, instance: InstanceName, data: bytes, now: float) -> None:
@@ -89,11 +110,10 @@ class Node:
         self._instances[instance].wishes.set_vip(present, now)
         self._go_on(now)
 
-    def vip_interface_missing(self, instance: InstanceName, name: str, now: float) -> None:
-        """The interface of the VIP does not exist, so the VIP is not here."""
-        one = self._instances[instance]
-        one.openvpn.log("error", "vip interface missing", interface=name, vip=one.config.vip)
-        self.vip_changed(instance, False, now)
+    def vip_placed(self, instance: InstanceName, place: VipPlace, now: float) -> None:
+        """Where the VIP counts, and where it is; told at the start and whenever it changes."""
+        self._instances[instance].obstacles.take_place(place)
+        self._go_on(now)
 
     def link_changed(self, link: str, up: bool, now: float) -> None:
         """A BCN link can carry datagrams, or cannot. Until told otherwise, all can."""
@@ -122,6 +142,12 @@ class Node:
     ) -> None:
         """Renegotiate with one client, or with all at ``rate`` a second."""
         asking.ask_renegotiate(self._instances[instance], uid, rate)
+        self._go_on(now)
+
+    def use_keys(self, keys: Sequence[bytes], now: float) -> None:
+        """The cluster keys were read again: the first seals, all open."""
+        self._replication.use_keys(keys)
+        self._outputs.append(LogEvent("info", "cluster keys read again", {"keys": len(keys)}))
         self._go_on(now)
 
     # Time and outputs.
@@ -165,11 +191,25 @@ class Node:
             repaired=figures.repaired,
             differences=figures.differences,
             oversized=figures.oversized,
+            lacking=self._lacking(),
         )
+
+    def _lacking(self) -> Mapping[str, tuple[NodeName, ...]]:
+        """Instances of other nodes that this node does not have."""
+        names = sorted(set[InstanceName]().union(*self._told.values()) - set(self._instances))
+        return {
+            name: tuple(sorted(node for node, told in self._told.items() if name in told))
+            for name in names
+        }
 
     def clients(self, instance: InstanceName) -> tuple[ServerClient, ...]:
         """Each client as OpenVPN last told; apart from ``statistics``, which names no client."""
         return self._instances[instance].server.clients
+
+    def table(self, instance: InstanceName, now: float) -> tuple[ClientView, ...]:
+        """Each client that a master or held instance has, by its uid."""
+        waits = self._instances[instance].exporter.table.waits(now)
+        return tuple(ClientView(uid, wait) for uid, wait in sorted(waits, key=itemgetter(0)))
 
     def stop(self, now: float) -> None:
         """The sidecar stops: say so on the BCN. OpenVPN keeps its role and its clients."""
@@ -196,9 +236,11 @@ class Node:
                     one.view.node_up(node, now)
             case events.NodeDown(node=node, reason=reason):
                 self._log("warning", "node lost", node, reason=reason)
+                self._told.pop(node, None)
                 for one in self._instances.values():
                     one.view.node_down(node, now)
             case events.HelloReceived(node=node, instances=states):
+                self._told[node] = frozenset(states)
                 for name, one in self._instances.items():
                     one.view.hello(node, states.get(name), now)
             case events.NameConflict(node=node, boot=boot):

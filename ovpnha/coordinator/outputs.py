@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ovpnha.model import Epoch, InstanceName, NodeName, OpenvpnStatus, Role, Sync
+from ovpnha.model import Epoch, InstanceName, NodeName, OpenvpnStatus, Role, Sync, Uid
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ class NodeView:
     problem: str  # "" or why it must not replicate with us
     round_trip: float | None = None  # seconds; None while not measured
     clock_offset: float | None = None  # seconds that its clock is ahead of ours
+    has_instance: bool = True  # False: it is heard, and tells nothing of this instance
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,14 @@ class RekeyProgress:
 
 
 @dataclass(frozen=True)
+class ClientView:
+    """One client of a master or held instance, for ``ovpnha clients``."""
+
+    uid: Uid
+    unprotected: float | None  # seconds for which no other node has it as it is; None when one has
+
+
+@dataclass(frozen=True)
 class InstanceStatistics:
     """One instance, at one moment."""
 
@@ -167,6 +176,7 @@ class InstanceStatistics:
     server: ServerStatistics | None = None
     room: int | None = None  # as master: fewest packet ids left to a client's newest key
     rekey: RekeyProgress = RekeyProgress()
+    problems: tuple[str, ...] = ()  # what an administrator has to mend, a line each, with the mend
 
 
 @dataclass(frozen=True)
@@ -188,3 +198,5 @@ class NodeStatistics:
     repaired: int
     differences: int
     oversized: int
+    lacking: Mapping[str, tuple[NodeName, ...]] = field(default_factory=dict)
+    """Instances that other nodes tell of and this one does not have."""

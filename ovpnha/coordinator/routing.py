@@ -143,6 +143,7 @@ def _take_answer(instance: Instance, reply: replies.Reply, now: float) -> None:
     match reply:
         case replies.StatusReply(status=status):
             discovery.take_status(status)
+            instance.obstacles.take_local(status.local)
         case replies.ListReply(clients=clients, moved=moved) if discovery.settled:
             instance.promotion.reach("listed", now)
             instance.rekey.take_list(moved, now)

@@ -23,6 +23,10 @@ from ovpnha.model import (
 
 NO_HOLDER = HolderId(bytes(16))
 
+LACKS_AFTER = 5.0
+"""Seconds after which a node that tells nothing of an instance has none: until its sidecar knows
+what its OpenVPN is, which takes 3 s at most, it says nothing either."""
+
 
 @dataclass
 class Other:
@@ -34,10 +38,16 @@ class Other:
     lost: float = 0.0
     problem: str = ""
     problem_until: float = math.inf
+    met: bool = True  # it was believed once; of others only the trouble is known
+    mute_since: float = 0.0  # since when it tells nothing of this instance
 
     def trouble(self, now: float) -> str:
         """What is wrong with it now."""
         return self.problem if now < self.problem_until else ""
+
+    def lacks(self, now: float) -> bool:
+        """Whether it has no such instance, as far as can be known."""
+        return self.believed and self.state is None and now - self.mute_since >= LACKS_AFTER
 
 
 class ClusterView:
@@ -54,7 +64,7 @@ class ClusterView:
 
     def node_up(self, node: NodeName, now: float) -> None:
         """A node is believed from now on; what it is, its hello says."""
-        self._nodes[node] = Other(now)
+        self._nodes[node] = Other(now, mute_since=now)
 
     def node_down(self, node: NodeName, now: float) -> None:
         """A node is silent. Its last state stays known, and counts for nothing."""
@@ -65,24 +75,26 @@ class ClusterView:
 
     def hello(self, node: NodeName, state: InstanceState | None, now: float) -> None:
         """A node's current state; ``None`` when it has no such instance."""
-        other = self._nodes.setdefault(node, Other(now))
-        other.heard, other.believed = now, True
+        other = self._nodes.setdefault(node, Other(now, mute_since=now))
+        other.heard, other.believed, other.met = now, True, True
         if state is None and other.state is not None:
-            self._lone_since = now
+            self._lone_since = other.mute_since = now
         other.state = state
         if state is not None:
             self.note_epoch(state.epoch)
 
     def trouble(self, node: NodeName, problem: str, now: float, lasts: float = math.inf) -> bool:
         """Something is wrong with a node, believed or not; returns whether that is news."""
-        other = self._nodes.setdefault(node, Other(now, believed=False))
+        other = self._nodes.setdefault(node, Other(now, believed=False, met=False))
         news = other.trouble(now) != problem
         other.problem, other.problem_until = problem, now + lasts
         return news
 
-    def others(self) -> Iterator[tuple[NodeName, Other]]:
-        """Every node that was ever heard."""
-        yield from self._nodes.items()
+    def others(self, now: float) -> Iterator[tuple[NodeName, Other]]:
+        """Every node that was ever believed, and those with which something is wrong now."""
+        for name, other in self._nodes.items():
+            if other.met or other.trouble(now):
+                yield name, other
 
     def states(self) -> Iterator[tuple[NodeName, InstanceState]]:
         """The nodes that are heard now and have this instance."""

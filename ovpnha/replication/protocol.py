@@ -106,9 +106,8 @@ class Replication:
         now: float,
         wall: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        salt = cluster_tag(config.cluster)
-        keys = [ClusterKey.create(secret, salt) for secret in config.keys]
         self._config = config
+        keys = self._derive(config.keys)
         self._random = random
         self._tag = node_tag(config.node)
         self._sealer = Sealer(keys[0], self._tag, boot, random)
@@ -136,6 +135,16 @@ class Replication:
         self._oversized = 0
         self._strangers = TokenBucket(STRANGER_RATE, 1.0, now)
         self._other_keys = TokenBucket(OTHER_KEY_RATE, 1.0, now)
+
+    def _derive(self, secrets: Iterable[bytes]) -> list[ClusterKey]:
+        salt = cluster_tag(self._config.cluster)
+        return [ClusterKey.create(secret, salt) for secret in secrets]
+
+    def use_keys(self, secrets: Iterable[bytes]) -> None:
+        """Go on under these cluster keys: the first seals, all open."""
+        keys = self._derive(secrets)
+        self._sealer.use_key(keys[0])
+        self._opener.use_keys(keys)
 
     # --- datagrams
 

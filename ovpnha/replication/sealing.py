@@ -97,13 +97,17 @@ class Sealer:
     def __init__(
         self, key: ClusterKey, tag: bytes, boot: BootId, random: Callable[[int], bytes]
     ) -> None:
-        self._cipher = key.cipher(tag, boot)
         self._random = random
         self._sequence = 0
-        self._number = key.number
-        self._salt = key.salt
         self._tag = tag
         self._boot = boot
+        self.use_key(key)
+
+    def use_key(self, key: ClusterKey) -> None:
+        """Seal under this key from now on; the sequence goes on."""
+        self._cipher = key.cipher(self._tag, self._boot)
+        self._number = key.number
+        self._salt = key.salt
 
     def seal(self, kind: Kind, payload: bytes) -> bytes:
         """One datagram around a payload of at most ``PAYLOAD_LIMIT`` bytes."""
@@ -191,12 +195,19 @@ class Opener:
     """Opens the datagrams of other boots, under any of the cluster keys."""
 
     def __init__(self, keys: Iterable[ClusterKey], boot: BootId, now: float) -> None:
-        self._keys = {key.number: key for key in keys}
+        self._boots: dict[bytes, _KnownBoot] = {}
+        self.use_keys(keys)
         salt = next(iter(self._keys.values())).salt
         self._prefix = _PREFIX.pack(MAGIC, salt, VERSION)
         self._own = boot
-        self._boots: dict[bytes, _KnownBoot] = {}
         self._budget = TokenBucket(UNKNOWN_RATE, UNKNOWN_BURST, now)
+
+    def use_keys(self, keys: Iterable[ClusterKey]) -> None:
+        """Open under these keys from now on. What a boot has proved stays proved."""
+        self._keys = {key.number: key for key in keys}
+        for known in self._boots.values():
+            for number in known.ciphers.keys() - self._keys.keys():
+                del known.ciphers[number]
 
     @property
     def boots(self) -> int:

@@ -1,4 +1,4 @@
-"""The control socket: what ``ovpnha status``, ``promote``, ``demote`` and ``renegotiate`` speak.
+"""The control socket: what ``ovpnha status``, ``promote``, ``demote`` and the like speak.
 
 One JSON object a line: ``{"command": …}`` in, ``{"ok": true, …}`` or ``{"ok": false, "error": …}``
 out. Decides who may (owner and group of the socket, mode 0660), what a request may say, and for
@@ -64,8 +64,15 @@ class RenegotiateRequest(_Request):
     rate: float = Field(default=50.0, gt=0.0, le=1000.0)
 
 
+class ClientsRequest(_Request):
+    """Ask for the clients of a master or held instance, by uid."""
+
+    command: Literal["clients"] = "clients"
+    instance: str | None = None
+
+
 Request = Annotated[
-    StatusRequest | PromoteRequest | DemoteRequest | RenegotiateRequest,
+    StatusRequest | PromoteRequest | DemoteRequest | RenegotiateRequest | ClientsRequest,
     Field(discriminator="command"),
 ]
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ovpnha.coordinator.outputs import NodeStatistics, Output
-from ovpnha.model import InstanceName, ServerClient, Uid
+from ovpnha.coordinator.outputs import ClientView, NodeStatistics, Output
+from ovpnha.model import InstanceName, ServerClient, Uid, Unreachable, VipPlace
 
 
 class Core(Protocol):
@@ -21,6 +21,9 @@ class Core(Protocol):
     def management_down(self, instance: InstanceName, reason: str, now: float) -> None:
         """The management channel is gone."""
 
+    def management_unreachable(self, instance: InstanceName, why: Unreachable, now: float) -> None:
+        """The management socket cannot be connected; told again only when the reason changes."""
+
     def receive_management(self, instance: InstanceName, data: bytes, now: float) -> None:
         """Bytes as read from the management socket."""
 
@@ -30,8 +33,8 @@ class Core(Protocol):
     def vip_changed(self, instance: InstanceName, present: bool, now: float) -> None:
         """The VIP arrived or left; the first call is the initial state."""
 
-    def vip_interface_missing(self, instance: InstanceName, name: str, now: float) -> None:
-        """The interface of the VIP does not exist, so the VIP is not here."""
+    def vip_placed(self, instance: InstanceName, place: VipPlace, now: float) -> None:
+        """Where the VIP counts on this host, and where it is."""
 
     def link_changed(self, link: str, up: bool, now: float) -> None:
         """A BCN link can or cannot carry datagrams."""
@@ -47,6 +50,9 @@ class Core(Protocol):
     ) -> None:
         """Renegotiate with one client or with all, ``rate`` a second."""
 
+    def use_keys(self, keys: Sequence[bytes], now: float) -> None:
+        """The cluster keys were read again: the first seals, all open."""
+
     def get_timer(self) -> float | None:
         """When ``handle_timer`` wants to be called."""
 
@@ -61,6 +67,9 @@ class Core(Protocol):
 
     def clients(self, instance: InstanceName) -> tuple[ServerClient, ...]:
         """Each client as OpenVPN last told, when asked for."""
+
+    def table(self, instance: InstanceName, now: float) -> tuple[ClientView, ...]:
+        """Each client that a master or held instance has, by its uid."""
 
     def stop(self, now: float) -> None:
         """The sidecar stops; OpenVPN keeps its role."""

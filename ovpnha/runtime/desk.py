@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ovpnha.config import Config
-from ovpnha.coordinator.outputs import InstanceStatistics
+from ovpnha.coordinator.outputs import InstanceStatistics, NodeView
 from ovpnha.model import Grade, InstanceName, Role, Uid
 from ovpnha.runtime.control import (
+    ClientsRequest,
     ControlError,
     DemoteRequest,
     PromoteRequest,
@@ -50,6 +51,8 @@ class CommandDesk:
                 return await self._demote(request)
             case RenegotiateRequest():
                 return self._renegotiate(request)
+            case ClientsRequest():
+                return self._list(request)
 
     async def _promote(self, request: PromoteRequest) -> dict[str, Any]:
         name = self._pick(request.instance)
@@ -62,7 +65,7 @@ class CommandDesk:
                 " mend that first, or move the VIP here: whoever has it serves"
             )
         self._driver.step(lambda core, now: core.ask_promote(name, request.expect_vip, now))
-        await self._until(name, _is_promoted, PROMOTE_TIMEOUT)
+        await self._until(name, _is_promoted, PROMOTE_TIMEOUT, _why_not_promoted)
         return self._say(name)
 
     async def _demote(self, request: DemoteRequest) -> dict[str, Any]:
@@ -71,16 +74,29 @@ class CommandDesk:
         if one.role in {Role.FAULT, Role.INIT}:
             raise ControlError(f"{name}: has no role to give up, it is {one.role.value}")
         self._driver.step(lambda core, now: core.ask_demote(name, now))
-        await self._until(name, lambda one: one.role is Role.STANDBY, DEMOTE_TIMEOUT)
-        return self._say(name)
+        await self._until(name, _is_standby, DEMOTE_TIMEOUT, _why_not_demoted)
+        return {**self._say(name), "note": _note_of_standby(one, self._find(name))}
 
     def _renegotiate(self, request: RenegotiateRequest) -> dict[str, Any]:
         name = self._pick(request.instance)
         if self._find(name).role is not Role.MASTER:
             raise ControlError(f"{name}: not master here; give the command on the master")
         uid = None if request.uid is None else Uid(bytes.fromhex(request.uid))
+        clients = [one for one in self._driver.table(name) if uid in (None, one.uid)]
+        if uid is not None and not clients:
+            raise ControlError(f"{name}: no client has the uid {uid.hex()}; see: ovpnha clients")
         self._driver.step(lambda core, now: core.ask_renegotiate(name, uid, request.rate, now))
-        return {"instance": name}
+        return {"instance": name, "clients": len(clients)}
+
+    def _list(self, request: ClientsRequest) -> dict[str, Any]:
+        name = self._pick(request.instance)
+        if self._find(name).role not in {Role.MASTER, Role.HELD}:
+            raise ControlError(f"{name}: not master here; give the command on the master")
+        clients = [
+            {"uid": one.uid.hex(), "unprotected": one.unprotected}
+            for one in self._driver.table(name)
+        ]
+        return {"instance": name, "clients": clients}
 
     def _pick(self, wanted: str | None) -> InstanceName:
         known = ", ".join(self._names)
@@ -100,7 +116,11 @@ class CommandDesk:
         return {"instance": name, "role": one.role.value, "epoch": str(one.epoch)}
 
     async def _until(
-        self, name: InstanceName, holds: Callable[[InstanceStatistics], bool], seconds: float
+        self,
+        name: InstanceName,
+        holds: Callable[[InstanceStatistics], bool],
+        seconds: float,
+        explain: Callable[[InstanceStatistics], str],
     ) -> None:
         try:
             async with asyncio.timeout(seconds):
@@ -109,10 +129,48 @@ class CommandDesk:
         except TimeoutError:
             one = self._find(name)
             raise ControlError(
-                f"{name}: still {one.role.value} after {seconds:g} s ({one.grade_reason});"
-                " see the log"
+                f"{name}: still {one.role.value} after {seconds:g} s: {explain(one)}"
             ) from None
 
 
 def _is_promoted(one: InstanceStatistics) -> bool:
     return one.role is Role.MASTER and "promoted" in one.last_promotion_phases
+
+
+def _why_not_promoted(one: InstanceStatistics) -> str:
+    if one.role is Role.MASTER:
+        return "OpenVPN has not confirmed it; does a script of it hang? See its log"
+    return f"{'; '.join(one.problems) or one.grade_reason}; see the log of ovpnha"
+
+
+def _is_standby(one: InstanceStatistics) -> bool:
+    return one.role is Role.STANDBY
+
+
+def _note_of_standby(before: InstanceStatistics, one: InstanceStatistics) -> str:
+    """What the answer to a demote should not hide."""
+    if not any(node.believed and node.role is Role.MASTER for node in one.nodes):
+        return "no node is heard that is master: nobody serves until one has the VIP"
+    return "it was standby before" if before.role is Role.STANDBY else ""
+
+
+def _why_not_demoted(one: InstanceStatistics) -> str:
+    """What the administrator sees on this node, and the next step."""
+    if one.role is Role.HELD:
+        return (
+            "the VIP is not here, and no other node is master: nobody serves. Add the VIP on a"
+            " standby; to drop this node's clients without that, demote again"
+        )
+    if one.role is Role.MASTER and any(_could_serve(node) for node in one.nodes):
+        return (
+            "the VIP is still here. The grade has fallen for a minute, and the VIP manager has not"
+            " moved the VIP: does it run here and on the other node? To move it by hand: ovpnha"
+            " promote on the other node, then take the VIP away here and add it there"
+        )
+    if one.role is Role.MASTER:
+        return "the VIP is still here, and no other node is heard that could take it: ovpnha status"
+    return f"{'; '.join(one.problems) or one.grade_reason}; see the log of ovpnha"
+
+
+def _could_serve(node: NodeView) -> bool:
+    return node.believed and node.has_instance and node.grade > Grade.FAULT

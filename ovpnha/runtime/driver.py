@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from ovpnha.coordinator.outputs import (
+    ClientView,
     CloseManagement,
     LogEvent,
     NodeStatistics,
@@ -83,6 +84,10 @@ class Driver:
     def clients(self, instance: InstanceName) -> tuple[ServerClient, ...]:
         """Each client of an instance, as OpenVPN last told."""
         return self._core.clients(instance)
+
+    def table(self, instance: InstanceName) -> tuple[ClientView, ...]:
+        """Each client that a master or held instance has now, by its uid."""
+        return self._core.table(instance, self._clock())
 
     def stop(self) -> None:
         """Say goodbye; nothing is fed to the core any more."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
@@ -17,8 +16,9 @@ import structlog
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from ovpnha.config import HttpConfig, split_listen
+from ovpnha.config import HttpConfig
 from ovpnha.coordinator.outputs import NodeStatistics
+from ovpnha.runtime.listening import listen_on
 from ovpnha.runtime.metrics import NodeCollector, Scrape
 from ovpnha.runtime.status import find_problems, to_plain
 
@@ -104,7 +104,7 @@ async def serve_http(config: HttpConfig, application: StatusApplication) -> None
     if not config.listen:
         return
     try:
-        listening = _listen(config.listen)
+        listening = listen_on(config.listen)
     except OSError as error:
         log.warning("http endpoint off", listen=config.listen, reason=str(error))
         return
@@ -125,9 +125,3 @@ async def serve_http(config: HttpConfig, application: StatusApplication) -> None
         await server.serve(sockets=[listening])
     finally:
         listening.close()
-
-
-def _listen(text: str) -> socket.socket:
-    host, port = split_listen(text)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=CONCURRENCY_LIMIT)

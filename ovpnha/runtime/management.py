@@ -7,10 +7,13 @@ of what it carries (``ovpnha.management`` does), and must never log it: it may h
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
 import structlog
+
+from ovpnha.model import Unreachable
 
 FIRST_DELAY = 0.02
 LAST_DELAY = 0.2
@@ -29,6 +32,7 @@ class ManagementChannel(asyncio.Protocol):
         up: Called when connected.
         down: Called with the reason when the connection is gone.
         received: Called with the bytes read, cut anywhere.
+        missed: Called with the reason when it cannot be connected, once while that stays the same.
     """
 
     def __init__(
@@ -38,11 +42,13 @@ class ManagementChannel(asyncio.Protocol):
         up: Callable[[], None],
         down: Callable[[str], None],
         received: Callable[[bytes], None],
+        missed: Callable[[Unreachable], None],
     ) -> None:
         self._path = path
         self._up = up
         self._down = down
         self._received = received
+        self._missed = missed
         self._transport: asyncio.WriteTransport | None = None
         self._closed = asyncio.Event()
         self._reason = ""
@@ -50,7 +56,7 @@ class ManagementChannel(asyncio.Protocol):
     async def run(self) -> None:
         """Stay connected, for ever; closes when cancelled."""
         delay = 0.0
-        problem = ""
+        problem: Unreachable | None = None
         while True:
             await asyncio.sleep(delay)
             try:
@@ -59,7 +65,7 @@ class ManagementChannel(asyncio.Protocol):
                 problem = self._tell(problem, error)
                 delay = _next_delay(delay)
                 continue
-            problem = ""
+            problem = None
             delay = 0.0 if await self._lasts() else _next_delay(delay)
 
     def write(self, data: bytes) -> None:
@@ -92,12 +98,18 @@ class ManagementChannel(asyncio.Protocol):
         async with asyncio.timeout(CONNECT_TIMEOUT):
             await loop.create_unix_connection(lambda: self, str(self._path))
 
-    def _tell(self, before: str, error: OSError) -> str:
-        """Log a failure to connect, once while it stays the same."""
-        text = error.strerror or type(error).__name__
-        if text != before:
-            log.warning("management unreachable", path=str(self._path), reason=text)
-        return text
+    def _tell(self, before: Unreachable | None, error: OSError) -> Unreachable:
+        """Tell of a failure to connect, once while it stays the same."""
+        problem = _describe(self._path, error)
+        if problem != before:
+            log.warning(
+                "management unreachable",
+                path=str(self._path),
+                reason=error.strerror or type(error).__name__,
+                errno=error.errno,
+            )
+            self._missed(problem)
+        return problem
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """For the event loop."""
@@ -120,3 +132,22 @@ class ManagementChannel(asyncio.Protocol):
 
 def _next_delay(delay: float) -> float:
     return min(max(FIRST_DELAY, 2 * delay), LAST_DELAY)
+
+
+def _describe(path: Path, error: OSError) -> Unreachable:
+    """Path, reason and error number for an administrator, and what to look at."""
+    number = error.errno or 0
+    name = f" (errno {number}, {errno.errorcode.get(number, 'unknown')})" if number else ""
+    mend = MENDS.get(number, "see the log of OpenVPN")
+    return Unreachable(
+        f"management socket {path}: {error.strerror or 'no answer'}{name}", mend.format(path=path)
+    )
+
+
+MENDS = {
+    errno.ENOENT: "does OpenVPN run, and does its configuration say: management {path} unix?",
+    errno.ECONNREFUSED: "OpenVPN has ended and left the socket behind; start it",
+    errno.EACCES: "let this user through: management-client-user and -group in OpenVPN's"
+    " configuration, systemd-tmpfiles --create for the directory",
+    errno.EAGAIN: "another program has this socket (ss -xp); OpenVPN serves one at a time",
+}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ovpnha.coordinator.outputs import NodeStatistics
-from ovpnha.model import Epoch, Role
+from ovpnha.model import Epoch, Grade, Role
 
 
 def to_plain(value: object) -> Any:
@@ -33,7 +33,8 @@ def find_problems(statistics: NodeStatistics) -> list[str]:
     problems = [f"link {name} is down" for name, up in statistics.links.items() if not up]
     for one in statistics.instances:
         if not one.management_up:
-            problems.append(f"instance {one.name}: openvpn does not answer")
-        elif one.role is Role.FAULT:
+            why = one.problems or ("openvpn does not answer",)
+            problems += [f"instance {one.name}: {problem}" for problem in why]
+        elif one.role is Role.FAULT or (one.grade == Grade.FAULT and one.role is not Role.INIT):
             problems.append(f"instance {one.name}: fault: {one.grade_reason}")
     return problems

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from functools import partial
 
-import structlog
-
 from ovpnha.config import Config, InstanceConfig
+from ovpnha.coordinator.obstacles import normal_address
 from ovpnha.coordinator.outputs import OpenvpnFound
-from ovpnha.model import InstanceName
+from ovpnha.model import InstanceName, VipPlace
 from ovpnha.runtime.bcn import BcnSockets
 from ovpnha.runtime.core import Core
 from ovpnha.runtime.driver import Driver
 from ovpnha.runtime.network import NetworkTable
-
-log = structlog.get_logger()
 
 
 class Surroundings:
@@ -31,8 +28,7 @@ class Surroundings:
         self._addresses = {one.name: str(one.vip) for one in config.instance if one.vip is not None}
         self._vips: dict[str, bool] = {}
         self._links: dict[str, bool] = {}
-        self._missing: set[str] = set()
-        self._elsewhere: dict[str, str] = {}
+        self._places: dict[str, VipPlace] = {}
 
     def changed(self, table: NetworkTable) -> None:
         """Compare with what was told before."""
@@ -44,15 +40,13 @@ class Surroundings:
                 self._links[name] = up
                 self._driver.step(partial(_tell_link, name, up))
         for one in self._instances:
-            self._check_interface(one, table)
             self._check_place(one, table)
 
     def openvpn_found(self, found: OpenvpnFound) -> None:
         """OpenVPN says its VIP and BCN; they fill what the configuration leaves out."""
-        local = found.status.local
-        vip = self._addresses.setdefault(found.instance, local) if local else ""
-        if vip != local:
-            log.warning("vip is not openvpn's local", instance=found.instance, vip=vip, local=local)
+        local = normal_address(found.status.local)
+        if local is not None:
+            self._addresses.setdefault(found.instance, local)
         self._bcn.openvpn_found(found.status)
         if self._table is not None:
             self.changed(self._table)
@@ -65,32 +59,23 @@ class Surroundings:
             self._vips[one.name] = present
             self._driver.step(partial(_tell_vip, InstanceName(one.name), present))
 
-    def _check_interface(self, one: InstanceConfig, table: NetworkTable) -> None:
-        """Told once when the VIP cannot be seen; the interface may still appear."""
-        name = one.vip_interface
-        if name is None or (table.link(name) is None) is (one.name in self._missing):
-            return
-        if one.name in self._missing:
-            self._missing.discard(one.name)
-            log.info("vip interface found", instance=one.name, interface=name)
-        else:
-            self._missing.add(one.name)
-            self._driver.step(partial(_tell_missing, InstanceName(one.name), name))
-
     def _check_place(self, one: InstanceConfig, table: NetworkTable) -> None:
-        """Told once for each interface that has the VIP though it counts on another."""
-        link = table.link_of(self._addresses.get(one.name, ""))
+        """Only where the VIP counts on one interface; on any, it is never on a wrong one."""
         name = one.vip_interface
-        if name is None or link is None or table.has_address(self._addresses[one.name], name):
-            self._elsewhere.pop(one.name, None)
-        elif self._elsewhere.get(one.name) != link.name:
-            self._elsewhere[one.name] = link.name
-            log.warning(
-                "vip is on another interface",
-                instance=one.name,
-                found=link.name,
-                vip_interface=name,
-            )
+        if name is None:
+            return
+        address = self._addresses.get(one.name, "")
+        here = table.has_address(address, name)
+        link = None if here else table.link_of(address)
+        place = VipPlace(
+            interface=name,
+            exists=table.link(name) is not None,
+            here=here,
+            found=link.name if link is not None else "",
+        )
+        if self._places.get(one.name) != place:
+            self._places[one.name] = place
+            self._driver.step(partial(_tell_place, InstanceName(one.name), place))
 
 
 def _tell_vip(instance: InstanceName, present: bool, core: Core, now: float) -> None:
@@ -101,5 +86,5 @@ def _tell_link(link: str, up: bool, core: Core, now: float) -> None:
     core.link_changed(link, up, now)
 
 
-def _tell_missing(instance: InstanceName, name: str, core: Core, now: float) -> None:
-    core.vip_interface_missing(instance, name, now)
+def _tell_place(instance: InstanceName, place: VipPlace, core: Core, now: float) -> None:
+    core.vip_placed(instance, place, now)

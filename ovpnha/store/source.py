@@ -132,6 +132,12 @@ class SourceTable:
         """How many clients are current on at least one other node."""
         return sum(client.unprotected_since is None for client in self._clients.values())
 
+    def waits(self, now: float) -> Iterator[tuple[Uid, float | None]]:
+        """Every client, and for how many seconds it has been unprotected; ``None`` when it is."""
+        for uid, client in self._clients.items():
+            since = client.unprotected_since
+            yield uid, None if since is None else now - since
+
     def oldest_unprotected(self, now: float) -> float:
         """Age in seconds of the oldest change that no other node has; 0.0 when there is none."""
         return max((now - since for since in self._unprotected()), default=0.0)

@@ -351,6 +351,119 @@ def test_a_missing_vip_interface_is_told_once_and_found_later(pair: Pair) -> Non
     assert len(told(a, "vip interface found")) == 1
 
 
+def problems(node: Node) -> str:
+    return " | ".join(node.instance()["problems"])
+
+
+def test_a_vip_on_a_wrong_interface_is_refused(pair: Pair) -> None:
+    pair.write_config(f'vip = "{VIP}"\nvip_interface = "eth9"')
+    own = "[node.a.instance.udp]\n"
+    pair.config.write_text(pair.config.read_text().replace(own, f'{own}vip_interface = "lo"\n'))
+    pair.start()
+    a, b = pair.a, pair.b
+    b.wait_grade(30)
+    assert "the VIP's interface eth9 is missing: bring it up, or correct" in problems(b)
+    a.add_vip()
+    a.wait_grade(-254)
+    assert "the VIP is on out0, and counts on lo only: correct vip_interface" in problems(a)
+    a.remove_vip()
+    a.wait_grade(30)
+    assert a.role() == "standby"
+
+
+def test_a_vip_that_openvpn_does_not_serve_is_refused(pair: Pair) -> None:
+    pair.write_config('vip = "192.0.2.99"')
+    pair.start()
+    a = pair.a
+    a.wait_grade(-254)
+    assert f"vip 192.0.2.99 is not OpenVPN's local {VIP}: write the same address" in problems(a)
+    with pytest.raises(ControlError, match=r"not promoted, .* is not OpenVPN's local"):
+        ask(a.home / "control.sock", PromoteRequest(), 10.0)
+    assert len(told(a, "vip is not openvpn's local")) == 1
+
+
+def test_an_openvpn_that_was_never_started_says_what_is_waited_for(pair: Pair) -> None:
+    pair.a.sidecar.start()
+    pair.a.wait_role("init")
+    path = pair.directory / "a" / "openvpn.sock"
+    reason = f"management socket {path}: No such file or directory (errno 2, ENOENT)"
+    wait_until(lambda: reason in problems(pair.a), "the reason", DEADLINE)
+    pair.a.wait_grade(-254)
+    assert pair.a.instance()["grade_reason"] == f"OpenVPN is down: {reason}"
+    text = command_line(pair, "status")
+    assert text.returncode == 0
+    assert "ENOENT" in text.stdout
+    assert len(told(pair.a, "management unreachable")) == 1
+    pair.a.openvpn.start()
+    pair.a.wait_role("standby")
+    assert not problems(pair.a)
+
+
+def command_line(pair: Pair, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command on node a, as an administrator gives it."""
+    return subprocess.run(
+        [
+            *("ip", "netns", "exec", pair.a.namespace, sys.executable, "-m", "ovpnha"),
+            *(*arguments, "--config", str(pair.config), "--node", "a"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        timeout=2 * DEADLINE,
+    )
+
+
+def test_what_an_administrator_is_told_by_hand(cluster: Pair) -> None:
+    """No VIP manager, and a mistyped client: what to do is in the answer."""
+    a, b = cluster.a, cluster.b
+    a.add_vip()
+    a.wait_role("master")
+    b.wait_grade(90)
+    unknown = command_line(cluster, "renegotiate", "--uid", "00112233445566ff")
+    assert unknown.returncode == 1
+    assert unknown.stderr == (
+        "ovpnha: udp: no client has the uid 00112233445566ff; see: ovpnha clients\n"
+    )
+    assert command_line(cluster, "clients").stdout == ""
+    stuck = command_line(cluster, "demote")
+    assert stuck.returncode == 1
+    assert "still master after 10 s: the VIP is still here." in stuck.stderr
+    a.remove_vip()
+    a.wait_role("held")
+    b.add_vip()
+    b.wait_role("master")
+    a.wait_role("standby")
+    assert command_line(cluster, "demote").stdout == "udp: standby (it was standby before)\n"
+
+
+def test_check_config_knows_its_own_daemon(cluster: Pair) -> None:
+    """The HTTP port is in use, but by the daemon that this configuration is for."""
+    wait_until(lambda: "9594" in listening(cluster.a), "the endpoint", DEADLINE)
+    checked = command_line(cluster, "check-config")
+    assert checked.returncode == 0
+    assert "http.listen" not in checked.stderr
+    cluster.a.sidecar.signal(signal.SIGTERM)
+    cluster.a.sidecar.wait()
+    command = [sys.executable, "-m", "http.server", "9594"]
+    home, namespace = cluster.a.home, cluster.a.namespace
+    log = home / "other.log"
+    other = Process(command, namespace=namespace, directory=home, log=log)
+    try:
+        other.start()
+        wait_until(lambda: "9594" in listening(cluster.a), "the other program", DEADLINE)
+        checked = command_line(cluster, "check-config")
+    finally:
+        other.stop()
+    assert checked.returncode == 0
+    assert "odd: http.listen: 127.0.0.1:9594: another program has this port" in checked.stderr
+
+
+def listening(node: Node) -> str:
+    command = ["ip", "netns", "exec", node.namespace, "ss", "-Htln"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 def wait_told(node: Node, event: str) -> None:
     wait_until(lambda: told(node, event), f"{node.name} logs “{event}”", DEADLINE)
 

@@ -1,11 +1,13 @@
 """A running cluster gets a new cluster key in three steps, and nobody notices.
 
 docs/wire.md: add the new key at the end, move it to the front, remove the old one; after each step
-the sidecars are restarted one after the other, so that each step is for a while half done.
+the sidecars are reloaded, or restarted, one after the other, so that each step is for a while half
+done.
 """
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 from ovpnha.lab.lab import Lab
 from ovpnha.lab.measure import lost
 from ovpnha.lab.session import Session
-from ovpnha.lab.sidecar import run_command
+from ovpnha.lab.sidecar import Sidecar, run_command
 from ovpnha.lab.waiting import wait_until
 from ovpnha.runtime.control import StatusRequest
 from tests.integration.test_sidecar_restart import PATIENCE, tables_equal
@@ -51,17 +53,35 @@ def refused(lab: Lab, name: str) -> int:
     return sum(reasons.get(one, 0) for one in ("unknown_key", "unauthentic"))
 
 
-def step(lab: Lab, change: Callable[[Path], None]) -> None:
-    """Change the file that both read, and restart the standby's sidecar, then the master's."""
+def restart(lab: Lab, name: str) -> None:
+    lab.nodes[name].sidecar.process.kill()
+    lab.nodes[name].sidecar.process.start()
+
+
+def reload(lab: Lab, name: str) -> None:
+    sidecar = lab.nodes[name].sidecar
+    before = read_again(sidecar)
+    sidecar.process.signal(signal.SIGHUP)
+    wait_until(lambda: read_again(sidecar) > before, f"{name} has read the keys", PATIENCE)
+
+
+def read_again(sidecar: Sidecar) -> int:
+    return sidecar.process.log.read_text().count('"cluster keys read again"')
+
+
+def step(lab: Lab, change: Callable[[Path], None], renew: Callable[[Lab, str], None]) -> None:
+    """Change the file that both read, and renew the standby's sidecar, then the master's."""
     change(lab.directory / "cluster.key")
     for name in ("b", "a"):
-        lab.nodes[name].sidecar.process.kill()
-        lab.nodes[name].sidecar.process.start()
+        renew(lab, name)
         wait_until(lambda: tables_equal(lab, CLIENTS + 1), f"{change.__name__}: equal", PATIENCE)
         assert refused(lab, "a") == refused(lab, "b") == 0, f"{change.__name__}, {name}"
 
 
-def test_rotating_the_cluster_key_drops_nothing(lab: Lab) -> None:
+@pytest.mark.parametrize("renew", [restart, reload])
+def test_rotating_the_cluster_key_drops_nothing(
+    lab: Lab, renew: Callable[[Lab, str], None]
+) -> None:
     file = lab.directory / "cluster.key"
     lab.start_cluster()
     session = Session(lab)
@@ -69,12 +89,32 @@ def test_rotating_the_cluster_key_drops_nothing(lab: Lab) -> None:
     wait_until(lambda: tables_equal(lab, CLIENTS + 1), "clients on both nodes", PATIENCE)
     since, old = session.mark(), keys_of(file)
     for change in (add, move_to_the_front, remove_the_old):
-        step(lab, change)
+        step(lab, change, renew)
     assert len(keys_of(file)) == 1
     assert keys_of(file) != old
     session.forward.stop()
     during = [probe for probe in session.forward.probes() if probe.sent > since.monotonic]
     assert lost(during) == 0
+    assert session.noticed(since).nothing
+    assert session.finish() == ""
+
+
+def test_a_reload_of_another_key_is_shown_and_of_a_bad_file_changes_nothing(lab: Lab) -> None:
+    lab.start_cluster()
+    session = Session(lab)
+    since, file, sidecar = session.mark(), lab.directory / "cluster.key", lab.nodes["b"].sidecar
+    keys = keys_of(file)
+    write_keys(file, ["no key"])
+    sidecar.process.signal(signal.SIGHUP)
+    wait_until(lambda: "not read again" in sidecar.process.log.read_text(), "the line", PATIENCE)
+    session.linger(1.0)
+    assert refused(lab, "a") == refused(lab, "b") == 0
+    write_keys(file, ["ab" * 32])
+    reload(lab, "b")
+    wait_until(lambda: refused_somewhere(lab), "refused datagrams on both nodes", PATIENCE)
+    write_keys(file, keys)
+    reload(lab, "b")
+    wait_until(lambda: tables_equal(lab, 1), "equal again", PATIENCE)
     assert session.noticed(since).nothing
     assert session.finish() == ""
 

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.server
 import io
+import itertools
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +21,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ovpnha.cli.app import app, parse_duration
-from ovpnha.cli.odd import find_oddities
+from ovpnha.cli.odd import find_http_oddity, find_oddities
 from ovpnha.cli.show import show_status
 from ovpnha.config import Config, parse_config
 from ovpnha.errors import ConfigError
@@ -63,14 +66,17 @@ NODE_VIEW = {
     "problem": "",
     "round_trip": 0.00042,
     "clock_offset": None,
+    "has_instance": True,
 }
 STATUS: dict[str, Any] = {
     "node": "a",
+    "boot": "00ff",
     "uptime": 300.0,
     "links": {"bcn0": True},
     "received": {"hello": 3},
     "sent": {"hello": 4},
     "refused": {"seal": 5},
+    "lacking": {},
     "instances": [
         {
             "name": "udp",
@@ -92,6 +98,7 @@ STATUS: dict[str, Any] = {
             "promotions": 1,
             "last_promotion_phases": {"promoted": 0.0042},
             "rekey": {"pending": 8, "done": 22, "left": 1},
+            "problems": [],
             "nodes": [NODE_VIEW],
         }
     ],
@@ -215,7 +222,15 @@ def daemon(tmp_path: Path) -> Iterator[list[Request]]:
         if request.command == "status":
             return {"status": STATUS}
         if request.command == "demote":
+            if request.instance == "udp6":
+                return {"instance": "udp6", "role": "standby", "note": "it was standby before"}
             raise ControlError("udp: this node has the VIP; move it away first, then demote")
+        if request.command == "renegotiate":
+            return {"instance": "udp", "clients": 1 if request.uid else 3}
+        if request.command == "clients":
+            waits = {"00112233445566ff": None, "ff112233445566ff": 2.5}
+            told = [{"uid": uid, "unprotected": wait} for uid, wait in waits.items()]
+            return {"instance": "udp", "clients": told}
         return {"instance": "udp", "role": "master", "epoch": "8/a"}
 
     loop = asyncio.new_event_loop()
@@ -242,31 +257,98 @@ def test_status_for_the_eye(config: Path, daemon: list[Request]) -> None:
     for word in (
         "node a",
         "master",
-        "2 of 3",
-        "in_sync",
-        "7/a",
+        "VIP │ here",
+        "3, only 2 protected (the oldest other waits 4.0 s)",
+        "in sync",
+        "7 (begun by a)",
         "bcn0",
         "seal 5",
         "4.2 ms",
-        "22 of 30, 1 left",
+        "22 of 30 clients that moved here, 1 keep theirs by policy",
+        "Nothing to mend.",
     ):
         assert word in " ".join(out.split())
 
 
+def row(title: str, **changes: Any) -> str:
+    """What a row of the first table says of an instance, on 80 columns, its lines joined."""
+    text = shown(STATUS["instances"][0] | {"nodes": []} | changes)
+    lines = iter(text.splitlines())
+    begin = next(line for line in lines if line.startswith(f"{title} "))
+    more = itertools.takewhile(lambda line: line.startswith("  "), lines)
+    return " ".join(line.partition("│")[2].strip() for line in (begin, *more))
+
+
+STANDBY = {"role": "standby", "sync": "in_sync", "following": "b", "records": 7}
+
+
 @pytest.mark.parametrize(
-    ("following", "shown"), [("b", "in_sync"), (None, "in_sync (master not heard)")]
+    ("title", "changes", "expected"),
+    [
+        ("role", {}, "master: serves the clients"),
+        ("role", STANDBY, "standby: silent, ready to take over"),
+        ("role", {"role": "init", "openvpn": ""}, "init: has not heard from OpenVPN yet"),
+        ("role", {"role": "init"}, "init: OpenVPN without cluster serves by itself"),
+        ("VIP", {"vip": False}, "not here, and no node heard has it"),
+        ("VIP", {"vip": False, "nodes": [NODE_VIEW | {"vip": True}]}, "not here, b has it"),
+        ("OpenVPN", {}, "2.6.14, takeovers are seamless"),
+        ("OpenVPN", {"seamless": False}, "2.6.14, clients reconnect at a takeover"),
+        ("OpenVPN", {"openvpn": ""}, "connected, has not answered yet"),
+        ("OpenVPN", {"management_up": False}, "not connected"),
+        ("clients", {"protected": 3}, "3, all protected"),
+        ("clients", {"clients": 0, "protected": 0}, "none"),
+        ("clients", STANDBY, "7 copied here"),
+        ("clients", STANDBY | {"stale": 2}, "7 copied here, 2 missing or outdated"),
+        ("clients", {"role": "init"}, "3"),
+        ("copy", {}, "- (this node has the originals)"),
+        ("copy", STANDBY, "in sync with b"),
+        ("copy", STANDBY | {"following": None}, "was in sync; the master is not heard any more"),
+        ("copy", STANDBY | {"sync": "none"}, "none: no master is heard"),
+        ("copy", {"role": "fault", "sync": "none"}, "none"),
+        ("copy", STANDBY | {"sync": "syncing"}, "being made of b"),
+        (
+            "copy",
+            STANDBY | {"sync": "syncing", "following": None},
+            "being made of a master that is not heard",
+        ),
+        ("grade", {}, "120, master"),
+        ("grade", {"grade": -254, "problems": ["x"]}, "-254, refuses the VIP (see below)"),
+        ("epoch", {"epoch": "0/"}, "none: no node has ever been promoted"),
+        ("promotions", {"promotions": 0}, "none of this node"),
+        ("promotions", {"last_promotion_phases": {}}, "1 of this node"),
+        ("new keys", {"rekey": {"pending": 0, "done": 0, "left": 0}}, "-"),
+    ],
 )
-def test_a_copy_whose_master_is_not_heard_says_so(following: str | None, shown: str) -> None:
-    one = STATUS["instances"][0] | {"role": "standby", "sync": "in_sync", "nodes": []}
-    console = Console(record=True, width=200, file=io.StringIO())
-    show_status(STATUS | {"instances": [one | {"following": following}]}, console)
-    (row,) = [line for line in console.export_text().splitlines() if line.startswith("sync ")]
-    assert row.split(maxsplit=2)[2].strip() == shown
+def test_what_the_rows_say(title: str, changes: dict[str, Any], expected: str) -> None:
+    assert row(title, **changes) == expected
+
+
+def test_what_is_to_be_mended_is_told_with_the_mend() -> None:
+    path = "/run/openvpn-server/udp.sock"
+    instance = STATUS["instances"][0] | {
+        "problems": [f"OpenVPN is not reached: management socket {path}: No such file"],
+        "nodes": [NODE_VIEW | {"has_instance": False, "vip": True}],
+    }
+    status = STATUS | {
+        "instances": [instance],
+        "links": {"bcn0": False},
+        "lacking": {"tcp": ["b", "c"]},
+    }
+    console = Console(record=True, width=80, file=io.StringIO())
+    show_status(status, console)
+    text = console.export_text()
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert " ".join(text.partition("To mend:")[2].split()) == (
+        "- BCN link bcn0 is down: no carrier, switched off, or not there"
+        " - b, c: has an instance tcp, which this node lacks; write the same [[instance]] on all"
+        f" nodes - udp: OpenVPN is not reached: management socket {path}: No such file"
+        " - udp, node b: has no instance udp; write the same [[instance]] on all nodes"
+    )
 
 
 @pytest.mark.parametrize(
     ("offset", "shown"),
-    [(None, ""), (0.4, ""), (7.04, "clock 7.0 s ahead"), (-2.0, "clock 2.0 s behind")],
+    [(None, ""), (0.4, ""), (7.04, "clock is 7.0 s ahead"), (-2.0, "clock is 2.0 s behind")],
 )
 def test_a_clock_that_is_off_is_a_problem(offset: float | None, shown: str) -> None:
     one = STATUS["instances"][0] | {"nodes": [NODE_VIEW | {"clock_offset": offset}]}
@@ -286,29 +368,31 @@ def shown(*instances: dict[str, Any]) -> str:
 def test_a_long_problem_is_whole_on_a_narrow_terminal() -> None:
     node = NODE_VIEW | {"problem": "certificate differs", "role": "master", "vip": True}
     one = STATUS["instances"][0] | {"nodes": [node]}
-    assert "\nb, udp: certificate differs\n" in shown(one)
+    assert "\n- udp, node b: certificate differs\n" in shown(one)
     doubted = one | {"name": "other", "nodes": [NODE_VIEW | {"believed": False}]}
     text = shown(one, doubted)
-    assert "\nb, other: not believed yet\n" in text
-    (row,) = [line for line in text.splitlines() if line.startswith("b ") and "has it" in line]
-    assert row.replace("│", "").split() == [
+    assert "\n- other, node b: heard, but not believed yet; if that lasts," in text
+    (line,) = [line for line in text.splitlines() if line.startswith("b ") and "has it" in line]
+    assert line.replace("│", "").split() == [
         "b",
         "master",
         "has",
         "it",
-        "7/a",
         "-",
         "90",
         "2",
         "0.2",
         "s",
+        "ago",
         "udp",
     ]
 
 
 def test_a_node_that_left_is_not_one_to_be_believed_soon() -> None:
     gone = NODE_VIEW | {"believed": False, "age": 60.0}
-    assert "b, udp: not heard any more" in shown(STATUS["instances"][0] | {"nodes": [gone]})
+    assert "- udp, node b: not heard any more; it is down" in shown(
+        STATUS["instances"][0] | {"nodes": [gone]}
+    )
 
 
 def test_a_node_without_others_says_so() -> None:
@@ -325,6 +409,20 @@ def test_promote(config: Path, daemon: list[Request]) -> None:
     code, out, _ = run("promote", "-c", config, "--expect-vip", "500ms")
     assert (code, out) == (0, "udp: master, epoch 8/a\n")
     assert daemon == [PromoteRequest(expect_vip=0.5)]
+
+
+def test_demote_says_what_it_found(config: Path, daemon: list[Request]) -> None:
+    code, out, _ = run("demote", "-c", config, "-i", "udp6")
+    assert (code, out) == (0, "udp6: standby (it was standby before)\n")
+
+
+def test_renegotiate_and_clients(config: Path, daemon: list[Request]) -> None:
+    code, out, _ = run("renegotiate", "-c", config)
+    assert (code, out) == (0, "udp: OpenVPN is asked to renegotiate 3 clients\n")
+    _, out, _ = run("renegotiate", "-c", config, "--uid", "00112233445566ff")
+    assert out == "udp: OpenVPN is asked to renegotiate 1 client\n"
+    _, out, _ = run("clients", "-c", config)
+    assert out == "00112233445566ff  protected\nff112233445566ff  unprotected, 2.5 s\n"
 
 
 def test_a_refusal_is_one_line(config: Path, daemon: list[Request]) -> None:
@@ -449,3 +547,71 @@ def test_a_management_socket_out_of_reach_is_odd(config: Path) -> None:
 
 def test_a_bcn_interface_without_an_address_is_odd(config: Path) -> None:
     assert "has no IPv4 address to broadcast from" in oddities(config, table())
+
+
+def http_oddity(config: Path, listen: str) -> str:
+    more = f'[http]\nlisten = "{listen}"\n'
+    return "\n".join(find_http_oddity(parsed(config.read_text() + more)))
+
+
+def test_an_http_port_that_is_free_or_switched_off_is_not_odd(config: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        free = one.getsockname()[1]
+    assert http_oddity(config, f"127.0.0.1:{free}") == http_oddity(config, "") == ""
+
+
+def test_an_http_address_of_another_host_is_odd(config: Path) -> None:
+    assert "192.0.2.77:9594: this host has no such address" in http_oddity(
+        config, "192.0.2.77:9594"
+    )
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    """Somebody on the HTTP port: a daemon of this name and boot, or a program of another kind."""
+
+    body = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """An HTTP server on a port of its own that always says this."""
+    handler = type("Handler", (Answering,), {"body": body})
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("body", "odd"),
+    [
+        (b'{"node": "a", "boot": "00ff"}', False),
+        (b'{"node": "a", "boot": "0123"}', True),
+        (b"<html>", True),
+        (b"[1]", True),
+    ],
+)
+def test_an_http_port_that_another_program_has_is_odd(
+    config: Path, daemon: list[Request], body: bytes, odd: bool
+) -> None:
+    with answering(body) as listen:
+        assert ("another program has this port" in http_oddity(config, listen)) is odd
+
+
+def test_a_daemon_that_may_not_be_asked_is_known_by_its_node(config: Path) -> None:
+    with answering(b'{"node": "a", "boot": "00ff"}') as listen:
+        assert "another program" in http_oddity(config, listen)
+        (config.parent / "control.sock").touch()  # somebody is there, and does not answer us
+        assert not http_oddity(config, listen)

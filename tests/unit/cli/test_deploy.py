@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shutil
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from ovpnha.cli.app import app
 
-SYSTEMD = Path(__file__).parents[3] / "deploy" / "systemd"
+DEPLOY = Path(__file__).parents[3] / "deploy"
+SYSTEMD = DEPLOY / "systemd"
+KEEPALIVED = DEPLOY / "keepalived"
 
 
 def test_the_unit_is_one_that_systemd_takes() -> None:
@@ -31,6 +36,7 @@ def test_the_commands_of_the_unit_exist() -> None:
     text = (SYSTEMD / "ovpnha.service").read_text()
     commands = re.findall(r"^Exec\w+=.* ovpnha ([a-z-]+)", text, flags=re.MULTILINE)
     assert commands == ["check-config", "run"]
+    assert re.findall(r"^ExecReload=(.*)", text, flags=re.MULTILINE) == ["/bin/kill -HUP $MAINPID"]
     for command in commands:
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
@@ -73,3 +79,35 @@ def test_the_user_gets_through_to_the_management_socket(tmp_path: Path) -> None:
     assert directory.stat().st_mode & 0o777 == 0o710
     nobody = struct.pack("<HHI", 0x02, 0x01, pwd.getpwnam("nobody").pw_uid)
     assert nobody in os.getxattr(directory, "system.posix_acl_access")
+
+
+def with_ipv6(text: str) -> str:
+    """node.conf as its comment says for a site with IPv6."""
+    empty = re.compile(r"^[$]\w+_VIP6=\n", re.MULTILINE)
+    commented = re.compile(r"^#([$]\w+_VIP6=.+)", re.MULTILINE)
+    assert len(empty.findall(text)) == len(commented.findall(text)) == 2
+    return commented.sub(r"\1", empty.sub("", text))
+
+
+@pytest.mark.parametrize("change", [str, with_ipv6], ids=["IPv4 only", "IPv6 too"])
+def test_keepalived_takes_its_files(tmp_path: Path, change: Callable[[str], str]) -> None:
+    """In a network of its own that has the interfaces of the example."""
+    if os.geteuid() != 0:
+        pytest.fail("this test needs root")
+    for name in ("keepalived.conf", "check-grade"):
+        shutil.copy(KEEPALIVED / name, tmp_path / name)
+    text = change((KEEPALIVED / "node.conf").read_text())
+    text = text.replace("/etc/keepalived/check-grade", f"{tmp_path}/check-grade")
+    (tmp_path / "node.conf").write_text(text)
+    (tmp_path / "test").write_text(
+        "ip link add eth0 type veth peer name eth1\n"
+        "exec keepalived --vrrp --config-test --use-file keepalived.conf\n"
+    )
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-e", "test"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

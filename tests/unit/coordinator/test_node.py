@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from ovpnha.coordinator.node import CONFLICT_SHOWN
-from ovpnha.model import BOOT_SIZE, BootId, Grade, InstanceName, NodeName, Role
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from ovpnha.coordinator.node import CONFLICT_SHOWN, Node
+from ovpnha.coordinator.obstacles import Obstacles
+from ovpnha.model import (
+    BOOT_SIZE,
+    BootId,
+    Grade,
+    InstanceName,
+    NodeName,
+    Role,
+    Unreachable,
+    VipPlace,
+)
 from ovpnha.replication.events import (
+    HelloReceived,
     NameConflict,
+    NodeDown,
+    NodeUp,
     OneWayLink,
     OtherKey,
     RecordWithdrawn,
     RenegotiationHeard,
 )
-from tests.model_cluster import INSTANCE, World
-from tests.unit.coordinator.desk import uid
+from tests.model_cluster import INSTANCE, KEY, ModelNode, World
+from tests.unit.coordinator.desk import Desk, state, uid
 
 BOOT = BootId(bytes(BOOT_SIZE))
 
@@ -82,16 +100,212 @@ def test_a_link_that_is_down_is_shown_and_degrades_who_hears_nobody() -> None:
     assert a.grade == Grade.MASTER
 
 
-def test_a_missing_vip_interface_is_one_clear_line() -> None:
+def place(node: ModelNode, **changes: object) -> None:
+    """The shell tells where the VIP is, on a node where it counts on eth9 only."""
+    told = replace(VipPlace("eth9", exists=True), **changes)  # type: ignore[arg-type]
+    node.step(lambda core, now: core.vip_placed(INSTANCE, told, now))
+
+
+def test_a_missing_vip_interface_is_one_clear_line_and_may_still_come() -> None:
+    world = World()
+    a, b = world.add("a"), world.add("b")
+    world.move_vip("b")
+    world.run(1)
+    place(a, exists=False)
+    place(a, exists=False)
+    (event,) = a.logged("vip interface missing")
+    assert event.fields == {"instance": INSTANCE, "interface": "eth9", "vip": "192.0.2.10"}
+    assert a.grade == Grade.DEGRADED
+    (problem,) = a.figures.problems
+    assert problem == (
+        "the VIP's interface eth9 is missing: bring it up, or correct vip_interface in ovpnha.toml"
+    )
+    place(a)
+    assert a.logged("vip interface found")
+    assert a.grade == Grade.IN_SYNC
+    assert not a.figures.problems
+    assert not b.figures.problems
+
+
+def test_a_vip_that_comes_on_another_interface_is_refused_and_not_wanted_again() -> None:
+    """Else a VIP manager that prefers this node would bring it back for ever."""
     world = World()
     a = world.add("a")
+    world.add("b")
+    world.move_vip("b")
+    world.run(1)
+    place(a, found="eth0")
+    assert a.grade == Grade.FAULT
+    place(a)
+    assert a.grade == Grade.DEGRADED
+    assert a.figures.problems == (
+        "the VIP came on eth0, and counts on eth9 only: correct vip_interface in ovpnha.toml, or"
+        " take it out",
+    )
+    assert len(a.logged("vip is on another interface")) == 1
+    place(a, here=True)
+    place(a)
+    assert a.grade == Grade.IN_SYNC
+
+
+def test_a_vip_that_openvpn_does_not_serve_is_a_fault() -> None:
+    world = World()
+    a = world.add("a", vip="192.0.2.99")
+    b = world.add("b")
+    world.run(1)
+    assert a.grade == Grade.FAULT
+    assert a.plays(Role.STANDBY)
+    (problem,) = a.figures.problems
+    assert problem.startswith("vip 192.0.2.99 is not OpenVPN's local 192.0.2.10: write the same")
+    assert len(a.logged("vip is not openvpn's local")) == 1
+    a.kill_openvpn()
+    a.start_openvpn()
+    world.run(1)
+    assert len(a.logged("vip is not openvpn's local")) == 1
+    assert b.grade != Grade.FAULT
+
+
+@pytest.mark.parametrize(
+    ("vip", "local", "problem"),
+    [
+        ("", "192.0.2.10", ""),
+        ("", "vpn.example.com", "OpenVPN's local vpn.example.com is a name"),
+        ("192.0.2.10", "vpn.example.com", ""),
+        ("2001:db8::10", "2001:DB8:0:0::10", ""),
+        ("2001:db8::10", "2001:db8::11", "vip 2001:db8::10 is not OpenVPN's local 2001:db8::11"),
+    ],
+)
+def test_the_vip_and_local_are_compared_as_addresses(vip: str, local: str, problem: str) -> None:
+    obstacles = Obstacles(Desk().openvpn, vip)
+    obstacles.take_local(local)
+    assert (obstacles.first.reason if obstacles.first else "") == problem
+
+
+NOT_THERE = Unreachable("management socket /run/x.sock: No such file (errno 2)", "does it run?")
+
+
+def test_an_openvpn_that_is_never_reached_says_what_is_waited_for() -> None:
+    world = World()
+    a = world.add("a", start=False)
+    a.start()
+    a.step(lambda node, now: node.management_unreachable(INSTANCE, NOT_THERE, now))
+    world.run(1)
+    assert a.plays(Role.INIT)
+    assert a.figures.problems == (f"OpenVPN is not reached: {NOT_THERE.reason}; does it run?",)
+    world.run(3)
+    assert a.plays(Role.FAULT)
+    assert a.figures.grade_reason == f"OpenVPN is down: {NOT_THERE.reason}"
+    assert a.figures.problems == (f"OpenVPN is down: {NOT_THERE.reason}; does it run?",)
+    a.start_openvpn()
+    world.run(1)
+    assert a.plays(Role.STANDBY)
+    assert not a.figures.problems
+
+
+def test_an_openvpn_that_ended_says_why_it_is_not_reached_again() -> None:
+    world = World()
+    a = world.add("a")
+    world.run(1)
+    a.kill_openvpn()
+    assert a.figures.problems == ("OpenVPN is down: closed by openvpn",)
+    a.step(lambda node, now: node.management_unreachable(INSTANCE, NOT_THERE, now))
+    assert a.figures.grade_reason == f"OpenVPN is down: {NOT_THERE.reason}"
+
+
+def test_an_openvpn_that_hangs_and_one_without_the_patch_say_what_to_do() -> None:
+    world = World()
+    a = world.add("a", start=False)
+    a.start()
+    a.step(lambda node, now: node.management_up(INSTANCE, now))
+    world.run(4)
+    (problem,) = a.figures.problems
+    assert problem.startswith("OpenVPN does not answer; see its log")
+    stock = world.add("b", patched=False)
+    world.run(1)
+    (problem,) = stock.figures.problems
+    assert "install the patched OpenVPN" in problem
+
+
+def test_two_masters_are_a_problem_to_mend() -> None:
+    world = World()
+    a, b = world.add("a"), world.add("b")
     world.move_vip("a")
     world.run(1)
-    a.step(lambda node, now: node.vip_interface_missing(INSTANCE, "eth9", now))
-    (event,) = a.logged("vip interface missing")
-    assert event.fields["interface"] == "eth9"
-    assert event.fields["vip"] == "192.0.2.10"
-    assert a.plays(Role.HELD)
+    b.set_vip(True)
+    world.run(5)
+    assert a.figures.problems == (
+        "b has the VIP too and is master: mend the network between the VIP managers",
+    )
+
+
+def test_an_instance_that_only_one_node_has_is_shown_on_both() -> None:
+    world = World()
+    a = world.add("a")
+    other = NodeName("x")
+    assert a.node is not None
+    a.node._take(NodeUp(other, BOOT), world.now)
+    a.node._take(HelloReceived(other, {InstanceName("tcp"): state()}), world.now)
+    assert a.node.statistics(world.now).lacking == {"tcp": ("x",)}
+    assert [one.has_instance for one in a.figures.nodes] == [True]  # it may have just started
+    world.run(6)
+    assert [one.has_instance for one in a.figures.nodes] == [False]
+    a.node._take(HelloReceived(other, {INSTANCE: state()}), world.now)
+    assert [one.has_instance for one in a.figures.nodes] == [True]
+    a.node._take(HelloReceived(other, {}), world.now)
+    world.run(6)
+    assert [one.has_instance for one in a.figures.nodes] == [False]
+    a.node._take(NodeDown(other, "silent"), world.now)
+    assert [one.has_instance for one in a.figures.nodes] == [True]  # nothing is known now
+    assert a.node.statistics(world.now).lacking == {}
+
+
+def use_keys(keys: tuple[bytes, ...], node: Node, now: float) -> None:
+    node.use_keys(keys, now)
+
+
+def test_cluster_keys_are_exchanged_while_it_runs() -> None:
+    world = World()
+    a, b = world.add("a"), world.add("b")
+    world.move_vip("a")
+    world.run(1)
+    other = bytes(32)
+    for keys in ((KEY, other), (other, KEY), (other,)):
+        for one in (b, a):
+            one.step(partial(use_keys, keys))
+            world.run(5)
+    assert b.in_sync
+    assert not a.logged("node lost")
+    assert b.node is not None
+    refused = b.node.statistics(world.now).refused
+    assert not refused.keys() & {"unknown_key", "unauthentic"}
+    assert [one.fields for one in a.logged("cluster keys read again")] == [
+        {"keys": 2},
+        {"keys": 2},
+        {"keys": 1},
+    ]
+    b.step(partial(use_keys, (KEY,)))
+    world.run(5)
+    assert a.logged("node lost")
+    assert a.logged("datagrams under another key")
+
+
+def test_a_master_lists_its_clients_by_uid() -> None:
+    world = World()
+    a, b = world.add("a"), world.add("b")
+    world.move_vip("a")
+    world.run(1)
+    assert a.node is not None
+    assert a.openvpn is not None
+    assert b.node is not None
+    first = a.openvpn.connect_client()
+    a.pump()
+    world.run(1)
+    b.kill()
+    world.run(5)
+    assert [one.uid for one in a.node.table(INSTANCE, world.now)] == [first]
+    (one,) = a.node.table(INSTANCE, world.now)
+    assert one.unprotected is not None
+    assert one.unprotected > 1
 
 
 def test_many_clients_are_not_as_many_hellos() -> None:
@@ -226,7 +440,22 @@ def test_trouble_with_another_node_is_logged_and_shown() -> None:
     assert other.fields == {"reason": "unknown_key", "link": "bcn0"}
     assert a.figures.counters["name_conflicts"] == 2
     world.run(CONFLICT_SHOWN)
-    assert [one.problem for one in a.figures.nodes] == ["", "it does not hear us"]
+    assert [(one.name, one.problem) for one in a.figures.nodes] == [("y", "it does not hear us")]
+
+
+def test_one_s_own_name_is_no_other_node_once_its_conflict_is_over() -> None:
+    world = World()
+    a, b = world.add("a"), world.add("b")
+    world.run(1)
+    twin = world.add("a2", start=False)
+    twin.config, twin.name = a.config, "a"
+    twin.start()
+    world.run(3)
+    assert "a" in [one.name for one in (*a.figures.nodes, *twin.figures.nodes)]
+    twin.kill()
+    world.run(CONFLICT_SHOWN + 5)
+    assert [one.name for one in a.figures.nodes] == ["b"]
+    assert [one.name for one in b.figures.nodes] == ["a"]
 
 
 def test_two_machines_with_one_name_are_noticed() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovpnha.coordinator.grading import Standing, grade
+from ovpnha.coordinator.obstacles import Obstacle
 from ovpnha.coordinator.succession import Situation, Step, decide, next_epoch
 from ovpnha.coordinator.view import NO_HOLDER, ClusterView
 from ovpnha.coordinator.wishes import HANDOVER_MAX, Wishes
@@ -168,6 +169,9 @@ FRESH = Standing(
         ({"complete": True}, Grade.IN_SYNC),
         ({"outdone": True}, Grade.DEGRADED),
         ({"age": 9.0}, Grade.DEGRADED),
+        ({"obstacle": Obstacle(Grade.FAULT, "why", "mend")}, Grade.FAULT),
+        ({"role": Role.HELD, "obstacle": Obstacle(Grade.DEGRADED, "why", "mend")}, Grade.DEGRADED),
+        ({"seamless": False, "obstacle": Obstacle(Grade.FAULT, "why", "mend")}, Grade.LONE),
         ({}, Grade.LONE),
     ],
 )
@@ -325,7 +329,7 @@ def test_who_knows_more() -> None:
 def test_a_node_in_trouble_is_shown() -> None:
     cluster = ClusterView(0.0)
     cluster.trouble(C, "it does not hear us", 1.0)
-    ((name, other),) = cluster.others()
+    ((name, other),) = cluster.others(1.0)
     assert (name, other.problem, other.believed) == (C, "it does not hear us", False)
 
 

@@ -155,6 +155,30 @@ def test_every_key_opens_and_the_first_seals() -> None:
     assert refusal(opener, stranger.seal(Kind.HELLO, b"")) == "unknown_key"
 
 
+def test_keys_rotate_while_both_ends_run() -> None:
+    """Add at the end, move to the front, remove: nothing is refused, and no sequence returns."""
+    sealer, opener = make_sealer(), make_opener(KEY)
+    believe(opener, sealer)
+    sequences = [1]
+    for keys, seals in (((KEY, NEW), KEY), ((NEW, KEY), NEW), ((NEW,), NEW)):
+        opener.use_keys(keys)
+        sealer.use_key(seals)
+        opened = opener.open_untrusted(sealer.seal(Kind.STATE, b"state"), "bcn", 0.0)
+        sequences.append(opened.sequence)
+        assert opened.standing is Standing.BELIEVED
+    assert sequences == [1, 2, 3, 4]
+
+
+def test_a_removed_key_opens_nothing_not_even_for_a_boot_that_used_it() -> None:
+    sealer, opener = make_sealer(), make_opener(KEY, NEW)
+    believe(opener, sealer)
+    late = sealer.seal(Kind.STATE, b"state")
+    opener.use_keys((NEW,))
+    assert refusal(opener, late) == "unknown_key"
+    opener.use_keys((NEW, KEY))
+    assert opener.open_untrusted(late, "bcn", 0.0).payload == b"state"
+
+
 def test_a_key_number_depends_on_the_key_and_not_on_its_place() -> None:
     assert KEY.number != NEW.number
     assert ClusterKey.create(b"k" * 32, SALT) == KEY

@@ -10,13 +10,24 @@ import pytest
 import structlog.testing
 
 from ovpnha.coordinator.outputs import (
+    ClientView,
     InstanceStatistics,
     NodeStatistics,
     NodeView,
     Output,
     RoleChanged,
 )
-from ovpnha.model import Epoch, InstanceName, NodeName, Role, ServerClient, Sync, Uid
+from ovpnha.model import (
+    Epoch,
+    InstanceName,
+    NodeName,
+    Role,
+    ServerClient,
+    Sync,
+    Uid,
+    Unreachable,
+    VipPlace,
+)
 
 DEADLINE = 10.0
 EPOCH = Epoch(7, NodeName("a"))
@@ -97,6 +108,7 @@ class NotingCore:
         self.reactions: dict[str, Callable[[], None]] = {}
         self.snapshot = statistics
         self.listed: tuple[ServerClient, ...] = ()
+        self.tabled: tuple[ClientView, ...] = ()
 
     def become(self, role: Role) -> None:
         """Change the role of the instance and say so."""
@@ -114,6 +126,9 @@ class NotingCore:
     def management_down(self, instance: InstanceName, reason: str, now: float) -> None:
         self._note("management_down", instance, reason)
 
+    def management_unreachable(self, instance: InstanceName, why: Unreachable, now: float) -> None:
+        self._note("management_unreachable", instance, why)
+
     def receive_management(self, instance: InstanceName, data: bytes, now: float) -> None:
         self._note("receive_management", instance, data)
 
@@ -123,8 +138,8 @@ class NotingCore:
     def vip_changed(self, instance: InstanceName, present: bool, now: float) -> None:
         self._note("vip_changed", instance, present)
 
-    def vip_interface_missing(self, instance: InstanceName, name: str, now: float) -> None:
-        self._note("vip_interface_missing", instance, name)
+    def vip_placed(self, instance: InstanceName, place: VipPlace, now: float) -> None:
+        self._note("vip_placed", instance, place)
 
     def link_changed(self, link: str, up: bool, now: float) -> None:
         self._note("link_changed", link, up)
@@ -139,6 +154,9 @@ class NotingCore:
         self, instance: InstanceName, uid: Uid | None, rate: float, now: float
     ) -> None:
         self._note("ask_renegotiate", instance, uid, rate)
+
+    def use_keys(self, keys: Sequence[bytes], now: float) -> None:
+        self._note("use_keys", len(keys))
 
     def get_timer(self) -> float | None:
         return self.timer
@@ -155,6 +173,9 @@ class NotingCore:
 
     def clients(self, instance: InstanceName) -> tuple[ServerClient, ...]:
         return self.listed
+
+    def table(self, instance: InstanceName, now: float) -> tuple[ClientView, ...]:
+        return self.tabled
 
     def stop(self, now: float) -> None:
         self._note("stop")

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from ovpnha.config import Config
-from ovpnha.model import Grade, Role
+from ovpnha.coordinator.outputs import ClientView
+from ovpnha.model import Grade, Role, Uid
 from ovpnha.runtime import desk as desk_module
 from ovpnha.runtime.control import (
+    ClientsRequest,
     ControlError,
     DemoteRequest,
     PromoteRequest,
@@ -56,6 +58,11 @@ def be(core: Any, role: Role, **changes: Any) -> None:
     core.snapshot = replace(core.snapshot, instances=(one,))
 
 
+def know(core: Any, **changes: Any) -> None:
+    one = replace(core.snapshot.instances[0], **changes)
+    core.snapshot = replace(core.snapshot, instances=(one,))
+
+
 async def test_status(make: Callable[..., CommandDesk]) -> None:
     assert (await make("udp").answer(StatusRequest()))["status"]["node"] == "a"
 
@@ -77,12 +84,27 @@ async def test_a_node_in_fault_is_not_promoted(make: Callable[..., CommandDesk],
     assert core.notes == []
 
 
+@pytest.mark.parametrize(
+    ("role", "problems", "told"),
+    [
+        (Role.STANDBY, (), "udp: still standby after 0.05 s: master; see the log"),
+        (Role.INIT, ("OpenVPN is away",), "udp: still init after 0.05 s: OpenVPN is away; see"),
+        (Role.MASTER, (), "udp: still master after 0.05 s: OpenVPN has not confirmed it"),
+    ],
+)
 async def test_a_promotion_that_does_not_come(
-    make: Callable[..., CommandDesk], core: Any, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., CommandDesk],
+    core: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    role: Role,
+    problems: tuple[str, ...],
+    told: str,
 ) -> None:
     monkeypatch.setattr(desk_module, "PROMOTE_TIMEOUT", 0.05)
-    be(core, Role.STANDBY)
-    with pytest.raises(ControlError, match="udp: still standby after"):
+    be(core, Role.STANDBY, phases={})
+    know(core, problems=problems)
+    core.reactions["ask_promote"] = lambda: core.become(role)
+    with pytest.raises(ControlError, match=told):
         await make("udp").answer(PromoteRequest())
 
 
@@ -103,7 +125,41 @@ async def test_promote_waits_for_openvpn(
 async def test_demote_waits_for_the_role(make: Callable[..., CommandDesk], core: Any) -> None:
     be(core, Role.HELD)
     core.reactions["ask_demote"] = lambda: core.become(Role.STANDBY)
-    assert (await make("udp").answer(DemoteRequest()))["role"] == "standby"
+    answer = await make("udp").answer(DemoteRequest())
+    assert answer["role"] == "standby"
+    assert "nobody serves until one has the VIP" in answer["note"]
+    (other,) = core.snapshot.instances[0].nodes
+    know(core, nodes=(replace(other, role=Role.MASTER),))
+    assert (await make("udp").answer(DemoteRequest()))["note"] == "it was standby before"
+    be(core, Role.HELD)
+    assert (await make("udp").answer(DemoteRequest()))["note"] == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "other", "told"),
+    [
+        (Role.MASTER, Role.MASTER, {}, "the VIP is still here. The grade has fallen"),
+        (Role.MASTER, Role.MASTER, {"believed": False}, "no other node is heard that could"),
+        (Role.MASTER, Role.MASTER, {"grade": -254}, "no other node is heard that could"),
+        (Role.MASTER, Role.HELD, {}, "the VIP is not here, and no other node is master"),
+        (Role.MASTER, Role.FAULT, {}, "still fault after 0.05 s: master; see the log"),
+    ],
+)
+async def test_a_demote_that_nobody_follows_says_what_to_do(
+    make: Callable[..., CommandDesk],
+    core: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    before: Role,
+    after: Role,
+    other: dict[str, Any],
+    told: str,
+) -> None:
+    monkeypatch.setattr(desk_module, "DEMOTE_TIMEOUT", 0.05)
+    be(core, before)
+    know(core, nodes=tuple(replace(one, **other) for one in core.snapshot.instances[0].nodes))
+    core.reactions["ask_demote"] = lambda: core.become(after)
+    with pytest.raises(ControlError, match=told):
+        await make("udp").answer(DemoteRequest())
 
 
 @pytest.mark.parametrize("role", [Role.FAULT, Role.INIT])
@@ -116,13 +172,42 @@ async def test_who_has_no_role_cannot_give_it_up(
     assert not core.notes
 
 
+UIDS = (Uid(bytes.fromhex("00112233445566ff")), Uid(bytes.fromhex("ff112233445566ff")))
+
+
 async def test_renegotiate(make: Callable[..., CommandDesk], core: Any) -> None:
+    core.tabled = (ClientView(UIDS[0], None), ClientView(UIDS[1], 2.5))
     request = RenegotiateRequest(uid="00112233445566ff", rate=5.0)
-    assert (await make("udp").answer(request)) == {"instance": "udp"}
-    assert core.notes == [("ask_renegotiate", "udp", bytes.fromhex("00112233445566ff"), 5.0)]
+    assert (await make("udp").answer(request)) == {"instance": "udp", "clients": 1}
+    assert (await make("udp").answer(RenegotiateRequest()))["clients"] == 2
+    assert core.notes == [
+        ("ask_renegotiate", "udp", UIDS[0], 5.0),
+        ("ask_renegotiate", "udp", None, 50.0),
+    ]
     be(core, Role.STANDBY)
     with pytest.raises(ControlError, match="not master here"):
         await make("udp").answer(RenegotiateRequest())
+
+
+async def test_renegotiate_of_nobody(make: Callable[..., CommandDesk], core: Any) -> None:
+    told = "udp: no client has the uid 00112233445566ff; see: ovpnha clients"
+    with pytest.raises(ControlError, match=told):
+        await make("udp").answer(RenegotiateRequest(uid="00112233445566ff"))
+    assert not core.notes
+
+
+async def test_clients(make: Callable[..., CommandDesk], core: Any) -> None:
+    core.tabled = (ClientView(UIDS[0], None), ClientView(UIDS[1], 2.5))
+    assert await make("udp").answer(ClientsRequest()) == {
+        "instance": "udp",
+        "clients": [
+            {"uid": "00112233445566ff", "unprotected": None},
+            {"uid": "ff112233445566ff", "unprotected": 2.5},
+        ],
+    }
+    be(core, Role.STANDBY)
+    with pytest.raises(ControlError, match="not master here"):
+        await make("udp").answer(ClientsRequest())
 
 
 async def test_the_instance_is_named_when_there_are_several(

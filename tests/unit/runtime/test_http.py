@@ -234,6 +234,14 @@ async def test_health(statistics: NodeStatistics) -> None:
         replace(statistics, instances=(replace(one, management_up=True),)), "/health"
     )
     assert json.loads(body)["problems"] == ["instance udp: fault: master"]
+    for role, healthy in ((Role.STANDBY, False), (Role.INIT, True)):
+        lost = replace(one, management_up=True, role=role, grade=-254)
+        assert (await get(replace(statistics, instances=(lost,)), "/health"))[0] == (
+            200 if healthy else 503
+        )
+    told = replace(one, problems=("no socket; start it",))
+    _, _, body = await get(replace(statistics, instances=(told,)), "/health")
+    assert json.loads(body)["problems"] == ["instance udp: no socket; start it"]
 
 
 async def test_status(statistics: NodeStatistics) -> None:

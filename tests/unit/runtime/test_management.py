@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ovpnha.model import Unreachable
 from ovpnha.runtime.management import ManagementChannel
 
 Until = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
@@ -20,6 +22,7 @@ class Notes:
     def __init__(self) -> None:
         self.events: list[str] = []
         self.received = b""
+        self.missed: list[Unreachable] = []
 
     def take(self, data: bytes) -> None:
         self.received += data
@@ -67,6 +70,7 @@ async def running(path: Path) -> AsyncIterator[tuple[ManagementChannel, Notes]]:
         up=lambda: notes.events.append("up"),
         down=lambda reason: notes.events.append(f"down: {reason}"),
         received=notes.take,
+        missed=notes.missed.append,
     )
     task = asyncio.create_task(channel.run())
     try:
@@ -111,15 +115,24 @@ async def test_it_waits_for_an_openvpn_that_is_not_there_yet(
         openvpn.listen()
         await openvpn.accept()
         await until(lambda: notes.events == ["up"])
-    told = [entry["reason"] for entry in logged if entry["event"] == "management unreachable"]
-    assert told[0] == "No such file or directory"
-    assert len(told) == len(set(told))  # not again at each attempt
+    told = [entry for entry in logged if entry["event"] == "management unreachable"]
+    assert told[0]["reason"] == "No such file or directory"
+    assert told[0]["errno"] == errno.ENOENT
+    assert len(told) == len({entry["errno"] for entry in told})  # not again at each attempt
+    assert len(notes.missed) == len(told)
+    assert notes.missed[0] == Unreachable(
+        f"management socket {openvpn.path}: No such file or directory (errno 2, ENOENT)",
+        f"does OpenVPN run, and does its configuration say: management {openvpn.path} unix?",
+    )
 
 
 async def test_a_dead_socket_file_is_no_openvpn(openvpn: FakeOpenvpn, until: Until) -> None:
     openvpn.listen()
     openvpn.close()
     async with running(openvpn.path) as (_, notes):
+        await until(lambda: notes.missed)
+        assert "Connection refused (errno 111, ECONNREFUSED)" in notes.missed[0].reason
+        assert "start it" in notes.missed[0].mend
         openvpn.listen()
         await openvpn.accept()
         await until(lambda: notes.events == ["up"])

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from ovpnha.config import Config
 from ovpnha.coordinator.outputs import OpenvpnFound
-from ovpnha.model import NO_EPOCH, HolderId, InstanceName, OpenvpnStatus, Role
+from ovpnha.model import NO_EPOCH, HolderId, InstanceName, OpenvpnStatus, Role, VipPlace
 from ovpnha.runtime.bcn import BcnSockets
 from ovpnha.runtime.driver import Driver, Ports
 from ovpnha.runtime.network import IFF_LOWER_UP, IFF_UP, NetworkTable
@@ -93,22 +92,23 @@ async def test_the_vip_counts_on_its_interface_only(make: Make, core: Any) -> No
     surroundings = make(vip=VIP, vip_interface="eth7")
     surroundings.changed(network(VIP))
     surroundings.changed(network(VIP))
+    surroundings.changed(network())
     assert core.notes == [
         ("vip_changed", "udp", False),
         ("link_changed", "oha-none", False),
-        ("vip_interface_missing", "udp", "eth7"),
+        ("vip_placed", "udp", VipPlace("eth7", exists=False, found="eth0")),
+        ("vip_placed", "udp", VipPlace("eth7", exists=False)),
     ]
 
 
-async def test_a_vip_on_another_interface_is_told_each_time_it_comes(
-    make: Make, logged: list[MutableMapping[str, Any]]
-) -> None:
-    surroundings = make(vip=VIP, vip_interface="eth7")
-    for table in (network(VIP), network(VIP), network(), network(VIP)):
-        surroundings.changed(table)
-    entries = [one for one in logged if one["event"] == "vip is on another interface"]
-    assert [(one["found"], one["vip_interface"]) for one in entries] == [("eth0", "eth7")] * 2
-    await asyncio.sleep(0)
+async def test_a_vip_in_its_place_is_told_too(make: Make, core: Any) -> None:
+    surroundings = make(vip=VIP, vip_interface="eth0")
+    surroundings.changed(network())
+    surroundings.changed(network(VIP))
+    assert [note for note in core.notes if note[0] == "vip_placed"] == [
+        ("vip_placed", "udp", VipPlace("eth0", exists=True)),
+        ("vip_placed", "udp", VipPlace("eth0", exists=True, here=True)),
+    ]
 
 
 async def test_openvpn_tells_the_vip(make: Make, core: Any) -> None:
@@ -119,11 +119,15 @@ async def test_openvpn_tells_the_vip(make: Make, core: Any) -> None:
     assert core.notes[-1] == ("vip_changed", "udp", True)
 
 
-async def test_a_vip_that_openvpn_does_not_serve_is_told(
-    make: Make, logged: list[MutableMapping[str, Any]]
-) -> None:
-    surroundings = make(vip=VIP)
-    surroundings.openvpn_found(found("192.0.2.99"))
-    (entry,) = [one for one in logged if one["event"] == "vip is not openvpn's local"]
-    assert (entry["vip"], entry["local"]) == (VIP, "192.0.2.99")
-    await asyncio.sleep(0)
+async def test_openvpn_may_write_the_vip_otherwise(make: Make, core: Any) -> None:
+    surroundings = make()
+    surroundings.openvpn_found(found("2001:DB8:0::10"))
+    surroundings.changed(network("2001:db8::10"))
+    assert ("vip_changed", "udp", True) in core.notes
+
+
+async def test_a_name_is_no_vip(make: Make, core: Any) -> None:
+    surroundings = make()
+    surroundings.openvpn_found(found("vpn.example.com"))
+    surroundings.changed(network(VIP))
+    assert not [note for note in core.notes if note[0] == "vip_changed"]
