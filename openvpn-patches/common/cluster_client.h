@@ -34,9 +34,13 @@
 #ifndef CLUSTER_CLIENT_H
 #define CLUSTER_CLIENT_H
 
+#include "buffer.h"
+#include "interval.h"
+
 struct key2;
-struct multi_context;
 struct key_state;
+struct link_socket_actual;
+struct multi_context;
 struct multi_instance;
 struct tls_multi;
 struct tls_session;
