@@ -31,11 +31,11 @@ from ovpnha.lab.session import Session
 from ovpnha.lab.waiting import Tail, wait_until
 
 SERVER_WINDOW = 3
-CLIENT_WINDOW = 8
+CLIENT_WINDOW = 6
 """Seconds, OpenVPN's ``hand-window``: until a key may be renegotiated, and until the client sends
 under a new key or gives a handshake up."""
 
-WATCH_SECONDS = CLIENT_WINDOW + 6.0
+WATCH_SECONDS = CLIENT_WINDOW + 4.0
 PATIENCE = 20.0
 BOUND_MS = 2500.0
 EXPORT_SECONDS = 0.06

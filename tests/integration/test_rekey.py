@@ -9,6 +9,7 @@ from ovpnha.lab.scenarios import kill_openvpn
 from ovpnha.lab.session import Session
 from ovpnha.lab.waiting import wait_until
 from tests.integration.conftest import MakeLab
+from tests.integration.rows import LOGIN, VERIFY, Row, genkey, write_files
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -41,6 +42,31 @@ def test_a_client_gets_new_keys_after_a_takeover_by_itself(make_lab: MakeLab) ->
     assert session.outage_ms(killed) < 1000
     now = session.mark()
     assert session.recovers(now, PATIENCE)
+    assert session.noticed(killed).nothing
+    assert session.finish() == ""
+
+
+def test_a_client_that_would_be_asked_for_its_password_is_left_alone(make_lab: MakeLab) -> None:
+    """Its auth-token is of another server, which shares no secret with this one."""
+    own_secrets = ("auth-gen-token 0", "auth-gen-token-secret token.key")
+    row = Row(
+        "own-token-secrets",
+        server=(*VERIFY, *own_secrets, *OPTIONS),
+        client=("auth-user-pass login", "auth-nocache"),
+        files=LOGIN,
+    )
+    lab = make_lab(server_options=row.server, client_options=row.client)
+    write_files(row, lab)
+    for name in lab.nodes:
+        genkey(lab.directory / name, "auth-token", "token.key")
+    lab.start_cluster()
+    session = Session(lab)
+    killed = session.strike(kill_openvpn)
+    assert session.recovers(killed, PATIENCE)
+    lab.wait_master("b")
+    wait_until(lambda: rekeyed(lab, "b") == (0, 0, 1), "the client is left alone", PATIENCE)
+    session.linger(HAND_WINDOW + 2.0)
+    assert session.noticed(killed).renegotiations == 0
     assert session.noticed(killed).nothing
     assert session.finish() == ""
 
