@@ -75,7 +75,7 @@ openvpn-check: bootstrap ## OpenVPN's own make check, feature compiled in and co
 
 integration: root bootstrap venv ## real OpenVPN, clients and keepalived in namespaces (root)
 	@$(OPENVPN) binary
-	$(OPENVPN) deb trace
+	$(OPENVPN) deb trace old-client
 	$(PYTEST) -m integration tests
 
 integration-asan: root bootstrap venv ## takeovers with OpenVPN under AddressSanitizer and UBSan (root)

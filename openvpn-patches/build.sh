@@ -309,6 +309,34 @@ binary() {
     say "binary: $out/openvpn"
 }
 
+# ---- a client of before 2.6
+
+# It announces what OpenVPN 2.5 did, so that the server derives keys as for that one: by OpenVPN's
+# own PRF, of which the session ids are part, and without a tls-crypt key of each session's own.
+new_abilities='TLS_KEY_EXPORT\|DYN_TLS_CRYPT\|CC_EXIT_NOTIFY\|DNS_OPTION\|AUTH_FAIL_TEMP'
+
+compile_old_client() {
+    cd "$out/off/src/openvpn"
+    sed "s/iv_proto |= IV_PROTO_\($new_abilities\);/;/" "$out/tree/src/openvpn/ssl.c" >ssl.c
+    rm ssl.o
+    mv openvpn stock
+    make ssl.o openvpn
+    mv openvpn old-client
+    rm ssl.c ssl.o
+    make ssl.o
+    mv stock openvpn
+    touch openvpn
+}
+
+old_client() {
+    tree
+    fresh old-client && say "the old client is fresh" && return
+    compile_without
+    run "compiling a client as of 2.5" compile_old_client
+    publish off/src/openvpn/old-client openvpn-old-client
+    stamp old-client
+}
+
 # ---- tests
 
 # Test scripts use fixed ports and devices: each run gets a network namespace of its own.
@@ -512,6 +540,7 @@ usage: build.sh TARGET...
   check   make check with the feature compiled in and compiled out
   deb     a package that replaces the distribution's
   fuzz [SECONDS]  cluster-import on hostile records, under clang's libFuzzer
+  old-client  openvpn-old-client, whose keys are derived as before OpenVPN 2.6
   trace   openvpn-trace and openvpn-uncapped, for the split brain test
   steps   every patch of the series builds, with the feature in and out (slow)
 EOF
@@ -536,6 +565,7 @@ main() {
             [[ ${2-} != [0-9]* ]] || fuzz_seconds=$2
             fuzz 9>&-
             ;;
+        old-client) old_client 9>&- ;;
         binary | asan | check | deb | steps | trace) "$target" 9>&- ;;
         *) usage >&2; die "unknown target: $target" ;;
         esac

@@ -13,7 +13,7 @@ from types import TracebackType
 from ovpnha.lab import plan, sidecar, topology
 from ovpnha.lab.cleanup import Claim, clean
 from ovpnha.lab.node import Node, Setup
-from ovpnha.lab.openvpn import STOCK, Client, client_config, server_config
+from ovpnha.lab.openvpn import Client, client_config, server_config
 from ovpnha.lab.pki import Pki
 from ovpnha.lab.process import Process
 from ovpnha.lab.traffic import ProbeStream, TcpSession
@@ -191,7 +191,7 @@ class Lab:
         )
         config.write_text(text)
         process = Process(
-            [STOCK, "--config", config],
+            [self.setup.client_openvpn, "--config", config],
             namespace=self.topology.namespace("client"),
             directory=self.directory,
             log=self.directory / f"{name}.log",

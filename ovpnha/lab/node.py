@@ -26,6 +26,7 @@ class Setup:
     """
 
     openvpn: Path = STOCK
+    client_openvpn: Path = STOCK
     seamless: bool = True
     keepalived: bool = True
     keepalive: str = "10 60"

@@ -25,6 +25,7 @@ from ovpnha.errors import OvpnhaError
 from ovpnha.lab.lab import Lab
 from ovpnha.lab.measure import MS
 from ovpnha.lab.node import Setup
+from ovpnha.lab.openvpn import STOCK
 from ovpnha.lab.packetfilter import ACK, CONTROL, PacketFilter
 from ovpnha.lab.scenarios import kill_openvpn
 from ovpnha.lab.session import Session
@@ -182,10 +183,11 @@ class Outcome:
     bad_packet_ids: int
 
 
-def run(instant: str, number: int, openvpn: Path) -> Outcome:
+def run(instant: str, number: int, openvpn: Path, client: Path = STOCK) -> Outcome:
     """Bring a fresh lab to an instant, kill the master and watch."""
     setup = Setup(
         openvpn=openvpn,
+        client_openvpn=client,
         keepalived=False,
         server_options=(f"hand-window {SERVER_WINDOW}",),
         client_options=(f"hand-window {CLIENT_WINDOW}",),

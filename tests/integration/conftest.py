@@ -18,6 +18,7 @@ from ovpnha.lab.lab import Lab
 from ovpnha.lab.node import Setup
 
 OPENVPN = Path(os.environ.get("OVPNHA_OPENVPN", "build/openvpn/openvpn")).resolve()
+OLD_CLIENT = Path("build/openvpn/openvpn-old-client").resolve()
 
 MakeLab = Callable[..., Lab]
 

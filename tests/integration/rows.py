@@ -8,7 +8,7 @@ lab's. ``files`` are written into the lab's directory before anything starts; a 
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ovpnha.lab.lab import Lab
@@ -40,6 +40,7 @@ class Row:
     files: dict[str, str] = field(default_factory=dict)
     tls_crypt: bool = True
     status: tuple[str, ...] = ()  # what the new master's status file must say
+    old_client: bool = False  # one as of 2.5
     client_log: str = ""  # what the client must have said when it connected: the row is real
 
 
@@ -96,6 +97,11 @@ CONTROL_CHANNEL = (
         client=("tls-crypt-v2 v2-client.key",),
         tls_crypt=False,
     ),
+)
+
+OLD_CLIENTS = tuple(
+    replace(row, name=f"old-{row.name}", old_client=True, client_log="")
+    for row in (Row("tls-crypt"), *CONTROL_CHANNEL, cipher("AES-256-CBC"))
 )
 
 AUTHENTICATION = (
@@ -175,7 +181,7 @@ HABITS = (
     Row("inactive", server=('push "inactive 3600"', "inactive 3600", "session-timeout 3600")),
 )
 
-ROWS = (*CIPHERS, *CONTROL_CHANNEL, *AUTHENTICATION, *ADDRESSES, *HABITS)
+ROWS = (*CIPHERS, *CONTROL_CHANNEL, *OLD_CLIENTS, *AUTHENTICATION, *ADDRESSES, *HABITS)
 
 
 def write_files(row: Row, lab: Lab) -> None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import pytest
 
 from ovpnha.lab.lab import Lab
+from ovpnha.lab.openvpn import STOCK
 from ovpnha.lab.scenarios import kill_openvpn
 from ovpnha.lab.session import Moment, Session
 from ovpnha.lab.waiting import wait_until
-from tests.integration.conftest import MakeLab
+from tests.integration.conftest import OLD_CLIENT, MakeLab
 from tests.integration.rows import ROWS, Row, write_files
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
+EXPORTER = "tls-ekm"  # what a client says whose keys come from TLS itself, since 2.6
 PATIENCE = 20.0
 HAND_WINDOW = 2
 COMMON = (f"hand-window {HAND_WINDOW}", "status status.log 1", "status-version 2")
@@ -48,13 +50,16 @@ def test_the_client_notices_nothing(make_lab: MakeLab, row: Row) -> None:
     lab = make_lab(
         keepalived=False,
         tls_crypt=row.tls_crypt,
+        client_openvpn=OLD_CLIENT if row.old_client else STOCK,
         server_options=(*COMMON, *row.server),
         client_options=(f"hand-window {HAND_WINDOW}", *row.client),
     )
     write_files(row, lab)
     lab.start_cluster()
     session = Session(lab)
-    assert row.client_log in "\n".join(line.text for line in session.client.log())
+    log = "\n".join(line.text for line in session.client.log())
+    assert row.client_log in log
+    assert (EXPORTER in log) is not row.old_client
     killed = take_over(lab, session)
     status = lab.directory / "b" / "status.log"
     for text in row.status:

@@ -11,7 +11,7 @@ from ovpnha.lab.renegotiation import BOUND_MS, INSTANTS, broken_promises, run
 from ovpnha.lab.scenarios import kill_openvpn
 from ovpnha.lab.session import Session
 from ovpnha.lab.waiting import wait_until
-from tests.integration.conftest import OPENVPN, MakeLab
+from tests.integration.conftest import OLD_CLIENT, OPENVPN, MakeLab
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -26,6 +26,11 @@ def test_the_master_dies_at_an_instant_of_a_renegotiation(instant: str) -> None:
     openvpn: Path = OPENVPN
     outcomes = [run(instant, number, openvpn) for number in range(1, RUNS + 1)]
     assert broken_promises(outcomes) == []
+
+
+def test_an_old_client_is_told_its_key_too() -> None:
+    """What it is told, and when, decides which keys it derives by OpenVPN's own function."""
+    assert broken_promises([run("key-pending", 1, OPENVPN, OLD_CLIENT)]) == []
 
 
 @pytest.mark.parametrize("key_id", [0, 1])
