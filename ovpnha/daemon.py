@@ -98,7 +98,7 @@ def compose_node(config: Config, keys: tuple[bytes, ...]) -> Node:
             rekey_rate=one.rekey_rate,
             per_client=one.client_metrics is not ClientMetrics.OFF,
             tolerate=frozenset(kind.value for kind in one.tolerate),
-            cookie_key=derive_key(keys[0], f"ovpnha cookie 1 {one.name}"),
+            cookie_key=_cookie_keys(config, keys)[InstanceName(one.name)],
         )
         for one in config.instance
     )
@@ -109,6 +109,14 @@ def compose_node(config: Config, keys: tuple[bytes, ...]) -> Node:
         now=time.monotonic(),
         wall=time.time,
     )
+
+
+def _cookie_keys(config: Config, keys: tuple[bytes, ...]) -> dict[InstanceName, bytes]:
+    """What each OpenVPN answers a client's first packet with: of the key that seals."""
+    return {
+        InstanceName(one.name): derive_key(keys[0], f"ovpnha cookie 1 {one.name}")
+        for one in config.instance
+    }
 
 
 class Daemon:
@@ -167,7 +175,8 @@ class Daemon:
             problem = str(error)
         else:
             self._pseudonyms = Pseudonyms(keys[0])
-            self._driver.step(lambda core, now: core.use_keys(keys, now))
+            cookies = _cookie_keys(self._config, keys)
+            self._driver.step(lambda core, now: core.use_keys(keys, cookies, now))
             return
         log.error("cluster keys not read again, the old ones stay", reason=problem)
 

@@ -167,6 +167,7 @@ class ModelOpenvpn:
         certificate: str = "c1",
         issuer: str = "i1",
         max_clients: int = 1024,
+        cookies: bool = True,
     ) -> None:
         self.rng = rng
         self.patched = patched
@@ -177,6 +178,8 @@ class ModelOpenvpn:
         self.certificate = certificate
         self.issuer = issuer
         self.max_clients = max_clients
+        self.collects = {"cluster-import", "cluster-update"}
+        self.collects |= {"cluster-cookie"} if cookies else set()
         self.role = Role.STANDBY
         self.holder = rng.randbytes(16)
         self.epoch = "-"
@@ -237,7 +240,7 @@ class ModelOpenvpn:
         words = line.split(" ")
         assert all(len(word) <= 255 for word in words)
         self.commands.append(line)
-        if words[0] in ("cluster-import", "cluster-update", "cluster-cookie") and self.patched:
+        if words[0] in self.collects and self.patched:
             self._extra = (words, [])
         else:
             self._answer(words, [])
@@ -248,7 +251,7 @@ class ModelOpenvpn:
             self._say(f"ERROR: {name}: {self.refuse.pop(name)}")
         elif not name.startswith("cluster-"):
             self._answer_stock(words)
-        elif not self.patched:
+        elif not self.patched or (name == "cluster-cookie" and name not in self.collects):
             self._say("ERROR: unknown command, enter 'help' for more options")
         elif self.waiting:
             self._say(f"ERROR: The '{name}' command is not supported by the current daemon mode")

@@ -25,7 +25,6 @@ ROLES = {
 FAULT_GRADE = -254
 
 CLOCK_NOTABLE = 1.0  # seconds
-SILENT = 5.0  # seconds without a hello; they come several times a second
 
 Plain = Mapping[str, Any]
 
@@ -70,14 +69,21 @@ def _role(one: Plain) -> Text:
     meaning, style = ROLES[one["role"]]
     if one["role"] == "init" and one["openvpn"]:
         meaning = "OpenVPN without cluster serves by itself"
+    if one["role"] == "standby" and one["grade"] == FAULT_GRADE:
+        meaning, style = "silent, and must not take over", BAD
     return Text(f"{one['role']}: {meaning}", style)
 
 
-def _vip(one: Plain) -> str:
+def _vip(one: Plain) -> Text | str:
     if one["vip"]:
         return "here"
-    others = ", ".join(node["name"] for node in one["nodes"] if node["vip"] and node["believed"])
-    return f"not here, {others} has it" if others else "not here, and no node heard has it"
+    others = ", ".join(_with_vip(one))
+    return f"not here, {others} has it" if others else Text("no node that is heard has it", BAD)
+
+
+def _with_vip(one: Plain) -> list[str]:
+    """The other nodes that have the VIP."""
+    return [node["name"] for node in one["nodes"] if node["vip"] and node["believed"]]
 
 
 def _openvpn(one: Plain) -> Text:
@@ -101,7 +107,8 @@ def _clients(one: Plain) -> Text | str:
     if safe >= count:
         return Text(f"{count}, all protected" if count else "none", GOOD)
     since = _duration(one["oldest_unprotected"])
-    return Text(f"{count}, only {safe} protected (the oldest other waits {since})", BAD)
+    some = f"only {safe}" if safe else "none"
+    return Text(f"{count}, {some} protected (one has waited for {since})", BAD)
 
 
 def _copy(one: Plain) -> Text | str:
@@ -165,6 +172,8 @@ def _nodes(instances: Sequence[Plain]) -> Table | Text:
 
 
 def _cells(node: Plain) -> tuple[Text | str, ...]:
+    if node["lost"]:
+        return f"was {node['role']}", "had it" if node["vip"] else "", "-", "-", "-"
     style = ROLES[node["role"]][1] if node["believed"] else ""
     copy = "-" if node["role"] in SOURCES else node["sync"].replace("_", " ")
     vip = "has it" if node["vip"] else ""
@@ -183,6 +192,8 @@ def _problems(status: Plain) -> Iterator[str]:
         )
     for one in status["instances"]:
         yield from (f"{one['name']}: {problem}" for problem in one["problems"])
+        if not one["vip"] and not _with_vip(one):
+            yield f"{one['name']}: nobody has the VIP, so nobody serves; does the VIP manager run?"
         for node in one["nodes"]:
             problem = node["problem"] or _doubt(node, one["name"]) or _clock(node["clock_offset"])
             if problem:
@@ -193,10 +204,11 @@ def _doubt(node: Plain, instance: str) -> str:
     if not node["has_instance"]:
         return f"has no instance {instance}; write the same [[instance]] on all nodes"
     if node["believed"]:
-        return ""
-    if node["age"] < SILENT:
-        return "heard, but not believed yet; if that lasts, it does not hear this node"
-    return "not heard any more; it is down, or the BCN is"
+        refuses = node["grade"] == FAULT_GRADE
+        return "refuses the VIP (grade -254); ovpnha status there says why" if refuses else ""
+    if node["lost"]:
+        return "not heard any more; it is down, or the BCN is"
+    return "heard, but not believed yet; if that lasts, it does not hear this node"
 
 
 def _links(status: Plain) -> Table:

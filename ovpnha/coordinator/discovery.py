@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from ovpnha.coordinator.openvpn import Openvpn
 from ovpnha.coordinator.outputs import OpenvpnFound
 from ovpnha.management.commands import Cookie, ListInstances, LoadStats, Status, Version
-from ovpnha.model import OpenvpnStatus, Uid
+from ovpnha.model import HolderId, OpenvpnStatus, Uid
 
 ANSWER_WITHIN = 3.0
 """Seconds within which OpenVPN must have answered, from start or reconnect on. Longer: a node whose
@@ -34,6 +34,7 @@ class Discovery:
     def __init__(self, openvpn: Openvpn, now: float, cookie_key: bytes = b"") -> None:
         self._openvpn = openvpn
         self._cookie_key = cookie_key
+        self._cookieless: HolderId | None = None  # the OpenVPN that knows no cluster-cookie
         self.status: OpenvpnStatus | None = None
         self.clients: Mapping[Uid, int] | None = None
         self.settled = False  # the role that was found has been taken up
@@ -76,11 +77,24 @@ class Discovery:
     def take_status(self, status: OpenvpnStatus) -> None:
         """OpenVPN has the patch, and this is its state."""
         self._openvpn.put(OpenvpnFound(self._openvpn.instance, status))
-        if self._cookie_key:
-            self._openvpn.send(Cookie(self._cookie_key))
         self.status = status
         self.stock = self._unready = False
         self._openvpn.holder = status.holder
+        self._give_cookie_key()
+
+    def use_cookie_key(self, key: bytes) -> None:
+        """The key has changed with the cluster key."""
+        self._cookie_key = key
+        self._give_cookie_key()
+
+    def _give_cookie_key(self) -> None:
+        status = self.status
+        if self._cookie_key and status is not None and status.holder != self._cookieless:
+            self._openvpn.send(Cookie(self._cookie_key))
+
+    def take_cookie_refusal(self) -> None:
+        """An older OpenVPN, which answers the key line too: ask no more, or it never ends."""
+        self._cookieless = self._openvpn.holder
 
     def take_refusal(self, reason: str, now: float) -> None:
         """``cluster-status`` was refused: no patch, or OpenVPN is not ready."""

@@ -159,4 +159,5 @@ def _describe_node(
         round_trip=distance.round_trip if distance is not None else None,
         clock_offset=distance.offset if distance is not None else None,
         has_instance=not other.lacks(now),
+        lost=other.met and not other.believed,
     )

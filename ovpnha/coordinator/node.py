@@ -144,9 +144,13 @@ class Node:
         asking.ask_renegotiate(self._instances[instance], uid, rate)
         self._go_on(now)
 
-    def use_keys(self, keys: Sequence[bytes], now: float) -> None:
-        """The cluster keys were read again: the first seals, all open."""
+    def use_keys(
+        self, keys: Sequence[bytes], cookie_keys: Mapping[InstanceName, bytes], now: float
+    ) -> None:
+        """The cluster keys were read again: the first seals, all open; cookie keys follow."""
         self._replication.use_keys(keys)
+        for name, one in self._instances.items():
+            one.discovery.use_cookie_key(cookie_keys[name])
         self._outputs.append(LogEvent("info", "cluster keys read again", {"keys": len(keys)}))
         self._go_on(now)
 

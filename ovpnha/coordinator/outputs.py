@@ -100,6 +100,7 @@ class NodeView:
     round_trip: float | None = None  # seconds; None while not measured
     clock_offset: float | None = None  # seconds that its clock is ahead of ours
     has_instance: bool = True  # False: it is heard, and tells nothing of this instance
+    lost: bool = False  # it was believed, and is not any more: what it said is history
 
 
 @dataclass(frozen=True)

@@ -171,5 +171,8 @@ def _take_refusal(instance: Instance, reply: replies.Refused, now: float) -> Non
             instance.importer.refused(reply.command, reply.reason, now)
         case commands.Update():
             instance.importer.updated(None)
+        case commands.Cookie():
+            instance.discovery.take_cookie_refusal()
+            instance.openvpn.command_refused(reply.command.name, reply.reason)
         case _:
             instance.openvpn.command_refused(reply.command.name, reply.reason)

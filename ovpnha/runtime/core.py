@@ -5,7 +5,7 @@ Stated apart, so that the shell can be tried with a core that only takes notes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ovpnha.coordinator.outputs import ClientView, NodeStatistics, Output
@@ -50,8 +50,10 @@ class Core(Protocol):
     ) -> None:
         """Renegotiate with one client or with all, ``rate`` a second."""
 
-    def use_keys(self, keys: Sequence[bytes], now: float) -> None:
-        """The cluster keys were read again: the first seals, all open."""
+    def use_keys(
+        self, keys: Sequence[bytes], cookie_keys: Mapping[InstanceName, bytes], now: float
+    ) -> None:
+        """The cluster keys were read again: the first seals, all open; cookie keys follow."""
 
     def get_timer(self) -> float | None:
         """When ``handle_timer`` wants to be called."""

@@ -149,9 +149,11 @@ def _is_standby(one: InstanceStatistics) -> bool:
 
 def _note_of_standby(before: InstanceStatistics, one: InstanceStatistics) -> str:
     """What the answer to a demote should not hide."""
-    if not any(node.believed and node.role is Role.MASTER for node in one.nodes):
+    masters = [node.name for node in one.nodes if node.believed and node.role is Role.MASTER]
+    if not masters:
         return "no node is heard that is master: nobody serves until one has the VIP"
-    return "it was standby before" if before.role is Role.STANDBY else ""
+    already = "as before; " if before.role is Role.STANDBY else ""
+    return f"{already}{', '.join(masters)} is master"
 
 
 def _why_not_demoted(one: InstanceStatistics) -> str:

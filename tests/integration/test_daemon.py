@@ -434,7 +434,7 @@ def test_what_an_administrator_is_told_by_hand(cluster: Pair) -> None:
     b.add_vip()
     b.wait_role("master")
     a.wait_role("standby")
-    assert command_line(cluster, "demote").stdout == "udp: standby (it was standby before)\n"
+    assert command_line(cluster, "demote").stdout == "udp: standby (as before; b is master)\n"
 
 
 def test_check_config_knows_its_own_daemon(cluster: Pair) -> None:

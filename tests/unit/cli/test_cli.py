@@ -67,6 +67,7 @@ NODE_VIEW = {
     "round_trip": 0.00042,
     "clock_offset": None,
     "has_instance": True,
+    "lost": False,
 }
 STATUS: dict[str, Any] = {
     "node": "a",
@@ -223,7 +224,7 @@ def daemon(tmp_path: Path) -> Iterator[list[Request]]:
             return {"status": STATUS}
         if request.command == "demote":
             if request.instance == "udp6":
-                return {"instance": "udp6", "role": "standby", "note": "it was standby before"}
+                return {"instance": "udp6", "role": "standby", "note": "b is master"}
             raise ControlError("udp: this node has the VIP; move it away first, then demote")
         if request.command == "renegotiate":
             return {"instance": "udp", "clients": 1 if request.uid else 3}
@@ -258,7 +259,7 @@ def test_status_for_the_eye(config: Path, daemon: list[Request]) -> None:
         "node a",
         "master",
         "VIP │ here",
-        "3, only 2 protected (the oldest other waits 4.0 s)",
+        "3, only 2 protected (one has waited for 4.0 s)",
         "in sync",
         "7 (begun by a)",
         "bcn0",
@@ -289,13 +290,15 @@ STANDBY = {"role": "standby", "sync": "in_sync", "following": "b", "records": 7}
         ("role", STANDBY, "standby: silent, ready to take over"),
         ("role", {"role": "init", "openvpn": ""}, "init: has not heard from OpenVPN yet"),
         ("role", {"role": "init"}, "init: OpenVPN without cluster serves by itself"),
-        ("VIP", {"vip": False}, "not here, and no node heard has it"),
+        ("role", STANDBY | {"grade": -254}, "standby: silent, and must not take over"),
+        ("VIP", {"vip": False}, "no node that is heard has it"),
         ("VIP", {"vip": False, "nodes": [NODE_VIEW | {"vip": True}]}, "not here, b has it"),
         ("OpenVPN", {}, "2.6.14, takeovers are seamless"),
         ("OpenVPN", {"seamless": False}, "2.6.14, clients reconnect at a takeover"),
         ("OpenVPN", {"openvpn": ""}, "connected, has not answered yet"),
         ("OpenVPN", {"management_up": False}, "not connected"),
         ("clients", {"protected": 3}, "3, all protected"),
+        ("clients", {"protected": 0}, "3, none protected (one has waited for 4.0 s)"),
         ("clients", {"clients": 0, "protected": 0}, "none"),
         ("clients", STANDBY, "7 copied here"),
         ("clients", STANDBY | {"stale": 2}, "7 copied here, 2 missing or outdated"),
@@ -321,6 +324,14 @@ STANDBY = {"role": "standby", "sync": "in_sync", "following": "b", "records": 7}
 )
 def test_what_the_rows_say(title: str, changes: dict[str, Any], expected: str) -> None:
     assert row(title, **changes) == expected
+
+
+def test_a_vip_that_nobody_has_and_a_node_that_refuses_it_are_told() -> None:
+    nobody = STATUS["instances"][0] | STANDBY | {"vip": False}
+    text = shown(nobody | {"nodes": [NODE_VIEW | {"vip": True, "believed": False}]})
+    assert "- udp: nobody has the VIP, so nobody serves; does the VIP manager run?" in text
+    text = shown(STATUS["instances"][0] | {"nodes": [NODE_VIEW | {"grade": -254}]})
+    assert "- udp, node b: refuses the VIP (grade -254); ovpnha status there says why" in text
 
 
 def test_what_is_to_be_mended_is_told_with_the_mend() -> None:
@@ -389,10 +400,11 @@ def test_a_long_problem_is_whole_on_a_narrow_terminal() -> None:
 
 
 def test_a_node_that_left_is_not_one_to_be_believed_soon() -> None:
-    gone = NODE_VIEW | {"believed": False, "age": 60.0}
-    assert "- udp, node b: not heard any more; it is down" in shown(
-        STATUS["instances"][0] | {"nodes": [gone]}
-    )
+    gone = NODE_VIEW | {"believed": False, "lost": True, "age": 60.0, "vip": True}
+    text = shown(STATUS["instances"][0] | {"nodes": [gone]})
+    assert "- udp, node b: not heard any more; it is down" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("b ")]
+    assert [cell.strip() for cell in line.split("│")][1:5] == ["was standby", "had it", "-", "-"]
 
 
 def test_a_node_without_others_says_so() -> None:
@@ -413,7 +425,7 @@ def test_promote(config: Path, daemon: list[Request]) -> None:
 
 def test_demote_says_what_it_found(config: Path, daemon: list[Request]) -> None:
     code, out, _ = run("demote", "-c", config, "-i", "udp6")
-    assert (code, out) == (0, "udp6: standby (it was standby before)\n")
+    assert (code, out) == (0, "udp6: standby (b is master)\n")
 
 
 def test_renegotiate_and_clients(config: Path, daemon: list[Request]) -> None:

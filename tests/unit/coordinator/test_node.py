@@ -254,13 +254,15 @@ def test_an_instance_that_only_one_node_has_is_shown_on_both() -> None:
     a.node._take(HelloReceived(other, {}), world.now)
     world.run(6)
     assert [one.has_instance for one in a.figures.nodes] == [False]
+    assert [one.lost for one in a.figures.nodes] == [False]
     a.node._take(NodeDown(other, "silent"), world.now)
+    assert [one.lost for one in a.figures.nodes] == [True]
     assert [one.has_instance for one in a.figures.nodes] == [True]  # nothing is known now
     assert a.node.statistics(world.now).lacking == {}
 
 
 def use_keys(keys: tuple[bytes, ...], node: Node, now: float) -> None:
-    node.use_keys(keys, now)
+    node.use_keys(keys, {INSTANCE: keys[0]}, now)
 
 
 def test_cluster_keys_are_exchanged_while_it_runs() -> None:
@@ -276,6 +278,8 @@ def test_cluster_keys_are_exchanged_while_it_runs() -> None:
     assert b.in_sync
     assert not a.logged("node lost")
     assert b.node is not None
+    assert b.openvpn is not None
+    assert b.openvpn.cookie_key == other
     refused = b.node.statistics(world.now).refused
     assert not refused.keys() & {"unknown_key", "unauthentic"}
     assert [one.fields for one in a.logged("cluster keys read again")] == [

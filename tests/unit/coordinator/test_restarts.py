@@ -61,6 +61,21 @@ def test_every_openvpn_is_given_the_cookie_key() -> None:
     assert fresh.cookie_key == b"c" * 32
 
 
+def test_an_older_openvpn_is_asked_once_for_cookies() -> None:
+    """It takes the key's line for a command, whose answer breaks the channel."""
+    world = World()
+    a = world.add("a", cookie_key=b"c" * 32, cookies=False)
+    world.run(5)
+    assert a.openvpn is not None
+    assert a.openvpn.commands.count("cluster-cookie") == 1
+    assert len(a.logged("openvpn refused a command")) == 1
+    assert a.plays(Role.STANDBY)
+    a.kill_openvpn()
+    a.start_openvpn()
+    world.run(1)
+    assert a.openvpn.cookie_key == b"c" * 32
+
+
 def test_a_restarted_sidecar_of_a_standby_drops_what_is_gone() -> None:
     world, a, b = serve(100)
     assert a.openvpn is not None

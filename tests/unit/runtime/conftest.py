@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -155,8 +155,10 @@ class NotingCore:
     ) -> None:
         self._note("ask_renegotiate", instance, uid, rate)
 
-    def use_keys(self, keys: Sequence[bytes], now: float) -> None:
-        self._note("use_keys", len(keys))
+    def use_keys(
+        self, keys: Sequence[bytes], cookie_keys: Mapping[InstanceName, bytes], now: float
+    ) -> None:
+        self._note("use_keys", len(keys), tuple(cookie_keys))
 
     def get_timer(self) -> float | None:
         return self.timer

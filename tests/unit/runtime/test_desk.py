@@ -130,9 +130,9 @@ async def test_demote_waits_for_the_role(make: Callable[..., CommandDesk], core:
     assert "nobody serves until one has the VIP" in answer["note"]
     (other,) = core.snapshot.instances[0].nodes
     know(core, nodes=(replace(other, role=Role.MASTER),))
-    assert (await make("udp").answer(DemoteRequest()))["note"] == "it was standby before"
+    assert (await make("udp").answer(DemoteRequest()))["note"] == "as before; b is master"
     be(core, Role.HELD)
-    assert (await make("udp").answer(DemoteRequest()))["note"] == ""
+    assert (await make("udp").answer(DemoteRequest()))["note"] == "b is master"
 
 
 @pytest.mark.parametrize(
