@@ -24,8 +24,13 @@ class PacketFilter:
         kinds = ", ".join(map(str, opcodes))
         self._add("input", f"udp dport {plan.PORT} @th,64,5 {{ {kinds} }} counter drop")
 
+    def withhold(self, *opcodes: int) -> None:
+        """Let no packet of these opcodes leave the node, and count them."""
+        kinds = ", ".join(map(str, opcodes))
+        self._add("output", f"udp sport {plan.PORT} @th,64,5 {{ {kinds} }} counter drop")
+
     def refused(self) -> bool:
-        """Whether such a packet has come."""
+        """Whether there was such a packet."""
         return "packets 0 " not in self._nft("list table inet instant")
 
     def withhold_acks(self) -> None:

@@ -101,6 +101,22 @@ def test_the_master_dies_before_a_client_hello(make_lab: MakeLab, row: Row) -> N
     assert reaches_the_lan(lab)
 
 
+def test_the_master_dies_before_its_server_hello_arrives(manual_lab: Lab) -> None:
+    """The client repeats its ClientHello, and another node answers that."""
+    lab = manual_lab
+    lab.start_cluster()
+    lab.wait_in_sync("b")
+    packets = PacketFilter(lab.nodes["a"].namespace)
+    packets.withhold(CONTROL)
+    client = lab.launch_client()
+    wait_until(packets.refused, "a ServerHello", PATIENCE)
+    lab.nodes["a"].openvpn.kill()
+    lab.move_vips("b")
+    client.wait_connected()
+    assert sum(FIRST_ANSWER in line.text for line in client.log()) == 1
+    assert reaches_the_lan(lab)
+
+
 def test_a_cut_bcn_makes_three_clients_wait_in_vain_and_no_more(manual_lab: Lab) -> None:
     lab = manual_lab
     lab.start_cluster()
