@@ -16,6 +16,8 @@ from ovpnha.runtime.core import Core
 from ovpnha.runtime.driver import Driver
 from ovpnha.runtime.network import NetworkTable
 
+LOOPBACK = "lo"
+
 
 class Surroundings:
     """Remembers what the core was told, and tells it every difference."""
@@ -66,16 +68,24 @@ class Surroundings:
             return
         address = self._addresses.get(one.name, "")
         here = table.has_address(address, name)
-        link = None if here else table.link_of(address)
         place = VipPlace(
             interface=name,
             exists=table.link(name) is not None,
             here=here,
-            found=link.name if link is not None else "",
+            found="" if here else _find_elsewhere(address, table),
         )
         if self._places.get(one.name) != place:
             self._places[one.name] = place
             self._driver.step(partial(_tell_place, InstanceName(one.name), place))
+
+
+def _find_elsewhere(address: str, table: NetworkTable) -> str:
+    """The interface that has the address; on loopback it may be for good, and means nothing."""
+    for one in table.addresses():
+        link = table.link_by_index(one.index)
+        if one.address == address and link is not None and link.name != LOOPBACK:
+            return link.name
+    return ""
 
 
 def _tell_vip(instance: InstanceName, present: bool, core: Core, now: float) -> None:

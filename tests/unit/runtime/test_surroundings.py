@@ -17,11 +17,11 @@ VIP = "192.0.2.10"
 Make = Callable[..., Surroundings]
 
 
-def network(*addresses: str) -> NetworkTable:
-    """Link eth0 with these addresses; the BCN's interface does not exist."""
+def network(*addresses: str, name: str = "eth0") -> NetworkTable:
+    """One link with these addresses; the BCN's interface does not exist."""
     table = NetworkTable()
     flags = IFF_UP | IFF_LOWER_UP
-    attrs = [("IFLA_IFNAME", "eth0")]
+    attrs = [("IFLA_IFNAME", name)]
     table.apply({"event": "RTM_NEWLINK", "index": 2, "flags": flags, "attrs": attrs})
     for address in addresses:
         message = {"event": "RTM_NEWADDR", "index": 2, "prefixlen": 24, "flags": 0, "family": 2}
@@ -109,6 +109,12 @@ async def test_a_vip_in_its_place_is_told_too(make: Make, core: Any) -> None:
         ("vip_placed", "udp", VipPlace("eth0", exists=True)),
         ("vip_placed", "udp", VipPlace("eth0", exists=True, here=True)),
     ]
+
+
+async def test_a_vip_on_loopback_may_be_there_for_good(make: Make, core: Any) -> None:
+    surroundings = make(vip=VIP, vip_interface="eth7")
+    surroundings.changed(network(VIP, name="lo"))
+    assert core.notes[-1] == ("vip_placed", "udp", VipPlace("eth7", exists=False))
 
 
 async def test_openvpn_tells_the_vip(make: Make, core: Any) -> None:
