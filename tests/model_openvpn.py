@@ -180,6 +180,7 @@ class ModelOpenvpn:
         self.max_clients = max_clients
         self.collects = {"cluster-import", "cluster-update"}
         self.collects |= {"cluster-cookie"} if cookies else set()
+        self.local = "192.0.2.10"
         self.role = Role.STANDBY
         self.holder = rng.randbytes(16)
         self.epoch = "-"
@@ -283,7 +284,7 @@ class ModelOpenvpn:
         self._say(
             f"SUCCESS: cluster-status version=1,format={self.record_format},"
             f"role={self.role.value},instances={len(self.clients)},holder={self.holder.hex()},"
-            f"epoch={self.epoch},openvpn=2.6.14,local=192.0.2.10,port=1194,proto=udp4,"
+            f"epoch={self.epoch},openvpn=2.6.14,local={self.local},port=1194,proto=udp4,"
             f"broadcast=192.168.77.255,bcn-port=11940,digest={self.digest},"
             f"cert={self.certificate},issuer={self.issuer},max-clients={self.max_clients},"
             f"capped={self.capped}"

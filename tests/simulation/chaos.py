@@ -10,6 +10,8 @@ from tests.simulation.machine import Machine
 from tests.simulation.network import FRONT, Weather
 from tests.simulation.rollout import OTHER, USUAL
 from tests.simulation.schedule import MASTER, Step
+from tests.simulation.server import Server
+from tests.simulation.service import Service
 
 REPLAYED = 30
 
@@ -37,10 +39,18 @@ class Chaos:
         self._cluster.note("-----", str(step))
         getattr(self, f"_{step.what}")(step)
 
+    def _server(self, step: Step) -> Server:
+        """One instance on one machine: on its master's if the step says so."""
+        service = self._service(step)
+        holder = service.holder() if step.node == MASTER else None
+        return holder or service.servers[step.node % len(service.servers)]
+
+    def _service(self, step: Step) -> Service:
+        services = self._cluster.services
+        return services[step.number // 3 % len(services)]
+
     def _machine(self, step: Step) -> Machine:
-        machines = self._cluster.machines
-        holder = self._cluster.holder() if step.node == MASTER else None
-        return holder or machines[step.node % len(machines)]
+        return self._server(step).machine
 
     def _then(self, step: Step, action: Callable[[], None]) -> None:
         """When the step is over."""
@@ -145,20 +155,22 @@ class Chaos:
         self._then(step, lambda: self._start_sidecar(machine))
 
     def _kill_openvpn(self, step: Step) -> None:
-        machine = self._machine(step)
-        machine.kill_openvpn()
-        self._then(step, lambda: self._start_openvpn(machine))
+        server = self._server(step)
+        server.kill_openvpn()
+        self._then(step, lambda: self._start_openvpn(server))
 
     def _restart_both(self, step: Step) -> None:
         """Both processes end; which is back first is anyone's guess."""
-        machine = self._machine(step)
-        machine.kill_sidecar()
-        machine.kill_openvpn()
-        first, second = self._start_openvpn, self._start_sidecar
-        if step.number % 2:
-            first, second = second, first
-        self._then(replace(step, seconds=step.seconds / 2), lambda: first(machine))
-        self._then(step, lambda: second(machine))
+        server = self._server(step)
+        server.machine.kill_sidecar()
+        server.kill_openvpn()
+        starts = [
+            lambda: self._start_openvpn(server),
+            lambda: self._start_sidecar(server.machine),
+        ]
+        first, second = reversed(starts) if step.number % 2 else starts
+        self._then(replace(step, seconds=step.seconds / 2), first)
+        self._then(step, second)
 
     def _new_key(self, step: Step) -> None:
         """One step of a new cluster key, brought to one machine after the other."""
@@ -183,9 +195,9 @@ class Chaos:
         if machine.alive:
             machine.start_sidecar()
 
-    def _start_openvpn(self, machine: Machine) -> None:
-        if machine.alive:
-            machine.start_openvpn()
+    def _start_openvpn(self, server: Server) -> None:
+        if server.alive:
+            server.start_openvpn()
 
     def _pause_sidecar(self, step: Step) -> None:
         machine = self._machine(step)
@@ -193,9 +205,9 @@ class Chaos:
         self._then(step, lambda: machine.wake(machine.sidecar_inbox))
 
     def _pause_openvpn(self, step: Step) -> None:
-        machine = self._machine(step)
-        machine.openvpn_inbox.stop()
-        self._then(step, lambda: machine.wake(machine.openvpn_inbox))
+        server = self._server(step)
+        server.openvpn_inbox.stop()
+        self._then(step, lambda: server.wake(server.openvpn_inbox))
 
     def _pause_machine(self, step: Step) -> None:
         """Everything on it stops, and it keeps its addresses."""
@@ -208,45 +220,45 @@ class Chaos:
         clock, network = self._cluster.clock, self._cluster.network
         network.weather = Weather(loss=0.6)
         for number in range(6):
-            clock.later(number * 0.004, self._cluster.clients.act, "renegotiate", number)
+            clock.later(number * 0.004, self._service(step).clients.act, "renegotiate", number)
         self._then(replace(step, seconds=step.number % 50 / 1000), lambda: self._crash(step))
         self._then(replace(step, seconds=0.1), lambda: setattr(network, "weather", Weather()))
 
     def _break_management(self, step: Step) -> None:
-        self._machine(step).break_management()
+        self._server(step).break_management()
 
     # The VIP and the administrator.
 
     def _flap(self, step: Step) -> None:
         """keepalived is restarted."""
-        machine = self._machine(step)
-        if machine.alive:
-            machine.keepalived.stop()
-            self._then(step, machine.keepalived.ensure)
+        server = self._server(step)
+        if server.alive:
+            server.keepalived.stop()
+            self._then(step, server.keepalived.ensure)
 
     def _vip_also(self, step: Step) -> None:
         """Somebody adds the VIP by hand."""
-        machine = self._machine(step)
-        if machine.alive:
-            machine.want_vip("hand", True)
-            self._then(step, lambda: machine.want_vip("hand", False))
+        server = self._server(step)
+        if server.alive:
+            server.want_vip("hand", True)
+            self._then(step, lambda: server.want_vip("hand", False))
 
     def _vip_cut(self, step: Step) -> None:
         """Somebody removes the VIP, and keepalived does not see it."""
-        machine = self._machine(step)
-        machine.cut_vip(True)
-        self._then(step, lambda: machine.cut_vip(False))
+        server = self._server(step)
+        server.cut_vip(True)
+        self._then(step, lambda: server.cut_vip(False))
 
     def _promote(self, step: Step) -> None:
-        self._cluster.ask_promote(self._machine(step), step.seconds)
+        self._cluster.ask_promote(self._server(step), step.seconds)
 
     def _demote(self, step: Step) -> None:
-        self._cluster.ask_demote(self._machine(step))
+        self._cluster.ask_demote(self._server(step))
 
     # Clients.
 
     def _connect(self, step: Step) -> None:
-        self._cluster.clients.add(1 + step.number % 6)
+        self._service(step).clients.add(1 + step.number % 6)
 
     def _disconnect(self, step: Step) -> None:
         self._many("disconnect", step)
@@ -259,4 +271,4 @@ class Chaos:
 
     def _many(self, what: str, step: Step) -> None:
         for number in range(1 + step.number % 4):
-            self._cluster.clients.act(what, step.number + number)
+            self._service(step).clients.act(what, step.number + number)

@@ -12,7 +12,8 @@ from tests.model_openvpn import ModelClient
 from tests.simulation.clients import Client
 from tests.simulation.cluster import Cluster
 from tests.simulation.keepalived import State
-from tests.simulation.machine import Machine
+from tests.simulation.server import Server
+from tests.simulation.service import Service
 from tests.simulation.truth import PROTECT_WAIT, WatchedOpenvpn
 
 CALM = 1.5
@@ -28,35 +29,41 @@ MEMORY_PER_CLIENT = 250
 
 def check_roles(cluster: Cluster) -> None:
     """The role follows the VIP, wherever nothing has happened for a while."""
-    masters = [one for one in cluster.running if one.vip and one.serving() is not None]
-    for machine in cluster.running:
-        if machine.undisturbed < CALM or machine.openvpn is None:
+    for service in cluster.services:
+        _check_roles(service)
+
+
+def _check_roles(service: Service) -> None:
+    truth = service.truth
+    masters = [one for one in service.running if one.vip and one.serving() is not None]
+    for server in service.running:
+        if server.undisturbed < CALM or server.openvpn is None:
             continue
-        serves = machine.openvpn.plays(Role.MASTER)
-        if any(machine.openvpn.waited(uid) > PATIENCE for uid in machine.openvpn.held_back):
-            cluster.truth.violate("a new client waits too long", machine.name)
-        if any(machine.openvpn.waited(uid) > PATIENCE for uid in machine.openvpn.words_held):
-            cluster.truth.violate("a new key waits too long", machine.name)
-        if serves and not machine.vip:
-            cluster.truth.violate("master without the vip", machine.name)
-        rivalled = any(one is not machine for one in masters)
-        rivalled |= any(differ(one, machine) for one in cluster.running)
-        if machine.vip and not serves and not rivalled:
-            cluster.truth.violate("the vip is not served", machine.name)
+        openvpn, serves = server.openvpn, server.openvpn.plays(Role.MASTER)
+        if any(openvpn.waited(uid) > PATIENCE for uid in openvpn.held_back):
+            truth.violate("a new client waits too long", server.name)
+        if any(openvpn.waited(uid) > PATIENCE for uid in openvpn.words_held):
+            truth.violate("a new key waits too long", server.name)
+        if serves and not server.vip:
+            truth.violate("master without the vip", server.name)
+        rivalled = any(one is not server for one in masters)
+        rivalled |= any(differ(one, server) for one in service.running)
+        if server.vip and not serves and not rivalled:
+            truth.violate("the vip is not served", server.name)
 
 
-def check_keys(cluster: Cluster, heir: WatchedOpenvpn, begun: Collection[bytes]) -> None:
+def check_keys(service: Service, heir: WatchedOpenvpn, begun: Collection[bytes]) -> None:
     """Whoever was renegotiating when a protected master died can go on with its heir."""
     for uid in begun:
-        client, held = cluster.clients.by_uid.get(uid), heir.clients.get(uid)
+        client, held = service.clients.by_uid.get(uid), heir.clients.get(uid)
         if client is None or held is None:
             continue
         if _is_stranger(client, heir):
             text = f"{client.name} ends on {client.keys[0].hex()}, {heir.who} has not"
-            cluster.truth.violate("a key nobody has", text)
+            service.truth.violate("a key nobody has", text)
         if held.sending().fingerprint not in client.keys:
             text = f"{client.name} has not {held.sending().fingerprint.hex()} of {heir.who}"
-            cluster.truth.violate("sent to under a key it lacks", text)
+            service.truth.violate("sent to under a key it lacks", text)
 
 
 def _is_stranger(client: Client, openvpn: WatchedOpenvpn) -> bool:
@@ -69,85 +76,85 @@ def _is_stranger(client: Client, openvpn: WatchedOpenvpn) -> bool:
 
 
 def is_caught(client: Client, openvpn: WatchedOpenvpn) -> bool:
-    """Whether a client is inside a handshake with another server, whose key this one has not.
-
-    With the key pending here, OpenVPN waits for the client's own hand-window.
-    """
-    held = openvpn.clients.get(client.uid)
-    if client.handshake is None or client.handshake.openvpn is openvpn or held is None:
-        return False
-    return client.handshake.key not in [key.fingerprint for key in held.keys]
+    """Whether a client of this server is inside a handshake with another."""
+    there = client.uid in openvpn.clients
+    return there and client.handshake is not None and client.handshake.openvpn is not openvpn
 
 
 def unsettled(cluster: Cluster) -> list[str]:
     """What keeps the healed cluster from being as it should be."""
-    holders = [one for one in cluster.running if one.vip]
+    return [fault for service in cluster.services for fault in unsettled_service(service)]
+
+
+def unsettled_service(service: Service) -> list[str]:
+    """The same, for one instance."""
+    holders = [one for one in service.running if one.vip]
     if len(holders) != 1:
         return [f"the VIP is on {[one.name for one in holders]}"]
     master = holders[0]
-    alike = [one for one in cluster.running if not differ(one, master)]
+    alike = [one for one in service.running if not differ(one, master)]
     faults = [f"{one.name}: {fault}" for one in alike for fault in _machine(one, master)]
-    others = [one for one in cluster.running if one not in alike]
+    others = [one for one in service.running if one not in alike]
     faults += [f"{one.name}: {fault}" for one in others for fault in _outsider(one, master)]
     if not faults:
         standbys = [one for one in alike if one is not master]
         faults = _protection(master, standbys)
         faults += [f"{one.name}: {fault}" for one in standbys for fault in _table(one, master)]
-        faults += _strangers(cluster, master)
+        faults += _strangers(service, master)
     return faults
 
 
-def _strangers(cluster: Cluster, master: Machine) -> Iterator[str]:
+def _strangers(service: Service, master: Server) -> Iterator[str]:
     """Clients that use a key which their server has not."""
     assert master.openvpn is not None
     for uid in master.openvpn.clients:
-        client = cluster.clients.by_uid.get(uid)
+        client = service.clients.by_uid.get(uid)
         if client is not None and _is_stranger(client, master.openvpn):
             yield f"{client.name} is on a key that {master.name} has not"
 
 
-def differ(one: Machine, other: Machine) -> bool:
+def differ(one: Server, other: Server) -> bool:
     """Whether both OpenVPN run, with different options."""
     if one.openvpn is None or other.openvpn is None:
         return False
     return one.openvpn.digest != other.openvpn.digest
 
 
-def _outsider(machine: Machine, master: Machine) -> Iterator[str]:
+def _outsider(server: Server, master: Server) -> Iterator[str]:
     """A node with other options than the master's refuses the VIP and holds none of its clients."""
-    assert machine.openvpn is not None
+    assert server.openvpn is not None
     assert master.openvpn is not None
-    if machine.node is None or machine.figures.role is not Role.FAULT:
+    if server.machine.node is None or server.figures.role is not Role.FAULT:
         yield "not in fault, though its options differ from the master's"
-    elif "configuration differs" not in machine.figures.grade_reason:
-        yield f"in fault because of {machine.figures.grade_reason}"
-    if machine.grade != Grade.FAULT or machine.keepalived.state is not State.FAULT:
-        yield f"grade {machine.grade}, keepalived in {machine.keepalived.state.value}"
-    for uid in machine.openvpn.clients.keys() & master.openvpn.clients.keys():
+    elif "configuration differs" not in server.figures.grade_reason:
+        yield f"in fault because of {server.figures.grade_reason}"
+    if server.grade != Grade.FAULT or server.keepalived.state is not State.FAULT:
+        yield f"grade {server.grade}, keepalived in {server.keepalived.state.value}"
+    for uid in server.openvpn.clients.keys() & master.openvpn.clients.keys():
         yield f"has {uid.hex()}, though its options differ from the master's"
 
 
-def _machine(machine: Machine, master: Machine) -> Iterator[str]:
-    if machine.node is None or machine.openvpn is None:
+def _machine(server: Server, master: Server) -> Iterator[str]:
+    if server.machine.node is None or server.openvpn is None:
         yield "a process is missing"
         return
-    figures, wanted = machine.figures, Role.MASTER if machine is master else Role.STANDBY
+    figures, wanted = server.figures, Role.MASTER if server is master else Role.STANDBY
     if figures.role is not wanted:
         yield f"role {figures.role.value}, not {wanted.value}"
-    if not machine.openvpn.plays(wanted):
-        yield f"OpenVPN is {machine.openvpn.role.value}, not {wanted.value}"
-    grade = Grade.MASTER if machine is master else Grade.IN_SYNC
-    handing_over = machine.grade == Grade.DEGRADED and machine.openvpn.demote_asked
-    if machine.grade != grade and not (machine is master and handing_over):
-        yield f"grade {machine.grade}, not {int(grade)}: {figures.grade_reason}"
-    sync = Sync.NONE if machine is master else Sync.IN_SYNC
+    if not server.openvpn.plays(wanted):
+        yield f"OpenVPN is {server.openvpn.role.value}, not {wanted.value}"
+    grade = Grade.MASTER if server is master else Grade.IN_SYNC
+    handing_over = server.grade == Grade.DEGRADED and server.openvpn.demote_asked
+    if server.grade != grade and not (server is master and handing_over):
+        yield f"grade {server.grade}, not {int(grade)}: {figures.grade_reason}"
+    sync = Sync.NONE if server is master else Sync.IN_SYNC
     if figures.sync is not sync:
         yield f"sync {figures.sync.value}, not {sync.value}"
-    if machine.keepalived.state not in (State.MASTER, State.BACKUP):
-        yield f"keepalived is in {machine.keepalived.state.value}"
+    if server.keepalived.state not in (State.MASTER, State.BACKUP):
+        yield f"keepalived is in {server.keepalived.state.value}"
 
 
-def _protection(master: Machine, standbys: list[Machine]) -> list[str]:
+def _protection(master: Server, standbys: list[Server]) -> list[str]:
     assert master.openvpn is not None
     figures, clients = master.figures, len(master.openvpn.clients)
     faults = []
@@ -159,7 +166,7 @@ def _protection(master: Machine, standbys: list[Machine]) -> list[str]:
     return faults
 
 
-def _table(standby: Machine, master: Machine) -> Iterator[str]:
+def _table(standby: Server, master: Server) -> Iterator[str]:
     assert standby.openvpn is not None
     assert master.openvpn is not None
     ours, theirs = standby.openvpn.clients, master.openvpn.clients
@@ -184,12 +191,14 @@ def _content(client: ModelClient) -> tuple[object, ...]:
 
 def check_memory(cluster: Cluster) -> None:
     """No core keeps more than its clients and a constant justify."""
-    sessions = len(cluster.truth.versions)
-    limit = MEMORY_BASE + MEMORY_PER_CLIENT * max(len(cluster.clients.all), sessions)
+    services = cluster.services
+    sessions = sum(len(one.truth.versions) for one in services)
+    clients = sum(len(one.clients.all) for one in services)
+    limit = MEMORY_BASE * len(services) + MEMORY_PER_CLIENT * max(clients, sessions)
     for machine in cluster.running:
         size = count_things(machine.node)
         if size > limit:
-            cluster.truth.violate("a core keeps too much", f"{machine.name}: {size} of {limit}")
+            cluster.violate("a core keeps too much", f"{machine.name}: {size} of {limit}")
 
 
 def count_things(root: object) -> int:

@@ -15,9 +15,9 @@ from tests.model_openvpn import ModelClient
 from tests.simulation.truth import WatchedOpenvpn
 
 if TYPE_CHECKING:
-    from tests.simulation.cluster import Cluster
     from tests.simulation.handshakes import Handshake
-    from tests.simulation.machine import Machine
+    from tests.simulation.server import Server
+    from tests.simulation.service import Service
 
 TICK = 0.25
 PING_RESTART = 1.5
@@ -62,8 +62,9 @@ class Client:
 class Clients:
     """All clients, and what servers know of their silence."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._cluster = service.cluster
         self.all: list[Client] = []
         self.by_uid: dict[bytes, Client] = {}
         self._last: dict[tuple[int, bytes], float] = {}  # machine, uid: when it last sent
@@ -74,7 +75,7 @@ class Clients:
         cluster = self._cluster
         for _ in range(count):
             number = len(self.all)
-            client = Client(f"c{number}", number % len(cluster.machines))
+            client = Client(self._service.label(f"c{number}"), number % len(cluster.machines))
             self.all.append(client)
             cluster.clock.later(cluster.rng.random() * TICK, self._tick, client)
 
@@ -89,31 +90,31 @@ class Clients:
         """The clients that have, or believe that they have, a session."""
         return [one for one in self.all if one.uid]
 
-    def forget_process(self, machine: Machine) -> None:
+    def forget_process(self, server: Server) -> None:
         """A new OpenVPN knows of no silence."""
-        self._last = {key: at for key, at in self._last.items() if key[0] != machine.index}
+        self._last = {key: at for key, at in self._last.items() if key[0] != server.index}
 
-    def server_of(self, client: Client) -> tuple[Machine, WatchedOpenvpn] | None:
+    def server_of(self, client: Client) -> tuple[Server, WatchedOpenvpn] | None:
         """Who answers this client: of those it reaches, the last to claim the VIP."""
-        found = self._cluster.claimant(client.place)
+        found = self._service.claimant(client.place)
         openvpn = found.serving() if found is not None else None
         return (found, openvpn) if found is not None and openvpn is not None else None
 
     def _tick(self, client: Client) -> None:
         cluster = self._cluster
         cluster.clock.later(TICK, self._tick, client)
-        server = self.server_of(client) if not self.frozen else None
-        if server is None:
+        found = self.server_of(client) if not self.frozen else None
+        if found is None:
             return
-        machine, openvpn = server
+        server, openvpn = found
         if client.waits_at is openvpn and client.uid in openvpn.held_back:
-            self._last[machine.index, client.uid] = cluster.clock.now
+            self._last[server.index, client.uid] = cluster.clock.now
         elif client.waits_at not in (None, openvpn) or self._must_restart(client, openvpn):
-            self._restart(client, machine, openvpn)
+            self._restart(client, server, openvpn)
         elif client.lost_since is None and client.uid in openvpn.clients:
             client.waits_at = None
-            self._talk(client, machine, openvpn)
-        machine.pump()
+            self._talk(client, server, openvpn)
+        server.pump()
 
     def _must_restart(self, client: Client, openvpn: WatchedOpenvpn) -> bool:
         """Whether it hears nothing, is told to reconnect or gives a handshake up."""
@@ -132,10 +133,10 @@ class Clients:
         lost = client.lost_since is not None and now - client.lost_since > HEAL
         return lost or (client.wanted and now - client.heard > PING_RESTART)
 
-    def _talk(self, client: Client, machine: Machine, openvpn: WatchedOpenvpn) -> None:
+    def _talk(self, client: Client, server: Server, openvpn: WatchedOpenvpn) -> None:
         """Packets in both directions."""
         cluster = self._cluster
-        self._last[machine.index, client.uid] = cluster.clock.now
+        self._last[server.index, client.uid] = cluster.clock.now
         openvpn.confirm(client.uid, client.sends_under(cluster.clock.now))
         for _ in range(cluster.packets):
             key = openvpn.clients[client.uid].sending().fingerprint
@@ -163,7 +164,7 @@ class Clients:
         if client is not None and server is not None and server[1] is openvpn:
             self._restart(client, *server)
 
-    def _restart(self, client: Client, machine: Machine, openvpn: WatchedOpenvpn) -> None:
+    def _restart(self, client: Client, server: Server, openvpn: WatchedOpenvpn) -> None:
         """A hard reset: a new session; the old one of that name goes."""
         for held in [one for one in openvpn.clients.values() if one.name == client.name.encode()]:
             openvpn.disconnect_client(held.uid)
@@ -174,19 +175,19 @@ class Clients:
         client.seen = {}
         client.waits_at = openvpn if client.uid in openvpn.held_back else None
         self.learn(client, openvpn.clients[client.uid])
-        self._last[machine.index, client.uid] = self._cluster.clock.now
-        self._cluster.note(machine.name, f"{client.name} connects as {client.uid.hex()}")
+        self._last[server.index, client.uid] = self._cluster.clock.now
+        self._cluster.note(server.name, f"{client.name} connects as {client.uid.hex()}")
 
-    def reap(self, machine: Machine) -> None:
+    def reap(self, server: Server) -> None:
         """A server's ping-restart."""
-        openvpn = machine.serving()
+        openvpn = server.serving()
         if openvpn is None or self.frozen:
             return
         now = self._cluster.clock.now
         for uid in list(openvpn.clients):
-            if now - self._last.setdefault((machine.index, uid), now) > SERVER_RESTART:
+            if now - self._last.setdefault((server.index, uid), now) > SERVER_RESTART:
                 openvpn.disconnect_client(uid)
-        machine.pump()
+        server.pump()
 
     # What a schedule does to a client.
 
@@ -196,10 +197,10 @@ class Clients:
         if not connected:
             return
         client = connected[number % len(connected)]
-        server = self.server_of(client)
-        if server is None or client.uid not in server[1].clients:
+        found = self.server_of(client)
+        if found is None or client.uid not in found[1].clients:
             return
-        machine, openvpn = server
+        server, openvpn = found
         if what == "renegotiate":
             openvpn.renegotiate(client.uid)
         elif what == "float":
@@ -209,4 +210,4 @@ class Clients:
             self.by_uid.pop(client.uid)
             client.uid, client.keys, client.wanted = b"", [], False
             client.handshake = None
-        machine.pump()
+        server.pump()

@@ -1,4 +1,4 @@
-"""The whole cluster under one seed: machines, networks, clients, and the hand that disturbs them.
+"""The whole cluster under one seed: machines, services, networks, and what disturbs them.
 
 ``steps`` of a schedule become calls of the methods in ``Chaos``; ``heal`` ends every trouble.
 """
@@ -10,19 +10,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tests.simulation.clients import Clients
+from ovpnha.coordinator.node import Node
 from tests.simulation.clock import Clock
-from tests.simulation.handshakes import Handshakes
-from tests.simulation.machine import INSTANCE, REPORT_INTERVAL, Machine
-from tests.simulation.network import FRONT, Network
+from tests.simulation.machine import REPORT_INTERVAL, Machine
+from tests.simulation.network import Network
 from tests.simulation.ranges import OwnedKey
 from tests.simulation.rollout import OTHER, USUAL, KeyRollout
 from tests.simulation.schedule import Schedule
-from tests.simulation.truth import Truth, WatchedNode, WatchedOpenvpn
+from tests.simulation.server import Server
+from tests.simulation.service import Service
+from tests.simulation.truth import Violation, WatchedNode, WatchedOpenvpn
 
 TRACE_LIMIT = 4000
-PREFERRED = 35
-FIRST_PRIORITY = 110
 HELD_MAX = 60.0
 
 
@@ -44,7 +43,7 @@ class Cluster:
         self.rng = random.Random(schedule.seed)  # noqa: S311 - a test's dice
         self.clock = Clock()
         self.begin = self.clock.now
-        self.truth = Truth(lambda: self.clock.now)
+        self.violations: list[Violation] = []
         self.network = Network(self.clock, random.Random(self.rng.randbytes(8)))  # noqa: S311
         self.links = [f"bcn{number}" for number in range(schedule.links)]
         self.round_size = schedule.round_size
@@ -53,27 +52,37 @@ class Cluster:
         self.vip_moved = self.clock.now
         self.trace: deque[tuple[float, str, str, Mapping[str, object]]] = deque(maxlen=TRACE_LIMIT)
         self._links_down: dict[tuple[str, str], int] = {}
-        self.clients = Clients(self)
-        self.handshakes = Handshakes(self)
         self.key_rollout = KeyRollout(schedule.nodes)
-        self.machines = [self._make(index) for index in range(schedule.nodes)]
+        self.machines = [Machine(self, index) for index in range(schedule.nodes)]
+        self.services = [Service(self, number) for number in range(schedule.instances)]
+        for service in self.services:
+            for machine in self.machines:
+                server = Server(service, machine, service.priority(machine.index))
+                service.servers.append(server)
+                machine.servers.append(server)
         for machine in self.machines:
             machine.boot()
             self.clock.later(self.rng.random() * REPORT_INTERVAL, self._second, machine)
-
-    def _make(self, index: int) -> Machine:
-        gap = PREFERRED if self.schedule.preferred and index else 0
-        return Machine(self, index, FIRST_PRIORITY - gap - index)
 
     def note(self, who: str, what: str, fields: Mapping[str, object] | None = None) -> None:
         """A line of the trace."""
         self.trace.append((self.clock.now - self.begin, who, what, fields or {}))
 
+    def violate(self, rule: str, text: str) -> None:
+        """Note that a rule was broken which is no service's own."""
+        self.services[0].truth.violate(rule, text)
+
+    def freeze_clients(self, frozen: bool) -> None:
+        """No traffic, nobody comes or goes; or all go on."""
+        for service in self.services:
+            service.clients.frozen = frozen
+
     def _second(self, machine: Machine) -> None:
         self.clock.later(REPORT_INTERVAL, self._second, machine)
-        if not self.clients.frozen:
-            machine.report()
-            self.clients.reap(machine)
+        for server in machine.servers:
+            if not server.service.clients.frozen:
+                server.report()
+                server.service.clients.reap(server)
 
     # The networks.
 
@@ -107,21 +116,6 @@ class Cluster:
                 lambda: machine.step(lambda node, now: node.link_changed(link, up, now)),
             )
 
-    def claimant(self, place: int) -> Machine | None:
-        """The machine whose VIP is reached from beside this one."""
-        near = self.machines[place].name
-        reached = [
-            one
-            for one in self.machines
-            if one.vip and (one.name == near or self.network.passes(FRONT, near, one.name))
-        ]
-        return max(reached, key=lambda one: (one.last_claim, one.index), default=None)
-
-    def holder(self) -> Machine | None:
-        """The machine that last claimed the VIP and still has it."""
-        holders = [one for one in self.machines if one.vip]
-        return max(holders, key=lambda one: (one.last_claim, one.index), default=None)
-
     @property
     def running(self) -> list[Machine]:
         """The machines that are on."""
@@ -132,8 +126,9 @@ class Cluster:
         self.note("all", "--- heal")
         self.network.mend_all()
         for machine in self.machines:
-            machine.want_vip("hand", False)
-            machine.cut_vip(False)
+            for server in machine.servers:
+                server.want_vip("hand", False)
+                server.cut_vip(False)
             for link in self.links_down(machine.name):
                 self._links_down[machine.name, link] = 1
                 self.set_link(machine, link, True)
@@ -148,23 +143,24 @@ class Cluster:
             machine.boot()
         else:
             machine.go_on_all()
-            machine.start_openvpn()
+            for server in machine.servers:
+                server.start_openvpn()
             machine.start_sidecar()
-            machine.keepalived.ensure()
+            for server in machine.servers:
+                server.keepalived.ensure()
 
-    def ask_demote(self, machine: Machine) -> None:
+    def ask_demote(self, server: Server) -> None:
         """``ovpnha demote``."""
-        if machine.openvpn is not None and machine.node is not None:
-            machine.openvpn.demote_asked = True
-        machine.disturb()
-        machine.sidecar_inbox.put(
-            "control", lambda: machine.step(lambda node, now: node.ask_demote(INSTANCE, now))
-        )
+        if server.openvpn is not None and server.machine.node is not None:
+            server.openvpn.demote_asked = True
+        server.disturb()
+        self._control(server, lambda node, now: node.ask_demote(server.instance, now))
 
-    def ask_promote(self, machine: Machine, expect: float) -> None:
+    def ask_promote(self, server: Server, expect: float) -> None:
         """``ovpnha promote --expect-vip``."""
-        machine.disturb(expect)
-        machine.sidecar_inbox.put(
-            "control",
-            lambda: machine.step(lambda node, now: node.ask_promote(INSTANCE, expect, now)),
-        )
+        server.disturb(expect)
+        self._control(server, lambda node, now: node.ask_promote(server.instance, expect, now))
+
+    def _control(self, server: Server, ask: Callable[[Node, float], None]) -> None:
+        machine = server.machine
+        machine.sidecar_inbox.put("control", lambda: machine.step(ask))

@@ -1,10 +1,11 @@
 """Renegotiations between model servers and model clients, step by step.
 
-As docs/adr/0014 has it: the server's last word makes the client's new key, one round trip before
-the server has it. Where a standby is in sync that word waits, as a pending key, until the sidecar
-releases it; where not, nobody but the two has the key. A step is lost when a server dies, falls
-silent or is cut off, and tried again as long as both live and are in that handshake. What OpenVPN
-does by itself for a client that is caught in one is left out, so that the sidecar's part is seen.
+As docs/adr/0014 and 0015 have it: the server's last word makes the client's new key, one round trip
+before the server has it. Where a standby is in sync that word waits, as a pending key, until the
+sidecar releases it, and a promoted standby says it too; where not, nobody but the two has the key.
+A step is lost when a server dies, falls silent or is cut off, and tried again as long as both live
+and are in that handshake. What OpenVPN does by itself for a client whose handshake nobody can
+finish is left out, so that the sidecar's part is seen.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ovpnha.model import Role
 
 if TYPE_CHECKING:
     from tests.simulation.clients import Client
-    from tests.simulation.cluster import Cluster
+    from tests.simulation.service import Service
     from tests.simulation.truth import WatchedOpenvpn
 
 TRIP = 0.003
@@ -40,18 +41,20 @@ class Handshake:
     client: Client | None  # None for one that is nothing but its server's idea
     key: bytes = b""  # what it gives, once the server's last word is written
     taken: bool = False  # the client has it
+    resumed: bool = False  # another server has begun it
 
 
 class Handshakes:
-    """All that are under way."""
+    """All that are under way in one service."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._clock = service.cluster.clock
 
     def begin(self, openvpn: WatchedOpenvpn, uid: bytes) -> None:
         """The server sends a soft reset."""
-        client = self._cluster.clients.by_uid.get(uid)
-        one = Handshake(openvpn, uid, self._cluster.clock.now, client)
+        client = self._service.clients.by_uid.get(uid)
+        one = Handshake(openvpn, uid, self._clock.now, client)
         openvpn.handshakes[uid] = one
         self._later(TRIP, self._answer, one)
 
@@ -80,14 +83,26 @@ class Handshakes:
         else:
             self._try_again(self.word, one)
 
+    def resume(self, openvpn: WatchedOpenvpn, uid: bytes, key: bytes) -> None:
+        """A promoted server says the word of the one before it."""
+        client = self._service.clients.by_uid.get(uid)
+        one = Handshake(openvpn, uid, self._clock.now, client, key, resumed=True)
+        openvpn.handshakes[uid] = one
+        self.word(one)
+
     def _take(self, one: Handshake) -> None:
         """The word arrives: the client makes the key, whatever became of its server."""
-        client = one.client
-        if client is None or (client.handshake is one and client.uid == one.uid):
+        if one.client is None or self._understands(one.client, one):
             one.taken = True
-            if client is not None:
-                client.take_key(one.key, self._cluster.clock.now)
             self._later(TRIP, self._acknowledge, one)
+
+    def _understands(self, client: Client, one: Handshake) -> bool:
+        """Whether this word ends the client's handshake, or has ended it before."""
+        if client.uid != one.uid:
+            return False
+        if client.handshake is not None and client.keys[0] != one.key:
+            client.take_key(one.key, self._clock.now)
+        return client.keys[0] == one.key
 
     def _acknowledge(self, one: Handshake) -> None:
         """The client's answer arrives: the server has the key, and the handshake is over."""
@@ -101,17 +116,17 @@ class Handshakes:
 
     def kick(self, openvpn: WatchedOpenvpn, uid: bytes) -> None:
         """A client is told to reconnect, under a key that it has."""
-        self._cluster.clients.kick(openvpn, uid)
+        self._service.clients.kick(openvpn, uid)
 
     def _later(self, delay: float, step: Callable[[Handshake], None], one: Handshake) -> None:
-        self._cluster.clock.later(delay, step, one)
+        self._clock.later(delay, step, one)
 
     def _try_again(self, step: Callable[[Handshake], None], one: Handshake) -> None:
         """Unless one of them is gone, or it has taken too long."""
         if not self._lives(one):
             return
         there = one.client is None or one.client.uid == one.uid
-        if there and (one.taken or self._cluster.clock.now - one.begun < GIVEN_UP):
+        if there and (one.taken or self._clock.now - one.begun < GIVEN_UP):
             self._later(AGAIN, step, one)
         else:
             one.openvpn.give_up(one.uid)
@@ -127,11 +142,11 @@ class Handshakes:
             return False
         if one.client is None:
             return True
-        server = self._cluster.clients.server_of(one.client)
+        server = self._service.clients.server_of(one.client)
         there = server is not None and server[1] is one.openvpn
         return there and one.client.uid == one.uid
 
     def _pump(self, one: Handshake) -> None:
-        for machine in self._cluster.machines:
-            if machine.openvpn is one.openvpn:
-                machine.pump()
+        for server in self._service.servers:
+            if server.openvpn is one.openvpn:
+                server.pump()

@@ -76,11 +76,12 @@ class Schedule:
     preferred: bool  # priorities far apart: n0 takes the VIP back once it is in sync
     round_size: int
     packets: int
-    clients: int
+    clients: int  # of all instances together
     chaos: float  # seconds during which steps happen
     lost: frozenset[int]  # machines that are down when it ends, and stay so
     steps: tuple[Step, ...]
     differ: frozenset[int] = frozenset()  # machines whose OpenVPN has another option at the end
+    instances: int = 1  # OpenVPNs on each machine, each with a VIP and clients of its own
 
     def without(self, steps: frozenset[int]) -> Schedule:
         """The same with fewer steps."""
@@ -89,7 +90,8 @@ class Schedule:
 
     def __str__(self) -> str:
         head = (
-            f"seed {self.seed}: {self.nodes} nodes, {self.links} BCN link(s), "
+            f"seed {self.seed}: {self.nodes} nodes, {self.instances} instance(s), "
+            f"{self.links} BCN link(s), "
             f"{self.clients} clients, round {self.round_size}, "
             f"{'preferred' if self.preferred else 'sticky'}, "
             f"lost at the end: {sorted(self.lost) or 'none'}, "
@@ -117,6 +119,7 @@ def draw(seed: int) -> Schedule:
         lost=lost,
         steps=tuple(_draw_steps(rng, nodes, chaos)),
         differ=frozenset(one for one in range(nodes) if rng.random() < 0.05),
+        instances=rng.choices((1, 2, 3), (65, 25, 10))[0],
     )
 
 

@@ -13,12 +13,12 @@ from ovpnha.coordinator.protection import Protection
 from ovpnha.coordinator.rekey import Rekey
 from ovpnha.management.commands import Demote, Hold, Promote
 from ovpnha.management.notices import ChangedNotice
-from ovpnha.model import NO_EPOCH, ClientRecord, NodeName, Uid
+from ovpnha.model import NO_EPOCH, ClientRecord, InstanceName, NodeName, Uid
 from tests.model_openvpn import Range
 from tests.simulation.cluster import Defect
 from tests.simulation.handshakes import Handshake
 from tests.simulation.ranges import OwnedKey
-from tests.simulation.run import run
+from tests.simulation.run import Run, run
 from tests.simulation.schedule import MASTER, Schedule, Step, draw
 from tests.simulation.shrink import shrink
 from tests.simulation.truth import WatchedNode, WatchedOpenvpn
@@ -139,6 +139,13 @@ class SaysItAtOnce(WatchedOpenvpn):
         return True
 
 
+class SaysNoWord(WatchedOpenvpn):
+    """Once promoted, does not say what its master had still to say."""
+
+    def say_words(self) -> None:
+        pass
+
+
 class GivesWhatItKeeps(OwnedKey):
     """Grants ids that it goes on to send."""
 
@@ -146,6 +153,18 @@ class GivesWhatItKeeps(OwnedKey):
         super().grant(holders)
         for holder in self.grants:
             self.grants[holder] = [Range(self.counter + 1, self.counter + 1000)]
+
+
+class MixesInstances(WatchedNode):
+    """Takes the VIP of one instance for that of all."""
+
+    def vip_changed(self, instance: InstanceName, present: bool, now: float) -> None:
+        for one in self._instances:
+            super().vip_changed(one, present, now)
+
+
+def mix_instances(node: WatchedNode) -> None:
+    node.__class__ = MixesInstances
 
 
 def importer(kind: type[Importer]) -> Defect:
@@ -185,9 +204,11 @@ def draw_last_words(seed: int) -> Schedule:
     return make_schedule(seed, step)
 
 
-def make_schedule(seed: int, *steps: Step, differ: frozenset[int] = frozenset()) -> Schedule:
+def make_schedule(
+    seed: int, *steps: Step, differ: frozenset[int] = frozenset(), instances: int = 1
+) -> Schedule:
     """Two nodes and eight clients for three seconds."""
-    return Schedule(seed, 2, 1, False, 1 << 20, 1, 8, 3.0, frozenset(), steps, differ)
+    return Schedule(seed, 2, 1, False, 1 << 20, 1, 8, 3.0, frozenset(), steps, differ, instances)
 
 
 def draw_half_a_rotation(seed: int) -> Schedule:
@@ -209,6 +230,11 @@ def draw_renegotiations(seed: int) -> Schedule:
     )
 
 
+def draw_instances(seed: int) -> Schedule:
+    """Two or three OpenVPNs on each node, and the VIP of one is lost for a while."""
+    return make_schedule(seed, Step(1.1, "vip_cut", MASTER, 1.8, 3 * seed), instances=2 + seed % 2)
+
+
 def draw_bad_weather(seed: int) -> Schedule:
     """Clients connect while the BCN loses most of what is sent."""
     connects = [Step(2.1 + at / 5, "connect", MASTER, 1.0, at) for at in range(4)]
@@ -228,10 +254,12 @@ DEFECTS = [
     ("it does not settle", Defect(open_with_first_key_only), draw_half_a_rotation),
     ("released unprotected", protection(ReleasesAtOnce), draw),
     ("a new client waits too long", protection(ForgetsDeadlines), draw_bad_weather),
+    ("the vip is not served", Defect(mix_instances), draw_instances),
     ("a new key waits too long", exporter(IgnoresPendingKeys), draw_renegotiations),
     ("released unprotected", protection(ReleasesAtOnce), draw_renegotiations),
     ("a key nobody has", Defect(openvpn=SaysItAtOnce), draw_renegotiations),
     ("sent to under a key it lacks", Defect(key=SendsUnderPending), draw_renegotiations),
+    ("a client is left in its handshake", Defect(openvpn=SaysNoWord), draw_renegotiations),
     ("a client is left in its handshake", rekey(ForgetsRenegotiations), draw_renegotiations),
 ]
 
@@ -263,6 +291,15 @@ def test_a_failure_is_made_smaller() -> None:
     assert smaller.trace
 
 
+def test_instances_are_master_on_different_nodes() -> None:
+    one = Run(draw_instances(1))
+    one.cluster.clock.run_to(one.cluster.clock.now + 3.0)
+    masters = [service.holder() for service in one.cluster.services]
+    assert all(master is not None and master.serving() is not None for master in masters)
+    assert len({master.host for master in masters if master is not None}) == 2
+    assert one.verdict().violations == ()
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_nothing_is_wrong(seed: int) -> None:
     assert run(draw(seed)).violations == ()
@@ -276,6 +313,7 @@ def test_nothing_is_wrong(seed: int) -> None:
         draw_another_option,
         draw_bad_weather,
         draw_renegotiations,
+        draw_instances,
     ],
 )
 def test_nothing_is_wrong_without_the_defect(draws: Callable[[int], Schedule]) -> None:

@@ -1,4 +1,4 @@
-"""What really happened, known to no node: the judge of what the nodes do.
+"""What really happened to one service, known to no node: the judge of what the nodes do.
 
 Keeps every version of every client that an OpenVPN ever had as master, every packet id ever sent,
 the highest epoch ever begun, and what each sidecar was told. Notes a violation and goes on.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ovpnha.coordinator.node import Node
-from ovpnha.model import NO_EPOCH, Epoch, NodeName, Role, Uid
+from ovpnha.model import NO_EPOCH, Epoch, InstanceName, NodeName, Role, Uid
 from ovpnha.replication import events
 from tests.model_openvpn import ModelClient, ModelOpenvpn
 from tests.simulation.ranges import OwnedKey
@@ -53,6 +53,7 @@ class Truth:
     """Everything that the checks compare with."""
 
     now: Callable[[], float]
+    violations: list[Violation]  # of all services together
     versions: set[Version] = field(default_factory=set)
     sent: dict[bytes, set[int]] = field(default_factory=dict)
     top: dict[bytes, int] = field(default_factory=dict)  # highest id sent, by fingerprint
@@ -60,12 +61,15 @@ class Truth:
     imported: set[bytes] = field(default_factory=set)  # uids that any standby ever had
     imported_keys: set[bytes] = field(default_factory=set)  # fingerprints, likewise
     highest: Epoch = NO_EPOCH
-    violations: list[Violation] = field(default_factory=list)
 
     def violate(self, rule: str, text: str) -> None:
         """Note that a rule was broken; the first few tell all."""
         if len(self.violations) < 20:
             self.violations.append(Violation(self.now(), rule, text))
+
+    def note_epoch(self, epoch: Epoch) -> None:
+        """An epoch that some node has begun."""
+        self.highest = max(self.highest, epoch)
 
     def note_sent(self, fingerprint: bytes, number: int, who: str) -> None:
         """A packet left: its id must be new."""
@@ -99,9 +103,6 @@ class Heard:
     def take(self, event: events.Event) -> None:
         """An event of the back channel."""
         match event:
-            case events.HelloReceived(node=node, instances=states):
-                for state in states.values():
-                    self.epochs[node] = state.epoch
             case events.GenerationHeard(node=node, uid=uid, generation=generation):
                 self._hear(node, uid, generation)
             case events.RecordReceived(node=node, record=record):
@@ -152,14 +153,16 @@ class Heard:
 class WatchedNode(Node):
     """The core of a node, and a note of what it was told."""
 
-    heard: Heard
-    truth: Truth
+    heard: dict[InstanceName, Heard]
+    truths: dict[InstanceName, Truth]
 
     def _take(self, event: events.Event, now: float) -> None:
-        self.heard.take(event)
         if isinstance(event, events.HelloReceived):
-            for state in event.instances.values():
-                self.truth.highest = max(self.truth.highest, state.epoch)
+            for name, state in event.instances.items():
+                self.heard[name].epochs[event.node] = state.epoch
+                self.truths[name].note_epoch(state.epoch)
+        elif (instance := getattr(event, "instance", None)) is not None:
+            self.heard[instance].take(event)
         super()._take(event, now)
 
 
@@ -171,6 +174,9 @@ class World(Protocol):
 
     def word(self, one: Handshake) -> None:
         """The last word of a renegotiation is sent."""
+
+    def resume(self, openvpn: WatchedOpenvpn, uid: bytes, key: bytes) -> None:
+        """The last word that another server has written is sent."""
 
     def kick(self, openvpn: WatchedOpenvpn, uid: bytes) -> None:
         """A client is told to reconnect."""
@@ -281,7 +287,7 @@ class WatchedOpenvpn(ModelOpenvpn):
         else:
             client.keys = [self.key_kind(one.key, self.round_size), client.keys[0]]
         client.generation += 1
-        if client.moved:
+        if client.moved and not one.resumed:
             client.moved = False
             self._say(f">CLUSTER:REKEYED,{one.uid.hex()}")
         self._changed(client, "keys")
@@ -290,21 +296,31 @@ class WatchedOpenvpn(ModelOpenvpn):
         """A handshake has taken too long."""
         client, one = self.clients[uid], self.handshakes.pop(uid)
         self.words_held.discard(uid)
-        if client.keys[0].fingerprint == one.key:
+        if client.keys[0].fingerprint == one.key and not one.resumed:
             client.keys = client.keys[1:]
             client.generation += 1
             self._changed(client, "keys")
+
+    def confirm(self, uid: bytes, fingerprint: bytes) -> None:
+        """A packet came under this key: the client has it."""
+        client = self.clients[uid]
+        if client.keys[0].pending and client.keys[0].fingerprint == fingerprint:
+            self.handshakes.pop(uid, None)
+            client.keys[0].pending = False
+            client.generation += 1
+            self._changed(client, "keys")
+
+    def say_words(self) -> None:
+        """Promoted: what the server before had still to say is said here."""
+        for client in self.clients.values():
+            if client.keys[0].pending:
+                self.world.resume(self, client.uid, client.keys[0].fingerprint)
 
     def lose_patience(self) -> None:
         """A second has passed: words that wait for too long leave."""
         for uid in sorted(self.words_held):
             if self.waited(uid) > WORD_PATIENCE:
                 self._establish(uid)
-
-    def confirm(self, uid: bytes, fingerprint: bytes) -> None:
-        """A packet came under this key: the client has it."""
-        for key in self.clients[uid].keys:
-            key.pending = key.pending and key.fingerprint != fingerprint
 
     def _do_kick(self, words: list[str], lines: list[str]) -> None:
         super()._do_kick(words, lines)
@@ -370,12 +386,15 @@ class WatchedOpenvpn(ModelOpenvpn):
         super()._do_drop(words, lines)
 
     def _do_promote(self, words: list[str], lines: list[str]) -> None:
-        if self.role is Role.STANDBY:
+        seeds = self.role is Role.STANDBY
+        if seeds:
             self._judge_seeds()
         if self.role is not Role.MASTER:
             self.demote_asked = False
         super()._do_promote(words, lines)
-        self.truth.highest = max(self.truth.highest, epoch_of(self.epoch))
+        if seeds:
+            self.say_words()
+        self.truth.note_epoch(epoch_of(self.epoch))
 
     def _judge_seeds(self) -> None:
         heard = self.seeds or Heard()
