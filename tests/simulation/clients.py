@@ -137,7 +137,7 @@ class Clients:
         """Packets in both directions."""
         cluster = self._cluster
         self._last[server.index, client.uid] = cluster.clock.now
-        openvpn.confirm(client.uid, client.sends_under(cluster.clock.now))
+        self._confirm(client, openvpn)
         for _ in range(cluster.packets):
             key = openvpn.clients[client.uid].sending().fingerprint
             number = openvpn.send_packet(client.uid)
@@ -148,6 +148,13 @@ class Clients:
                 client.heard = cluster.clock.now
             else:
                 client.refused += 1
+
+    def _confirm(self, client: Client, openvpn: WatchedOpenvpn) -> None:
+        """A packet shows which key the client has; what gave it that key is over."""
+        openvpn.confirm(client.uid, client.sends_under(self._cluster.clock.now))
+        newest, one = openvpn.clients[client.uid].keys[0], client.handshake
+        if one is not None and client.keys[0] == one.key == newest.fingerprint:
+            client.handshake = None if not newest.pending else one
 
     def learn(self, client: Client, held: ModelClient) -> None:
         """The client has the keys of a new session."""
