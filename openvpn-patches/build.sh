@@ -21,6 +21,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 series=$here/2.6
 out=$(cd "$here/.." && pwd)/build/openvpn
 log=$out/build.log
+fuzz_seeds=$here/common/fuzz-seeds # of real exports; they change no binary
 jobs=-j$(nproc)
 
 die() {
@@ -53,8 +54,8 @@ run() {
 # ---- stamps: a target is fresh while the hash of its inputs is the one it was made from
 
 inputs() {
-    (cd "$here" && find build.sh common "${series##*/}" -type f -print0 2>/dev/null |
-        sort -z | xargs -0 sha256sum; dpkg-query -W -f '${Version}\n' libssl-dev) |
+    (cd "$here" && find build.sh common "${series##*/}" -path common/fuzz-seeds -prune -o \
+        -type f -print0 2>/dev/null | sort -z | xargs -0 sha256sum; dpkg-query -W -f '${Version}\n' libssl-dev) |
         sha256sum | cut -d' ' -f1
 }
 
@@ -408,28 +409,76 @@ asan() {
 
 # ---- fuzzing
 
-# All of OpenVPN is instrumented and linked, so that import runs as far as it can without a server.
+# All of OpenVPN is instrumented and linked: inputs are given to a whole server.
+# What stock OpenVPN does is left out where it is harmless, or it would hide everything behind it:
+# pool.c shifts the bytes of an IPv6 address into the sign of an int.
 configure_fuzz() {
     local sanitize="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
+    printf '[shift-base]\nsrc:*/pool.c\n' >"$out/fuzz.ignore"
     configure "$out/tree" "$out/fuzz" --enable-cluster CC=clang \
-        CFLAGS="-O1 -g -fno-omit-frame-pointer -fno-sanitize=function $sanitize" \
-        LDFLAGS="-fsanitize=address,undefined"
+        CFLAGS="-O1 -g -fno-omit-frame-pointer -fno-sanitize=function $sanitize \
+-fsanitize-ignorelist=$out/fuzz.ignore" LDFLAGS="-fsanitize=address,undefined"
 }
 
-# The fuzzer brings main(): OpenVPN's gets another name.
+# The fuzzer brings main(), OpenVPN's gets another name; what would reach out of the process is
+# wrapped, see test_cluster_fuzz_server.c.
+fuzz_wraps=(x_msg tunnel_server_udp open_tun time gettimeofday sendto getaddrinfo setenv_str)
+
 link_fuzz() {
-    local objects=() libraries=()
+    local objects=() libraries=() tests=$out/tree/tests/unit_tests/openvpn driver
+    driver=$(clang -print-file-name="libclang_rt.fuzzer_no_main-$(uname -m).a")
     cd "$out/fuzz/src/openvpn"
     objcopy --redefine-sym main=openvpn_main openvpn.o fuzz-main.o
     mapfile -t objects < <(find . -maxdepth 1 -name '*.o' ! -name openvpn.o)
     read -ra libraries < <(sed -n 's/^\(OPTIONAL_[A-Z0-9_]*LIBS\|LIBS\|SOCKETS_LIBS\) = //p' \
         Makefile | xargs)
-    clang -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-        -DHAVE_CONFIG_H -I"$out/fuzz" -I"$out/tree/include" -I"$out/tree/src/compat" \
-        -I"$out/tree/src/openvpn" "$out/tree/tests/unit_tests/openvpn/test_cluster_fuzz.c" \
-        "${objects[@]}" ../compat/.libs/libcompat.a -Wl,--wrap=x_msg \
-        -Wl,--wrap=multi_create_instance "${libraries[@]}" -lresolv -lcmocka \
-        -I/usr/include/libnl3 -o "$out/fuzz/cluster-import"
+    clang -g -O1 -Wall -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
+        -DHAVE_CONFIG_H -DCLUSTER_FUZZ_CONFIG="\"$out/fuzz/server/server.conf\"" \
+        -I"$out/fuzz" -I"$out/tree/include" -I"$out/tree/src/compat" -I"$out/tree/src/openvpn" \
+        "$tests/test_cluster_fuzz.c" "$tests/test_cluster_fuzz_server.c" "${objects[@]}" \
+        ../compat/.libs/libcompat.a "${fuzz_wraps[@]/#/-Wl,--wrap=}" "$driver" "${libraries[@]}" \
+        -lresolv -lcmocka -lstdc++ -lm -I/usr/include/libnl3 -o "$out/fuzz/cluster-import"
+}
+
+# The server that inputs are given to, with keys of its own. It takes what the seeds are.
+make_fuzz_server() {
+    local server=$out/fuzz/server openvpn=$out/fuzz/src/openvpn/openvpn
+    rm -rf "$server"
+    mkdir "$server"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=fuzz \
+        -days 3650 -keyout "$server/server.key" -out "$server/server.crt"
+    "$openvpn" --genkey secret "$server/ta.key"
+    "$openvpn" --genkey auth-token "$server/token.key"
+    cat >"$server/server.conf" <<EOF
+local 127.0.0.1
+port 0
+proto udp4
+dev tun0
+ifconfig-noexec
+route-noexec
+topology subnet
+server 10.8.0.0 255.255.252.0
+server-ipv6 2001:db8:8::/64
+route 10.50.0.0 255.255.255.0
+ca $server/server.crt
+cert $server/server.crt
+key $server/server.key
+dh none
+tls-crypt $server/ta.key
+auth SHA512
+data-ciphers AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305:AES-256-CBC
+auth-gen-token 0
+auth-gen-token-secret $server/token.key
+management-client-auth
+management $server/management unix
+cluster
+max-clients 64
+hash-size 4 4
+keepalive 10 60
+hand-window 2
+persist-key
+verb 4
+EOF
 }
 
 compile_fuzz() {
@@ -437,28 +486,37 @@ compile_fuzz() {
     run "configuring (fuzz)" configure_fuzz
     run "compiling (fuzz)" make "$jobs" -C "$out/fuzz/src"
     run "linking (fuzz)" link_fuzz
+    run "making a server" make_fuzz_server
     rm -rf "$out/fuzz/seeds"
     mkdir "$out/fuzz/seeds"
     run "writing seeds" env CLUSTER_FUZZ_SEEDS="$out/fuzz/seeds" "$out/fuzz/cluster-import"
     stamp fuzz
 }
 
+# A seed that is refused says nothing: all of them are accepted, or it is time to make them anew.
+try_seeds() {
+    CLUSTER_FUZZ_ACCEPT=1 isolated "$out/fuzz/cluster-import" "$out/fuzz/seeds"/* "$fuzz_seeds"/*
+}
+
 # Hostile records and lines for cluster-import. What is found lies in build/fuzz; what a run learnt
 # stays in build/openvpn/fuzz/corpus for the next one.
 fuzz() {
-    local found=$out/../fuzz log=$out/fuzz-import.log
+    local found=$out/../fuzz log=$out/fuzz-import.log count
     "$here/../deploy/bootstrap.sh" fuzz
     tree
     compile_fuzz
     mkdir -p "$found" "$out/fuzz/corpus"
+    run "trying the seeds" try_seeds
     say "fuzzing cluster-import for $fuzz_seconds s ..."
-    "$out/fuzz/cluster-import" -max_total_time="$fuzz_seconds" -max_len=8192 -timeout=5 \
-        -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$found/import-" \
-        "$out/fuzz/corpus" "$out/fuzz/seeds" >"$log" 2>&1 || {
+    isolated "$out/fuzz/cluster-import" -max_total_time="$fuzz_seconds" -max_len=16384 \
+        -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="$found/import-" \
+        "$out/fuzz/corpus" "$out/fuzz/seeds" "$fuzz_seeds" >"$log" 2>&1 || {
         tail -n 40 "$log" >&2
         die "cluster-import failed; the input is in $found, the whole log is $log"
     }
-    grep -q 'accepted_records: *[1-9]' "$log" || die "no record was ever accepted; see $log"
+    for count in accepted_records accepted_updates promoted_records; do
+        grep -q "$count: *[1-9]" "$log" || die "$count is 0: nothing was tested; see $log"
+    done
     say "$(sed -n 's/^#[0-9]*\tDONE *//p' "$log")"
     say "$(grep -h '^Done\|^stat::' "$log" | xargs)"
 }

@@ -23,17 +23,21 @@
 
 /*
  * cluster-import under libFuzzer: whatever a sidecar gone wrong may hand over
- * is refused with a reason or taken, and does nothing else. All of OpenVPN is
- * linked; only the instance itself is not made, since that needs a server.
+ * is refused with a reason or taken, and does nothing else. The server is a
+ * whole one, see test_cluster_fuzz_server.h: what is accepted becomes an
+ * instance, is updated, promoted, exported, renegotiated and dropped.
  *
  * An input begins with one byte. Even: pieces of a record follow, each a kind,
  * a length of two bytes and that many bytes; they are put into base64 and
  * lines here, so that a change is one of the record, and the UID and the
- * generation of the command are those of the record if it has any. Odd: the
- * lines themselves follow. What can be read is also written and read again.
+ * generation of the command are those of the record if it has any. A piece may
+ * also end the record, so that another one follows, be a command about it or
+ * bring counters. Odd: the lines themselves follow, for one of the commands that
+ * take lines. What can be read is also written and read again.
  *
  * With CLUSTER_FUZZ_SEEDS in the environment, inputs are written there that
- * are accepted: the records of test_cluster.c.
+ * are accepted: the records of test_cluster.c. Those of fuzz-seeds/ come from
+ * real exports. With CLUSTER_FUZZ_ACCEPT every input must be accepted.
  */
 
 #define main test_cluster_main
@@ -44,58 +48,25 @@
 #include "cluster.h"
 #include "cluster_import.h"
 #include "cluster_manage.h"
-#include "multi.h"
+#include "test_cluster_fuzz_server.h"
 
-/** A piece of this kind is a grant: number of the key, start, end. */
-#define PIECE_GRANT 8
-
-static struct multi_context server;
-static size_t created;
-
-/* nothing is written; an end of the process is a finding */
-void __wrap_x_msg(const unsigned int flags, const char *format, ...);
-
-void
-__wrap_x_msg(const unsigned int flags, const char *format, ...)
+/** Kinds of pieces beside the parts of a record. tests/fuzz/seeds.py has them too. */
+enum piece
 {
-    char text[4096];
-    va_list arglist;
+    PIECE_GRANT = CLUSTER_PARTS,        /**< number of the key, start, end */
+    PIECE_IMPORT,                       /**< the record is complete: import it */
+    PIECE_COMMAND,                      /**< number of the command */
+    PIECE_UPDATE,                       /**< kind of counters, packed entries */
+    PIECES
+};
 
-    va_start(arglist, format);
-    vsnprintf(text, sizeof(text), format, arglist);
-    va_end(arglist);
-    if (flags & M_FATAL)
-    {
-        abort();
-    }
-}
-
-struct multi_instance *__wrap_multi_create_instance(struct multi_context *m,
-                                                    const struct mroute_addr *real);
-
-/* the record was accepted */
-struct multi_instance *
-__wrap_multi_create_instance(struct multi_context *m, const struct mroute_addr *real)
+/** What was done, so that a run that tested nothing is seen. */
+static struct
 {
-    ++created;
-    return NULL;
-}
-
-static void
-start_server(void)
-{
-    struct options *o = &server.top.options;
-
-    o->ncp_ciphers = "AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305";
-    o->ciphername = "AES-256-CBC";
-    o->authname = "SHA512";
-    server.max_clients = 64;
-    server.hash = hash_init(64, 1, mroute_addr_hash_function, mroute_addr_compare_function);
-    server.vhash = hash_init(64, 1, mroute_addr_hash_function, mroute_addr_compare_function);
-    ALLOC_ARRAY_CLEAR(server.instances, struct multi_instance *, server.max_clients);
-    ALLOC_OBJ_CLEAR(cluster, struct cluster);
-    cluster->uids = hash_init(64, 1, mroute_addr_hash_function, mroute_addr_compare_function);
-}
+    size_t created;
+    size_t updated;
+    size_t promoted;
+} done;
 
 /*
  * Seeds
@@ -118,6 +89,7 @@ write_seed(const char *dir, int number, struct cluster_record *rec)
     char path[PATH_MAX];
 
     rec->peer_id = 3;
+    inet_pton(AF_INET6, "2001:db8:8::1004", &rec->ifconfig_ipv6_local);
     openvpn_snprintf(path, sizeof(path), "%s/%d", dir, number);
     struct cluster_parts parts = encode(rec);
     FILE *f = fopen(path, "w");
@@ -151,27 +123,11 @@ write_seeds(const char *dir)
 
 /** A fuzzer that no record gets past has tested nothing. */
 static void
-tell_created(void)
+tell_done(void)
 {
-    fprintf(stderr, "stat::accepted_records:         %zu\n", created);
-}
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-
-int
-LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-    const char *dir = getenv("CLUSTER_FUZZ_SEEDS");
-
-    now = 1700000000;
-    start_server();
-    atexit(tell_created);
-    if (dir)
-    {
-        write_seeds(dir);
-        exit(0);
-    }
-    return 0;
+    fprintf(stderr, "stat::accepted_records:         %zu\n", done.created);
+    fprintf(stderr, "stat::accepted_updates:         %zu\n", done.updated);
+    fprintf(stderr, "stat::promoted_records:         %zu\n", done.promoted);
 }
 
 /*
@@ -186,7 +142,7 @@ next_piece(struct buffer *in, int *kind, struct buffer *piece)
     {
         return false;
     }
-    *kind = buf_read_u8(in) % (PIECE_GRANT + 1);
+    *kind = buf_read_u8(in) % PIECES;
     const int len = min_int(buf_read_u16(in), BLEN(in));
     buf_set_read(piece, BPTR(in), (size_t)len);
     return buf_advance(in, len);
@@ -245,13 +201,48 @@ push_grant(struct buffer_list *lines, const struct cluster_record *rec, struct b
 static void
 import(const struct cluster_record *rec, const struct buffer_list *lines)
 {
+    const bool known = cluster_lookup(rec->uid) != NULL;
+    const struct multi_instance *mi;
     struct gc_arena gc = gc_new();
     char generation[32];
-    const char *p[4] = { "cluster-import", cluster_hex(rec->uid, &gc), generation, NULL };
 
     openvpn_snprintf(generation, sizeof(generation), "%" PRIu64, rec->generation);
-    cluster_command_collect(&server, p);
+    server_command("cluster-import", cluster_hex(rec->uid, &gc), generation);
     cluster_management_lines(&server, lines);
+    mi = cluster_lookup(rec->uid);
+    if (mi && mi->context.c2.tls_multi->cluster_client->generation == rec->generation)
+    {
+        ++*(known ? &done.updated : &done.created);
+    }
+    gc_free(&gc);
+}
+
+/** Any command, about the client of the last record where it is about one. */
+static void
+command(const uint8_t *uid, int number)
+{
+    static const char *const names[] = {
+        "cluster-promote", "cluster-hold", "cluster-demote", "cluster-drop", "cluster-export",
+        "cluster-reneg", "cluster-kick", "cluster-list", "cluster-room", "cluster-release",
+        "cluster-status"
+    };
+    struct gc_arena gc = gc_new();
+    const int which = number % ((int)SIZE(names) + 2);
+
+    if (which == SIZE(names))
+    {
+        server_second();
+    }
+    else if (which > (int)SIZE(names))
+    {
+        server_command("cluster-wait", number % 2 ? "on" : "off", NULL);
+    }
+    else
+    {
+        server_command(names[which], which ? cluster_hex(uid, &gc) : "1/a",
+                       which == 4 ? "000102030405060708090a0b0c0d0e0f" : NULL);
+        done.promoted += which ? 0 : (size_t)hash_n_elements(cluster->uids);
+    }
     gc_free(&gc);
 }
 
@@ -279,79 +270,148 @@ read_again(const struct cluster_record *rec)
     cluster_parts_free(&again);
 }
 
+/** Counters, of whichever clients they are. */
+static void
+update(struct buffer *piece)
+{
+    struct buffer_list *lines = buffer_list_new();
+    const char *word = BLEN(piece) && buf_read_u8(piece) % 2 ? "BYTES" : "HW";
+    char *text = NULL;
+
+    if (BLEN(piece) > 0 && openvpn_base64_encode(BPTR(piece), BLEN(piece), &text) >= 0)
+    {
+        struct buffer line = alloc_buf(strlen(text) + 8);
+        buf_printf(&line, "%s,%s", word, text);
+        buffer_list_push(lines, BSTR(&line));
+        free_buf(&line);
+        free(text);
+        server_command("cluster-update", NULL, NULL);
+        cluster_management_lines(&server, lines);
+    }
+    buffer_list_free(lines);
+}
+
+/** A record as its pieces come in. */
+struct pieces
+{
+    struct cluster_parts parts;
+    struct buffer grants[4];
+    int n_grants;
+    uint8_t uid[CLUSTER_UID_SIZE];      /**< of the last one that could be read */
+};
+
+/** The record is complete. */
+static void
+run_record(struct pieces *pieces)
+{
+    struct buffer_list *lines = buffer_list_new();
+    struct cluster_reason why = { "" };
+    struct cluster_record rec;
+
+    if (cluster_record_decode(&rec, &pieces->parts, &why))
+    {
+        for (int kind = 0; kind < CLUSTER_PARTS; kind++)
+        {
+            push_part(lines, kind, &pieces->parts.part[kind]);
+        }
+        for (int i = 0; i < pieces->n_grants; i++)
+        {
+            push_grant(lines, &rec, &pieces->grants[i]);
+        }
+        memcpy(pieces->uid, rec.uid, sizeof(pieces->uid));
+        read_again(&rec);
+        import(&rec, lines);
+        cluster_record_free(&rec);
+    }
+    cluster_parts_free(&pieces->parts);
+    CLEAR(pieces->parts);
+    pieces->n_grants = 0;
+    buffer_list_free(lines);
+}
+
 static void
 run_pieces(struct buffer in)
 {
-    struct buffer_list *lines = buffer_list_new();
-    struct cluster_parts parts = { 0 };
-    struct cluster_record rec;
-    struct cluster_reason why = { "" };
-    struct buffer piece, grants[4];
+    struct pieces pieces = { 0 };
     const int room = BLEN(&in);
-    int kind, n = 0;
+    struct buffer piece;
+    int kind;
 
     while (next_piece(&in, &kind, &piece))
     {
         if (kind < CLUSTER_PARTS)
         {
-            add_to_part(&parts, kind, &piece, room);
+            add_to_part(&pieces.parts, kind, &piece, room);
         }
-        else if (n < 4)
+        else if (kind == PIECE_IMPORT)
         {
-            grants[n++] = piece;
+            run_record(&pieces);
+        }
+        else if (kind == PIECE_COMMAND)
+        {
+            command(pieces.uid, BLEN(&piece) ? buf_read_u8(&piece) : 0);
+        }
+        else if (kind == PIECE_UPDATE)
+        {
+            update(&piece);
+        }
+        else if (pieces.n_grants < (int)SIZE(pieces.grants))
+        {
+            pieces.grants[pieces.n_grants++] = piece;
         }
     }
-    const bool good = cluster_record_decode(&rec, &parts, &why);
-    for (kind = 0; kind < CLUSTER_PARTS; kind++)
-    {
-        push_part(lines, kind, &parts.part[kind]);
-    }
-    for (int i = 0; i < n && good; i++)
-    {
-        push_grant(lines, &rec, &grants[i]);
-    }
-    if (good)
-    {
-        read_again(&rec);
-        import(&rec, lines);
-        cluster_record_free(&rec);
-    }
-    cluster_parts_free(&parts);
-    buffer_list_free(lines);
+    run_record(&pieces);
 }
 
 static void
-run_lines(struct buffer in)
+run_lines(struct buffer in, int number)
 {
+    static const char *const names[] = { "cluster-import", "cluster-update", "cluster-cookie" };
     struct buffer_list *lines = buffer_list_new();
-    struct cluster_record rec = { 0 };
     char line[4096];
 
     while (buf_parse(&in, '\n', line, sizeof(line)))
     {
         buffer_list_push(lines, line);
     }
-    import(&rec, lines);
+    server_command(names[number % (int)SIZE(names)], "0000000000000000", "0");
+    cluster_management_lines(&server, lines);
     buffer_list_free(lines);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static int
+run_input(const uint8_t *data, size_t size)
 {
+    const size_t before = done.created;
+
     if (size > 1)
     {
         struct buffer in;
         buf_set_read(&in, data + 1, size - 1);
         if (data[0] % 2)
         {
-            run_lines(in);
+            run_lines(in, data[0] / 2);
         }
         else
         {
             run_pieces(in);
         }
+        server_reset();
+        ASSERT(done.created > before || !getenv("CLUSTER_FUZZ_ACCEPT"));
     }
     return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+    const char *dir = getenv("CLUSTER_FUZZ_SEEDS");
+
+    if (dir)
+    {
+        write_seeds(dir);
+        return 0;
+    }
+    atexit(tell_done);
+    return run_server(CLUSTER_FUZZ_CONFIG, argc, argv, run_input);
 }
