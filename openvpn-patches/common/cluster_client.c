@@ -177,8 +177,7 @@ cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
     }
     else if (op != P_ACK_V1)
     {
-        msg(D_TLS_DEBUG_LOW, "CLUSTER: control packet for a key that was imported, renegotiating");
-        key_state_soft_reset(session);
+        cluster_spoke(multi);
     }
     return true;
 }
@@ -211,17 +210,28 @@ cluster_wake_initial(struct tls_multi *multi)
 
     if (multi->opt.cluster && session->key[KS_PRIMARY].state == S_UNDEF)
     {
+        tls_session_free(session, true); /* it may have been given text to send */
         tls_session_init(multi, session);
     }
 }
 
-void
+bool
 cluster_prepare_control(struct tls_session *session)
 {
-    if (cluster_ks_imported(&session->key[KS_PRIMARY]))
+    const struct key_state *ks = &session->key[KS_PRIMARY];
+
+    if (!cluster_ks_imported(ks))
     {
-        key_state_soft_reset(session);
+        return true;
     }
+    if (cluster_ks_pending(ks))
+    {
+        /* a soft reset would not be taken, and end the key that the client uses */
+        msg(D_MULTI_LOW, "CLUSTER: nothing can be said to a client whose newest key is pending");
+        return false;
+    }
+    key_state_soft_reset(session);
+    return true;
 }
 
 static bool

@@ -118,8 +118,8 @@ void cluster_keep_options_file(struct multi_instance *mi, const char *filename);
 /**
  * An authenticated control packet came for this session. If its key was
  * imported, the TLS object is gone with the server it came from: the packet
- * cannot be taken and must not be acknowledged. One that has something to say
- * starts a renegotiation, so that the client can say it again.
+ * cannot be taken and must not be acknowledged. If it has something to say, the
+ * client is asked for a renegotiation after a moment: it may say goodbye.
  *
  * @param buf           the packet, behind its wrap
  *
@@ -147,8 +147,13 @@ bool cluster_skip_control(struct tls_multi *multi, struct tls_session *session,
 /** A new session may begin: an imported instance has none ready. */
 void cluster_wake_initial(struct tls_multi *multi);
 
-/** Something will be sent on the control channel: have one. */
-void cluster_prepare_control(struct tls_session *session);
+/**
+ * Something will be sent on the control channel: have one.
+ *
+ * @return false if there can be none now, since the client may still be inside
+ *         the handshake of the newest key
+ */
+bool cluster_prepare_control(struct tls_session *session);
 
 /** Must this key be passed over for sending, since no owned packet id is left? */
 bool cluster_key_capped(struct tls_multi *multi, struct key_state *ks);
@@ -279,9 +284,10 @@ cluster_wake_initial(struct tls_multi *multi)
 {
 }
 
-static inline void
+static inline bool
 cluster_prepare_control(struct tls_session *session)
 {
+    return true;
 }
 
 static inline bool

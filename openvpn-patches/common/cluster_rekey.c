@@ -72,6 +72,7 @@ cluster_rekey_tell(struct tls_multi *multi)
     if (cc->moved && !cc->rekeyed && !cluster_rekey_pending(multi))
     {
         cc->rekeyed = true;
+        CLEAR(cc->heal);
         if (management)
         {
             struct gc_arena gc = gc_new();
@@ -87,6 +88,7 @@ cluster_rekey_tell(struct tls_multi *multi)
 static bool
 is_token_good(struct tls_multi *multi)
 {
+    const bool has_reason = multi->client_reason;
     struct user_pass up;
     bool good = false;
 
@@ -98,6 +100,11 @@ is_token_good(struct tls_multi *multi)
         const unsigned int flags = verify_auth_token(&up, multi, &multi->session[TM_ACTIVE]);
         good = (flags & AUTH_TOKEN_HMAC_OK) && !(flags & AUTH_TOKEN_EXPIRED);
         secure_memzero(&up, sizeof(up));
+        if (!has_reason)
+        {
+            /* nobody was refused: a later refusal must not give this reason */
+            auth_set_client_reason(multi, NULL);
+        }
     }
     return good;
 }
@@ -194,6 +201,18 @@ cluster_stuck_control(struct tls_multi *multi, int key_id)
     }
 }
 
+void
+cluster_spoke(struct tls_multi *multi)
+{
+    struct cluster_client *cc = multi->cluster_client;
+
+    if (cc && cc->moved && !cc->rekeyed)
+    {
+        msg(D_TLS_DEBUG_LOW, "CLUSTER: control packet for a key that was imported");
+        cluster_heal_speak(&cc->heal, now);
+    }
+}
+
 /**
  * Send what the client has not answered again, in a later epoch of the control
  * channel: it may have refused the one we are in.
@@ -223,6 +242,49 @@ restart(struct multi_context *m, struct multi_instance *mi, int key_id)
     cluster_wake(m, mi, 0);
 }
 
+/**
+ * The client may have said goodbye. A renegotiation asks it as well as anything;
+ * one that has begun meanwhile does, too.
+ */
+static void
+ask(struct multi_context *m, struct multi_instance *mi)
+{
+    if (cluster_ks_imported(get_primary_key(mi->context.c2.tls_multi)))
+    {
+        cluster_reneg(m, mi);
+    }
+}
+
+/**
+ * The client has left. Whoever walks over the instances is not disturbed: it is
+ * closed when it is processed.
+ */
+static void
+take_leave(struct multi_context *m, struct multi_instance *mi)
+{
+    register_signal(mi->context.sig, SIGTERM, "remote-exit");
+    cluster_wake(m, mi, 0);
+}
+
+static const char *
+cure_name(enum cluster_cure cure)
+{
+    switch (cure)
+    {
+        case CLUSTER_CURE_ASK:
+            return "asking it for a renegotiation";
+
+        case CLUSTER_CURE_RESEND:
+            return "trying a later epoch of the control channel";
+
+        case CLUSTER_CURE_CLOSE:
+            return "it has left";
+
+        default:
+            return "telling the client to reconnect";
+    }
+}
+
 static void
 apply(struct multi_context *m, struct multi_instance *mi, enum cluster_cure cure, const char *why)
 {
@@ -231,16 +293,23 @@ apply(struct multi_context *m, struct multi_instance *mi, enum cluster_cure cure
         return;
     }
     set_prefix(mi);
-    msg(D_MULTI_LOW, "CLUSTER: %s: %s", why, cure == CLUSTER_CURE_RESEND
-        ? "trying a later epoch of the control channel" : "telling the client to reconnect");
+    msg(D_MULTI_LOW, "CLUSTER: %s: %s", why, cure_name(cure));
     switch (cure)
     {
+        case CLUSTER_CURE_ASK:
+            ask(m, mi);
+            break;
+
         case CLUSTER_CURE_RESEND:
             resend(m, mi);
             break;
 
         case CLUSTER_CURE_RESTART:
             restart(m, mi, mi->context.c2.tls_multi->cluster_client->heal.key_id);
+            break;
+
+        case CLUSTER_CURE_CLOSE:
+            take_leave(m, mi);
             break;
 
         default:
@@ -260,6 +329,29 @@ is_unanswered(const struct key_state *ks)
            && ks->rec_reliable && ks->rec_reliable->packet_id < UNANSWERED_PACKETS;
 }
 
+/**
+ * Has the client said anything in a renegotiation?
+ */
+static bool
+has_answered(const struct key_state *ks)
+{
+    return !cluster_ks_imported(ks) && ks->rec_reliable && ks->rec_reliable->packet_id > 0;
+}
+
+/**
+ * Is the instance about to be closed, while what the client was to be told
+ * before cannot be said, or still waits for a handshake?
+ */
+static bool
+is_last_word_due(const struct context *c, const struct key_state *ks)
+{
+    const struct event_timeout *et = &c->c2.scheduled_exit;
+
+    return event_timeout_defined(et)
+           && (cluster_ks_pending(ks)
+               || (ks->state < S_ACTIVE && now >= et->last + et->n - CLUSTER_HEAL_LAST_WORD));
+}
+
 void
 cluster_heal(struct multi_context *m, struct multi_instance *mi)
 {
@@ -273,10 +365,22 @@ cluster_heal(struct multi_context *m, struct multi_instance *mi)
     }
     apply(m, mi, cluster_heal_unknown(&cc->heal, received_marks(multi), now),
           "packets under a key that never arrived");
+    apply(m, mi, cluster_heal_spoken(&cc->heal, received_marks(multi), has_answered(ks), now),
+          "a word on the client's old control channel");
+    if (ks->state == S_INITIAL)
+    {
+        /* a token that is due has begun a renegotiation, and is in no hurry: it
+         * would be sent within 15 s, too late for one with a short life */
+        cluster_wake(m, mi, 0);
+    }
     if (is_unanswered(ks))
     {
         apply(m, mi, cluster_heal_unanswered(&cc->heal, ks->initial, now),
               "a renegotiation is not answered");
+    }
+    if (is_last_word_due(&mi->context, ks))
+    {
+        apply(m, mi, CLUSTER_CURE_KICK, "it cannot be told why its connection ends");
     }
 }
 

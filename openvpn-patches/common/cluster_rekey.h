@@ -60,6 +60,21 @@ struct tls_multi;
 #define CLUSTER_HEAL_RESEND 5
 #define CLUSTER_HEAL_KICK 10
 
+/** Seconds from the last word on the old control channel, which nobody here can
+ *  read, until the client is asked whether it is still there: who says goodbye
+ *  stays for a moment. */
+#define CLUSTER_HEAL_ASK 3
+
+/** Seconds of silence after that question until the client is told to
+ *  reconnect, and until it is taken for gone. A question in a later epoch
+ *  comes before (CLUSTER_HEAL_RESEND). */
+#define CLUSTER_HEAL_SILENT 7
+#define CLUSTER_HEAL_GONE 8
+
+/** Seconds before a client that was ended is forgotten, in which it is told to
+ *  reconnect if the message did not get through. */
+#define CLUSTER_HEAL_LAST_WORD 2
+
 /** Seconds for which a hard reset is not answered while the client is told to
  *  reconnect under the key that the reset would end. */
 #define CLUSTER_HEAL_RESET 5
@@ -68,15 +83,18 @@ struct tls_multi;
 enum cluster_cure
 {
     CLUSTER_CURE_NONE,
+    CLUSTER_CURE_ASK,                   /**< soft reset */
     CLUSTER_CURE_RESEND,                /**< soft reset in a later epoch */
     CLUSTER_CURE_KICK,                  /**< OCC_EXIT in the data channel */
-    CLUSTER_CURE_RESTART                /**< RESTART in a new control channel */
+    CLUSTER_CURE_RESTART,               /**< RESTART in a new control channel */
+    CLUSTER_CURE_CLOSE                  /**< it has left */
 };
 
-/** Packets of a client that none of its keys here is for. */
+/** What is wrong with a moved client. */
 struct cluster_heal
 {
-    time_t since;                       /**< when they began, 0: there are none */
+    time_t since;                       /**< when packets began to come that none of
+                                         *   its keys is for, 0: there are none */
     int key_id;                         /**< their key id */
     bool control;                       /**< of the control channel */
     uint64_t marks;                     /**< what was received under known keys then */
@@ -84,7 +102,24 @@ struct cluster_heal
     time_t asked;                       /**< start of the soft reset that
                                          *   \c asked_tried is about */
     enum cluster_cure asked_tried;
+    time_t spoke;                       /**< last word on the old control channel,
+                                         *   0: there was none */
+    time_t spoke_asked;                 /**< when the client was asked about it, or 0 */
+    uint64_t spoke_marks;               /**< what was received then */
+    enum cluster_cure spoke_tried;
 };
+
+/** Each cure is tried once, the milder ones first. */
+static inline enum cluster_cure
+cluster_heal_once(enum cluster_cure *tried, enum cluster_cure due)
+{
+    if (due <= *tried)
+    {
+        return CLUSTER_CURE_NONE;
+    }
+    *tried = due;
+    return due;
+}
 
 /** A packet came that no key is for. */
 static inline void
@@ -129,12 +164,7 @@ cluster_heal_unknown(struct cluster_heal *heal, uint64_t marks, time_t when)
     {
         due = CLUSTER_CURE_RESTART;
     }
-    if (due <= heal->tried)
-    {
-        return CLUSTER_CURE_NONE;
-    }
-    heal->tried = due;
-    return due;
+    return cluster_heal_once(&heal->tried, due);
 }
 
 /** What to do about a soft reset that began at \c asked and has no answer? */
@@ -152,12 +182,52 @@ cluster_heal_unanswered(struct cluster_heal *heal, time_t asked, time_t when)
     {
         due = when >= asked + CLUSTER_HEAL_KICK ? CLUSTER_CURE_KICK : CLUSTER_CURE_RESEND;
     }
-    if (due <= heal->asked_tried)
+    return cluster_heal_once(&heal->asked_tried, due);
+}
+
+/** A word came on the old control channel. */
+static inline void
+cluster_heal_speak(struct cluster_heal *heal, time_t when)
+{
+    if (!heal->spoke_asked)
+    {
+        heal->spoke = when;
+    }
+}
+
+/**
+ * What to do about such a word now? It may have been a goodbye. Then the client
+ * is gone after a moment, while any other answers when it is asked, or sends
+ * data anyway.
+ *
+ * @param answered      it has answered a renegotiation
+ */
+static inline enum cluster_cure
+cluster_heal_spoken(struct cluster_heal *heal, uint64_t marks, bool answered, time_t when)
+{
+    enum cluster_cure due = CLUSTER_CURE_NONE;
+
+    if (!heal->spoke || when < heal->spoke + CLUSTER_HEAL_ASK)
     {
         return CLUSTER_CURE_NONE;
     }
-    heal->asked_tried = due;
-    return due;
+    if (!heal->spoke_asked)
+    {
+        heal->spoke_asked = when;
+        heal->spoke_marks = marks;
+        heal->spoke_tried = CLUSTER_CURE_NONE;
+    }
+    if (answered || marks != heal->spoke_marks)
+    {
+        heal->spoke = heal->spoke_asked = 0;
+        return CLUSTER_CURE_NONE;
+    }
+    due = when >= heal->spoke_asked + CLUSTER_HEAL_SILENT ? CLUSTER_CURE_KICK : CLUSTER_CURE_ASK;
+    if (when >= heal->spoke_asked + CLUSTER_HEAL_GONE && heal->spoke_tried >= CLUSTER_CURE_KICK)
+    {
+        due = CLUSTER_CURE_CLOSE;
+    }
+    return cluster_heal_once(&heal->spoke_tried, due);
 }
 
 /** A data packet came whose key id no key of the client has. */
@@ -169,6 +239,9 @@ void cluster_unknown_control(struct tls_multi *multi, int key_id);
 /** A control packet came for a pending key: the client has not finished that
  *  handshake, and nobody here can. */
 void cluster_stuck_control(struct tls_multi *multi, int key_id);
+
+/** A control packet came for a key that was imported: what it says is lost. */
+void cluster_spoke(struct tls_multi *multi);
 
 /**
  * A moved client begins anew, perhaps since a handshake has timed out. Then it

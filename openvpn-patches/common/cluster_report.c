@@ -188,8 +188,10 @@ cluster_reneg_possible(const struct multi_instance *mi)
     const struct tls_multi *multi = mi->context.c2.tls_multi;
     const struct key_state *ks = get_primary_key(multi);
 
-    /* a soft reset would end the key that a client without the pending one uses */
+    /* a soft reset would end the key that a client without the pending one uses,
+     * and be answered by one that is about to leave */
     return ks->state >= S_GENERATED_KEYS && !cluster_ks_pending(ks)
+           && !(multi->cluster_client && multi->cluster_client->heal.spoke)
            && now >= ks->established + multi->opt.handshake_window;
 }
 

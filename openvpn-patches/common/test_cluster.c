@@ -978,6 +978,58 @@ unanswered_soft_reset_is_followed_up(void **state)
     assert_int_equal(cluster_heal_unanswered(&heal, 200, 205), CLUSTER_CURE_RESEND); /* another */
 }
 
+static void
+client_that_says_goodbye_is_closed(void **state)
+{
+    struct cluster_heal heal = { 0 };
+
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 100), CLUSTER_CURE_NONE);
+    cluster_heal_speak(&heal, 100);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 101), CLUSTER_CURE_NONE);
+    cluster_heal_speak(&heal, 102); /* not acknowledged, so said again */
+    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 104), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 105), CLUSTER_CURE_ASK);
+    cluster_heal_speak(&heal, 106); /* does not begin anew */
+    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 111), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 112), CLUSTER_CURE_KICK);
+    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 113), CLUSTER_CURE_CLOSE);
+    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 114), CLUSTER_CURE_NONE);
+}
+
+static void
+client_that_is_still_there_is_not_closed(void **state)
+{
+    struct cluster_heal heal = { 0 };
+
+    cluster_heal_speak(&heal, 100);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 103), CLUSTER_CURE_ASK);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, true, 104), CLUSTER_CURE_NONE);
+    assert_int_equal(heal.spoke, 0);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 120), CLUSTER_CURE_NONE);
+
+    cluster_heal_speak(&heal, 200);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 203), CLUSTER_CURE_ASK);
+    assert_int_equal(cluster_heal_spoken(&heal, 8, false, 204), CLUSTER_CURE_NONE); /* data */
+    assert_int_equal(heal.spoke, 0);
+
+    /* it has renegotiated by itself meanwhile */
+    cluster_heal_speak(&heal, 300);
+    assert_int_equal(cluster_heal_spoken(&heal, 8, true, 303), CLUSTER_CURE_NONE);
+    assert_int_equal(heal.spoke, 0);
+}
+
+static void
+nobody_is_closed_without_having_been_told(void **state)
+{
+    struct cluster_heal heal = { 0 };
+
+    cluster_heal_speak(&heal, 100);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 103), CLUSTER_CURE_ASK);
+    /* the server stood still */
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 160), CLUSTER_CURE_KICK);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 161), CLUSTER_CURE_CLOSE);
+}
+
 static int
 start_crypto(void **state)
 {
@@ -1027,6 +1079,9 @@ main(void)
         cmocka_unit_test(client_that_uses_a_known_key_is_left_alone),
         cmocka_unit_test(client_inside_a_lost_handshake_is_told_at_once),
         cmocka_unit_test(unanswered_soft_reset_is_followed_up),
+        cmocka_unit_test(client_that_says_goodbye_is_closed),
+        cmocka_unit_test(client_that_is_still_there_is_not_closed),
+        cmocka_unit_test(nobody_is_closed_without_having_been_told),
     };
 
     return cmocka_run_group_tests_name("cluster record tests", tests, start_crypto, stop_crypto);

@@ -75,10 +75,10 @@ def client_config(
     *,
     tls_crypt: bool = True,
 ) -> str:
-    """The text of an ordinary client's configuration."""
+    """The text of an ordinary client's configuration; ``lport`` gives it a port that stays."""
     lines = [
         "client",
-        "nobind",
+        *([] if any(option.startswith("lport") for option in options) else ["nobind"]),
         f"remote {transport.address} {plan.PORT} {transport.client_proto}",
         *(f"{option} {pki / file}" for option, file in _pki_files(name, tls_crypt=tls_crypt)),
         "remote-cert-tls server",

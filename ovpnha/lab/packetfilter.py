@@ -38,6 +38,10 @@ class PacketFilter:
         once = "limit rate over 1/hour burst 1 packets"
         self._add("output", f"udp sport {plan.PORT} @th,64,5 {ACK} {once} drop")
 
+    def lift(self) -> None:
+        """Let everything through again."""
+        self._nft("delete table inet instant")
+
     def _add(self, hook: str, rule: str) -> None:
         chain = f"chain {hook} {{ type filter hook {hook} priority 0; {rule}; }}"
         self._nft(f"add table inet instant {{ {chain}; }}")

@@ -96,11 +96,16 @@ def _udp(frame: bytes) -> int:
     return 14 + (frame[14] & 0x0F) * 4
 
 
+def payload(frame: bytes) -> bytes:
+    """What OpenVPN sent."""
+    return frame[_udp(frame) + 8 :]
+
+
 def _packet_id(frame: bytes) -> tuple[bool, int]:
-    at = _udp(frame) + 8
-    data = frame[at] >> 3 == P_DATA_V2
-    at += DATA_HEAD if data else CONTROL_HEAD
-    return data, int.from_bytes(frame[at : at + 4])
+    packet = payload(frame)
+    data = packet[0] >> 3 == P_DATA_V2
+    at = DATA_HEAD if data else CONTROL_HEAD
+    return data, int.from_bytes(packet[at : at + 4])
 
 
 def link(node: Node, interface: str) -> dict[str, object]:
