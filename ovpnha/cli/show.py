@@ -174,7 +174,9 @@ def _nodes(instances: Sequence[Plain]) -> Table | Text:
 def _cells(node: Plain) -> tuple[Text | str, ...]:
     if node["lost"]:
         return f"was {node['role']}", "had it" if node["vip"] else "", "-", "-", "-"
-    style = ROLES[node["role"]][1] if node["believed"] else ""
+    if not node["believed"]:
+        return "-", "", "-", "-", "-"  # what it says is not heard yet
+    style = ROLES[node["role"]][1]
     copy = "-" if node["role"] in SOURCES else node["sync"].replace("_", " ")
     vip = "has it" if node["vip"] else ""
     return Text(node["role"], style), vip, copy, str(node["grade"]), str(node["clients"])
@@ -193,7 +195,7 @@ def _problems(status: Plain) -> Iterator[str]:
     for one in status["instances"]:
         yield from (f"{one['name']}: {problem}" for problem in one["problems"])
         if not one["vip"] and not _with_vip(one):
-            yield f"{one['name']}: nobody has the VIP, so nobody serves; does the VIP manager run?"
+            yield f"{one['name']}: no node that is heard has the VIP; does the VIP manager run?"
         for node in one["nodes"]:
             problem = node["problem"] or _doubt(node, one["name"]) or _clock(node["clock_offset"])
             if problem:

@@ -329,7 +329,7 @@ def test_what_the_rows_say(title: str, changes: dict[str, Any], expected: str) -
 def test_a_vip_that_nobody_has_and_a_node_that_refuses_it_are_told() -> None:
     nobody = STATUS["instances"][0] | STANDBY | {"vip": False}
     text = shown(nobody | {"nodes": [NODE_VIEW | {"vip": True, "believed": False}]})
-    assert "- udp: nobody has the VIP, so nobody serves; does the VIP manager run?" in text
+    assert "- udp: no node that is heard has the VIP; does the VIP manager run?" in text
     text = shown(STATUS["instances"][0] | {"nodes": [NODE_VIEW | {"grade": -254}]})
     assert "- udp, node b: refuses the VIP (grade -254); ovpnha status there says why" in text
 
