@@ -422,7 +422,7 @@ configure_fuzz() {
 
 # The fuzzer brings main(), OpenVPN's gets another name; what would reach out of the process is
 # wrapped, see test_cluster_fuzz_server.c.
-fuzz_wraps=(x_msg tunnel_server_udp open_tun time gettimeofday sendto getaddrinfo setenv_str)
+fuzz_wraps=(x_msg tunnel_server_udp open_tun time gettimeofday sendto getaddrinfo)
 
 link_fuzz() {
     local objects=() libraries=() tests=$out/tree/tests/unit_tests/openvpn driver

@@ -91,7 +91,8 @@ import_environment(struct env_set *es, const char *text)
     while (buf_parse(&buf, '\n', line, sizeof(line)))
     {
         char *value = strchr(line, '=');
-        if (value)
+        /* setenv_str() insists on two characters */
+        if (value && value - line > 1)
         {
             *value++ = '\0';
             setenv_str(es, line, value);

@@ -152,20 +152,6 @@ __wrap_open_tun(const char *dev, const char *dev_type, const char *dev_node,
     tt->actual_name = string_alloc(dev, NULL);
 }
 
-void __real_setenv_str(struct env_set *es, const char *name, const char *value);
-
-void __wrap_setenv_str(struct env_set *es, const char *name, const char *value);
-
-/* OpenVPN ends itself at a name of one character, which import does not refuse */
-void
-__wrap_setenv_str(struct env_set *es, const char *name, const char *value)
-{
-    if (strlen(name) > 1)
-    {
-        __real_setenv_str(es, name, value);
-    }
-}
-
 /*
  * Start
  */

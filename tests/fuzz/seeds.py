@@ -32,7 +32,8 @@ SECONDS = 20.0
 COMMON = ("hand-window 2",)
 
 # As in test_cluster_fuzz.c: what follows the parts of a record, and the numbers of commands.
-GRANT, IMPORT, COMMAND, UPDATE = 8, 9, 10, 11
+ENVIRONMENT, GRANT, IMPORT, COMMAND, UPDATE = 7, 8, 9, 10, 11
+ENVIRONMENT_HEAD = 8  # bytes of that part before its text: the part's head, tag and length
 PROMOTE, EXPORT, RENEGOTIATE, KICK, SECOND = 0, 4, 5, 6, 11
 
 
@@ -141,12 +142,32 @@ def pending_and_given(exporter: Exporter) -> bytes:
     return first + waiting + exporter.record() + AFTERWARDS
 
 
+def with_variables(record: bytes, lines: bytes) -> bytes:
+    """The pieces of a record with these lines in front of its environment."""
+    made, at = b"", 0
+    while at < len(record):
+        kind, size = record[at], int.from_bytes(record[at + 1 : at + 3])
+        data = record[at + 3 : at + 3 + size]
+        if kind == ENVIRONMENT:
+            head, text = data[: ENVIRONMENT_HEAD - 2], lines + data[ENVIRONMENT_HEAD:]
+            data = head + len(text).to_bytes(2) + text
+        made += piece(kind, data)
+        at += 3 + size
+    return made
+
+
+def short_names(exporter: Exporter) -> bytes:
+    """Variables whose names OpenVPN itself does not take."""
+    return with_variables(exporter.record(), b"=x\na=x\n") + AFTERWARDS
+
+
 DEFAULT = Row("aes-256-gcm")
 CBC = "aes-256-cbc"
 LIFE: dict[str, tuple[Row, Callable[[Exporter], bytes]]] = {
     "lame-duck": (DEFAULT, lame_duck),
     "pending": (DEFAULT, pending),
     "pending-and-given": (DEFAULT, pending_and_given),
+    "short-variable-names": (DEFAULT, short_names),
     "lame-duck-cbc": (row_named(CBC), lame_duck),
     "lame-duck-tls-crypt-v2": (row_named("tls-crypt-v2"), lame_duck),
     "lame-duck-auth-token": (row_named("password-and-token"), lame_duck),
