@@ -209,14 +209,20 @@ refresh_routes(struct multi_context *m)
 }
 
 /**
- * Does the client wait for what only we can still tell it?
+ * Does the client wait for what only we can still tell it? Then it is told at
+ * once.
  */
 static bool
-is_word_due(const struct multi_instance *mi)
+hasten_word(struct multi_instance *mi)
 {
-    const struct key_state *ks = &mi->context.c2.tls_multi->session[TM_ACTIVE].key[KS_PRIMARY];
+    struct key_state *ks = &mi->context.c2.tls_multi->session[TM_ACTIVE].key[KS_PRIMARY];
 
-    return cluster_ks_imported(ks) && cluster_word_due(ks);
+    if (!cluster_ks_imported(ks) || !cluster_word_due(ks))
+    {
+        return false;
+    }
+    cluster_word_hasten(ks);
+    return true;
 }
 
 int
@@ -239,7 +245,7 @@ cluster_promote(struct multi_context *m, const char *epoch)
         struct multi_instance *mi = he->value;
         promote_keys(mi->context.c2.tls_multi, overtake);
         arm_timers(&mi->context);
-        cluster_wake(m, mi, is_word_due(mi) ? 0 : (unsigned int)((int64_t)i * 1000000 / n));
+        cluster_wake(m, mi, hasten_word(mi) ? 0 : (unsigned int)((int64_t)i * 1000000 / n));
         ++i;
     }
     hash_iterator_free(&hi);

@@ -115,13 +115,19 @@ bool
 cluster_ks_usable(const struct key_state *ks)
 {
     return ks->cluster_ks && ks->authenticated == KS_AUTH_TRUE
-           && (ks->state >= S_GENERATED_KEYS || ks->cluster_ks->pending);
+           && (ks->state >= S_GENERATED_KEYS || (ks->cluster_ks->pending && ks->state > S_UNDEF));
 }
 
 bool
 cluster_ks_imported(const struct key_state *ks)
 {
     return ks->cluster_ks && ks->cluster_ks->imported;
+}
+
+bool
+cluster_reneg_waits(const struct key_state *ks)
+{
+    return cluster_ks_pending(ks);
 }
 
 int
@@ -189,6 +195,7 @@ cluster_skip_control(struct tls_multi *multi, struct tls_session *session,
 {
     struct key_state *ks = &session->key[KS_PRIMARY];
     const int period = session->opt->renegotiate_seconds;
+    const time_t left = ks->established + period - now;
 
     if (!cluster_ks_imported(ks))
     {
@@ -196,9 +203,10 @@ cluster_skip_control(struct tls_multi *multi, struct tls_session *session,
         return false;
     }
     cluster_word_say(session, ks, to_link, to_link_addr, wakeup);
-    if (period && ks->established + period - now < *wakeup)
+    if (period && left < *wakeup)
     {
-        *wakeup = (interval_t)(ks->established + period - now);
+        /* a pending key may have to wait for longer than that */
+        *wakeup = left < 1 ? 1 : (interval_t)left;
     }
     return true;
 }

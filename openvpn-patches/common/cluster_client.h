@@ -132,6 +132,10 @@ bool cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
  *  layer and no buffers for control packets here. */
 bool cluster_ks_imported(const struct key_state *ks);
 
+/** May this key not be renegotiated yet? While it is pending a soft reset would
+ *  end the key that the client uses, and meet it inside a handshake. */
+bool cluster_reneg_waits(const struct key_state *ks);
+
 /**
  * Is there no control channel to be processed, since the session's key was
  * imported and is not renegotiated yet? Once it is, the instance has all that
@@ -267,6 +271,12 @@ cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
 
 static inline bool
 cluster_ks_imported(const struct key_state *ks)
+{
+    return false;
+}
+
+static inline bool
+cluster_reneg_waits(const struct key_state *ks)
 {
     return false;
 }

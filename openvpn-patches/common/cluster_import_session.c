@@ -97,6 +97,10 @@ update_key(struct tls_session *session, struct key_state *ks, const struct clust
            const struct link_socket_actual *remote)
 {
     ks->cluster_ks->pending &= (key->flags & CLUSTER_KEY_PENDING) != 0;
+    if (!ks->cluster_ks->pending)
+    {
+        cluster_word_forget(ks);
+    }
     ks->remote_addr = *remote;
     ks->established = now - key->established_age;
     ks->must_die = 0;

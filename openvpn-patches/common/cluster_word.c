@@ -85,6 +85,25 @@ cluster_word_export(const struct key_state *ks, struct cluster_word *word)
 }
 
 /**
+ * @return how many packets there are, 0 if they are too many or cut off
+ */
+static int
+count_packets(struct buffer in)
+{
+    int n = 0;
+
+    while (BLEN(&in))
+    {
+        const int len = buf_read_u16(&in);
+        if (len < 0 || !buf_advance(&in, len) || ++n > CLUSTER_WORD_PACKETS)
+        {
+            return 0;
+        }
+    }
+    return n;
+}
+
+/**
  * Put the next packet of a word where packets wait to be sent.
  */
 static bool
@@ -139,22 +158,37 @@ cluster_word_import(const struct tls_session *session, struct key_state *ks,
     {
         return;
     }
+    buf_set_read(&in, word->bytes, (size_t)word->len);
+    const packet_id_type received = buf_read_u32(&in, &good);
+    const int packets = count_packets(in);
+    if (!good || !packets)
+    {
+        return;
+    }
     ALLOC_OBJ_CLEAR(ks->send_reliable, struct reliable);
     ALLOC_OBJ_CLEAR(ks->rec_ack, struct reliable_ack);
     ALLOC_OBJ_CLEAR(ks->lru_acks, struct reliable_ack);
     ks->ack_write_buf = alloc_buf(BUF_SIZE(frame));
     reliable_init(ks->send_reliable, BUF_SIZE(frame), frame->buf.headroom,
-                  CLUSTER_WORD_PACKETS, false);
+                  packets, false);
     reliable_set_timeout(ks->send_reliable, session->opt->packet_timeout);
 
-    buf_set_read(&in, word->bytes, (size_t)word->len);
-    ks->cluster_ks->word_received = buf_read_u32(&in, &good);
-    load_acks(ks->lru_acks, ks->cluster_ks->word_received);
+    ks->cluster_ks->word_received = received;
+    load_acks(ks->lru_acks, received);
     while (good && BLEN(&in))
     {
         good = load_packet(ks->send_reliable, &in);
     }
     if (!good)
+    {
+        free_word(ks);
+    }
+}
+
+void
+cluster_word_forget(struct key_state *ks)
+{
+    if (cluster_ks_imported(ks) && ks->send_reliable)
     {
         free_word(ks);
     }
@@ -168,6 +202,15 @@ bool
 cluster_word_due(const struct key_state *ks)
 {
     return ks->send_reliable && !reliable_empty(ks->send_reliable);
+}
+
+void
+cluster_word_hasten(struct key_state *ks)
+{
+    if (cluster_word_due(ks))
+    {
+        reliable_schedule_now(ks->send_reliable);
+    }
 }
 
 void

@@ -62,8 +62,15 @@ void cluster_word_export(const struct key_state *ks, struct cluster_word *word);
 void cluster_word_import(const struct tls_session *session, struct key_state *ks,
                          const struct cluster_word *word);
 
+/** The client has the key, says the server that has its TLS object: what was
+ *  imported of a word is of no use any more. */
+void cluster_word_forget(struct key_state *ks);
+
 /** Is there a word that the client has not acknowledged? */
 bool cluster_word_due(const struct key_state *ks);
+
+/** Say all that is due at once, also what was said not long ago. */
+void cluster_word_hasten(struct key_state *ks);
 
 /**
  * Send what is due of a word, or an acknowledgement.

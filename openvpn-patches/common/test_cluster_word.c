@@ -418,6 +418,139 @@ word_that_cannot_be_sent_is_left_out(void **state)
     free_server(&new);
 }
 
+/** One buffer for each of its packets: a standby holds many words. */
+static void
+word_takes_no_more_room_than_it_needs(void **state)
+{
+    struct server new;
+
+    init_new(&new);
+    assert_int_equal(new.ks->send_reliable->size, 2);
+    free_server(&new);
+}
+
+static void
+word_of_a_key_that_the_client_has_is_forgotten(void **state)
+{
+    struct server new, old;
+
+    init_new(&new);
+    new.kept.pending = false;
+    cluster_word_forget(new.ks);
+    assert_null(new.ks->send_reliable);
+    assert_null(new.ks->rec_ack);
+    assert_null(new.ks->lru_acks);
+    assert_null(new.ks->ack_write_buf.data);
+    assert_false(cluster_word_due(new.ks));
+    assert_silent(&new);
+    assert_false(tell(&new, 0, NULL, 1));
+    cluster_word_forget(new.ks);
+    free_server(&new);
+
+    /* that of the TLS object here is needed still */
+    init_old(&old);
+    cluster_word_forget(old.ks);
+    assert_non_null(old.ks->send_reliable);
+    free_server(&old);
+}
+
+/** Held and promoted again: the client has waited for long enough. */
+static void
+word_can_be_hastened(void **state)
+{
+    struct server new;
+
+    now = 1000;
+    init_new(&new);
+    for (int i = 0; i < 5; i++)
+    {
+        assert_says(&new, FIRST, "half a word");
+        assert_says(&new, FIRST + 1, "and the other half");
+        assert_silent(&new);
+        now += 2 << i;
+    }
+    assert_says(&new, FIRST, "half a word");
+    assert_says(&new, FIRST + 1, "and the other half");
+    now += 3;
+    assert_silent(&new);
+    cluster_word_hasten(new.ks);
+    assert_says(&new, FIRST, "half a word");
+    assert_says(&new, FIRST + 1, "and the other half");
+    assert_silent(&new);
+    free_server(&new);
+
+    init_server(&new, true);
+    cluster_word_hasten(new.ks);
+    assert_silent(&new);
+    free_server(&new);
+}
+
+/** As many packets as there can be, with ids that wrap, twice the same among
+ *  them, and everything received. */
+static void
+odd_word_does_no_harm(void **state)
+{
+    const packet_id_type ids[] = { 0xFFFFFFFE, 0xFFFFFFFF, 0, 1, 0x80000000 };
+    struct cluster_word word;
+    struct reliable_ack ack;
+    struct buffer buf, said;
+    struct server new;
+    packet_id_type id;
+    int n = 0;
+
+    buf_set_write(&buf, word.bytes, sizeof(word.bytes));
+    assert_true(buf_write_u32(&buf, 0xFFFFFFFF));
+    for (int i = 0; i < CLUSTER_WORD_PACKETS; i++)
+    {
+        assert_true(buf_write_u16(&buf, 4 + 90));
+        assert_true(buf_write_u32(&buf, ids[i % 5]));
+        assert_non_null(buf_write_alloc(&buf, 90));
+        memset(BEND(&buf) - 90, i, 90);
+    }
+    word.len = BLEN(&buf);
+
+    now = 1000;
+    init_server(&new, true);
+    cluster_word_import(&new.session, new.ks, &word);
+    assert_int_equal(new.ks->send_reliable->size, CLUSTER_WORD_PACKETS);
+    while (hear(&new, &ack, &id, &said) == P_CONTROL_V1)
+    {
+        assert_int_equal(ack.packet_id[0], 0xFFFFFFFE);
+        assert_true(++n <= CLUSTER_WORD_PACKETS);
+    }
+    assert_int_equal(n, CLUSTER_WORD_PACKETS);
+    for (int i = 0; i < 20; i++)
+    {
+        assert_true(tell(&new, 0, NULL, i));
+    }
+    assert_int_equal(hear(&new, &ack, &id, &said), P_ACK_V1);
+    assert_int_equal(ack.len, RELIABLE_ACK_SIZE);
+    assert_silent(&new);
+    assert_true(tell(&new, 4, ids, -1));
+    assert_true(new.kept.pending);
+    assert_true(tell(&new, 1, ids + 4, -1));
+    assert_false(new.kept.pending);
+    free_server(&new);
+
+    /* cut off, and one packet more than there can be */
+    word.len -= 1;
+    init_server(&new, true);
+    cluster_word_import(&new.session, new.ks, &word);
+    assert_null(new.ks->send_reliable);
+    word.len = 4 + 7 * 7;
+    memset(word.bytes + 4, 0, 7 * 7);
+    for (int i = 0; i < 7; i++)
+    {
+        word.bytes[4 + 7 * i + 1] = 5;
+    }
+    cluster_word_import(&new.session, new.ks, &word);
+    assert_null(new.ks->send_reliable);
+    word.len = 3;
+    cluster_word_import(&new.session, new.ks, &word);
+    assert_null(new.ks->send_reliable);
+    free_server(&new);
+}
+
 int
 main(void)
 {
@@ -430,6 +563,10 @@ main(void)
         cmocka_unit_test(word_travels_on),
         cmocka_unit_test(no_word_where_none_is_due),
         cmocka_unit_test(word_that_cannot_be_sent_is_left_out),
+        cmocka_unit_test(word_takes_no_more_room_than_it_needs),
+        cmocka_unit_test(word_of_a_key_that_the_client_has_is_forgotten),
+        cmocka_unit_test(word_can_be_hastened),
+        cmocka_unit_test(odd_word_does_no_harm),
     };
 
     return cmocka_run_group_tests_name("cluster_word", tests, NULL, NULL);
