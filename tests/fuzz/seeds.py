@@ -158,7 +158,7 @@ def with_variables(record: bytes, lines: bytes) -> bytes:
 
 def short_names(exporter: Exporter) -> bytes:
     """Variables whose names OpenVPN itself does not take."""
-    return with_variables(exporter.record(), b"=x\na=x\n") + AFTERWARDS
+    return with_variables(exporter.record(), b"a=x\nb=\n") + AFTERWARDS
 
 
 DEFAULT = Row("aes-256-gcm")
