@@ -23,6 +23,7 @@ CHILD = """
 import signal
 from ovpnha.lab.lab import Lab
 from ovpnha.lab.node import Setup
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a shell's background job
 with Lab(Setup(seamless=False)) as lab:
     lab.start_cluster()
     print(lab.run_id, flush=True)
