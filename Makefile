@@ -10,27 +10,31 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 OPENVPN := openvpn-patches/build.sh
-SCRIPTS := .ci/run $(OPENVPN) $(shell grep -rlE '^.!.*\b(ba)?sh$$' deploy)
+SCRIPTS := .ci/run .ci/fresh $(OPENVPN) tests/lab/dco/init.sh tests/hosts/tree.sh $(shell grep -rlE '^.!.*\b(ba)?sh$$' deploy)
 PYTEST := $(BIN)/python -m pytest --fail-on-skip
 # The pure packages decide everything; every branch of them is tested.
-PURE := errors model role management replication store coordinator
+PURE := errors model management replication firewall node
+# Side by side: what waits for networks and timers, and, more patiently, what only computes.
+LANES := integration/1:2,integration-asan integration/2:2 \
+	nice:lint,types,c-test,unit,sim,fuzz,openvpn-check,c-fuzz
 SECONDS := 20
 CLIENTS := 10000
 comma := ,
 empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach p,$(PURE),ovpnha/$(p).py ovpnha/$(p)/*))
 
-.PHONY: help lab test lint format types unit sim proof hunt fuzz c-test c-fuzz openvpn-check integration \
-	integration-asan split-brain renegotiation compose-demo test-compose binary deb steps bench bootstrap venv lock root clean
+.PHONY: help lab test lint format types unit sim sim-bounces proof hunt fuzz c-test c-fuzz openvpn-check integration \
+	integration-asan faults fresh split-brain renegotiation nat compose-demo test-compose test-dco test-hosts binary deb steps bench bootstrap venv lock root clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 
 lab: bootstrap venv binary ## install what is missing, build, and let a client survive its server
-	@$(BIN)/ovpnha lab
+	@$(BIN)/python -m tests.lab
 
-test: lint types unit sim fuzz c-test c-fuzz openvpn-check integration integration-asan ## everything that must pass
-	@echo "make test: all passed"
+test: root bootstrap venv ## everything that must pass, side by side; build/ci has what each part says
+	@python3 tests/lanes.py $(LANES)
+	echo "make test: all passed"
 
 lint: venv ## ruff and shellcheck
 	@$(BIN)/ruff check .
@@ -52,8 +56,12 @@ unit: venv ## unit, property and simulation tests; the pure packages covered by 
 	$(BIN)/coverage report --include='$(PURE_FILES)' --fail-under=100
 	$(BIN)/coverage json -q -o build/coverage.json
 
-sim: venv ## whole nodes against chaos in virtual time: SCHEDULES= how many, SEED= one again
+sim: venv ## whole nodes against chaos in virtual time: SCHEDULES= how many, SEED= one again; some bounces, too
 	@$(BIN)/python -m tests.simulation $(addprefix --schedules=,$(SCHEDULES)) $(addprefix --seed=,$(SEED))
+	$(if $(SEED),,$(BIN)/python -m tests.simulation --bounces 24 --seed 0)
+
+sim-bounces: venv ## bounces of the VIP, away and back: BOUNCES= how many (1000), SEED= from which on (long)
+	@$(BIN)/python -m tests.simulation --bounces $(or $(BOUNCES),1000) $(addprefix --seed=,$(SEED))
 
 proof: venv ## every state of the packet-id rules within larger bounds (long, several GB)
 	@$(BIN)/python -m tests.proof
@@ -73,10 +81,10 @@ c-fuzz: bootstrap ## coverage-guided fuzzing of cluster-import in OpenVPN; SECON
 openvpn-check: bootstrap ## OpenVPN's own make check, feature compiled in and compiled out
 	@$(OPENVPN) check
 
-integration: root bootstrap venv ## real OpenVPN, clients and keepalived in namespaces (root)
+integration: root bootstrap venv ## real OpenVPN, clients and keepalived in namespaces; SHARD=1:2 the first half (root)
 	@$(OPENVPN) binary
 	$(OPENVPN) deb trace old-client
-	$(PYTEST) -m integration tests
+	$(PYTEST) -m integration --durations=15 $(addprefix --shard=,$(SHARD)) tests
 
 integration-asan: root bootstrap venv ## takeovers with OpenVPN under AddressSanitizer and UBSan (root)
 	@$(OPENVPN) asan
@@ -86,21 +94,41 @@ integration-asan: root bootstrap venv ## takeovers with OpenVPN under AddressSan
 	export OVPNHA_OPENVPN=build/openvpn/openvpn-asan
 	export ASAN_OPTIONS=log_path=$$PWD/build/sanitizer/report
 	export UBSAN_OPTIONS=print_stacktrace=1:log_path=$$PWD/build/sanitizer/report
-	$(PYTEST) -m integration tests/integration/test_takeover.py tests/integration/test_sidecar_restart.py
+	$(PYTEST) -m integration tests/integration/test_takeover.py tests/integration/test_sidecar_restart.py \
+		tests/integration/test_what_debian_lacks.py
 	! cat build/sanitizer/report* 2>/dev/null || { echo "make $@: see build/sanitizer" >&2; exit 1; }
 
 compose-demo: root bootstrap venv deb ## nodes in containers, docker kill under traffic; SCENARIO= only one (root)
-	@$(BIN)/python -m ovpnha.lab.compose $(addprefix --scenario=,$(SCENARIO))
+	@$(BIN)/python -m tests.lab.compose $(addprefix --scenario=,$(SCENARIO))
 
 test-compose: root bootstrap venv deb ## the container lab keeps its promises and leaves nothing (root, docker)
 	@$(BIN)/python -m tests.compose
 
+test-dco: root bootstrap venv binary ## clients with the data channel in the kernel, in a small machine: RUNS=; build/lab (root)
+	@deploy/bootstrap.sh dco
+	$(BIN)/python -m tests.lab.dco $(addprefix --runs=,$(RUNS))
+
+test-hosts: root bootstrap venv deb ## whole hosts under systemd: reboot, restart, migration: ONLY= words; build/lab (root)
+	@tests/hosts/tree.sh
+	$(BIN)/python -m tests.hosts $(if $(ONLY),--only $(ONLY))
+
+faults: root bootstrap venv binary ## faults that outsiders found, provoked again: ONLY= words, RUNS=; build/lab (root)
+	@deploy/bootstrap.sh dco
+	$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY)) $(addprefix --runs=,$(RUNS))
+
+fresh: root ## the README's first command in a bare Debian 12, with nothing of this machine (root)
+	@.ci/fresh
+
 split-brain: root bootstrap venv ## both nodes master, again and again: no nonce twice; build/lab (root)
 	@$(OPENVPN) trace
-	$(BIN)/python -m ovpnha.lab.splitbrain
+	$(BIN)/python -m tests.lab.splitbrain
 
 renegotiation: root bootstrap venv binary ## the master dies at each instant of a renegotiation: RUNS= of each; build/lab (root)
-	@$(BIN)/python -m ovpnha.lab.renegotiation $(addprefix --runs=,$(RUNS))
+	@$(BIN)/python -m tests.lab.renegotiation $(addprefix --runs=,$(RUNS))
+
+nat: root bootstrap venv binary ## connections through firewalls and NAT over moves of the VIP: RUNS= ONLY= words, IDLE= seconds, SAMPLE= SEED=; build/lab (root)
+	@$(BIN)/python -m tests.lab.nat $(addprefix --runs=,$(RUNS)) $(if $(ONLY),--only $(ONLY)) \
+		$(addprefix --idle=,$(IDLE)) $(addprefix --sample=,$(SAMPLE)) $(addprefix --seed=,$(SEED))
 
 root:
 	@[[ $$EUID == 0 ]] || { echo "run this as root: it makes network namespaces" >&2; exit 1; }
@@ -117,7 +145,7 @@ steps: bootstrap ## every patch of the series builds by itself (slow)
 bench: root bootstrap venv binary ## figures of the replication and of the lab: build/bench (root)
 	@$(BIN)/python -m tests.bench --clients $(CLIENTS) --output build/bench
 	$(BIN)/python -m tests.bench.memory --output build/bench
-	$(BIN)/ovpnha lab --runs 20 --output build/bench
+	$(BIN)/python -m tests.lab --runs 20 --output build/bench
 
 bootstrap:
 	@deploy/bootstrap.sh lab

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs through apt what is missing, and nothing else: `bootstrap.sh build` for compiling the
 # patched OpenVPN, `bootstrap.sh lab` for the lab and the tests, `bootstrap.sh fuzz` for fuzzing the
-# patched OpenVPN. Must never leave a service running that was not there before. When nothing is
-# missing it touches neither apt nor the network.
+# patched OpenVPN, `bootstrap.sh dco` for the client machine with a kernel of its own. Must never
+# leave a service running that was not there before. When nothing is missing it touches neither apt
+# nor the network.
 set -euo pipefail
 
 build_packages=(
@@ -11,10 +12,12 @@ build_packages=(
     libsystemd-dev libtool pkg-config procps python3-docutils quilt rsync systemd util-linux
 )
 lab_packages=(
-    ca-certificates git iproute2 iputils-ping keepalived make nftables openssl openvpn procps
-    prometheus python3-venv shellcheck util-linux
+    ca-certificates conntrack conntrackd debootstrap git iproute2 iptables iputils-ping keepalived
+    make nftables openssl openvpn procps prometheus python3-venv shellcheck systemd-container
+    util-linux
 )
 fuzz_packages=(clang libclang-rt-dev)
+dco_packages=(qemu-system-x86)
 policy=/usr/sbin/policy-rc.d
 
 die() {
@@ -44,14 +47,27 @@ forbid_service_starts() {
     chmod 755 "$policy"
 }
 
+# Those of these packages that apt does not know.
+not_offered() {
+    local package
+    for package in "$@"; do
+        [[ $(apt-cache madison "$package" 2>/dev/null) ]] || echo "$package"
+    done
+}
+
+# Another apt may be at work: a part of the tests, or the machine's own updates.
+apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 "$@"; }
+
 install_missing() {
-    local log
+    local log unknown
     log=$(mktemp)
     echo "bootstrap: installing $*"
     forbid_service_starts
-    if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
-        apt-get install -q -y --no-install-recommends "$@"; } >"$log" 2>&1; then
+    if ! { apt_get update && apt_get install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
         tail -n 30 "$log" >&2
+        unknown=$(not_offered "$@" | xargs)
+        [[ ! $unknown ]] || die "apt does not offer $unknown: its sources (/etc/apt/sources.list," \
+            "/etc/apt/sources.list.d) lack Debian 12's main, or cannot be reached; the log is $log"
         die "apt-get failed, the whole log is $log; mend what it says and run again"
     fi
     rm -f "$log"
@@ -63,7 +79,8 @@ main() {
     build) packages=("${build_packages[@]}") ;;
     lab) packages=("${lab_packages[@]}") ;;
     fuzz) packages=("${fuzz_packages[@]}") ;;
-    *) die "usage: bootstrap.sh {build|lab|fuzz}" ;;
+    dco) packages=("${dco_packages[@]}") ;;
+    *) die "usage: bootstrap.sh {build|lab|fuzz|dco}" ;;
     esac
     mapfile -t lacking < <(missing "${packages[@]}")
     ((${#lacking[@]})) || return 0

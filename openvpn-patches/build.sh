@@ -10,8 +10,9 @@
 #
 # Takes the pinned Debian source package, adds the new files of common/ as the first patch and the
 # series of the version's folder after it, and builds. Every target is done only when something it
-# depends on has changed. Must never accept another source than the one in SHA256SUMS, nor a patch
-# that applies with fuzz. README.md in this folder says what each target is for.
+# depends on has changed. Must never accept other files than those in SHA256SUMS while the archive
+# has that version, nor without its signature; nor a patch that applies with fuzz. README.md in this
+# folder says what each target is for.
 # shellcheck disable=SC2016,SC2317
 set -euo pipefail
 export LC_ALL=C QUILT_PATCHES=debian/patches DEBIAN_FRONTEND=noninteractive
@@ -24,8 +25,10 @@ log=$out/build.log
 fuzz_seeds=$here/common/fuzz-seeds # of real exports; they change no binary
 jobs=-j$(nproc)
 
+untried='' # what to say with every error while the source is not the pinned one
+
 die() {
-    echo "openvpn: $*" >&2
+    echo "openvpn: $*${untried:+; $untried}" >&2
     exit 1
 }
 
@@ -55,8 +58,8 @@ run() {
 
 inputs() {
     (cd "$here" && find build.sh common "${series##*/}" -path common/fuzz-seeds -prune -o \
-        -type f -print0 2>/dev/null | sort -z | xargs -0 sha256sum; dpkg-query -W -f '${Version}\n' libssl-dev) |
-        sha256sum | cut -d' ' -f1
+        -type f -print0 2>/dev/null | sort -z | xargs -0 sha256sum; source_version
+        dpkg-query -W -f '${Version}\n' libssl-dev) | sha256sum | cut -d' ' -f1
 }
 
 fresh() { [[ -r $out/stamp/$1 && $(<"$out/stamp/$1") == "$inputs_hash" ]]; }
@@ -69,6 +72,9 @@ pinned() { cut -d' ' -f3 "$series/SHA256SUMS" | grep "$1"; }
 
 pinned_version() { pinned '\.dsc$' | sed 's/^openvpn_\(.*\)\.dsc$/\1/'; }
 
+# The version that was fetched.
+source_version() { cat "$out/src/version" 2>/dev/null || true; }
+
 source_is_pinned() { (cd "$out/src" && sha256sum --quiet --check "$series/SHA256SUMS") >>"$log" 2>&1; }
 
 # An apt of our own that knows only the source side of the machine's archives: the user's lists of
@@ -80,7 +86,7 @@ private_apt() {
     for file in /etc/apt/sources.list.d/*.sources; do
         [[ -r $file ]] && sed 's/^Types:.*/Types: deb-src/' "$file" >"$parts/${file##*/}"
     done
-    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+    { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true; } |
         sed -n 's/^deb /deb-src /p' >"$parts/oneline.list"
     cat >"$out/apt/apt.conf" <<EOF
 Dir::Etc::SourceList "/dev/null";
@@ -88,32 +94,62 @@ Dir::Etc::SourceParts "$parts";
 Dir::State::Lists "$out/apt/lists";
 Dir::Cache "$out/apt/cache";
 APT::Sandbox::User "root";
+APT::Get::AllowUnauthenticated "false";
+Acquire::AllowInsecureRepositories "false";
 EOF
+    # An archive without sources makes update fail; only whether ours is found counts.
+    apt-get -q -c "$out/apt/apt.conf" update >>"$log" 2>&1 || true
 }
 
 offered() {
     apt-cache -c "$out/apt/apt.conf" showsrc openvpn 2>>"$log" | sed -n 's/^Version: //p' | sort -u
 }
 
+# The pinned version, else the newest of its series: Debian replaces a version with every update.
+best_offered() {
+    offered | grep -xF "$1" || offered | grep "^${series##*/}\." | sort -V | tail -n 1 || true
+}
+
 download() {
-    private_apt
-    # An archive without sources makes update fail; only whether ours is found counts.
-    apt-get -q -c "$out/apt/apt.conf" update >>"$log" 2>&1 || true
     (cd "$out/src" && apt-get -q -c "$out/apt/apt.conf" source --download-only "openvpn=$1") \
         >>"$log" 2>&1
+}
+
+# choose VERSION: fetches it, or what the archive has in its place; sets `version`.
+choose() {
+    local pinned=$1
+    say "fetching Debian's source package openvpn $pinned ..."
+    private_apt
+    version=$(best_offered "$pinned")
+    [[ $version ]] ||
+        die "apt has no source of openvpn $pinned nor of any ${series##*/} (it offers:" \
+            "$(offered | xargs)); mend the machine's sources of apt, or put the files of" \
+            "$pinned into $out/src; what apt said is in $log"
+    download "$version" || die "apt offers openvpn $version but did not get it; see $log"
+    [[ $version != "$pinned" ]] || source_is_pinned ||
+        die "the source package in $out/src is not the pinned one; remove it and run again"
 }
 
 fetch_source() {
     local version
     version=$(pinned_version)
     mkdir -p "$out/src"
-    source_is_pinned && return
-    say "fetching Debian's source package openvpn $version ..."
-    download "$version" ||
-        die "apt has no source of openvpn $version (it offers: $(offered | xargs)); put its files" \
-            "into $out/src, or port ${series##*/}/series to that version and pin it in SHA256SUMS"
-    source_is_pinned ||
-        die "the source package in $out/src is not the pinned one; remove it and run again"
+    source_is_pinned || choose "$version"
+    echo "$version" >"$out/src/version"
+}
+
+# Sets what errors say while the source is another one than the pinned.
+note_untried() {
+    local version pinned
+    version=$(source_version)
+    pinned=$(pinned_version)
+    untried=''
+    [[ $version != "$pinned" ]] || return 0
+    say "the archive has openvpn $pinned no more: built from $version, which must take every" \
+        "patch without fuzz and pass the unit tests"
+    untried="openvpn $version was taken since the archive has the pinned $pinned no more: port"
+    untried+=" openvpn-patches/${series##*/}/series to it and pin it in SHA256SUMS"
+    untried+=" (openvpn-patches/README.md, \"When Debian brings a new version\")"
 }
 
 # ---- the patched tree
@@ -149,7 +185,7 @@ our_patches() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$series/series" 2>/dev/
 unpack() {
     local patch
     rm -rf "$1"
-    dpkg-source --no-copy -x "$out/src/$(pinned '\.dsc$')" "$1"
+    dpkg-source --no-copy -x "$out/src/openvpn_$(source_version).dsc" "$1"
     new_files_patch >"$1/debian/patches/ovpnha-new-files.patch"
     if grep -q '^+++' "$1/debian/patches/ovpnha-new-files.patch"; then
         echo ovpnha-new-files.patch >>"$1/debian/patches/series"
@@ -208,11 +244,20 @@ sync_tree() {
 }
 
 tree() {
-    fresh tree && return
+    if fresh tree; then
+        note_untried
+        return
+    fi
     : >"$log"
     fetch_source
+    inputs_hash=$(inputs)
+    note_untried
     run "applying $(our_patches | wc -l) patches" assemble
     run "updating the tree" sync_tree
+    if [[ $untried ]]; then
+        compile_with
+        judged unit_tests on
+    fi
     stamp tree
 }
 
@@ -469,7 +514,7 @@ auth SHA512
 data-ciphers AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305:AES-256-CBC
 auth-gen-token 0
 auth-gen-token-secret $server/token.key
-management-client-auth
+dns search-domains example.org
 management $server/management unix
 cluster
 max-clients 64
@@ -506,6 +551,9 @@ fuzz() {
     tree
     compile_fuzz
     mkdir -p "$found" "$out/fuzz/corpus"
+    # OpenVPN copies a server's own --dns options for each client and never frees them.
+    echo leak:clone_dns_options >"$out/fuzz/leaks"
+    export LSAN_OPTIONS=suppressions=$out/fuzz/leaks
     run "trying the seeds" try_seeds
     say "fuzzing cluster-import for $fuzz_seconds s ..."
     isolated "$out/fuzz/cluster-import" -max_total_time="$fuzz_seconds" -max_len=16384 \
@@ -571,21 +619,45 @@ step() {
 push_one() {
     cd "$out/steps/tree"
     quilt push --fuzz=0
-    autoreconf --force --install
 }
 
+renew_configure() {
+    cd "$out/steps/tree"
+    [[ $(autoreconf_inputs .) == "$(cat ../inputs 2>/dev/null)" ]] && return
+    autoreconf --force --install
+    autoreconf_inputs . >../inputs
+}
+
+# What a step is built from: the source with every patch so far.
+step_key() {
+    (cd "$out/steps/tree"
+        quilt applied | sed 's:.*/::; s:^:debian/patches/:' | xargs cat
+        source_version
+        declare -f step
+        dpkg-query -W -f '${Version}\n' libssl-dev) | sha256sum | cut -d' ' -f1
+}
+
+# A step that was built before, with the same steps before it, is not built again: not after an
+# interruption, nor when only a later patch has changed.
 steps() {
-    local patch
+    local patch key keys=() built=$out/stamp/steps-built
     tree
     fresh steps && say "every step built before, nothing changed" && return
-    rm -rf "$out/steps"
     mkdir -p "$out/steps"
+    rm -rf "$out/steps/tree" "$out/steps/inputs"
+    touch "$built"
     run "unpacking" unpack "$out/steps/tree"
     for patch in $(cd "$out/steps/tree" && quilt unapplied); do
         run "patch ${patch##*/}" push_one
+        key=$(step_key)
+        keys+=("$key")
+        grep -qx "$key" "$built" && say "  built before" && continue
+        run "  configure" renew_configure
         run "  builds with the feature" step enable
         run "  builds without" step disable
+        echo "$key" >>"$built"
     done
+    printf '%s\n' "${keys[@]}" >"$built"
     rm -rf "$out/steps"
     stamp steps
 }

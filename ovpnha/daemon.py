@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Coroutine, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,26 +21,41 @@ import structlog
 
 from ovpnha import __version__
 from ovpnha.config import Config, InstanceConfig
-from ovpnha.coordinator.config import InstanceConfig as CoreInstanceConfig
-from ovpnha.coordinator.config import NodeConfig
-from ovpnha.coordinator.node import Node
-from ovpnha.coordinator.outputs import OpenvpnFound, RoleChanged, SetGrade
 from ovpnha.errors import ConfigError, OvpnhaError
-from ovpnha.model import BOOT_SIZE, BootId, ClientMetrics, InstanceName, NodeName
+from ovpnha.model import (
+    BOOT_SIZE,
+    BootId,
+    ClientMetrics,
+    ConntrackManager,
+    InstanceName,
+    NodeName,
+    VipManager,
+    Vouched,
+)
+from ovpnha.node.config import InstanceConfig as CoreInstanceConfig
+from ovpnha.node.config import NodeConfig
+from ovpnha.node.node import Node
+from ovpnha.node.outputs import OpenvpnFound, RoleChanged, SetGrade
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.sealing import MAGIC, cluster_tag
 from ovpnha.runtime.bcn import BcnSockets
 from ovpnha.runtime.clientmetrics import ClientList, Pseudonyms
+from ovpnha.runtime.conntrack import ConntrackKeeper
 from ovpnha.runtime.control import ControlServer
 from ovpnha.runtime.desk import CommandDesk
 from ovpnha.runtime.driver import Driver, Ports
+from ovpnha.runtime.firewallkeeper import FirewallKeeper
 from ovpnha.runtime.hooks import HookRunner
 from ovpnha.runtime.hostcheck import check_host
 from ovpnha.runtime.keyfile import derive_key, read_keys
 from ovpnha.runtime.logs import configure_logs
 from ovpnha.runtime.management import ManagementChannel
 from ovpnha.runtime.netlink import NetworkWatcher, read_network
-from ovpnha.runtime.process import calm_garbage_collector, protect_memory
+from ovpnha.runtime.process import (
+    calm_garbage_collector,
+    protect_memory,
+    raise_descriptor_limit,
+)
 from ovpnha.runtime.service import ServiceManager
 from ovpnha.runtime.surroundings import Surroundings
 from ovpnha.runtime.track import TrackFile
@@ -50,6 +66,7 @@ log = structlog.get_logger()
 def run_daemon(config: Config) -> None:
     """Run until SIGTERM or SIGINT; raises what went wrong."""
     protect_memory()
+    raise_descriptor_limit()
     keys = read_keys(config.cluster.key_file)
     check_host(config, read_network())
     configure_logs(config.log)
@@ -127,7 +144,13 @@ class Daemon:
         self._pseudonyms = Pseudonyms(keys[0])
         self._service = ServiceManager()
         self._hooks = HookRunner(config.hooks, config.cluster.node)
-        self._tracks = _track_files(config)
+        self._conntrack = _conntrack_keeper(config)
+        self._firewall = FirewallKeeper(config) if config.firewall.manage else None
+        self._tracks = {
+            InstanceName(one.name): self._track(one, one.track_file)
+            for one in config.instance
+            if one.track_file is not None
+        }
         prefix = MAGIC + cluster_tag(config.cluster.name)
         self._bcn = BcnSockets(config.bcn, self._received_datagrams, prefix)
         self._driver = Driver(
@@ -140,11 +163,13 @@ class Daemon:
                 set_grade=self._set_grade,
                 role_changed=self._role_changed,
                 dropped=self._bcn.dropped,
+                tracking=lambda: self._conntrack.figures() if self._conntrack else None,
+                firewall=lambda: self._firewall.problem if self._firewall else None,
             ),
         )
         self._channels = {InstanceName(one.name): self._channel(one) for one in config.instance}
         self._surroundings = Surroundings(config, self._bcn, self._driver)
-        self._desk = CommandDesk(config, self._driver)
+        self._desk = CommandDesk(config, self._driver, lambda name: self._channels[name].peer)
         self._control = ControlServer(config.control.socket, self._desk.answer)
         self._watcher = NetworkWatcher(self._surroundings.changed)
 
@@ -188,6 +213,10 @@ class Daemon:
         for track in self._tracks.values():
             yield track.run()
         yield self._hooks.run()
+        if self._conntrack is not None:
+            yield self._conntrack.run()
+        if self._firewall is not None:
+            yield self._firewall.run()
         yield self._control.run()
         yield self._serve_http()
         yield self._service.run()
@@ -232,6 +261,25 @@ class Daemon:
             missed=lambda why: step(lambda core, now: core.management_unreachable(name, why, now)),
         )
 
+    def _track(self, one: InstanceConfig, path: Path) -> TrackFile:
+        name = InstanceName(one.name)
+
+        def vouched() -> Vouched | None:
+            peer = self._channels[name].peer
+            around = self._surroundings
+            return Vouched(peer, around.address(name), around.inode(name)) if peer else None
+
+        def reader(read: bool) -> None:
+            if one.vip_manager is VipManager.KEEPALIVED:
+                self._driver.step(lambda core, now: core.grade_read(name, read, now))
+
+        return TrackFile(
+            path,
+            lambda reason: log.error("track file not written", reason=reason),
+            vouched,
+            reader,
+        )
+
     def _received_management(self, name: InstanceName, data: bytes) -> None:
         self._driver.step(lambda core, now: core.receive_management(name, data, now))
 
@@ -240,7 +288,12 @@ class Daemon:
 
     def _openvpn_found(self, found: OpenvpnFound) -> None:
         """Later: it leads to further steps of the core, and this call comes from within one."""
-        asyncio.get_running_loop().call_soon(self._surroundings.openvpn_found, found)
+        asyncio.get_running_loop().call_soon(self._take_up, found)
+
+    def _take_up(self, found: OpenvpnFound) -> None:
+        self._surroundings.openvpn_found(found)
+        if found.instance in self._tracks:
+            self._tracks[found.instance].touch()
 
     def _set_grade(self, grade: SetGrade) -> None:
         if grade.instance in self._tracks:
@@ -248,23 +301,20 @@ class Daemon:
 
     def _role_changed(self, change: RoleChanged) -> None:
         self._hooks.role_changed(change)
+        if self._conntrack is not None:
+            self._conntrack.role_changed(change)
         self._service.status(f"{change.instance}: {change.new.value}, epoch {change.epoch}")
+
+
+def _conntrack_keeper(config: Config) -> ConntrackKeeper | None:
+    wanted = config.conntrack.manager is ConntrackManager.CONNTRACKD
+    return ConntrackKeeper(config) if wanted else None
 
 
 def _load_http() -> ModuleType:
     from ovpnha.runtime import http
 
     return http
-
-
-def _track_files(config: Config) -> dict[InstanceName, TrackFile]:
-    return {
-        InstanceName(one.name): TrackFile(
-            one.track_file, lambda reason: log.error("track file not written", reason=reason)
-        )
-        for one in config.instance
-        if one.track_file is not None
-    }
 
 
 def _fail(

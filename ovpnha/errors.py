@@ -16,6 +16,10 @@ class ManagementError(OvpnhaError):
     """OpenVPN's management channel broke its contract (docs/management.md)."""
 
 
+class PasswordAsked(ManagementError):
+    """OpenVPN's management socket asks for a password."""
+
+
 class RefusedDatagram(OvpnhaError):
     """A datagram was refused. ``reason`` is a short constant word, the label of a counter."""
 

@@ -45,6 +45,20 @@ class RekeyPolicy(enum.StrEnum):
     NEVER = "never"
 
 
+class VipManager(enum.StrEnum):
+    """Who moves the VIP."""
+
+    KEEPALIVED = "keepalived"  # reads the track file whenever it is replaced
+    OTHER = "other"
+
+
+class ConntrackManager(enum.StrEnum):
+    """Who lets connection tracking travel."""
+
+    NONE = "none"
+    CONNTRACKD = "conntrackd"
+
+
 class ClientMetrics(enum.StrEnum):
     """Whether metrics tell of each client, and by what names."""
 
@@ -64,6 +78,8 @@ class ServerClient:
     since: str  # seconds since 1970
     received: int  # bytes
     sent: int
+    virtual6: str = ""
+    cid: int = -1  # of this OpenVPN process
 
 
 class Sync(enum.Enum):
@@ -72,6 +88,7 @@ class Sync(enum.Enum):
     NONE = "none"  # no master is followed
     SYNCING = "syncing"  # a snapshot or imports are outstanding
     IN_SYNC = "in_sync"  # every client of the master is imported, hot part and cold parts
+    PARTIAL = "partial"  # every client but those that OpenVPN refuses
 
 
 class Grade(enum.IntEnum):
@@ -136,6 +153,16 @@ class Unreachable:
 
     reason: str
     mend: str
+    absent: bool = False  # nobody has it open: no OpenVPN serves behind it
+
+
+@dataclass(frozen=True)
+class Vouched:
+    """The OpenVPN that a grade speaks of, for whoever asks when the sidecar cannot."""
+
+    pid: int
+    vip: str  # "" while it is not known
+    inode: int = 0  # of the socket that its clients send to; 0 while that is not known
 
 
 class ColdKind(enum.IntEnum):
@@ -204,6 +231,8 @@ class OpenvpnStatus:
     certificate: str
     issuer: str
     max_clients: int
+    lapses: int = 0  # how often nobody renewed ``cluster-wait`` in time
+    unreleased: int = 0  # clients and keys that waited in vain
 
 
 @dataclass(frozen=True)
@@ -213,7 +242,9 @@ class InstanceState:
     role: Role
     epoch: Epoch
     vip: bool  # this node holds the VIP
-    sync: Sync
+    sync: (
+        Sync  # a standby's copy; of a master or held node: whether it had all clients when promoted
+    )
     grade: int
     holder: HolderId  # all zero when OpenVPN is down
     clients: int
@@ -222,3 +253,6 @@ class InstanceState:
     digest: str
     certificate: str
     issuer: str
+    managed: bool = True  # a VIP manager reads the grade, as far as the node can tell
+    origin: Epoch = NO_EPOCH  # master or held: the epoch whose clients it was promoted with
+    touched: bool = False  # master or held: a client came, changed or went in its epoch

@@ -27,12 +27,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fail-on-skip", action="store_true", help="the run fails when a test was skipped"
     )
+    parser.addoption("--shard", default="1:1", help="K:N, every Nth test from the Kth on")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SKIPPED] = []
     config.pluginmanager.register(SkipWatcher(config), "skip-watcher")
     config.pluginmanager.register(LitterWatcher(Path.cwd()), "litter-watcher")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    number, count = (int(text) for text in config.getoption("--shard").split(":"))
+    kept = items[number - 1 :: count]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
 
 
 class LitterWatcher:

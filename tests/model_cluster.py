@@ -13,11 +13,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ovpnha.coordinator.config import InstanceConfig, NodeConfig
-from ovpnha.coordinator.node import Node
-from ovpnha.coordinator.outputs import (
+from ovpnha.model import BootId, InstanceName, NodeName, Role, Sync
+from ovpnha.node.config import InstanceConfig, NodeConfig
+from ovpnha.node.node import Node
+from ovpnha.node.outputs import (
     CloseManagement,
-    InstanceStatistics,
     LogEvent,
     OpenvpnFound,
     Output,
@@ -26,7 +26,7 @@ from ovpnha.coordinator.outputs import (
     SetGrade,
     WriteManagement,
 )
-from ovpnha.model import BootId, InstanceName, NodeName, Role, Sync
+from ovpnha.node.statistics import InstanceStatistics
 from ovpnha.replication.config import ReplicationConfig
 from tests.model_openvpn import ModelOpenvpn
 
@@ -43,6 +43,8 @@ class Network:
     jitter: float = 0.0
     loss: float = 0.0
     repeat: float = 0.0
+    keep: Callable[[str, bytes], bool] = lambda _sender, _data: False
+    """Whether somebody on the way keeps a datagram of this node for himself."""
 
 
 class ModelNode:
@@ -54,6 +56,7 @@ class ModelNode:
         self.config = config
         self.vip = False
         self.reachable = True
+        self.busy = 0.0  # seconds after which OpenVPN gets to what was written to it
         self.node: Node | None = None
         self.openvpn: ModelOpenvpn | None = None
         self.grades: list[SetGrade] = []
@@ -142,7 +145,8 @@ class ModelNode:
     def _carry_out(self, output: Output) -> None:
         match output:
             case WriteManagement(data=data):
-                self.world.later(self.world.local(), self._write, self._connection, data)
+                delay = self.world.local() + self.busy
+                self.world.later(delay, self._write, self._connection, data)
             case CloseManagement():
                 self.world.later(0.0, self._disconnect, "closing")
                 self.world.later(0.02, self.connect)
@@ -165,8 +169,10 @@ class ModelNode:
             self.world.later(max(0.0, when - self.world.now), self._timer_due, self._timer)
 
     def _timer_due(self, number: int) -> None:
-        if number == self._timer:
+        if number == self._timer and self.node is not None:
             self.step(lambda node, now: node.handle_timer(now))
+            due = self.node.get_timer()
+            assert due is None or due > self.world.now, "time has passed and nothing was done"
 
     def _write(self, connection: int, data: bytes) -> None:
         if connection == self._connection and self.openvpn is not None:
@@ -247,6 +253,8 @@ class World:
 
     def broadcast(self, sender: ModelNode, data: bytes) -> None:
         """A datagram on the back channel."""
+        if self.network.keep(sender.name, data):
+            return
         for one in self.nodes.values():
             if one is sender or not (one.reachable and sender.reachable):
                 continue

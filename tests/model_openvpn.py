@@ -12,10 +12,11 @@ import random
 import struct
 from dataclasses import dataclass, field
 
+from ovpnha.management.codes import VERSION, Code
 from ovpnha.model import Role
 
 LAST_ID = 0xFF000000
-ROUND = 1 << 20
+ROUND = 1 << 24
 RANGES_HELD = 64
 INPUT_LIMIT = 4096
 PENDING = 0x80
@@ -24,7 +25,7 @@ PENDING = 0x80
 
 STATUS_HEADER = (
     "HEADER\tCLIENT_LIST\tCommon Name\tReal Address\tVirtual Address\tBytes Received\tBytes Sent"
-    "\tConnected Since (time_t)\tUsername"
+    "\tConnected Since (time_t)\tUsername\tVirtual IPv6 Address\tClient ID"
 )
 
 
@@ -76,7 +77,7 @@ class ModelKey:
         start, end = self.rest
         if end - start < 2:
             return None
-        cut = min(start + self.round, end)
+        cut = start + min(self.round, (end - start) // 2)  # what is left must serve others, too
         self.rest = (cut, end)
         return start, cut
 
@@ -109,11 +110,11 @@ class ModelKey:
             self.grants.clear()
 
     def take_over(self) -> None:
-        """Promotion: start in the highest range; keep its lower half, grant from the upper."""
+        """Promotion: start in the highest range; keep its low end, grant from the rest."""
         if self.imported:
             start, end = max(self.imported)
-            middle = (start + end) // 2
-            self.next_id, self.limit, self.rest = start, middle, (middle, end)
+            limit = start + (end - start) // 8
+            self.next_id, self.limit, self.rest = start, limit, (limit, end)
         else:
             self.next_id = self.limit = LAST_ID
         self.exported = True
@@ -132,6 +133,7 @@ class ModelClient:
     high_water: int = 0
     moved: bool = False
     attended: bool = False
+    wait: int = 0
 
     def room(self) -> int:
         """Packet ids that its newest key has left here."""
@@ -162,6 +164,7 @@ class ModelOpenvpn:
         patched: bool = True,
         held_start: bool = False,
         round_size: int = ROUND,
+        version: int = VERSION,
         record_format: int = 1,
         digest: str = "d1",
         certificate: str = "c1",
@@ -173,11 +176,13 @@ class ModelOpenvpn:
         self.patched = patched
         self.waiting = held_start
         self.round_size = round_size
+        self.version = version
         self.record_format = record_format
         self.digest = digest
         self.certificate = certificate
         self.issuer = issuer
         self.max_clients = max_clients
+        self.lapses = 0
         self.collects = {"cluster-import", "cluster-update"}
         self.collects |= {"cluster-cookie"} if cookies else set()
         self.local = "192.0.2.10"
@@ -186,13 +191,14 @@ class ModelOpenvpn:
         self.epoch = "-"
         self.clients: dict[bytes, ModelClient] = {}
         self.commands: list[str] = []
-        self.refuse: dict[str, str] = {}  # command name: reason, to be refused once
+        self.refuse: dict[str, str] = {}  # command name: code and text, to be refused once
+        self.refuse_for_good: dict[str, str] = {}
         self.updates: list[bytes] = []
         self.sent: list[tuple[bytes, int]] = []  # every packet id ever sent, by fingerprint
         self.capped = 0
         self.holds_new = False
         self.held_back: set[bytes] = set()  # new clients that wait for their release
-        self.words_held: set[bytes] = set()  # clients whose new key is pending
+        self.messages_held: set[bytes] = set()  # clients whose new key is pending
         self._cid = 0
         self._connected = False
         self._input = b""
@@ -248,16 +254,20 @@ class ModelOpenvpn:
 
     def _answer(self, words: list[str], lines: list[str]) -> None:
         name = words[0]
-        if name in self.refuse:
-            self._say(f"ERROR: {name}: {self.refuse.pop(name)}")
+        reason = self.refuse.pop(name, self.refuse_for_good.get(name))
+        if reason is not None:
+            self._say(f"ERROR: {name}: {reason}")
         elif not name.startswith("cluster-"):
             self._answer_stock(words)
         elif not self.patched or (name == "cluster-cookie" and name not in self.collects):
             self._say("ERROR: unknown command, enter 'help' for more options")
         elif self.waiting:
-            self._say(f"ERROR: The '{name}' command is not supported by the current daemon mode")
+            self._fail(words, Code.NOT_READY, "OpenVPN starts or ends")
         else:
             getattr(self, f"_do_{name.removeprefix('cluster-')}")(words, lines)
+
+    def _fail(self, words: list[str], code: Code, text: str) -> None:
+        self._say(f"ERROR: {' '.join(words[:2])}: {code.value} {text}")
 
     def _answer_stock(self, words: list[str]) -> None:
         if words == ["hold", "release"]:
@@ -269,7 +279,8 @@ class ModelOpenvpn:
             self._say(STATUS_HEADER)
             for client in self.clients.values():
                 name = client.name.decode()
-                self._say(f"CLIENT_LIST\t{name}\t192.0.2.1:5000\t\t10\t20\t1790000000\tUNDEF")
+                figures = "192.0.2.1:5000\t\t10\t20\t1790000000"
+                self._say(f"CLIENT_LIST\t{name}\t{figures}\tUNDEF\t\t{client.cid}")
             self._say("END")
         elif words == ["version"]:
             self._say("OpenVPN Version: OpenVPN 2.6.14 x86_64-pc-linux-gnu [SSL (OpenSSL)]")
@@ -282,19 +293,19 @@ class ModelOpenvpn:
 
     def _do_status(self, words: list[str], lines: list[str]) -> None:
         self._say(
-            f"SUCCESS: cluster-status version=1,format={self.record_format},"
+            f"SUCCESS: cluster-status version={self.version},format={self.record_format},"
             f"role={self.role.value},instances={len(self.clients)},holder={self.holder.hex()},"
             f"epoch={self.epoch},openvpn=2.6.14,local={self.local},port=1194,proto=udp4,"
             f"broadcast=192.168.77.255,bcn-port=11940,digest={self.digest},"
             f"cert={self.certificate},issuer={self.issuer},max-clients={self.max_clients},"
-            f"capped={self.capped}"
+            f"capped={self.capped},lapses={self.lapses},unreleased=0"
         )
 
     def _do_list(self, words: list[str], lines: list[str]) -> None:
         for client in self.clients.values():
             moved = client.moved and self.role is not Role.STANDBY
             auth = "user" if client.attended else "cert"
-            rekey = f",moved,{client.room()},{auth}"
+            rekey = f",moved,{client.room()},{auth},{client.wait}"
             self._say(
                 f"{client.uid.hex()},{client.generation},{client.cid}{rekey if moved else ''}"
             )
@@ -302,15 +313,18 @@ class ModelOpenvpn:
 
     def _do_room(self, words: list[str], lines: list[str]) -> None:
         if self.role is Role.STANDBY:
-            self._say("ERROR: cluster-room: not possible while standby")
+            self._fail(words, Code.WRONG_ROLE, "not possible while standby")
             return
         rooms = [client.room() for client in self.clients.values()]
         self._say(f"SUCCESS: cluster-room clients={len(rooms)},lowest={min(rooms, default=0)}")
 
     def _do_export(self, words: list[str], lines: list[str]) -> None:
         client = self.clients.get(bytes.fromhex(words[1]))
-        if self.role is Role.STANDBY or client is None:
-            self._say(f"ERROR: cluster-export {words[1]}: unknown client or not master")
+        if self.role is Role.STANDBY:
+            self._fail(words, Code.WRONG_ROLE, "not possible while standby")
+            return
+        if client is None:
+            self._fail(words, Code.UNKNOWN_CLIENT, "unknown client")
             return
         holders = [bytes.fromhex(name) for word in words[2:] for name in word.split(",")]
         assert len(words) <= 5
@@ -319,7 +333,7 @@ class ModelOpenvpn:
         self._say_cut("HOT", client.hot())
         for kind, data in client.cold().items():
             self._say_cut(f"COLD,{kind}", data)
-        for key in client.keys if self.role is Role.MASTER and holders else []:
+        for key in client.keys if holders else []:
             key.grant(holders)
             for holder in holders:
                 for one in key.grants.get(holder, []):
@@ -336,8 +350,8 @@ class ModelOpenvpn:
         uid, generation = bytes.fromhex(words[1]), int(words[2])
         hot, cold, grants = read_record(lines)
         problem = self._find_problem(uid, generation, cold[1], grants)
-        if problem:
-            self._say(f"ERROR: cluster-import {words[1]}: {problem}")
+        if problem is not None:
+            self._fail(words, problem, "as told by a model")
             return
         client = self.clients.get(uid)
         if client is None:
@@ -359,19 +373,19 @@ class ModelOpenvpn:
 
     def _find_problem(
         self, uid: bytes, generation: int, name: bytes, grants: list[tuple[bytes, bytes, int, int]]
-    ) -> str:
+    ) -> Code | None:
         client = self.clients.get(uid)
         if self.role is not Role.STANDBY:
-            return "not standby"
+            return Code.WRONG_ROLE
         if any(holder != self.holder for holder, _, _, _ in grants):
-            return "a grant names another holder"
+            return Code.OTHER_HOLDER
         if client is not None and generation < client.generation:
-            return "generation is older than the one imported"
+            return Code.STALE
         if client is not None and name != client.name:
-            return "peer-id, addresses or options differ from those imported: drop it first"
+            return Code.DROP_FIRST
         if client is None and len(self.clients) >= self.max_clients:
-            return "too many clients"
-        return ""
+            return Code.FULL
+        return None
 
     def _update_keys(self, client: ModelClient, fingerprints: list[bytes]) -> None:
         known = {key.fingerprint: key for key in client.keys}
@@ -411,19 +425,20 @@ class ModelOpenvpn:
                     one.stored = True
                     self._say("SUCCESS: cluster-stored")
                     return
-        self._say("ERROR: cluster-stored: no such range")
+        self._fail(words, Code.NO_KEY, "no such range")
 
     def _do_drop(self, words: list[str], lines: list[str]) -> None:
         if self.role is Role.STANDBY and bytes.fromhex(words[1]) in self.clients:
             del self.clients[bytes.fromhex(words[1])]
             self._say("SUCCESS: cluster-drop")
         else:
-            self._say(f"ERROR: cluster-drop {words[1]}: unknown client or not standby")
+            code = Code.UNKNOWN_CLIENT if self.role is Role.STANDBY else Code.WRONG_ROLE
+            self._fail(words, code, "unknown client or not standby")
 
     def _do_promote(self, words: list[str], lines: list[str]) -> None:
         epoch = words[1] if len(words) > 1 else "-"
         if self.role is Role.MASTER and epoch == self.epoch:
-            self._say("ERROR: cluster-promote: master already")
+            self._fail(words, Code.WRONG_ROLE, "master already")
             return
         for client in self.clients.values():
             for key in client.keys:
@@ -437,32 +452,31 @@ class ModelOpenvpn:
 
     def _do_hold(self, words: list[str], lines: list[str]) -> None:
         if self.role is not Role.MASTER:
-            self._say("ERROR: cluster-hold: not master")
+            self._fail(words, Code.WRONG_ROLE, "not master")
             return
         self._change_role(Role.HELD)
         self._say(f"SUCCESS: cluster-hold instances={len(self.clients)}")
 
     def _do_demote(self, words: list[str], lines: list[str]) -> None:
-        self.words_held.clear()
+        self.messages_held.clear()
         self.clients.clear()
         self.holder = self.rng.randbytes(16)
         self._change_role(Role.STANDBY)
         self._say(f"SUCCESS: cluster-demote instances=0,holder={self.holder.hex()}")
 
     def _do_reneg(self, words: list[str], lines: list[str]) -> None:
-        if words[1] != "all" and bytes.fromhex(words[1]) not in self.clients:
-            self._say(f"ERROR: cluster-reneg {words[1]}: unknown client")
+        if bytes.fromhex(words[1]) not in self.clients:
+            self._fail(words, Code.UNKNOWN_CLIENT, "unknown client")
             return
         self._say("SUCCESS: cluster-reneg")
-        if words[1] != "all":
-            self.renegotiate(bytes.fromhex(words[1]))
+        self.renegotiate(bytes.fromhex(words[1]))
 
     def _do_kick(self, words: list[str], lines: list[str]) -> None:
         self._say("SUCCESS: cluster-kick")
 
     def _do_wait(self, words: list[str], lines: list[str]) -> None:
         if self.role is not Role.MASTER:
-            self._say(f"ERROR: cluster-wait: not possible while {self.role.value}")
+            self._fail(words, Code.WRONG_ROLE, f"not possible while {self.role.value}")
             return
         if words[1] == "off":
             self._let_go()
@@ -472,7 +486,8 @@ class ModelOpenvpn:
     def _do_release(self, words: list[str], lines: list[str]) -> None:
         uid = bytes.fromhex(words[1])
         if self.role is not Role.MASTER or uid not in self.clients:
-            self._say(f"ERROR: cluster-release {words[1]}: unknown client")
+            code = Code.UNKNOWN_CLIENT if self.role is Role.MASTER else Code.WRONG_ROLE
+            self._fail(words, code, "unknown client")
             return
         self.held_back.discard(uid)
         self._say(f"SUCCESS: cluster-release {words[1]}")
@@ -481,7 +496,7 @@ class ModelOpenvpn:
     def _let_go(self) -> None:
         self.holds_new = False
         self.held_back.clear()
-        for uid in sorted(self.words_held):
+        for uid in sorted(self.messages_held):
             self._establish(uid)
 
     def _change_role(self, role: Role) -> None:
@@ -528,21 +543,21 @@ class ModelOpenvpn:
         self._changed(client, "keys")
 
     def make_pending(self, uid: bytes) -> None:
-        """A renegotiation comes to the server's last word, which waits for its release."""
+        """A renegotiation comes to the server's last message, which waits for its release."""
         client = self.clients[uid]
         self._say(f">CLUSTER:RENEG,{uid.hex()},{len(client.keys)},{client.generation}")
         client.keys = [self._new_key(), client.keys[0]]
         client.keys[0].pending = True
         client.generation += 1
-        self.words_held.add(uid)
+        self.messages_held.add(uid)
         self._changed(client, "pending")
         if not self.holds_new:
             self._establish(uid)
 
     def _establish(self, uid: bytes) -> None:
-        """The client gets the word and acknowledges it."""
-        if uid in self.words_held:
-            self.words_held.discard(uid)
+        """The client gets the last message and acknowledges it."""
+        if uid in self.messages_held:
+            self.messages_held.discard(uid)
             self.clients[uid].keys[0].pending = False
             self.clients[uid].generation += 1
             self._changed(self.clients[uid], "keys")
@@ -551,7 +566,7 @@ class ModelOpenvpn:
         """A client is gone."""
         del self.clients[uid]
         self.held_back.discard(uid)
-        self.words_held.discard(uid)
+        self.messages_held.discard(uid)
         self._say(f">CLUSTER:DOWN,{uid.hex()}")
 
     def report(self, kind: str = "HW") -> None:

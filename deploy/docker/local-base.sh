@@ -4,6 +4,8 @@
 #   debian:bookworm-slim   only when it is missing: pulled, else made with debootstrap (root)
 #   ovpnha-base:bookworm   the same with the host's apt sources, pip settings and CA bundle;
 #                          deploy/docker/host.yml builds from it
+# `local-base.sh --root DIR` makes the latter as a directory, without docker; a DIR that is there gets
+# but the settings anew.
 # Must never change a debian:bookworm-slim that is there. The host's settings stay in local images.
 set -euo pipefail
 
@@ -36,7 +38,8 @@ mirror() {
 # shellcheck disable=SC2317  # called by quietly
 need_debootstrap() {
     command -v debootstrap >/dev/null && return
-    apt-get update -q && apt-get install -q -y --no-install-recommends debootstrap
+    apt-get -q -o DPkg::Lock::Timeout=600 update &&
+        apt-get -q -o DPkg::Lock::Timeout=600 install -y --no-install-recommends debootstrap
 }
 
 # What the official image leaves out as well: texts, package lists that age, downloaded packages.
@@ -57,11 +60,15 @@ quietly() {
     die "$1 failed"
 }
 
-make_slim() {
-    ((EUID == 0)) || die "no registry has $slim; making it needs root"
+make_root() {
+    ((EUID == 0)) || die "making a Debian $release needs root"
     quietly need_debootstrap
-    quietly debootstrap --variant=minbase "$release" "$work/root" "$(mirror)"
-    slim_down "$work/root"
+    quietly debootstrap --variant=minbase "$release" "$1" "$(mirror)"
+    slim_down "$1"
+}
+
+make_slim() {
+    make_root "$work/root"
     tar -C "$work/root" --numeric-owner --one-file-system -c . |
         docker import --change 'CMD ["bash"]' - "$slim" >/dev/null
 }
@@ -112,10 +119,8 @@ settings() {
     pip_settings "$1/etc"
 }
 
-main() {
+image() {
     docker info >/dev/null 2>&1 || die "the docker engine does not answer; start it first"
-    work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
     ensure_slim
     settings "$work/context/host"
     # The image's own sources would be asked as well, and may be out of reach.
@@ -126,6 +131,29 @@ COPY host /
 EOF
     quietly docker build --network=host -t "$ours" "$work/context"
     echo "local-base: $ours is ready"
+}
+
+directory() {
+    [[ -d $1 ]] || {
+        echo "local-base: making a bare Debian $release with debootstrap (half a minute) ..."
+        rm -rf "$1.new"
+        mkdir -p "$1.new"
+        make_root "$1.new"
+        mv "$1.new" "$1"
+    }
+    rm -rf "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d
+    settings "$work/host"
+    cp -r "$work/host/." "$1/"
+}
+
+main() {
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    case ${1-} in
+    --root) directory "${2:?usage: local-base.sh --root DIR}" ;;
+    '') image ;;
+    *) die "unknown: $1; usage: local-base.sh [--root DIR]" ;;
+    esac
 }
 
 main "$@"; exit

@@ -34,21 +34,17 @@
 
 #ifdef ENABLE_CLUSTER
 
+#include <ifaddrs.h>
 #include <sys/prctl.h>
 
 #include "cluster.h"
-#include "cluster_report.h"
+#include "cluster_last_message.h"
 #include "crypto.h"
 #include "forward.h"
 #include "manage.h"
 #include "multi.h"
 
 #include "memdbg.h"
-
-/** Seconds that a control channel is moved on at promotion. */
-#define CLUSTER_EPOCH_STEP 120
-
-struct cluster *cluster; /* GLOBAL */
 
 static uint32_t
 uid_hash(const void *key, uint32_t iv)
@@ -62,14 +58,6 @@ uid_equal(const void *a, const void *b)
     return !memcmp(a, b, CLUSTER_UID_SIZE);
 }
 
-const char *
-cluster_role_name(void)
-{
-    static const char *const names[] = { "standby", "master", "held" };
-
-    return names[cluster->role];
-}
-
 /**
  * The only place where the role changes.
  */
@@ -79,8 +67,10 @@ set_role(enum cluster_role role)
     struct gc_arena gc = gc_new();
 
     cluster->role = role;
+    cluster_range_forget();
     cluster->wait = false;
     cluster->wait_missed = 0;
+    cluster->successor_until = 0;
     msg(M_INFO, "CLUSTER: role is %s now", cluster_role_name());
     if (management)
     {
@@ -116,6 +106,7 @@ cluster_init(struct multi_context *m)
     cluster->uids = hash_init(m->top.options.real_hash_size, (uint32_t)get_random(),
                               uid_hash, uid_equal);
     strcpy(cluster->epoch, "-");
+    cluster->read_all = 1;
     draw_holder();
     set_role(CLUSTER_STANDBY);
 }
@@ -125,39 +116,15 @@ cluster_uninit(void)
 {
     if (cluster)
     {
+        if (management)
+        {
+            msg(M_CLIENT, ">CLUSTER:END");
+        }
         hash_free(cluster->uids);
+        cluster_range_forget();
         free(cluster);
         cluster = NULL;
     }
-}
-
-struct multi_instance *
-cluster_lookup(const uint8_t *uid)
-{
-    return hash_lookup(cluster->uids, uid);
-}
-
-/**
- * Let a wrap send in an epoch that is later than any other server's, whose
- * clock may be ahead of ours.
- */
-static void
-advance_wrap(struct tls_wrap_ctx *wrap)
-{
-    struct packet_id_send *send = &wrap->opt.packet_id.send;
-
-    if (wrap->mode != TLS_WRAP_NONE)
-    {
-        send->time = (now > send->time ? now : send->time) + CLUSTER_EPOCH_STEP;
-        send->id = 0;
-    }
-}
-
-void
-cluster_advance_wraps(struct tls_session *session)
-{
-    advance_wrap(&session->tls_wrap);
-    advance_wrap(&session->tls_wrap_reneg);
 }
 
 static void
@@ -213,15 +180,15 @@ refresh_routes(struct multi_context *m)
  * once.
  */
 static bool
-hasten_word(struct multi_instance *mi)
+hasten_message(struct multi_instance *mi)
 {
     struct key_state *ks = &mi->context.c2.tls_multi->session[TM_ACTIVE].key[KS_PRIMARY];
 
-    if (!cluster_ks_imported(ks) || !cluster_word_due(ks))
+    if (!cluster_ks_imported(ks) || !cluster_last_message_due(ks))
     {
         return false;
     }
-    cluster_word_hasten(ks);
+    cluster_last_message_hasten(ks);
     return true;
 }
 
@@ -245,7 +212,7 @@ cluster_promote(struct multi_context *m, const char *epoch)
         struct multi_instance *mi = he->value;
         promote_keys(mi->context.c2.tls_multi, overtake);
         arm_timers(&mi->context);
-        cluster_wake(m, mi, hasten_word(mi) ? 0 : (unsigned int)((int64_t)i * 1000000 / n));
+        cluster_wake(m, mi, hasten_message(mi) ? 0 : (unsigned int)((int64_t)i * 1000000 / n));
         ++i;
     }
     hash_iterator_free(&hi);
@@ -294,6 +261,49 @@ cluster_hold(struct multi_context *m)
     }
     hash_iterator_free(&hi);
     return hash_n_elements(m->iter);
+}
+
+/**
+ * Is the address that the socket is bound to on this host? It was bound without
+ * asking. Yes, if that cannot be found out.
+ */
+static bool
+has_address(const struct multi_context *m)
+{
+    const struct addrinfo *bound = m->top.c2.link_socket->info.lsa->bind_local;
+    struct openvpn_sockaddr local, here;
+    struct ifaddrs *all;
+    bool found = false;
+
+    if (!bound || bound->ai_addrlen > sizeof(local) || getifaddrs(&all))
+    {
+        return true;
+    }
+    CLEAR(local);
+    memcpy(&local.addr, bound->ai_addr, bound->ai_addrlen);
+    for (const struct ifaddrs *one = all; one && !found; one = one->ifa_next)
+    {
+        if (one->ifa_addr && one->ifa_addr->sa_family == bound->ai_family)
+        {
+            CLEAR(here);
+            memcpy(&here.addr, one->ifa_addr, bound->ai_addrlen);
+            found = addr_match(&local, &here);
+        }
+    }
+    freeifaddrs(all);
+    return found;
+}
+
+bool
+cluster_leave(struct multi_context *m)
+{
+    if (cluster && !cluster_silent() && (cluster_has_successor() || !has_address(m)))
+    {
+        msg(M_INFO, "CLUSTER: leaving without a word, %s",
+            cluster_has_successor() ? "another server has the clients" : "the address is not here");
+        cluster_hold(m);
+    }
+    return cluster_silent();
 }
 
 int
@@ -352,15 +362,6 @@ cluster_limit_timeout(struct multi_context *m)
         m->earliest_wakeup = NULL;
         timeout->tv_sec = 1;
         timeout->tv_usec = 0;
-    }
-}
-
-void
-cluster_per_second(struct multi_context *m)
-{
-    if (cluster && cluster->role == CLUSTER_MASTER)
-    {
-        cluster_report(m);
     }
 }
 

@@ -35,63 +35,32 @@
  * - A process that was promoted imports nothing until it was demoted, which
  *   drops all clients and keys and draws a new holder id.
  *
- * The role is known here and nowhere else. Everything is inert, and compiles
- * to nothing, unless --cluster is used.
+ * The role is changed here and nowhere else. Everything is inert, and compiles
+ * to nothing, unless --cluster is used. What the rest of OpenVPN calls is in the
+ * headers that this one includes.
  */
 
 #ifndef CLUSTER_H
 #define CLUSTER_H
 
-#include "cluster_range.h"
 #include "cluster_client.h"
+#include "cluster_event.h"
+#include "cluster_range.h"
+#include "cluster_rekey.h"
+#include "cluster_reset.h"
+#include "cluster_route.h"
+#include "cluster_state.h"
+#include "cluster_wait.h"
 
 struct multi_context;
 
 #ifdef ENABLE_CLUSTER
-
-/** What this process does with its clients. */
-enum cluster_role
-{
-    CLUSTER_STANDBY,            /**< imports, in silence */
-    CLUSTER_MASTER,             /**< serves */
-    CLUSTER_HELD                /**< was master: keeps all, in silence */
-};
-
-/** Room for an epoch word and its NUL. */
-#define CLUSTER_EPOCH_SIZE 65
-
-/** State of this process. */
-struct cluster
-{
-    enum cluster_role role;
-    struct cluster_holder holder;       /**< what ranges are granted to */
-    char epoch[CLUSTER_EPOCH_SIZE];     /**< last one promoted with, or "-" */
-    struct hash *uids;                  /**< instances by uid */
-    unsigned int capped;                /**< packets dropped for want of an id */
-    int reneg_rate;                     /**< per second, for those that wait */
-    time_t bytes_reported;              /**< when byte counts were told last */
-    bool wait;                          /**< new clients wait to be released */
-    int wait_missed;                    /**< nobody released the last ones */
-};
-
-/** The state, NULL unless --cluster runs. */
-extern struct cluster *cluster;
 
 /** Start as standby, if the options say --cluster. */
 void cluster_init(struct multi_context *m);
 
 /** Forget the state; to be called when all instances are closed. */
 void cluster_uninit(void);
-
-/** Must this process keep still? */
-static inline bool
-cluster_silent(void)
-{
-    return cluster && cluster->role != CLUSTER_MASTER;
-}
-
-/** Name of the role, for the management interface. */
-const char *cluster_role_name(void);
 
 /**
  * Become master: constant small work per client. A master or a held server that
@@ -111,23 +80,19 @@ int cluster_hold(struct multi_context *m);
  * clients that were dropped. */
 int cluster_demote(struct multi_context *m);
 
+/**
+ * A signal ends or restarts this process. Are the clients to be left without a
+ * word? A goodbye makes them reconnect, and is for those who have nobody else:
+ * not while another server has them and goes on, nor once the address that they
+ * know has left this host. A master that leaves so is silent from here on.
+ */
+bool cluster_leave(struct multi_context *m);
+
 /** Read and drop what arrived on the link and the tun of a silent process. */
 void cluster_drain(struct multi_context *m, unsigned int status);
 
-/**
- * Let the control channel of a session send in an epoch that is later than any
- * other server's, whose clock may be ahead of ours.
- */
-void cluster_advance_wraps(struct tls_session *session);
-
 /** See that cluster_per_second() is called every second of a busy master. */
 void cluster_limit_timeout(struct multi_context *m);
-
-/** Tell what changed in the last second, and start renegotiations. */
-void cluster_per_second(struct multi_context *m);
-
-/** Instance with this uid, or NULL. */
-struct multi_instance *cluster_lookup(const uint8_t *uid);
 
 #else  /* ifdef ENABLE_CLUSTER */
 
@@ -142,7 +107,7 @@ cluster_uninit(void)
 }
 
 static inline bool
-cluster_silent(void)
+cluster_leave(struct multi_context *m)
 {
     return false;
 }
@@ -154,11 +119,6 @@ cluster_drain(struct multi_context *m, unsigned int status)
 
 static inline void
 cluster_limit_timeout(struct multi_context *m)
-{
-}
-
-static inline void
-cluster_per_second(struct multi_context *m)
 {
 }
 

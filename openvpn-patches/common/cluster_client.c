@@ -35,7 +35,8 @@
 
 #ifdef ENABLE_CLUSTER
 
-#include "cluster.h"
+#include "cluster_client.h"
+#include "cluster_state.h"
 #include "manage.h"
 #include "multi.h"
 #include "ssl.h"
@@ -43,6 +44,9 @@
 #include "ssl_util.h"
 
 #include "memdbg.h"
+
+/** Seconds that a control channel is moved on at promotion. */
+#define CLUSTER_EPOCH_STEP 120
 
 const char *
 cluster_hex(const uint8_t *id, struct gc_arena *gc)
@@ -84,6 +88,7 @@ cluster_ks_free(struct key_state *ks)
 {
     if (ks->cluster_ks)
     {
+        cluster_range_keep(&ks->crypto_options.packet_id.send, ks->cluster_ks->key.fp);
         secure_memzero(ks->cluster_ks, sizeof(*ks->cluster_ks));
         free(ks->cluster_ks);
         ks->cluster_ks = NULL;
@@ -156,59 +161,6 @@ cluster_client_session(struct tls_multi *multi)
         return active;
     }
     return &multi->session[TM_LAME_DUCK];
-}
-
-bool
-cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
-                     struct buffer *buf, int op, int key_id)
-{
-    struct key_state *ks = &session->key[KS_PRIMARY];
-
-    if (!cluster_ks_imported(ks) || ks->key_id != key_id)
-    {
-        if (session == &multi->session[TM_ACTIVE] && op != P_ACK_V1)
-        {
-            cluster_unknown_control(multi, key_id);
-        }
-        return false;
-    }
-    if (cluster_word_heard(session, ks, buf, op))
-    {
-        return true;
-    }
-    if (op != P_ACK_V1 && cluster_ks_pending(ks))
-    {
-        /* the client is still inside that handshake and takes no other */
-        cluster_stuck_control(multi, key_id);
-    }
-    else if (op != P_ACK_V1)
-    {
-        cluster_spoke(multi);
-    }
-    return true;
-}
-
-bool
-cluster_skip_control(struct tls_multi *multi, struct tls_session *session,
-                     struct buffer *to_link, struct link_socket_actual **to_link_addr,
-                     interval_t *wakeup)
-{
-    struct key_state *ks = &session->key[KS_PRIMARY];
-    const int period = session->opt->renegotiate_seconds;
-    const time_t left = ks->established + period - now;
-
-    if (!cluster_ks_imported(ks))
-    {
-        cluster_wake_initial(multi);
-        return false;
-    }
-    cluster_word_say(session, ks, to_link, to_link_addr, wakeup);
-    if (period && left < *wakeup)
-    {
-        /* a pending key may have to wait for longer than that */
-        *wakeup = left < 1 ? 1 : (interval_t)left;
-    }
-    return true;
 }
 
 void
@@ -320,6 +272,7 @@ cluster_client_free(struct tls_multi *multi)
     if (multi->cluster_client)
     {
         free_buf(&multi->cluster_client->options);
+        free_buf(&multi->cluster_client->reset);
         free(multi->cluster_client);
         multi->cluster_client = NULL;
     }
@@ -339,18 +292,24 @@ cluster_keep_options(struct multi_instance *mi, const char *text)
     }
 }
 
+static struct multi_instance *keeps_lines; /* GLOBAL */
+
 void
-cluster_keep_options_file(struct multi_instance *mi, const char *filename)
+cluster_keep_lines(struct multi_instance *mi)
 {
-    if (cluster)
+    keeps_lines = cluster ? mi : NULL;
+}
+
+void
+cluster_keep_line(const char *line, const char *name, int lines_inline)
+{
+    if (keeps_lines && !lines_inline && strcmp(name, "config"))
     {
         struct gc_arena gc = gc_new();
-        const struct buffer text = buffer_read_from_file(filename, &gc);
+        char *text = string_alloc(line, &gc);
 
-        if (buf_valid(&text))
-        {
-            cluster_keep_options(mi, BSTR(&text));
-        }
+        chomp(text);
+        cluster_keep_options(keeps_lines, text);
         gc_free(&gc);
     }
 }
@@ -415,106 +374,38 @@ cluster_client_announce(struct multi_instance *mi, const char *reason)
     }
 }
 
-/**
- * A renegotiation that is under way can end with a key no standby has: say so,
- * once for each generation. The one with the new key ends it.
- */
-static void
-tell_reneg(struct tls_multi *multi, struct cluster_client *cc)
+void
+cluster_wake(struct multi_context *m, struct multi_instance *mi, unsigned int usec)
 {
-    const struct key_state *ks = &multi->session[TM_ACTIVE].key[KS_PRIMARY];
+    const struct timeval delay = { .tv_sec = 0, .tv_usec = usec };
 
-    /* a standby that has the pending key has what the client ends with */
-    if (ks->cluster_ks || ks->state < S_INITIAL)
-    {
-        cc->reneg_told = -1;
-    }
-    else if (cc->reneg_told != ks->key_id || cc->reneg_generation != cc->generation)
-    {
-        cc->reneg_told = ks->key_id;
-        cc->reneg_generation = cc->generation;
-        if (management)
-        {
-            struct gc_arena gc = gc_new();
-            msg(M_CLIENT, ">CLUSTER:RENEG,%s,%d,%" PRIu64, cluster_hex(cc->uid, &gc),
-                ks->key_id, cc->generation);
-            gc_free(&gc);
-        }
-    }
-}
-
-static const char *
-snapshot_difference(const struct cluster_snapshot *a, const struct cluster_snapshot *b)
-{
-    if (memcmp(a->keys, b->keys, sizeof(a->keys)))
-    {
-        return "keys";
-    }
-    if (!mroute_addr_equal(&a->real, &b->real))
-    {
-        return "float";
-    }
-    return a->token != b->token ? "token" : NULL;
+    interval_action(&mi->context.c2.tmp_int);
+    ASSERT(!openvpn_gettimeofday(&mi->wakeup, NULL));
+    tv_add(&mi->wakeup, &delay);
+    schedule_add_entry(m->schedule, (struct schedule_entry *)mi, &mi->wakeup, 0);
 }
 
 /**
- * After a hard reset the instance goes on under another session id: for the
- * cluster that is another client.
+ * Let a wrap send in an epoch that is later than any other server's, whose
+ * clock may be ahead of ours.
  */
 static void
-rename_after_reset(struct multi_instance *mi, struct cluster_client *cc)
+advance_wrap(struct tls_wrap_ctx *wrap)
 {
-    const struct tls_session *session = cluster_client_session(mi->context.c2.tls_multi);
+    struct packet_id_send *send = &wrap->opt.packet_id.send;
 
-    if (cc->announced && session == &mi->context.c2.tls_multi->session[TM_ACTIVE]
-        && memcmp(cc->uid, session->session_id.id, CLUSTER_UID_SIZE))
+    if (wrap->mode != TLS_WRAP_NONE)
     {
-        cluster_client_down(mi);
-        cc->generation = 0;
-        cc->moved = cc->rekeyed = false;
-        CLEAR(cc->heal);
+        send->time = (now > send->time ? now : send->time) + CLUSTER_EPOCH_STEP;
+        send->id = 0;
     }
 }
 
 void
-cluster_client_changed(struct multi_instance *mi)
+cluster_advance_wraps(struct tls_session *session)
 {
-    struct tls_multi *multi = mi->context.c2.tls_multi;
-    struct cluster_snapshot snapshot;
-
-    if (!cluster || !multi || multi->multi_state != CAS_CONNECT_DONE)
-    {
-        return;
-    }
-    cluster_client_snapshot(mi, &snapshot);
-    if (!snapshot.keys[0])
-    {
-        return;
-    }
-
-    struct cluster_client *cc = cluster_client_get(multi);
-    const char *reason = "connect";
-
-    rename_after_reset(mi, cc);
-    if (cc->announced)
-    {
-        cluster_rekey_tell(multi);
-        reason = snapshot_difference(&cc->told, &snapshot);
-        if (reason && cluster_ks_pending(&multi->session[TM_ACTIVE].key[KS_PRIMARY]))
-        {
-            reason = "pending";
-        }
-    }
-    else
-    {
-        cluster_client_name(mi, cluster_client_session(multi)->session_id.id);
-    }
-    if (reason && cc->announced)
-    {
-        cc->told = snapshot;
-        cluster_client_announce(mi, reason);
-    }
-    tell_reneg(multi, cc);
+    advance_wrap(&session->tls_wrap);
+    advance_wrap(&session->tls_wrap_reneg);
 }
 
 #endif /* ifdef ENABLE_CLUSTER */

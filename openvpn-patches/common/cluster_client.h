@@ -23,8 +23,8 @@
 
 /**
  * @file cluster_client.h
- * What --cluster keeps of a client and of its keys, the calls by which the
- * rest of OpenVPN tells about them, and the record that is made of them.
+ * What --cluster keeps of a client and of its keys, and the calls by which the
+ * rest of OpenVPN tells about them.
  *
  * Key material lives here as long as the key_state that uses it, and is wiped
  * with it. A client is announced (CHANGED) when a standby must know something
@@ -47,10 +47,11 @@ struct tls_session;
 
 #ifdef ENABLE_CLUSTER
 
+#include "cluster_anew.h"
+#include "cluster_doubt.h"
+#include "cluster_heal.h"
 #include "cluster_record.h"
-#include "cluster_rekey.h"
-#include "cluster_wait.h"
-#include "cluster_word.h"
+#include "cluster_reply.h"
 #include "mroute.h"
 #include "ssl_common.h"
 
@@ -63,8 +64,8 @@ struct cluster_ks
     bool imported;                      /**< no TLS object behind it */
     bool pending;                       /**< the client may not have it yet; ask
                                          *   cluster_ks_pending() */
-    struct cluster_reply word;          /**< what gives it to the client */
-    packet_id_type word_received;       /**< what came from the client before,
+    struct cluster_reply last_message;  /**< what gives it to the client */
+    packet_id_type message_received;    /**< what came from the client before,
                                          *   if it was imported */
     packet_id_type reported;            /**< receive mark last told */
 };
@@ -82,15 +83,21 @@ struct cluster_client
 {
     uint8_t uid[CLUSTER_UID_SIZE];
     uint64_t generation;
+    uint64_t arrival;                   /**< see cluster_route.h */
     bool announced;                     /**< uid is in use and in cluster->uids */
     bool moved;                         /**< came from another server */
     bool rekeyed;                       /**< and has a key of this one */
+    bool stranger;                      /**< another client is at its address */
     bool reneg_wanted;                  /**< waits for its turn */
     int reneg_told;                     /**< key id of the last RENEG, or -1 */
     uint64_t reneg_generation;          /**< generation of the last RENEG */
     time_t capped_told;                 /**< when CAPPED was told last */
     struct cluster_snapshot told;
     struct cluster_heal heal;           /**< what is wrong with a moved one */
+    struct cluster_anew anew;           /**< how it begins a new session */
+    struct cluster_doubt doubt;         /**< whether it does */
+    struct buffer reset;                /**< hard reset that was put aside */
+    struct link_socket_actual reset_from;
     struct cluster_reply reply;         /**< what completes the connection */
     counter_type bytes_told;            /**< sum of both directions */
     struct buffer options;              /**< per-client option text, raw */
@@ -109,24 +116,34 @@ void cluster_ks_free(struct key_state *ks);
 /** Free what is kept of a client. */
 void cluster_client_free(struct tls_multi *multi);
 
+/**
+ * Wipe what is as good as a password before it is freed, with --cluster.
+ *
+ * @param text          may be NULL
+ */
+static inline void
+cluster_wipe_text(const struct tls_multi *multi, char *text)
+{
+    if (text && multi->opt.cluster)
+    {
+        secure_memzero(text, strlen(text));
+    }
+}
+
 /** Keep per-client option text for the server that takes over. */
 void cluster_keep_options(struct multi_instance *mi, const char *text);
 
-/** The same for text in a file. */
-void cluster_keep_options_file(struct multi_instance *mi, const char *filename);
+/** The same for the files that are read from now on, line by line as they are
+ *  used: who would read them again may find something else. NULL ends it. */
+void cluster_keep_lines(struct multi_instance *mi);
 
 /**
- * An authenticated control packet came for this session. If its key was
- * imported, the TLS object is gone with the server it came from: the packet
- * cannot be taken and must not be acknowledged. If it has something to say, the
- * client is asked for a renegotiation after a moment: it may say goodbye.
+ * A line of an options file was read.
  *
- * @param buf           the packet, behind its wrap
- *
- * @return true if the packet is to be dropped
+ * @param name          of its option, which is not kept if it names another file
+ * @param lines_inline  lines of a file inside the file, which no client has
  */
-bool cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
-                          struct buffer *buf, int op, int key_id);
+void cluster_keep_line(const char *line, const char *name, int lines_inline);
 
 /** Was this key made by another server? It has no TLS object, no reliability
  *  layer and no buffers for control packets here. */
@@ -135,18 +152,6 @@ bool cluster_ks_imported(const struct key_state *ks);
 /** May this key not be renegotiated yet? While it is pending a soft reset would
  *  end the key that the client uses, and meet it inside a handshake. */
 bool cluster_reneg_waits(const struct key_state *ks);
-
-/**
- * Is there no control channel to be processed, since the session's key was
- * imported and is not renegotiated yet? Once it is, the instance has all that
- * others have. Until then there can be only the word of a pending key to be
- * said, see cluster_word_say().
- *
- * @param wakeup        is set to when the key is to be renegotiated
- */
-bool cluster_skip_control(struct tls_multi *multi, struct tls_session *session,
-                          struct buffer *to_link, struct link_socket_actual **to_link_addr,
-                          interval_t *wakeup);
 
 /** A new session may begin: an imported instance has none ready. */
 void cluster_wake_initial(struct tls_multi *multi);
@@ -164,9 +169,6 @@ bool cluster_key_capped(struct tls_multi *multi, struct key_state *ks);
 
 /** Send on the newest key at once, without the grace for the client? */
 bool cluster_sends_on_newest(const struct tls_multi *multi);
-
-/** An instance was processed: announce it if need be. */
-void cluster_client_changed(struct multi_instance *mi);
 
 /** An instance is being closed. */
 void cluster_client_down(struct multi_instance *mi);
@@ -214,6 +216,15 @@ void cluster_client_name(struct multi_instance *mi, const uint8_t *uid);
 /** Tell the management client that a client is to be exported. */
 void cluster_client_announce(struct multi_instance *mi, const char *reason);
 
+/** Take an instance's timers to be due, and wake it after a while. */
+void cluster_wake(struct multi_context *m, struct multi_instance *mi, unsigned int usec);
+
+/**
+ * Let the control channel of a session send in an epoch that is later than any
+ * other server's, whose clock may be ahead of ours.
+ */
+void cluster_advance_wraps(struct tls_session *session);
+
 /** Text of a uid or a fingerprint. */
 const char *cluster_hex(const uint8_t *id, struct gc_arena *gc);
 
@@ -223,18 +234,7 @@ struct cluster_ks *cluster_ks_new(void);
 /** The client has this key, which was pending: news for a standby. */
 void cluster_ks_confirm(struct key_state *ks);
 
-/**
- * Make the record of a client. It is to be freed by the caller.
- *
- * @return false if the client has no key yet
- */
-bool cluster_client_record(const struct multi_context *m, struct multi_instance *mi,
-                           struct cluster_record *rec);
-
 #else  /* ifdef ENABLE_CLUSTER */
-
-#include "cluster_rekey.h"
-#include "cluster_wait.h"
 
 static inline void
 cluster_keep_key(struct tls_session *session, struct key_state *ks,
@@ -253,20 +253,23 @@ cluster_client_free(struct tls_multi *multi)
 }
 
 static inline void
+cluster_wipe_text(const struct tls_multi *multi, char *text)
+{
+}
+
+static inline void
 cluster_keep_options(struct multi_instance *mi, const char *text)
 {
 }
 
 static inline void
-cluster_keep_options_file(struct multi_instance *mi, const char *filename)
+cluster_keep_lines(struct multi_instance *mi)
 {
 }
 
-static inline bool
-cluster_drop_control(struct tls_multi *multi, struct tls_session *session,
-                     struct buffer *buf, int op, int key_id)
+static inline void
+cluster_keep_line(const char *line, const char *name, int lines_inline)
 {
-    return false;
 }
 
 static inline bool
@@ -277,14 +280,6 @@ cluster_ks_imported(const struct key_state *ks)
 
 static inline bool
 cluster_reneg_waits(const struct key_state *ks)
-{
-    return false;
-}
-
-static inline bool
-cluster_skip_control(struct tls_multi *multi, struct tls_session *session,
-                     struct buffer *to_link, struct link_socket_actual **to_link_addr,
-                     interval_t *wakeup)
 {
     return false;
 }
@@ -310,11 +305,6 @@ static inline bool
 cluster_sends_on_newest(const struct tls_multi *multi)
 {
     return false;
-}
-
-static inline void
-cluster_client_changed(struct multi_instance *mi)
-{
 }
 
 static inline void

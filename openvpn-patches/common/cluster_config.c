@@ -34,21 +34,18 @@
 
 #ifdef ENABLE_CLUSTER
 
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
-
 #include "cluster_config.h"
 #include "crypto.h"
 #include "manage.h"
-#include "pushlist.h"
-#include "ssl_backend.h"
-#include "ssl_openssl.h"
 #include "tun.h"
 
 #include "memdbg.h"
 
 /** Highest --verb: from 7 on keys are printed. */
 #define CLUSTER_VERB_MAX 6
+
+/** OpenVPN's own. */
+#define VERB_MAX 15
 
 void
 cluster_options_enable(struct options *o)
@@ -57,6 +54,7 @@ cluster_options_enable(struct options *o)
     o->sockflags |= SF_FREEBIND;
     o->management_flags |= MF_CLUSTER;
     limit_debug_level(CLUSTER_VERB_MAX);
+    wipe_lines = true;
 }
 
 static const struct connection_entry *
@@ -73,6 +71,25 @@ is_wildcard(const char *local)
 
     return (inet_aton(local, &ipv4) && ipv4.s_addr == INADDR_ANY)
            || (inet_pton(AF_INET6, local, &ipv6) == 1 && IN6_IS_ADDR_UNSPECIFIED(&ipv6));
+}
+
+/** OpenVPN itself would only say that it cannot resolve the address. */
+static void
+verify_family(const struct connection_entry *ce)
+{
+    struct in_addr ipv4;
+    struct in6_addr ipv6;
+
+    if (ce->af == AF_INET6 && inet_pton(AF_INET, ce->local, &ipv4) == 1)
+    {
+        msg(M_USAGE, "--cluster with --local %s needs --proto udp4: %s is for IPv6", ce->local,
+            proto2ascii(ce->proto, ce->af, false));
+    }
+    if (ce->af == AF_INET && inet_pton(AF_INET6, ce->local, &ipv6) == 1)
+    {
+        msg(M_USAGE, "--cluster with --local %s needs --proto udp6: %s is for IPv4", ce->local,
+            proto2ascii(ce->proto, ce->af, false));
+    }
 }
 
 static void
@@ -92,6 +109,7 @@ verify_transport(const struct options *o)
     {
         msg(M_USAGE, "--cluster needs the address that the nodes share: use --local ADDRESS");
     }
+    verify_family(ce);
     if (o->sockflags & SF_USE_IP_PKTINFO)
     {
         msg(M_USAGE, "--cluster cannot be used with --multihome: remove it, --local names the address");
@@ -139,15 +157,43 @@ verify_data_channel(const struct options *o)
     gc_free(&gc);
 }
 
+/** The sidecar is the only management client, and answers no questions. */
+static void
+verify_questions(const struct options *o)
+{
+    const struct
+    {
+        unsigned int flag;
+        const char *option;
+    } questions[] = {
+        { MF_CLIENT_AUTH, "--management-client-auth" },
+        { MF_HOLD, "--management-hold" },
+        { MF_QUERY_PASSWORDS, "--management-query-passwords" },
+        { MF_EXTERNAL_KEY, "--management-external-key" },
+        { MF_EXTERNAL_CERT, "--management-external-cert" },
+    };
+
+    for (size_t i = 0; i < SIZE(questions); ++i)
+    {
+        if (o->management_flags & questions[i].flag)
+        {
+            msg(M_USAGE, "--cluster cannot be used with %s: the management interface belongs to "
+                "ovpnha, which answers no questions; remove it", questions[i].option);
+        }
+    }
+}
+
 static void
 verify_management(const struct options *o)
 {
     if (!o->management_addr || !(o->management_flags & MF_UNIX_SOCK)
+        || strcmp(np(o->management_port), "unix")
         || (o->management_flags & MF_CONNECT_AS_CLIENT))
     {
         msg(M_USAGE, "--cluster hands out keys through the management interface: use "
-            "--management PATH unix, without --management-client");
+            "--management PATH unix, once, without --management-client");
     }
+    verify_questions(o);
     if (o->auth_token_generate && !o->auth_token_secret_file)
     {
         msg(M_USAGE, "--cluster with --auth-gen-token needs the same --auth-gen-token-secret "
@@ -187,151 +233,17 @@ cluster_options_verify(const struct options *o)
         verify_transport(o);
         verify_data_channel(o);
         verify_management(o);
+        cluster_digest_read_files(o, first_entry(o));
     }
     else if (o->cluster_broadcast_address || o->cluster_port)
     {
         msg(M_USAGE, "--cluster-broadcast-address and --cluster-port need --cluster");
     }
-}
-
-/*
- * Digest
- */
-
-/**
- * What is compared between nodes: the options, and of each group of options
- * one byte more that tells which group differs.
- */
-struct options_digest
-{
-    md_ctx_t *all;
-    uint8_t hint[CLUSTER_DIGEST_GROUPS];
-};
-
-static void
-add(struct options_digest *od, enum cluster_digest_group group, const char *name,
-    const char *format, ...)
-{
-    char value[1024];
-    uint8_t text[1 + 64 + sizeof(value)];
-    uint8_t digest[SHA256_DIGEST_LENGTH];
-    struct buffer buf;
-    va_list arglist;
-
-    va_start(arglist, format);
-    vsnprintf(value, sizeof(value), format, arglist);
-    va_end(arglist);
-
-    buf_set_write(&buf, text, sizeof(text));
-    buf_write_u8(&buf, od->hint[group]);
-    buf_write(&buf, name, (int)strlen(name) + 1);
-    buf_write(&buf, value, (int)strlen(value) + 1);
-    md_ctx_update(od->all, BPTR(&buf) + 1, BLEN(&buf) - 1);
-    ASSERT(md_full("SHA256", BPTR(&buf), BLEN(&buf), digest));
-    od->hint[group] = digest[0];
-}
-
-static void
-add_transport(struct options_digest *od, const struct options *o)
-{
-    const struct connection_entry *ce = &o->ce;
-    const char *wrap = ce->tls_crypt_file ? "tls-crypt" : ce->tls_auth_file ? "tls-auth" : "none";
-
-    add(od, CLUSTER_DIGEST_SOCKET, "proto", "%d %d", ce->proto, ce->af);
-    add(od, CLUSTER_DIGEST_SOCKET, "local", "%s", np(ce->local));
-    add(od, CLUSTER_DIGEST_SOCKET, "port", "%s", np(ce->local_port));
-    add(od, CLUSTER_DIGEST_CONTROL, "control channel", "%s %s", wrap,
-        ce->tls_crypt_v2_file ? "tls-crypt-v2" : "");
-    add(od, CLUSTER_DIGEST_CONTROL, "key-direction", "%d", ce->key_direction);
-    add(od, CLUSTER_DIGEST_SSL, "ssl flags", "%x", o->ssl_flags);
-    add(od, CLUSTER_DIGEST_WINDOWS, "hand-window", "%d", o->handshake_window);
-    add(od, CLUSTER_DIGEST_WINDOWS, "tran-window", "%d", o->transition_window);
-    add(od, CLUSTER_DIGEST_RENEG, "reneg", "%d %d %d", o->renegotiate_seconds,
-        o->renegotiate_bytes, o->renegotiate_packets);
-    add(od, CLUSTER_DIGEST_TOKEN, "auth-gen-token", "%d %u %u", o->auth_token_generate,
-        o->auth_token_lifetime, o->auth_token_renewal);
-}
-
-static void
-add_data_channel(struct options_digest *od, const struct options *o)
-{
-    add(od, CLUSTER_DIGEST_CIPHERS, "data-ciphers", "%s", np(o->ncp_ciphers));
-    add(od, CLUSTER_DIGEST_CIPHERS, "data-ciphers-fallback", "%s",
-        o->enable_ncp_fallback ? np(o->ciphername) : "");
-    add(od, CLUSTER_DIGEST_AUTH, "auth", "%s", np(o->authname));
-    add(od, CLUSTER_DIGEST_REPLAY, "replay-window", "%d %d", o->replay_window, o->replay_time);
-    add(od, CLUSTER_DIGEST_KEEPALIVE, "keepalive", "%d %d %d", o->ping_send_timeout,
-        o->ping_rec_timeout, o->inactivity_timeout);
-    add(od, CLUSTER_DIGEST_MTU, "tun-mtu", "%d", o->ce.tun_mtu);
-    add(od, CLUSTER_DIGEST_MTU, "mssfix", "%d", o->ce.mssfix);
-    add(od, CLUSTER_DIGEST_COMPRESS, "compress", "%d %x", o->comp.alg, o->comp.flags);
-}
-
-static void
-add_network(struct options_digest *od, const struct options *o)
-{
-    struct gc_arena gc = gc_new();
-
-    add(od, CLUSTER_DIGEST_SERVER, "topology", "%d", o->topology);
-    add(od, CLUSTER_DIGEST_SERVER, "ifconfig", "%s %s", np(o->ifconfig_local),
-        np(o->ifconfig_remote_netmask));
-    add(od, CLUSTER_DIGEST_SERVER, "ifconfig-ipv6", "%s %d", np(o->ifconfig_ipv6_local),
-        o->ifconfig_ipv6_netbits);
-    add(od, CLUSTER_DIGEST_POOL, "ifconfig-pool", "%d %x %x %x", o->ifconfig_pool_defined,
-        o->ifconfig_pool_start, o->ifconfig_pool_end, o->ifconfig_pool_netmask);
-    add(od, CLUSTER_DIGEST_POOL, "ifconfig-ipv6-pool", "%d %s %d", o->ifconfig_ipv6_pool_defined,
-        print_in6_addr(o->ifconfig_ipv6_pool_base, 0, &gc), o->ifconfig_ipv6_pool_netbits);
-    add(od, CLUSTER_DIGEST_CLIENTS, "max-clients", "%d", o->max_clients);
-    add(od, CLUSTER_DIGEST_CLIENTS, "duplicate-cn", "%d", o->duplicate_cn);
-    add(od, CLUSTER_DIGEST_CLIENTS, "client-to-client", "%d", o->enable_c2c);
-    for (const struct push_entry *e = o->push_list.head; e; e = e->next)
+    else
     {
-        add(od, CLUSTER_DIGEST_PUSH, "push", "%s", e->enable ? e->option : "");
-    }
-    gc_free(&gc);
-}
-
-static void
-to_hex(const uint8_t *digest, char *hex)
-{
-    struct gc_arena gc = gc_new();
-
-    strncpynt(hex, format_hex_ex(digest, SHA256_DIGEST_LENGTH, 0, 1, NULL, &gc),
-              CLUSTER_DIGEST_SIZE);
-    gc_free(&gc);
-}
-
-void
-cluster_options_digest(const struct options *o, char *hex)
-{
-    struct options_digest od = { .all = md_ctx_new() };
-    uint8_t digest[SHA256_DIGEST_LENGTH];
-
-    md_ctx_init(od.all, "SHA256");
-    add_transport(&od, o);
-    add_data_channel(&od, o);
-    add_network(&od, o);
-    md_ctx_final(od.all, digest);
-    md_ctx_free(od.all);
-    memcpy(digest + sizeof(digest) - sizeof(od.hint), od.hint, sizeof(od.hint));
-    to_hex(digest, hex);
-}
-
-void
-cluster_cert_digest(const struct tls_root_ctx *ctx, char *cert, char *issuer)
-{
-    const X509 *x509 = SSL_CTX_get0_certificate(ctx->ctx);
-    uint8_t digest[SHA256_DIGEST_LENGTH];
-
-    strncpynt(cert, "-", CLUSTER_DIGEST_SIZE);
-    strncpynt(issuer, "-", CLUSTER_DIGEST_SIZE);
-    if (x509 && X509_digest(x509, EVP_sha256(), digest, NULL))
-    {
-        to_hex(digest, cert);
-    }
-    if (x509 && X509_NAME_digest(X509_get_issuer_name(x509), EVP_sha256(), digest, NULL))
-    {
-        to_hex(digest, issuer);
+        /* it may have been in the configuration before a SIGHUP */
+        limit_debug_level(VERB_MAX);
+        wipe_lines = false;
     }
 }
 

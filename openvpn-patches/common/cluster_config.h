@@ -52,7 +52,7 @@ void cluster_options_verify(const struct options *o);
 enum cluster_digest_group
 {
     CLUSTER_DIGEST_SOCKET,    /**< proto, local, port */
-    CLUSTER_DIGEST_CONTROL,   /**< tls-auth, tls-crypt, tls-crypt-v2, key-direction */
+    CLUSTER_DIGEST_CONTROL,   /**< tls-auth, tls-crypt, tls-crypt-v2 and their keys, key-direction */
     CLUSTER_DIGEST_SSL,       /**< tls-version-min and -max, verify-client-cert, ... */
     CLUSTER_DIGEST_WINDOWS,   /**< hand-window, tran-window */
     CLUSTER_DIGEST_RENEG,     /**< reneg-sec, reneg-bytes, reneg-pkts */
@@ -67,16 +67,28 @@ enum cluster_digest_group
     CLUSTER_DIGEST_POOL,      /**< ifconfig-pool, ifconfig-ipv6-pool */
     CLUSTER_DIGEST_CLIENTS,   /**< max-clients, duplicate-cn, client-to-client */
     CLUSTER_DIGEST_PUSH,      /**< push */
+    CLUSTER_DIGEST_ACCESS,    /**< ca, crl-verify, remote-cert-tls, tls-verify, ... */
+    CLUSTER_DIGEST_SCRIPTS,   /**< client-config-dir, client-connect, learn-address, ... */
     CLUSTER_DIGEST_GROUPS
 };
 
 /**
- * Digest, in hex, over the options that must be equal on all nodes; they are
- * listed in doc/management-notes.txt. Half of it is the first 16 bytes of a
- * SHA-256 over all of them, then comes one byte of each group: it tells which
- * group differs, in 255 of 256 cases.
+ * Read what the digest needs of files, while they can be read: before a change
+ * of user or root, and anew when the options are read anew.
+ *
+ * @param ce  the connection entry that will be used
  */
-void cluster_options_digest(const struct options *o, char *hex);
+void cluster_digest_read_files(const struct options *o, const struct connection_entry *ce);
+
+/**
+ * Digest over the options that must be equal on all nodes: its version, a
+ * colon, and 31 bytes in hex. The first ones are those of a SHA-256 over all of
+ * them, then comes one byte of each group: it tells which group differs, in 255
+ * of 256 cases. Digests of different versions cannot be compared.
+ *
+ * @param text  of CLUSTER_DIGEST_SIZE bytes
+ */
+void cluster_options_digest(const struct options *o, char *text);
 
 /**
  * SHA-256 of the server's certificate and of its issuer's name, in hex; "-"

@@ -23,7 +23,7 @@
 
 /**
  * @file cluster_export.c
- * The record of a client; see cluster_client.h.
+ * The record of a client; see cluster_export.h.
  */
 
 #ifdef HAVE_CONFIG_H
@@ -34,7 +34,10 @@
 
 #ifdef ENABLE_CLUSTER
 
-#include "cluster.h"
+#include "cluster_client.h"
+#include "cluster_export.h"
+#include "cluster_route.h"
+#include "cluster_last_message.h"
 #include "multi.h"
 #include "ssl.h"
 #include "ssl_pkt.h"
@@ -47,11 +50,29 @@ timer_age(const struct event_timeout *et)
     return event_timeout_defined(et) ? (uint32_t)(now - et->last) : CLUSTER_AGE_NONE;
 }
 
+/**
+ * A link-local address means nothing without the interface that it is on, whose
+ * number may be another elsewhere.
+ */
+static void
+record_interface(const struct openvpn_sockaddr *remote, struct cluster_record *rec)
+{
+    const struct sockaddr_in6 *in6 = &remote->addr.in6;
+    char name[IF_NAMESIZE];
+
+    if (remote->addr.sa.sa_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr)
+        && if_indextoname(in6->sin6_scope_id, name))
+    {
+        cluster_record_set_text(&rec->interface, name);
+    }
+}
+
 static void
 record_context(const struct context *c, struct cluster_record *rec)
 {
     rec->imported_protocol_flags = c->options.imported_protocol_flags;
     cluster_addr_from_sockaddr(&rec->remote, &c->c2.link_socket_info->lsa->actual.dest.addr.sa);
+    record_interface(&c->c2.link_socket_info->lsa->actual.dest, rec);
     rec->ifconfig_defined = c->c2.push_ifconfig_defined;
     rec->ifconfig_local = c->c2.push_ifconfig_local;
     rec->ifconfig_remote_netmask = c->c2.push_ifconfig_remote_netmask;
@@ -180,12 +201,13 @@ record_keys(struct tls_multi *multi, struct cluster_record *rec)
     {
         rec->key_id = (rec->keys[0].key_id + 1) & P_KEY_ID_MASK;
         rec->key_id = rec->key_id ? rec->key_id : 1;
-        cluster_word_export(&session->key[KS_PRIMARY], &rec->word);
+        cluster_last_message_export(&session->key[KS_PRIMARY], &rec->last_message);
     }
 }
 
 /**
  * What the environment has that the server's own has not, one variable a line.
+ * One that there is no room for stays away whole.
  */
 static void
 record_environment(const struct env_set *own, const struct env_set *es,
@@ -206,7 +228,8 @@ record_environment(const struct env_set *own, const struct env_set *es,
         }
         strncpynt(name, e->string, (size_t)(value - e->string) + 1);
         const char *inherited = env_set_get(own, name);
-        if (!inherited || strcmp(inherited, e->string))
+        if ((!inherited || strcmp(inherited, e->string))
+            && buf_safe(&out, (int)strlen(e->string) + 2))
         {
             buf_printf(&out, "%s\n", e->string);
         }
@@ -228,6 +251,8 @@ cluster_client_record(const struct multi_context *m, struct multi_instance *mi,
     rec->created = (uint64_t)mi->created;
     rec->reporting_addr = mi->reporting_addr;
     rec->reporting_addr_ipv6 = mi->reporting_addr_ipv6;
+    rec->arrival = cc->arrival;
+    rec->routes = cluster_routes_held(m, mi);
     record_context(&mi->context, rec);
     record_multi(multi, rec);
     record_session(cluster_client_session(multi), rec);

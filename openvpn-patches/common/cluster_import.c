@@ -26,7 +26,7 @@
  * From the record of a client to an instance; see cluster_import.h.
  *
  * First everything is checked that can be refused without an instance; what
- * can be found out only with one (addresses of a pool, options, ranges) ends
+ * can be found out only with one (its options, what --learn-address says) ends
  * in the instance being closed, in silence, before anybody has seen it.
  */
 
@@ -38,12 +38,13 @@
 
 #ifdef ENABLE_CLUSTER
 
-#include "cluster.h"
+#include "cluster_client.h"
 #include "cluster_import.h"
+#include "cluster_route.h"
+#include "cluster_state.h"
 #include "init.h"
 #include "mss.h"
 #include "multi.h"
-#include "push.h"
 #include "ssl.h"
 
 #include "memdbg.h"
@@ -80,15 +81,10 @@ update_context(struct context *c, const struct cluster_record *rec,
 static void
 import_environment(struct env_set *es, const char *text)
 {
-    struct buffer buf;
-    char line[OPTION_LINE_SIZE * 16];
+    struct gc_arena gc = gc_new();
+    char *rest = string_alloc(text ? text : "", &gc);
 
-    if (!text)
-    {
-        return;
-    }
-    buf_set_read(&buf, (const uint8_t *)text, strlen(text));
-    while (buf_parse(&buf, '\n', line, sizeof(line)))
+    for (char *line; (line = strsep(&rest, "\n")); )
     {
         char *value = strchr(line, '=');
         /* setenv_str() insists on two characters */
@@ -98,6 +94,7 @@ import_environment(struct env_set *es, const char *text)
             setenv_str(es, line, value);
         }
     }
+    gc_free(&gc);
 }
 
 static void
@@ -115,7 +112,6 @@ import_options(struct multi_instance *mi, const struct cluster_record *rec)
     }
     c->options.use_peer_id = rec->flags & CLUSTER_RECORD_USE_PEER_ID;
     c->options.imported_protocol_flags = rec->imported_protocol_flags;
-    c->options.ciphername = string_alloc(rec->cipher, &c->options.gc);
 }
 
 static void
@@ -133,47 +129,6 @@ import_ifconfig(struct multi_instance *mi, const struct cluster_record *rec)
     c2->push_ifconfig_ipv6_netbits = rec->ifconfig_ipv6_netbits;
     mi->reporting_addr = rec->reporting_addr;
     mi->reporting_addr_ipv6 = rec->reporting_addr_ipv6;
-}
-
-/**
- * An address that was not set by an option comes from the pool.
- */
-static bool
-reserve_address(struct multi_context *m, struct multi_instance *mi,
-                const struct cluster_record *rec, struct cluster_reason *why)
-{
-    const struct options *o = &mi->context.options;
-    const bool pool_ipv6 = rec->ifconfig_ipv6_defined && !o->push_ifconfig_ipv6_defined;
-
-    if (!m->ifconfig_pool || o->push_ifconfig_defined
-        || (!rec->ifconfig_defined && !rec->ifconfig_ipv6_defined))
-    {
-        return true;
-    }
-    mi->vaddr_handle = ifconfig_pool_reserve(m->ifconfig_pool, rec->ifconfig_local,
-                                             pool_ipv6 ? &rec->ifconfig_ipv6_local : NULL,
-                                             o->duplicate_cn ? NULL : rec->common_name);
-    return mi->vaddr_handle >= 0 || cluster_refuse(why, "virtual address is not free in the pool");
-}
-
-static bool
-learn_addresses(struct multi_context *m, struct multi_instance *mi, struct cluster_reason *why)
-{
-    const struct context_2 *c2 = &mi->context.c2;
-
-    if (c2->push_ifconfig_defined
-        && multi_learn_in_addr_t(m, mi, c2->push_ifconfig_local, -1, true) != mi)
-    {
-        return cluster_refuse(why, "virtual address was not accepted");
-    }
-    if (c2->push_ifconfig_ipv6_defined
-        && multi_learn_in6_addr(m, mi, c2->push_ifconfig_ipv6_local, -1, true) != mi)
-    {
-        return cluster_refuse(why, "virtual IPv6 address was not accepted");
-    }
-    multi_add_iroutes(m, mi);
-    remove_iroutes_from_push_route_list(&mi->context.options);
-    return true;
 }
 
 /*
@@ -219,13 +174,39 @@ prepare_instance(struct multi_context *m, struct multi_instance *mi,
     import_ifconfig(mi, rec);
     import_environment(c->c2.es, rec->environment);
     multi_set_virtual_addr_env(mi);
+    /* --learn-address is told of it */
+    cluster_import_identity(multi, rec);
+    generate_prefix(mi);
 
     c->c2.link_socket_info->lsa->actual = *remote;
+    if (!cluster_check_crypto(&c->options, rec, why))
+    {
+        return false;
+    }
+    c->options.ciphername = string_alloc(rec->cipher, &c->options.gc);
     init_key_type(&multi->opt.key_type, c->options.ciphername, c->options.authname, true, false);
     frame_calculate_dynamic(&c->c2.frame, &multi->opt.key_type, &c->options,
                             c->c2.link_socket_info);
 
-    return reserve_address(m, mi, rec, why) && learn_addresses(m, mi, why);
+    cluster_pool_import(m, mi, rec);
+    return cluster_routes_import(m, mi, rec, why);
+}
+
+/**
+ * An instance's options begin as a copy of the server's, and with it those of
+ * --dns share the server's memory. OpenVPN before 2.6.21 frees that when it sets
+ * the options of the instance back to what they were. Lend it none.
+ */
+static struct multi_instance *
+create_with_own_options(struct multi_context *m, const struct mroute_addr *real)
+{
+    struct dns_options *dns = &m->top.options.dns_options;
+    const struct gc_arena theirs = dns->gc;
+
+    dns->gc = gc_new();
+    struct multi_instance *mi = multi_create_instance(m, real);
+    dns->gc = theirs;
+    return mi;
 }
 
 static struct multi_instance *
@@ -233,11 +214,11 @@ create_instance(struct multi_context *m, const struct cluster_record *rec,
                 const struct mroute_addr *real, const struct link_socket_actual *remote,
                 struct cluster_reason *why)
 {
-    struct multi_instance *mi = multi_create_instance(m, real);
+    struct multi_instance *mi = create_with_own_options(m, real);
 
     if (!mi)
     {
-        cluster_refuse(why, "no instance could be created");
+        cluster_refuse(why, CLUSTER_CODE_FAILED, "no instance could be created");
         return NULL;
     }
     if (!prepare_instance(m, mi, rec, remote, why))
@@ -267,6 +248,35 @@ move_instance(struct multi_context *m, struct multi_instance *mi, const struct m
     }
 }
 
+/**
+ * A link-local address is one on an interface: the one of that name here, or
+ * the one that OpenVPN's own link-local address is on.
+ */
+static bool
+import_scope(const struct multi_context *m, const struct cluster_record *rec,
+             struct sockaddr_storage *ss, struct cluster_reason *why)
+{
+    const struct addrinfo *local = m->top.c2.link_socket->info.lsa->bind_local;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
+
+    if (ss->ss_family != AF_INET6 || !IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr))
+    {
+        return true;
+    }
+    if (rec->interface)
+    {
+        in6->sin6_scope_id = if_nametoindex(rec->interface);
+    }
+    if (!in6->sin6_scope_id && local && local->ai_family == AF_INET6)
+    {
+        in6->sin6_scope_id = ((const struct sockaddr_in6 *)local->ai_addr)->sin6_scope_id;
+    }
+    return in6->sin6_scope_id
+           || cluster_refuse(why, CLUSTER_CODE_UNSUITABLE,
+                             "its link-local address needs an interface %s",
+                             rec->interface ? rec->interface : "of the same name");
+}
+
 struct multi_instance *
 cluster_import(struct multi_context *m, const struct cluster_record *rec,
                const struct cluster_import_grants *grants, struct cluster_reason *why)
@@ -278,10 +288,14 @@ cluster_import(struct multi_context *m, const struct cluster_record *rec,
 
     CLEAR(remote);
     cluster_addr_to_sockaddr(&rec->remote, &ss);
+    if (!import_scope(m, rec, &ss, why))
+    {
+        return NULL;
+    }
     memcpy(&remote.dest.addr, &ss, sizeof(remote.dest.addr));
     if (!mroute_extract_openvpn_sockaddr(&real, &remote.dest, true))
     {
-        cluster_refuse(why, "address of the client cannot be used");
+        cluster_refuse(why, CLUSTER_CODE_BAD_RECORD, "address of the client cannot be used");
         return NULL;
     }
     if (!cluster_import_check(m, mi, rec, &real, grants, why))

@@ -38,6 +38,7 @@ struct link_socket_actual;
 struct mroute_addr;
 struct multi_context;
 struct multi_instance;
+struct options;
 struct tls_multi;
 
 /** A range for this process, as a record brings it. */
@@ -76,17 +77,6 @@ struct multi_instance *cluster_import(struct multi_context *m,
 /** @name Shared by the files that import
  *  @{ */
 
-/**
- * Say why a record is refused.
- *
- * @return false, for the caller to return
- */
-bool cluster_refuse(struct cluster_reason *why, const char *format, ...)
-#ifdef __GNUC__
-__attribute__ ((format(__printf__, 2, 3)))
-#endif
-;
-
 /** The record's key in this slot, or NULL. */
 const struct cluster_key *cluster_key_in_slot(const struct cluster_record *rec,
                                               enum cluster_key_slot slot);
@@ -105,7 +95,17 @@ bool cluster_import_check(struct multi_context *m, const struct multi_instance *
                           const struct cluster_import_grants *grants,
                           struct cluster_reason *why);
 
-/** Bring keys, control channel and identity of a client up to date. */
+/**
+ * Are cipher and digest of a record what a client with these options may have?
+ * Its own options may name ciphers that those of the server do not.
+ */
+bool cluster_check_crypto(const struct options *o, const struct cluster_record *rec,
+                          struct cluster_reason *why);
+
+/** Who a client is: all that a script or plugin is told of it. */
+void cluster_import_identity(struct tls_multi *multi, const struct cluster_record *rec);
+
+/** Bring keys and control channel of a client up to date. */
 void cluster_import_session(struct tls_multi *multi, const struct cluster_record *rec,
                             const struct cluster_import_grants *grants,
                             const struct link_socket_actual *remote);

@@ -35,54 +35,38 @@
 
 #ifdef ENABLE_CLUSTER
 
-#include "cluster.h"
+#include "cluster_client.h"
 #include "cluster_import.h"
 #include "multi.h"
 #include "ssl_ncp.h"
 
 #include "memdbg.h"
 
-bool
-cluster_refuse(struct cluster_reason *why, const char *format, ...)
+static bool
+can_use_cipher(const char *name)
 {
-    va_list arglist;
-
-    va_start(arglist, format);
-    vsnprintf(why->text, sizeof(why->text), format, arglist);
-    va_end(arglist);
-    return false;
+    return cipher_valid(name)
+           && (cipher_kt_mode_aead(name) || cipher_kt_mode_cbc(name) || cipher_kt_mode_ofb_cfb(name));
 }
 
-static bool
-check_crypto(const struct options *o, const struct cluster_record *rec,
-             struct cluster_reason *why)
+bool
+cluster_check_crypto(const struct options *o, const struct cluster_record *rec,
+                     struct cluster_reason *why)
 {
+    if (!can_use_cipher(rec->cipher))
+    {
+        return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE, "cipher %s is not known here", rec->cipher);
+    }
     if (!tls_item_in_cipher_list(rec->cipher, o->ncp_ciphers)
         && strcmp(rec->cipher, o->ciphername))
     {
-        return cluster_refuse(why, "cipher %s is not in --data-ciphers", rec->cipher);
+        return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE, "cipher %s is not in --data-ciphers",
+                              rec->cipher);
     }
     if (strcmp(rec->digest, "none") && strcmp(rec->digest, md_kt_name(o->authname)))
     {
-        return cluster_refuse(why, "digest %s is not that of --auth", rec->digest);
-    }
-    return true;
-}
-
-static bool
-check_virtual(struct multi_context *m, const struct multi_instance *mi,
-              const struct mroute_addr *addr, struct cluster_reason *why)
-{
-    const struct multi_route *route = hash_lookup(m->vhash, addr);
-
-    if (mroute_addr_equal(addr, &m->local))
-    {
-        return cluster_refuse(why, "virtual address is the server's own");
-    }
-    if (route && multi_route_defined(m, route) && !(route->flags & MULTI_ROUTE_CACHE)
-        && route->instance != mi)
-    {
-        return cluster_refuse(why, "virtual address is in use");
+        return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE, "digest %s is not that of --auth",
+                              rec->digest);
     }
     return true;
 }
@@ -93,36 +77,20 @@ check_addresses(struct multi_context *m, const struct multi_instance *mi,
                 struct cluster_reason *why)
 {
     const struct multi_instance *other = hash_lookup(m->hash, real);
-    struct mroute_addr addr;
 
     if (other && other != mi)
     {
-        return cluster_refuse(why, "address of the client is in use");
+        return cluster_refuse(why, CLUSTER_CODE_IN_THE_WAY, "address of the client is in use");
     }
     if (rec->peer_id >= (uint32_t)m->max_clients)
     {
-        return cluster_refuse(why, "peer-id %" PRIu32 " is not below --max-clients", rec->peer_id);
+        return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE,
+                              "peer-id %" PRIu32 " is not below --max-clients", rec->peer_id);
     }
     if (m->instances[rec->peer_id] && m->instances[rec->peer_id] != mi)
     {
-        return cluster_refuse(why, "peer-id %" PRIu32 " is in use", rec->peer_id);
-    }
-    if (rec->ifconfig_defined)
-    {
-        CLEAR(addr);
-        mroute_extract_in_addr_t(&addr, rec->ifconfig_local);
-        if (!check_virtual(m, mi, &addr, why))
-        {
-            return false;
-        }
-    }
-    if (rec->ifconfig_ipv6_defined)
-    {
-        CLEAR(addr);
-        addr.len = 16;
-        addr.type = MR_ADDR_IPV6;
-        addr.v6.addr = rec->ifconfig_ipv6_local;
-        return check_virtual(m, mi, &addr, why);
+        return cluster_refuse(why, CLUSTER_CODE_IN_THE_WAY, "peer-id %" PRIu32 " is in use",
+                              rec->peer_id);
     }
     return true;
 }
@@ -140,7 +108,8 @@ check_same(const struct multi_instance *mi, const struct cluster_record *rec,
 
     if (rec->generation < cc->generation)
     {
-        return cluster_refuse(why, "generation is older than the one imported, %" PRIu64, cc->generation);
+        return cluster_refuse(why, CLUSTER_CODE_STALE,
+                              "generation is older than the one imported, %" PRIu64, cc->generation);
     }
     if (rec->peer_id != c2->tls_multi->peer_id
         || rec->ifconfig_defined != c2->push_ifconfig_defined
@@ -150,7 +119,8 @@ check_same(const struct multi_instance *mi, const struct cluster_record *rec,
                   sizeof(struct in6_addr))
         || strcmp(rec->options ? rec->options : "", options))
     {
-        return cluster_refuse(why, "peer-id, addresses or options differ from those imported: drop it first");
+        return cluster_refuse(why, CLUSTER_CODE_DROP_FIRST,
+                              "peer-id, addresses or options differ from those imported: drop it first");
     }
     return true;
 }
@@ -186,14 +156,15 @@ check_grants(const struct cluster_record *rec, const struct cluster_import_grant
         if (!cluster_fp_equal(cluster_key_in_slot(rec, CLUSTER_SLOT_PRIMARY), grant->fp)
             && !cluster_fp_equal(cluster_key_in_slot(rec, CLUSTER_SLOT_LAME_DUCK), grant->fp))
         {
-            return cluster_refuse(why, "grant for a key that is not in the record");
+            return cluster_refuse(why, CLUSTER_CODE_BAD_GRANT,
+                                  "grant for a key that is not in the record");
         }
         cluster_range_standby(&scratch);
         const char *reason = cluster_range_import(&scratch, grant->range);
         free(scratch.range);
         if (reason)
         {
-            return cluster_refuse(why, "grant: %s", reason);
+            return cluster_refuse(why, CLUSTER_CODE_BAD_GRANT, "grant: %s", reason);
         }
     }
     return true;
@@ -207,12 +178,13 @@ check_complete(const struct cluster_record *rec, struct cluster_reason *why)
 {
     if (rec->wrap_reneg.defined && rec->dynamic_key.n != 2)
     {
-        return cluster_refuse(why, "the wrap part (COLD,%d) is missing", CLUSTER_PART_WRAP);
+        return cluster_refuse(why, CLUSTER_CODE_BAD_RECORD, "the wrap part (COLD,%d) is missing",
+                              CLUSTER_PART_WRAP);
     }
     if ((rec->flags & CLUSTER_RECORD_CERT_LOCKED) && !rec->cert_depths)
     {
-        return cluster_refuse(why, "the cert_hashes part (COLD,%d) is missing",
-                              CLUSTER_PART_CERT_HASHES);
+        return cluster_refuse(why, CLUSTER_CODE_BAD_RECORD,
+                              "the cert_hashes part (COLD,%d) is missing", CLUSTER_PART_CERT_HASHES);
     }
     return true;
 }
@@ -224,14 +196,15 @@ cluster_import_check(struct multi_context *m, const struct multi_instance *mi,
 {
     if (!mi && hash_n_elements(m->hash) >= m->max_clients)
     {
-        return cluster_refuse(why, "--max-clients (%d) is reached", m->max_clients);
+        return cluster_refuse(why, CLUSTER_CODE_FULL, "--max-clients (%d) is reached",
+                              m->max_clients);
     }
     if (!cluster_key_in_slot(rec, CLUSTER_SLOT_PRIMARY))
     {
-        return cluster_refuse(why, "no primary key");
+        return cluster_refuse(why, CLUSTER_CODE_BAD_RECORD, "no primary key");
     }
     return check_complete(rec, why)
-           && check_crypto(&m->top.options, rec, why)
+           && (!mi || cluster_check_crypto(&mi->context.options, rec, why))
            && (!mi || check_same(mi, rec, why))
            && check_addresses(m, mi, rec, real, why)
            && check_grants(rec, grants, why);

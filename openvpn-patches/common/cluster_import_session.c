@@ -34,8 +34,10 @@
 
 #ifdef ENABLE_CLUSTER
 
-#include "cluster.h"
+#include "cluster_client.h"
 #include "cluster_import.h"
+#include "cluster_state.h"
+#include "cluster_last_message.h"
 #include "ssl.h"
 #include "ssl_backend.h"
 #include "tls_crypt.h"
@@ -87,6 +89,7 @@ import_key(struct tls_multi *multi, struct tls_session *session, struct key_stat
     ks->cluster_ks->pending = true;
     free_control_channel(ks);
     cluster_range_standby(&ks->crypto_options.packet_id.send);
+    cluster_range_recall(&ks->crypto_options.packet_id.send, key->fp);
 }
 
 /**
@@ -99,7 +102,7 @@ update_key(struct tls_session *session, struct key_state *ks, const struct clust
     ks->cluster_ks->pending &= (key->flags & CLUSTER_KEY_PENDING) != 0;
     if (!ks->cluster_ks->pending)
     {
-        cluster_word_forget(ks);
+        cluster_last_message_forget(ks);
     }
     ks->remote_addr = *remote;
     ks->established = now - key->established_age;
@@ -155,7 +158,7 @@ import_keys(struct tls_multi *multi, const struct cluster_record *rec,
         key_state_soft_reset(session);
     }
     sync_key(multi, session, primary, cluster_key_in_slot(rec, CLUSTER_SLOT_PRIMARY), remote);
-    cluster_word_import(session, primary, &rec->word);
+    cluster_last_message_import(session, primary, &rec->last_message);
     sync_key(multi, session, &session->key[KS_LAME_DUCK], lame, remote);
     session->key_id = rec->key_id;
 }
@@ -245,7 +248,11 @@ make_cert_hashes(const struct cluster_record *rec)
 static void
 replace_string(char **field, const char *text)
 {
-    free(*field);
+    if (*field)
+    {
+        secure_memzero(*field, strlen(*field));
+        free(*field);
+    }
     *field = text ? string_alloc(text, NULL) : NULL;
 }
 
@@ -257,19 +264,23 @@ import_session(struct tls_session *session, const struct cluster_record *rec,
     session->verified = rec->flags & CLUSTER_RECORD_VERIFIED;
     session->burst = true;
     session->untrusted_addr = *remote;
-    replace_string(&session->common_name, rec->common_name);
     cert_hash_free(session->cert_hash_set);
     session->cert_hash_set = make_cert_hashes(rec);
     import_wraps(session, rec);
 }
 
-static void
-import_multi(struct tls_multi *multi, const struct cluster_record *rec)
+void
+cluster_import_identity(struct tls_multi *multi, const struct cluster_record *rec)
 {
+    struct cluster_client *cc = cluster_client_get(multi);
+
+    cc->arrival = rec->arrival;
+    cluster->arrivals = cluster->arrivals > rec->arrival ? cluster->arrivals : rec->arrival;
     multi->use_peer_id = rec->flags & CLUSTER_RECORD_USE_PEER_ID;
     multi->n_sessions = 1;
     multi->multi_state = CAS_CONNECT_DONE;
     multi->opt.crypto_flags = rec->crypto_flags;
+    replace_string(&multi->session[TM_ACTIVE].common_name, rec->common_name);
     replace_string(&multi->locked_cn, rec->locked_cn);
     replace_string(&multi->locked_username, rec->locked_username);
     replace_string(&multi->peer_info, rec->peer_info);
@@ -285,7 +296,7 @@ cluster_import_session(struct tls_multi *multi, const struct cluster_record *rec
                        const struct cluster_import_grants *grants,
                        const struct link_socket_actual *remote)
 {
-    import_multi(multi, rec);
+    cluster_import_identity(multi, rec);
     /* cluster_wake_initial() makes it anew */
     tls_session_free(&multi->session[TM_INITIAL], true);
     import_session(&multi->session[TM_ACTIVE], rec, remote);

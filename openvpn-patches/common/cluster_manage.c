@@ -36,23 +36,32 @@
 
 #include "cluster_config.h"
 #include "cluster_manage.h"
-#include "cluster_rekey.h"
-#include "cluster_report.h"
-#include "cluster_wait.h"
 #include "multi.h"
 
 #include "memdbg.h"
 
-/** Version of the grammar, as cluster-status tells it. */
-#define CLUSTER_VERSION 1
+/** Version of the grammar, as cluster-status tells it. 2: errors have a code. */
+#define CLUSTER_VERSION 2
 
 /** Renegotiations a second unless the command says otherwise. */
 #define RENEG_RATE 50
 
 void
-cluster_fail(const char *command, const char *object, const char *reason)
+cluster_fail_with(const char *command, const char *object, const struct cluster_reason *why)
 {
-    msg(M_CLIENT, "ERROR: %s%s%s: %s", command, object ? " " : "", object ? object : "", reason);
+    struct gc_arena gc = gc_new();
+
+    msg(M_CLIENT, "%s", cluster_error(command, object, why, &gc));
+    gc_free(&gc);
+}
+
+void
+cluster_fail(const char *command, const char *object, enum cluster_code code, const char *text)
+{
+    struct cluster_reason why;
+
+    cluster_refuse(&why, code, "%s", text);
+    cluster_fail_with(command, object, &why);
 }
 
 bool
@@ -109,11 +118,11 @@ cluster_find_instance(const char *const *p)
 
     if (!cluster_parse_hex(p[1], uid, sizeof(uid)))
     {
-        cluster_fail(p[0], NULL, "needs a UID of 16 hex digits");
+        cluster_fail(p[0], NULL, CLUSTER_CODE_MALFORMED, "needs a UID of 16 hex digits");
     }
     else if (!(mi = cluster_lookup(uid)))
     {
-        cluster_fail(p[0], p[1], "unknown client");
+        cluster_fail(p[0], p[1], CLUSTER_CODE_UNKNOWN_CLIENT, "unknown client");
     }
     return mi;
 }
@@ -123,11 +132,9 @@ cluster_need_role(const char *const *p, bool ok)
 {
     if (!ok)
     {
-        struct gc_arena gc = gc_new();
-        struct buffer out = alloc_buf_gc(64, &gc);
-        buf_printf(&out, "not possible while %s", cluster_role_name());
-        cluster_fail(p[0], p[1], BSTR(&out));
-        gc_free(&gc);
+        struct cluster_reason why;
+        cluster_refuse(&why, CLUSTER_CODE_WRONG_ROLE, "not possible while %s", cluster_role_name());
+        cluster_fail_with(p[0], p[1], &why);
     }
     return ok;
 }
@@ -148,14 +155,15 @@ command_status(struct multi_context *m, const char **p)
     cluster_cert_digest(&m->top.c1.ks.ssl_ctx, cert, issuer);
     msg(M_CLIENT, "SUCCESS: cluster-status version=%d,format=%d,role=%s,instances=%d,holder=%s,"
         "epoch=%s,openvpn=" PACKAGE_VERSION ",local=%s,port=%s,proto=%s,broadcast=%s,bcn-port=%d,"
-        "digest=%s,cert=%s,issuer=%s,max-clients=%d,capped=%u",
+        "digest=%s,cert=%s,issuer=%s,max-clients=%d,capped=%u,lapses=%u,unreleased=%u",
         CLUSTER_VERSION, CLUSTER_RECORD_FORMAT, cluster_role_name(),
         hash_n_elements(cluster->uids),
         format_hex_ex(cluster->holder.id, CLUSTER_HOLDER_SIZE, 0, 1, NULL, &gc),
         cluster->epoch, o->ce.local, o->ce.local_port,
         proto2ascii(info->proto, info->af, false),
         o->cluster_broadcast_address ? o->cluster_broadcast_address : "-", o->cluster_port,
-        digest, cert, issuer, m->max_clients, cluster->capped);
+        digest, cert, issuer, m->max_clients, cluster->capped,
+        cluster->lapses, cluster->unreleased);
     gc_free(&gc);
 }
 
@@ -179,8 +187,8 @@ command_list(struct multi_context *m, const char **p)
                        mi->context.c2.mda_context.cid);
             if (cluster->role != CLUSTER_STANDBY && cluster_rekey_pending(multi))
             {
-                buf_printf(&out, ",moved," packet_id_format ",%s", cluster_rekey_room(multi),
-                           cluster_rekey_auth(multi));
+                buf_printf(&out, ",moved," packet_id_format ",%s,%d", cluster_rekey_room(multi),
+                           cluster_rekey_auth(multi), cluster_rekey_wait(multi));
             }
             msg(M_CLIENT, "%s", BSTR(&out));
             gc_free(&gc);
@@ -235,7 +243,8 @@ command_promote(struct multi_context *m, const char **p)
     }
     if (p[1] && (strlen(p[1]) >= CLUSTER_EPOCH_SIZE || strspn(p[1], legal) != strlen(p[1])))
     {
-        cluster_fail(p[0], NULL, "an EPOCH has at most 64 characters of [0-9A-Za-z._:/-]");
+        cluster_fail(p[0], NULL, CLUSTER_CODE_MALFORMED,
+                     "an EPOCH has at most 64 characters of [0-9A-Za-z._:/-]");
         return;
     }
     openvpn_gettimeofday(&start, NULL);
@@ -276,6 +285,7 @@ command_drop(struct multi_context *m, const char **p)
 
     if (cluster_need_role(p, cluster->role == CLUSTER_STANDBY) && (mi = cluster_find_instance(p)))
     {
+        cluster_anew_drop(mi);
         multi_close_instance(m, mi, false);
         clear_prefix();
         msg(M_CLIENT, "SUCCESS: cluster-drop %s", p[1]);
@@ -292,7 +302,7 @@ reneg_all(struct multi_context *m, const char **p)
 
     if (rate <= 0)
     {
-        cluster_fail(p[0], p[1], "RATE is a number of clients a second");
+        cluster_fail(p[0], p[1], CLUSTER_CODE_MALFORMED, "RATE is a number of clients a second");
         return;
     }
     cluster->reneg_rate = rate;
@@ -373,12 +383,66 @@ static const struct
     { "cluster-release", cluster_command_release, false },
 };
 
+void
+cluster_help(void)
+{
+    static const char *const lines[] = {
+        "cluster-status         : Show role, holder id and what must be equal on all nodes.",
+        "cluster-list           : Show UID,GEN,CID of each client.",
+        "cluster-export UID [H] : Show the record of client UID, with packet ids granted to holders H.",
+        "cluster-import UID GEN : Import the record of client UID (MULTILINE)",
+        "cluster-update         : Import counters of many clients (MULTILINE)",
+        "cluster-cookie         : Set the key of cookies that clients bring back (MULTILINE)",
+        "cluster-stored UID FP H E : Holder H has stored its packet ids of key FP up to E.",
+        "cluster-drop UID       : Remove client UID from a standby.",
+        "cluster-promote [E]    : Become master, in epoch E.",
+        "cluster-hold           : Fall silent, but keep clients and keys.",
+        "cluster-demote         : Drop all clients and keys in silence, become standby.",
+        "cluster-reneg {UID|all} [N] : Renegotiate keys, N clients a second.",
+        "cluster-kick UID       : Tell client UID to reconnect.",
+        "cluster-wait on [S]|off : Let each new client wait for cluster-release, for S seconds.",
+        "cluster-release UID    : Let client UID finish its connection.",
+    };
+
+    for (size_t i = 0; i < SIZE(lines); ++i)
+    {
+        msg(M_CLIENT, "%s", lines[i]);
+    }
+}
+
+bool
+cluster_refuse_command(const char *name)
+{
+    static const char *const names[] = {
+        "kill", "client-kill", "client-deny", "client-auth-nt", "client-pending-auth",
+    };
+
+    for (size_t i = 0; cluster_silent() && i < SIZE(names); ++i)
+    {
+        if (streq(name, names[i]))
+        {
+            struct cluster_reason why;
+            cluster_refuse(&why, CLUSTER_CODE_WRONG_ROLE, "this server is %s and serves no client: "
+                           "use the command on the master", cluster_role_name());
+            cluster_fail_with(name, NULL, &why);
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+cluster_not_ready(const char *name)
+{
+    cluster_fail(name, NULL, CLUSTER_CODE_NOT_READY, "OpenVPN starts or ends");
+}
+
 bool
 cluster_management_command(void *arg, const char **p)
 {
     if (!cluster)
     {
-        cluster_fail(p[0], NULL, "needs --cluster in the configuration");
+        cluster_fail(p[0], NULL, CLUSTER_CODE_NO_CLUSTER, "needs --cluster in the configuration");
         return false;
     }
     for (size_t i = 0; i < SIZE(commands); ++i)
@@ -389,7 +453,7 @@ cluster_management_command(void *arg, const char **p)
             return commands[i].lines;
         }
     }
-    cluster_fail(p[0], NULL, "unknown command, enter 'help' for more options");
+    cluster_fail(p[0], NULL, CLUSTER_CODE_UNKNOWN_COMMAND, "unknown command, enter 'help' for more options");
     return false;
 }
 

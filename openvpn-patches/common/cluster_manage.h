@@ -32,6 +32,8 @@
 #define CLUSTER_MANAGE_H
 
 #include "cluster.h"
+#include "cluster_reason.h"
+#include "cluster_report.h"
 
 #ifdef ENABLE_CLUSTER
 
@@ -45,6 +47,20 @@
  */
 bool cluster_management_command(void *arg, const char **p);
 
+/** Show what the commands are, as a part of OpenVPN's own help. */
+void cluster_help(void);
+
+/**
+ * Does this command of OpenVPN itself concern a client, which a silent server
+ * has but does not serve? It would only be said that there is none.
+ *
+ * @return true after an error that says where the command belongs
+ */
+bool cluster_refuse_command(const char *name);
+
+/** Answer a command that comes before there are clients, or after. */
+void cluster_not_ready(const char *name);
+
 /** The lines of the last command that said so have come. */
 void cluster_management_lines(void *arg, const struct buffer_list *lines);
 
@@ -52,7 +68,10 @@ void cluster_management_lines(void *arg, const struct buffer_list *lines);
  *  @{ */
 
 /** Answer with an error; \c object may be NULL. */
-void cluster_fail(const char *command, const char *object, const char *reason);
+void cluster_fail(const char *command, const char *object, enum cluster_code code, const char *text);
+
+/** Likewise, with a reason that was found elsewhere. */
+void cluster_fail_with(const char *command, const char *object, const struct cluster_reason *why);
 
 /** Read exactly \c size bytes of hex. */
 bool cluster_parse_hex(const char *text, uint8_t *out, size_t size);
@@ -74,6 +93,12 @@ void cluster_command_export(struct multi_context *m, const char **p);
 
 /** cluster-stored */
 void cluster_command_stored(struct multi_context *m, const char **p);
+
+/** cluster-wait */
+void cluster_command_wait(struct multi_context *m, const char **p);
+
+/** cluster-release */
+void cluster_command_release(struct multi_context *m, const char **p);
 
 /** Remember the parameters of a command that lines follow. */
 void cluster_command_collect(struct multi_context *m, const char **p);

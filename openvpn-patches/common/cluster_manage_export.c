@@ -35,6 +35,7 @@
 #ifdef ENABLE_CLUSTER
 
 #include "base64.h"
+#include "cluster_export.h"
 #include "cluster_manage.h"
 #include "multi.h"
 
@@ -129,7 +130,7 @@ write_grants(struct tls_multi *multi, const struct cluster_record *rec,
 }
 
 /**
- * Make a client's record and write it. A word for which the hot part has no
+ * Make a client's record and write it. A last message for which the hot part has no
  * room is left out: the client will have to reconnect if it comes to that.
  */
 static bool
@@ -144,8 +145,8 @@ make_parts(const struct multi_context *m, struct multi_instance *mi, struct clus
     {
         return true;
     }
-    const bool again = rec->word.len > 0;
-    rec->word.len = 0;
+    const bool again = rec->last_message.len > 0;
+    rec->last_message.len = 0;
     return again && cluster_record_encode(rec, parts, why);
 }
 
@@ -155,7 +156,7 @@ cluster_command_export(struct multi_context *m, const char **p)
     struct cluster_holder holders[CLUSTER_HOLDERS_MAX];
     struct cluster_record rec;
     struct cluster_parts parts;
-    struct cluster_reason why = { "no key yet" };
+    struct cluster_reason why = { CLUSTER_CODE_NO_KEY, "no key yet" };
 
     if (!cluster_need_role(p, cluster->role != CLUSTER_STANDBY))
     {
@@ -169,19 +170,19 @@ cluster_command_export(struct multi_context *m, const char **p)
     }
     if (n_holders < 0)
     {
-        cluster_fail(p[0], p[1], "holders are at most 15 ids of 32 hex digits");
+        cluster_fail(p[0], p[1], CLUSTER_CODE_MALFORMED, "holders are at most 15 ids of 32 hex digits");
         return;
     }
     if (!make_parts(m, mi, &rec, &parts, &why))
     {
-        cluster_fail(p[0], p[1], why.text);
+        cluster_fail_with(p[0], p[1], &why);
     }
     else
     {
         msg(M_CLIENT, "RECORD,%s,%" PRIu64 ",%lu", p[1], rec.generation,
             mi->context.c2.mda_context.cid);
         write_parts(&parts);
-        if (cluster->role == CLUSTER_MASTER && n_holders)
+        if (n_holders)
         {
             write_grants(mi->context.c2.tls_multi, &rec, holders, n_holders);
         }
@@ -200,14 +201,14 @@ cluster_command_stored(struct multi_context *m, const char **p)
     struct multi_instance *mi;
     struct key_state *ks[KEY_SCAN_SIZE];
 
-    if (!cluster_need_role(p, cluster->role == CLUSTER_MASTER) || !(mi = cluster_find_instance(p)))
+    if (!cluster_need_role(p, cluster->role != CLUSTER_STANDBY) || !(mi = cluster_find_instance(p)))
     {
         return;
     }
     if (!cluster_parse_hex(p[2], fp, sizeof(fp)) || !cluster_parse_hex(p[3], holder.id, sizeof(holder.id))
         || !cluster_parse_packet_id(p[4], &end))
     {
-        cluster_fail(p[0], p[1], "needs FP, HOLDER and END");
+        cluster_fail(p[0], p[1], CLUSTER_CODE_MALFORMED, "needs FP, HOLDER and END");
         return;
     }
 
@@ -221,7 +222,7 @@ cluster_command_stored(struct multi_context *m, const char **p)
             return;
         }
     }
-    cluster_fail(p[0], p[1], "no such key");
+    cluster_fail(p[0], p[1], CLUSTER_CODE_NO_KEY, "no such key");
 }
 
 #endif /* ifdef ENABLE_CLUSTER */

@@ -38,7 +38,6 @@
 #include "base64.h"
 #include "cluster_import.h"
 #include "cluster_manage.h"
-#include "cluster_report.h"
 #include "multi.h"
 
 #include "memdbg.h"
@@ -105,13 +104,11 @@ add_grant(struct cluster_import_grants *grants, char *line, struct cluster_reaso
         || !cluster_parse_packet_id(start, &grant->range.start)
         || !cluster_parse_packet_id(line, &grant->range.end))
     {
-        strncpynt(why->text, "a GRANT line cannot be read", sizeof(why->text));
-        return false;
+        return cluster_refuse(why, CLUSTER_CODE_MALFORMED, "a GRANT line cannot be read");
     }
     if (!cluster_holder_equal(&holder, &cluster->holder))
     {
-        strncpynt(why->text, "grant for another holder", sizeof(why->text));
-        return false;
+        return cluster_refuse(why, CLUSTER_CODE_OTHER_HOLDER, "grant for another holder");
     }
     ++grants->n;
     return true;
@@ -139,8 +136,7 @@ read_line(struct texts *texts, struct cluster_import_grants *grants, char *line,
     {
         return add_grant(grants, line, why);
     }
-    strncpynt(why->text, "a line is neither HOT, COLD nor GRANT", sizeof(why->text));
-    return false;
+    return cluster_refuse(why, CLUSTER_CODE_MALFORMED, "a line is neither HOT, COLD nor GRANT");
 }
 
 static bool
@@ -174,8 +170,7 @@ decode_texts(const struct texts *texts, struct cluster_parts *parts, struct clus
             const int len = openvpn_base64_decode(BSTR(text), BPTR(part), BCAP(part));
             if (len < 0)
             {
-                strncpynt(why->text, "not base64", sizeof(why->text));
-                return false;
+                return cluster_refuse(why, CLUSTER_CODE_MALFORMED, "not base64");
             }
             part->len = len;
         }
@@ -232,8 +227,7 @@ check_parameters(const struct cluster_record *rec, struct cluster_reason *why)
         || !cluster_parse_u64(collecting.generation, &generation)
         || memcmp(uid, rec->uid, sizeof(uid)) || generation != rec->generation)
     {
-        strncpynt(why->text, "UID and GEN are not those of the record", sizeof(why->text));
-        return false;
+        return cluster_refuse(why, CLUSTER_CODE_MALFORMED, "UID and GEN are not those of the record");
     }
     return true;
 }
@@ -244,12 +238,12 @@ lines_import(struct multi_context *m, const struct buffer_list *lines)
     struct texts texts = { 0 };
     struct cluster_import_grants grants = { 0 };
     struct cluster_record rec;
-    struct cluster_reason why = { "cannot be read" };
+    struct cluster_reason why = { CLUSTER_CODE_MALFORMED, "cannot be read" };
     struct multi_instance *mi = NULL;
 
     if (cluster->role != CLUSTER_STANDBY)
     {
-        openvpn_snprintf(why.text, sizeof(why.text), "not possible while %s", cluster_role_name());
+        cluster_refuse(&why, CLUSTER_CODE_WRONG_ROLE, "not possible while %s", cluster_role_name());
     }
     else if (read_lines(lines, &texts, &grants, &why) && decode_record(&texts, &rec, &why))
     {
@@ -271,7 +265,7 @@ lines_import(struct multi_context *m, const struct buffer_list *lines)
     }
     else
     {
-        cluster_fail("cluster-import", collecting.uid, why.text);
+        cluster_fail_with("cluster-import", collecting.uid[0] ? collecting.uid : NULL, &why);
     }
 }
 
@@ -359,14 +353,15 @@ lines_update(const struct buffer_list *lines)
 
     if (cluster->role != CLUSTER_STANDBY)
     {
-        cluster_fail("cluster-update", NULL, "only possible while standby");
+        cluster_fail("cluster-update", NULL, CLUSTER_CODE_WRONG_ROLE, "only possible while standby");
         return;
     }
     for (const struct buffer_entry *e = lines->head; e; e = e->next)
     {
         if (!update_line(BSTR(&e->buf), &applied, &unknown))
         {
-            cluster_fail("cluster-update", NULL, "a line is neither HW nor BYTES with whole entries");
+            cluster_fail("cluster-update", NULL, CLUSTER_CODE_MALFORMED,
+                         "a line is neither HW nor BYTES with whole entries");
             return;
         }
     }

@@ -329,6 +329,57 @@ cluster_range_imported_end(const struct packet_id_send *send)
     return send->range && !send->range->sending ? send->range->rest.end : 0;
 }
 
+/** The range that was stored for a key when this standby dropped it. */
+struct kept_range
+{
+    uint8_t fp[CLUSTER_RANGE_FP_SIZE];
+    struct cluster_range range;
+};
+
+static struct kept_range *kept; /* GLOBAL */
+
+/** Where a key's range is kept: whatever was kept there before is forgotten. */
+static struct kept_range *
+kept_slot(const uint8_t *fp)
+{
+    return &kept[(fp[0] | (unsigned int)fp[1] << 8) % CLUSTER_RANGE_KEPT];
+}
+
+void
+cluster_range_keep(const struct packet_id_send *send, const uint8_t *fp)
+{
+    if (!send->range || send->range->sending || !range_length(send->range->rest))
+    {
+        return;
+    }
+    if (!kept)
+    {
+        ALLOC_ARRAY_CLEAR(kept, struct kept_range, CLUSTER_RANGE_KEPT);
+    }
+    struct kept_range *slot = kept_slot(fp);
+    memcpy(slot->fp, fp, sizeof(slot->fp));
+    slot->range = send->range->rest;
+}
+
+void
+cluster_range_recall(struct packet_id_send *send, const uint8_t *fp)
+{
+    struct kept_range *slot = kept ? kept_slot(fp) : NULL;
+
+    if (slot && !memcmp(slot->fp, fp, sizeof(slot->fp)) && range_length(slot->range))
+    {
+        cluster_range_import(send, slot->range);
+        CLEAR(*slot);
+    }
+}
+
+void
+cluster_range_forget(void)
+{
+    free(kept);
+    kept = NULL;
+}
+
 void
 cluster_range_promote(struct packet_id_send *send)
 {
@@ -342,7 +393,8 @@ cluster_range_promote(struct packet_id_send *send)
     owner->segment_start = send->limit;
     if (range_length(owner->rest))
     {
-        owner->next = cut(owner, range_length(owner->rest) / 2);
+        const packet_id_type room = range_length(owner->rest);
+        owner->next = cut(owner, room / 8 < CLUSTER_RANGE_MIN ? room / 2 : room / 8);
         enter(send);
     }
 }

@@ -76,6 +76,12 @@
 /** Most holders a key is granted to at any time. */
 #define CLUSTER_HOLDERS_MAX 15
 
+/** Bytes of a key's fingerprint: CLUSTER_FP_SIZE of cluster_record.h. */
+#define CLUSTER_RANGE_FP_SIZE 8
+
+/** Places for what a standby had stored of keys that it dropped. */
+#define CLUSTER_RANGE_KEPT 4096
+
 #ifdef ENABLE_CLUSTER
 
 #ifndef CLUSTER_RANGE_FIRST /* test_cluster_step.c has its own, a few ids each */
@@ -84,10 +90,10 @@
 #define CLUSTER_RANGE_END ((packet_id_type)PACKET_ID_WRAP_TRIGGER)
 
 /** Ids in the sender's first segment; doubles each round ... */
-#define CLUSTER_RANGE_FIRST ((packet_id_type)1 << 20)
+#define CLUSTER_RANGE_FIRST ((packet_id_type)1 << 24)
 
 /** ... up to this. */
-#define CLUSTER_RANGE_LAST ((packet_id_type)1 << 24)
+#define CLUSTER_RANGE_LAST ((packet_id_type)1 << 26)
 
 /** A share below this is not worth a round: renegotiate instead. */
 #define CLUSTER_RANGE_MIN ((packet_id_type)1 << 14)
@@ -174,9 +180,37 @@ const char *cluster_range_import(struct packet_id_send *send, struct cluster_ran
 packet_id_type cluster_range_imported_end(const struct packet_id_send *send);
 
 /**
- * Start to send: the lower half of the stored range becomes the segment, the
- * upper half is what this process grants from. Without a stored range the key
- * stays unable to send. Does nothing to a key that is sending.
+ * A standby drops this key: what it has stored is kept under the key's name.
+ * The key may come back with an older grant, of which the sender knows nothing:
+ * to it the newer one is stored, and its client may have gone past the older.
+ * A place may be taken by another key; what is forgotten costs a client its
+ * new server at worst, and no id is ever sent twice for it.
+ *
+ * @param send          the key's send state; ignored unless it is a standby's
+ * @param fp            the key's fingerprint
+ */
+void cluster_range_keep(const struct packet_id_send *send, const uint8_t *fp);
+
+/**
+ * A standby imports a key: if it had the key before it has that range again.
+ *
+ * @param send          the key's send state, a standby's
+ * @param fp            the key's fingerprint
+ */
+void cluster_range_recall(struct packet_id_send *send, const uint8_t *fp);
+
+/**
+ * This process is no standby any more, or has another holder id: what was kept
+ * is of no use to it.
+ */
+void cluster_range_forget(void);
+
+/**
+ * Start to send: the low end of the stored range becomes the segment, the rest
+ * is what this process grants from. The segment is an eighth, as long as that
+ * is worth a round, so that many promotions in a row leave room for one more;
+ * else it is the half. Without a stored range the key stays unable to send.
+ * Does nothing to a key that is sending.
  */
 void cluster_range_promote(struct packet_id_send *send);
 

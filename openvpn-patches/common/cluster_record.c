@@ -65,8 +65,7 @@ static const char *const part_names[CLUSTER_PARTS] = {
 static bool
 refuse(struct cluster_reason *why, const char *what, const char *reason)
 {
-    openvpn_snprintf(why->text, sizeof(why->text), "%s: %s", what, reason);
-    return false;
+    return cluster_refuse(why, CLUSTER_CODE_BAD_RECORD, "%s: %s", what, reason);
 }
 
 #define AT(member) offsetof(struct cluster_record, member)
@@ -94,17 +93,19 @@ static const struct cluster_field fields[] = {
     { 0x8014, false, "tls_wrap_reneg packet ids", &cluster_type_wrap_pid, AT(wrap_reneg) },
     { 0x8015, false, "management flags", &cluster_type_u32, AT(mda_flags) },
     { 0x8016, true, "key", &cluster_type_keys, 0 },
-    { 0x0017, false, "word", &cluster_type_word, AT(word) },
+    { 0x0017, false, "last message", &cluster_type_last_message, AT(last_message) },
     { 0x8101, false, "common name", &cluster_type_line, AT(common_name) },
     { 0x8102, false, "locked common name", &cluster_type_line, AT(locked_cn) },
     { 0x8103, false, "locked user name", &cluster_type_line, AT(locked_username) },
+    { 0x0104, false, "arrival", &cluster_type_arrival, 0 },
+    { 0x0105, false, "interface", &cluster_type_line, AT(interface) },
     { 0x8201, false, "tls-crypt-v2 client key", &cluster_type_key2, AT(client_key) },
     { 0x8202, false, "dynamic tls-crypt key", &cluster_type_key2, AT(dynamic_key) },
     { 0x8301, false, "peer info", &cluster_type_raw, AT(peer_info) },
     { 0x8401, false, "auth-token", &cluster_type_line, AT(auth_token) },
     { 0x8402, false, "initial auth-token", &cluster_type_line, AT(auth_token_initial) },
     { 0x8501, false, "certificate hash", &cluster_type_cert_hashes, 0 },
-    { 0x8601, false, "options", &cluster_type_options, AT(options) },
+    { 0x8601, false, "options", &cluster_type_raw, AT(options) },
     { 0x0701, false, "environment", &cluster_type_environment, AT(environment) },
 };
 
@@ -122,7 +123,7 @@ tag_part(uint16_t tag)
 
 /** Members that own memory. */
 static const size_t text_members[] = {
-    AT(common_name), AT(locked_cn), AT(locked_username), AT(peer_info),
+    AT(common_name), AT(locked_cn), AT(locked_username), AT(interface), AT(peer_info),
     AT(auth_token), AT(auth_token_initial), AT(options), AT(environment)
 };
 
@@ -131,6 +132,7 @@ cluster_record_init(struct cluster_record *rec)
 {
     CLEAR(*rec);
     rec->inactivity_age = rec->session_age = rec->token_age = CLUSTER_AGE_NONE;
+    rec->routes = CLUSTER_ROUTE_ALL;
 }
 
 void

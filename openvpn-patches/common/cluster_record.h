@@ -60,11 +60,13 @@
  * | 0x8014 | the same of tls_wrap_reneg                              | 16    |
  * | 0x8015 | DAF_ flags of man_def_auth_context                      | 4     |
  * | 0x8016 | (!) a key, one per slot: slot 1, flags 1, key id 1, auth token flags 1, remote session id 8, fingerprint 8, established age 4, must die in 4, deferred expire in 4, bytes 8, packets 8, rec id 4, rec time 4, cipher key length 1, HMAC key length 1, then cipher and HMAC key of keys[0] and of keys[1] | 58 + 2 * (c + h) |
- * | 0x0017 | word of a pending key: the client's packets below this id have been received 4, then of each control packet its length 2, its packet id 4 and its ciphertext | 11..600 |
+ * | 0x0017 | last message, for a pending key: the client's packets below this id have been received 4, then of each control packet its length 2, its packet id 4 and its ciphertext | 11..600 |
  * |        | <b>kind 1, identity</b>                                 |       |
  * | 0x8101 | common name                                             | text  |
  * | 0x8102 | locked common name                                      | text  |
  * | 0x8103 | locked user name                                        | text  |
+ * | 0x0104 | arrival 8: of two clients that claim an address the later has it; CLUSTER_ROUTE_ 1: what it has of its own, all of it if this field is missing | 9 |
+ * | 0x0105 | network interface of a client with a link-local address | text  |
  * |        | <b>kind 2, wrap</b>                                     |       |
  * | 0x8201 | tls-crypt-v2 client key: the 32 bytes of a cipher and of an HMAC key that tls-crypt uses, of keys[0] and of keys[1] | 128 |
  * | 0x8202 | dynamic tls-crypt key, likewise                         | 128   |
@@ -94,6 +96,7 @@
 #ifdef ENABLE_CLUSTER
 
 #include "buffer.h"
+#include "cluster_reason.h"
 #include "crypto.h"
 #include "session_id.h"
 #include "ssl_verify.h"
@@ -157,27 +160,29 @@ enum cluster_key_slot
 #define CLUSTER_RECORD_FLAGS            (7)     /**< all that are defined */
 /** @} */
 
+/** @name struct cluster_record.routes: what it has of the addresses it claims
+ *  @{ */
+#define CLUSTER_ROUTE_IPV4              (1<<0)  /**< the tunnel address */
+#define CLUSTER_ROUTE_IPV6              (1<<1)  /**< the tunnel IPv6 address */
+#define CLUSTER_ROUTE_NETWORKS          (1<<2)  /**< every --iroute and --iroute-ipv6 */
+#define CLUSTER_ROUTE_ALL               (7)
+/** @} */
+
 /** @name struct cluster_key.flags
  *  @{ */
 #define CLUSTER_KEY_PENDING             (1<<0)  /**< receive-only until used or established */
 #define CLUSTER_KEY_FLAGS               (1)     /**< all that are defined */
 /** @} */
 
-/** Most control packets of a word, and most bytes of it. */
-#define CLUSTER_WORD_PACKETS 6
-#define CLUSTER_WORD_MAX 600
+/** Most control packets of a last message, and most bytes of it. */
+#define CLUSTER_LAST_MESSAGE_PACKETS 6
+#define CLUSTER_LAST_MESSAGE_MAX 600
 
-/** What gives a client its pending key, as it travels; see cluster_word.h. */
-struct cluster_word
+/** What gives a client its pending key, as it travels; see cluster_last_message.h. */
+struct cluster_last_message
 {
     int len;                            /**< 0: there is none */
-    uint8_t bytes[CLUSTER_WORD_MAX];
-};
-
-/** Why a record or a part was refused: one line, no key material. */
-struct cluster_reason
-{
-    char text[160];
+    uint8_t bytes[CLUSTER_LAST_MESSAGE_MAX];
 };
 
 /** A client's transport address. */
@@ -259,12 +264,15 @@ struct cluster_record
     uint32_t mda_flags;                 /**< DAF_ */
     int n_keys;                         /**< 1 .. CLUSTER_KEYS_MAX */
     struct cluster_key keys[CLUSTER_KEYS_MAX];
-    struct cluster_word word;           /**< of the key in the primary slot */
+    struct cluster_last_message last_message; /**< for the key in the primary slot */
 
     /* cold; text is NULL when there is nothing to say */
     char *common_name;
     char *locked_cn;
     char *locked_username;
+    uint64_t arrival;                   /**< see cluster_route.h, 0: unknown */
+    uint32_t routes;                    /**< CLUSTER_ROUTE_ */
+    char *interface;                    /**< of a link-local remote */
     struct key2 client_key;             /**< tls-crypt-v2, n == 0: none */
     struct key2 dynamic_key;            /**< dynamic tls-crypt, n == 0: none */
     char *peer_info;

@@ -21,7 +21,6 @@
  *  51 Franklin Street, Fifth Floor, Boston, MA 02110-1301 USA.
  */
 
-
 /**
  * @file cluster_rekey.c
  * Moved clients get keys of this server; see cluster_rekey.h.
@@ -35,13 +34,15 @@
 
 #ifdef ENABLE_CLUSTER
 
-#include "cluster.h"
-#include "cluster_report.h"
+#include "cluster_client.h"
+#include "cluster_rekey.h"
+#include "cluster_state.h"
 #include "forward.h"
 #include "manage.h"
 #include "multi.h"
 #include "occ.h"
 #include "ssl.h"
+#include "ssl_pkt.h"
 #include "ssl_verify.h"
 #include "auth_token.h"
 
@@ -128,6 +129,35 @@ cluster_rekey_room(struct tls_multi *multi)
            ? cluster_range_room(&ks[0]->crypto_options.packet_id.send) : 0;
 }
 
+int
+cluster_rekey_wait(struct tls_multi *multi)
+{
+    const time_t left = get_primary_key(multi)->established + multi->opt.handshake_window - now;
+
+    return left > 0 ? (int)left : 0;
+}
+
+bool
+cluster_reneg_possible(const struct multi_instance *mi)
+{
+    const struct tls_multi *multi = mi->context.c2.tls_multi;
+    const struct key_state *ks = get_primary_key(multi);
+
+    /* a soft reset would end the key that a client without the pending one uses,
+     * and be answered by one that is about to leave */
+    return ks->state >= S_GENERATED_KEYS && !cluster_ks_pending(ks)
+           && !(multi->cluster_client && multi->cluster_client->heal.spoke)
+           && now >= ks->established + multi->opt.handshake_window;
+}
+
+void
+cluster_reneg(struct multi_context *m, struct multi_instance *mi)
+{
+    cluster_client_get(mi->context.c2.tls_multi)->reneg_wanted = false;
+    tls_session_soft_reset(mi->context.c2.tls_multi);
+    cluster_wake(m, mi, 0);
+}
+
 void
 cluster_kick(struct multi_context *m, struct multi_instance *mi)
 {
@@ -167,49 +197,61 @@ is_known(struct tls_multi *multi, int key_id)
     return false;
 }
 
-static void
-note_unknown(struct tls_multi *multi, int key_id, bool control)
+/**
+ * The health of a client that may need help, else NULL.
+ */
+static struct cluster_heal *
+heal_of(struct tls_multi *multi)
 {
     struct cluster_client *cc = multi->cluster_client;
 
-    if (cc && cc->moved && !cc->rekeyed && !is_known(multi, key_id))
+    return cc && cc->moved && !cc->rekeyed ? &cc->heal : NULL;
+}
+
+void
+cluster_unknown_key(struct tls_multi *multi, bool floated, int key_id)
+{
+    struct cluster_heal *heal = heal_of(multi);
+
+    if (heal && !floated && !is_known(multi, key_id))
     {
-        cluster_heal_note(&cc->heal, key_id, control, received_marks(multi), now);
+        cluster_stray_note(&heal->data, received_marks(multi), now);
     }
 }
 
 void
-cluster_unknown_key(struct tls_multi *multi, int key_id)
+cluster_unknown_control(struct tls_multi *multi, int op, int key_id)
 {
-    note_unknown(multi, key_id, false);
-}
+    struct cluster_heal *heal = heal_of(multi);
 
-void
-cluster_unknown_control(struct tls_multi *multi, int key_id)
-{
-    note_unknown(multi, key_id, true);
-}
-
-void
-cluster_stuck_control(struct tls_multi *multi, int key_id)
-{
-    struct cluster_client *cc = multi->cluster_client;
-
-    if (cc && cc->moved && !cc->rekeyed)
+    if (heal && !is_known(multi, key_id))
     {
-        cluster_heal_note(&cc->heal, key_id, true, received_marks(multi), now);
+        heal->reset_id = op == P_CONTROL_SOFT_RESET_V1 ? key_id : 0;
+        cluster_stray_note(&heal->control, received_marks(multi), now);
+    }
+}
+
+void
+cluster_stuck_control(struct tls_multi *multi)
+{
+    struct cluster_heal *heal = heal_of(multi);
+
+    if (heal)
+    {
+        heal->reset_id = 0;
+        cluster_stray_note(&heal->control, received_marks(multi), now);
     }
 }
 
 void
 cluster_spoke(struct tls_multi *multi)
 {
-    struct cluster_client *cc = multi->cluster_client;
+    struct cluster_heal *heal = heal_of(multi);
 
-    if (cc && cc->moved && !cc->rekeyed)
+    if (heal)
     {
         msg(D_TLS_DEBUG_LOW, "CLUSTER: control packet for a key that was imported");
-        cluster_heal_speak(&cc->heal, now);
+        cluster_heal_speak(heal, now);
     }
 }
 
@@ -228,28 +270,30 @@ resend(struct multi_context *m, struct multi_instance *mi)
 }
 
 /**
- * The client holds no key of ours any more: begin a renegotiation with the key
- * id it expects next, and have it end in a restart.
+ * The client holds no key of ours any more, and waits for a soft reset: take part
+ * in that renegotiation, and have it end in a restart.
  */
 static void
 restart(struct multi_context *m, struct multi_instance *mi, int key_id)
 {
     struct tls_multi *multi = mi->context.c2.tls_multi;
 
-    multi->session[TM_ACTIVE].key_id = key_id == P_KEY_ID_MASK ? 1 : key_id + 1;
+    multi->session[TM_ACTIVE].key_id = key_id;
     tls_session_soft_reset(multi);
     send_control_channel_string(&mi->context, "RESTART", D_PUSH);
     cluster_wake(m, mi, 0);
 }
 
 /**
- * The client may have said goodbye. A renegotiation asks it as well as anything;
- * one that has begun meanwhile does, too.
+ * Is the client there, and has it the key that we think? A renegotiation asks it
+ * as well as anything; one that has begun meanwhile does, too.
  */
 static void
 ask(struct multi_context *m, struct multi_instance *mi)
 {
-    if (cluster_ks_imported(get_primary_key(mi->context.c2.tls_multi)))
+    const struct key_state *ks = get_primary_key(mi->context.c2.tls_multi);
+
+    if (cluster_ks_imported(ks) && !cluster_ks_pending(ks))
     {
         cluster_reneg(m, mi);
     }
@@ -305,7 +349,7 @@ apply(struct multi_context *m, struct multi_instance *mi, enum cluster_cure cure
             break;
 
         case CLUSTER_CURE_RESTART:
-            restart(m, mi, mi->context.c2.tls_multi->cluster_client->heal.key_id);
+            restart(m, mi, mi->context.c2.tls_multi->cluster_client->heal.reset_id);
             break;
 
         case CLUSTER_CURE_CLOSE:
@@ -327,6 +371,22 @@ is_unanswered(const struct key_state *ks)
 {
     return ks->state >= S_PRE_START && ks->state < S_GENERATED_KEYS && ks->key_id
            && ks->rec_reliable && ks->rec_reliable->packet_id < UNANSWERED_PACKETS;
+}
+
+/**
+ * A renegotiation that the client does not answer takes as long as it takes: the
+ * client goes on under the key it has, which must not end meanwhile.
+ */
+static void
+wait_longer(struct tls_session *session)
+{
+    struct key_state *lame = &session->key[KS_LAME_DUCK];
+
+    session->key[KS_PRIMARY].must_negotiate = now + session->opt->handshake_window;
+    if (cluster_ks_usable(lame))
+    {
+        lame->must_die = now + session->opt->transition_window;
+    }
 }
 
 /**
@@ -363,9 +423,12 @@ cluster_heal(struct multi_context *m, struct multi_instance *mi)
     {
         return;
     }
-    apply(m, mi, cluster_heal_unknown(&cc->heal, received_marks(multi), now),
-          "packets under a key that never arrived");
-    apply(m, mi, cluster_heal_spoken(&cc->heal, received_marks(multi), has_answered(ks), now),
+    apply(m, mi, cluster_heal_data(&cc->heal, received_marks(multi)),
+          "data under a key that never arrived");
+    apply(m, mi, cluster_heal_control(&cc->heal, received_marks(multi)),
+          "a handshake that cannot be finished here");
+    apply(m, mi, cluster_heal_spoken(&cc->heal, received_marks(multi), has_answered(ks), now,
+                                     cluster->read_all),
           "a word on the client's old control channel");
     if (ks->state == S_INITIAL)
     {
@@ -375,6 +438,7 @@ cluster_heal(struct multi_context *m, struct multi_instance *mi)
     }
     if (is_unanswered(ks))
     {
+        wait_longer(&multi->session[TM_ACTIVE]);
         apply(m, mi, cluster_heal_unanswered(&cc->heal, ks->initial, now),
               "a renegotiation is not answered");
     }

@@ -35,9 +35,11 @@
 #ifdef ENABLE_CLUSTER
 
 #include "base64.h"
-#include "cluster.h"
+#include "cluster_client.h"
 #include "cluster_rekey.h"
 #include "cluster_report.h"
+#include "cluster_state.h"
+#include "cluster_wait.h"
 #include "manage.h"
 #include "multi.h"
 #include "ssl.h"
@@ -182,36 +184,15 @@ is_clogged(void)
            && management->connection.out->size > CLOGGED_LINES;
 }
 
-bool
-cluster_reneg_possible(const struct multi_instance *mi)
+/**
+ * Is a renegotiation of this client under way?
+ */
+static bool
+is_renegotiating(const struct multi_instance *mi)
 {
-    const struct tls_multi *multi = mi->context.c2.tls_multi;
-    const struct key_state *ks = get_primary_key(multi);
+    const struct key_state *ks = get_primary_key(mi->context.c2.tls_multi);
 
-    /* a soft reset would end the key that a client without the pending one uses,
-     * and be answered by one that is about to leave */
-    return ks->state >= S_GENERATED_KEYS && !cluster_ks_pending(ks)
-           && !(multi->cluster_client && multi->cluster_client->heal.spoke)
-           && now >= ks->established + multi->opt.handshake_window;
-}
-
-void
-cluster_wake(struct multi_context *m, struct multi_instance *mi, unsigned int usec)
-{
-    const struct timeval delay = { .tv_sec = 0, .tv_usec = usec };
-
-    interval_action(&mi->context.c2.tmp_int);
-    ASSERT(!openvpn_gettimeofday(&mi->wakeup, NULL));
-    tv_add(&mi->wakeup, &delay);
-    schedule_add_entry(m->schedule, (struct schedule_entry *)mi, &mi->wakeup, 0);
-}
-
-void
-cluster_reneg(struct multi_context *m, struct multi_instance *mi)
-{
-    cluster_client_get(mi->context.c2.tls_multi)->reneg_wanted = false;
-    tls_session_soft_reset(mi->context.c2.tls_multi);
-    cluster_wake(m, mi, 0);
+    return ks->key_id && ks->state >= S_INITIAL && ks->state < S_GENERATED_KEYS;
 }
 
 /**
@@ -232,18 +213,32 @@ report_renegs(struct multi_context *m, struct multi_instance *mi,
     }
 }
 
-void
-cluster_report(struct multi_context *m)
+/**
+ * Does nothing wait to be read from clients? Then it is not because this server
+ * is busy that a client was not heard.
+ */
+static bool
+is_all_read(const struct multi_context *m)
+{
+    struct pollfd fd = { .fd = m->top.c2.link_socket->sd, .events = POLLIN };
+
+    return poll(&fd, 1, 0) == 0;
+}
+
+static void
+report(struct multi_context *m)
 {
     const bool clogged = is_clogged();
     const bool bytes_due = !clogged && now >= cluster->bytes_reported + BYTES_INTERVAL;
     struct gc_arena gc = gc_new();
     struct report marks = report_new("HW", CLUSTER_HW_SIZE, HW_ENTRIES, &gc);
     struct report bytes = report_new("BYTES", CLUSTER_BYTES_SIZE, BYTES_ENTRIES, &gc);
-    int budget = cluster->reneg_rate;
+    int budget = cluster->reneg_rate - cluster->renegs;
     struct hash_iterator hi;
     struct hash_element *he;
 
+    cluster->read_all += is_all_read(m);
+    cluster->renegs = 0;
     hash_iterator_init(m->iter, &hi);
     while ((he = hash_iterator_next(&hi)))
     {
@@ -261,6 +256,7 @@ cluster_report(struct multi_context *m)
         report_ranges(mi, cc);
         cluster_wait_expire(m, mi);
         cluster_heal(m, mi);
+        cluster->renegs += is_renegotiating(mi);
         report_renegs(m, mi, cc, &budget);
         if (bytes_due)
         {
@@ -276,6 +272,15 @@ cluster_report(struct multi_context *m)
         cluster->bytes_reported = now;
     }
     gc_free(&gc);
+}
+
+void
+cluster_per_second(struct multi_context *m)
+{
+    if (cluster && cluster->role == CLUSTER_MASTER)
+    {
+        report(m);
+    }
 }
 
 #endif /* ifdef ENABLE_CLUSTER */

@@ -30,10 +30,9 @@
 #ifndef CLUSTER_REPORT_H
 #define CLUSTER_REPORT_H
 
-#ifdef ENABLE_CLUSTER
-
 struct multi_context;
-struct multi_instance;
+
+#ifdef ENABLE_CLUSTER
 
 /** Bytes of a packed receive mark: uid, fingerprint, packet id. */
 #define CLUSTER_HW_SIZE 20
@@ -41,17 +40,15 @@ struct multi_instance;
 /** Bytes of a packed byte count: uid, bytes read, bytes written. */
 #define CLUSTER_BYTES_SIZE 24
 
-/** To be called every second while master. */
-void cluster_report(struct multi_context *m);
+/** Tell what changed in the last second, and start renegotiations. */
+void cluster_per_second(struct multi_context *m);
 
-/** May this client be renegotiated now, without harm to a handshake? */
-bool cluster_reneg_possible(const struct multi_instance *mi);
+#else  /* ifdef ENABLE_CLUSTER */
 
-/** Renegotiate the client's key. */
-void cluster_reneg(struct multi_context *m, struct multi_instance *mi);
-
-/** Take an instance's timers to be due, and wake it after a while. */
-void cluster_wake(struct multi_context *m, struct multi_instance *mi, unsigned int usec);
+static inline void
+cluster_per_second(struct multi_context *m)
+{
+}
 
 #endif /* ifdef ENABLE_CLUSTER */
 #endif /* CLUSTER_REPORT_H */

@@ -23,7 +23,7 @@
 
 /**
  * @file cluster_reset.c
- * A moved client begins anew; see cluster_rekey.h.
+ * What is kept while a client begins anew, and whose it is; see cluster_reset.h.
  */
 
 #ifdef HAVE_CONFIG_H
@@ -34,10 +34,11 @@
 
 #ifdef ENABLE_CLUSTER
 
-#include "cluster.h"
-#include "multi.h"
-#include "occ.h"
+#include "cluster_client.h"
+#include "cluster_reset.h"
+#include "crypto.h"
 #include "ssl.h"
+#include "ssl_pkt.h"
 
 #include "memdbg.h"
 
@@ -68,33 +69,6 @@ key_in_use(struct tls_session *session)
     return NULL;
 }
 
-bool
-cluster_defer_reset(struct tls_multi *multi)
-{
-    struct cluster_client *cc = multi->cluster_client;
-    struct tls_session *session = &multi->session[TM_ACTIVE];
-    struct multi_instance *mi;
-
-    if (!is_borrowed(multi))
-    {
-        return false;
-    }
-    if (cluster_ks_pending(&session->key[KS_PRIMARY]))
-    {
-        cluster_stuck_control(multi, 0);
-        return now < cc->heal.since + CLUSTER_HEAL_RESET;
-    }
-
-    /* the first key of the new session would hide one with the same id */
-    const struct key_state *ks = key_in_use(session);
-    if (ks && !ks->key_id && (mi = cluster_lookup(cc->uid)))
-    {
-        msg(D_TLS_DEBUG_LOW, "CLUSTER: a handshake was given up, telling the client to reconnect");
-        mi->context.c2.occ_op = OCC_EXIT;
-    }
-    return false;
-}
-
 void
 cluster_keep_session(struct tls_multi *multi)
 {
@@ -103,7 +77,7 @@ cluster_keep_session(struct tls_multi *multi)
     struct key_state *ks = key_in_use(active);
     struct key_state *lame = &active->key[KS_LAME_DUCK];
 
-    if (!is_borrowed(multi) || !ks || !ks->key_id)
+    if (!is_borrowed(multi) || !ks)
     {
         return;
     }
@@ -122,6 +96,65 @@ cluster_keep_session(struct tls_multi *multi)
     *kept = *active;
     CLEAR(*active);
     msg(D_TLS_DEBUG_LOW, "CLUSTER: the client begins anew, key %d is kept", kept->key[KS_LAME_DUCK].key_id);
+}
+
+/**
+ * Distance of a packet id from the highest one that was received under a key.
+ */
+static int64_t
+id_distance(const struct key_state *ks, packet_id_type id)
+{
+    const int64_t distance = (int64_t)id - ks->crypto_options.packet_id.rec.id;
+
+    return distance < 0 ? -distance : distance;
+}
+
+bool
+cluster_skip_key(struct tls_multi *multi, const struct key_state *ks, const struct buffer *buf)
+{
+    const struct key_state *kept = &multi->session[TM_LAME_DUCK].key[KS_LAME_DUCK];
+    struct buffer packet = *buf;
+    packet_id_type id;
+
+    /* later the client sends with the new one for sure */
+    if (!cluster_ks_imported(kept) || kept == ks || kept->key_id != ks->key_id
+        || !cluster_ks_usable(kept) || now >= ks->auth_deferred_expire)
+    {
+        return false;
+    }
+    if (!cipher_ctx_mode_aead(kept->crypto_options.key_ctx_bi.decrypt.cipher))
+    {
+        return true; /* its id is encrypted */
+    }
+
+    /* the ids of each key go on where they were */
+    const bool v2 = *BPTR(&packet) >> P_OPCODE_SHIFT == P_DATA_V2;
+    if (!buf_advance(&packet, v2 ? 4 : 1) || !buf_read(&packet, &id, sizeof(id)))
+    {
+        return false;
+    }
+    id = ntohpid(id);
+    return id_distance(kept, id) < id_distance(ks, id);
+}
+
+void
+cluster_lock_broken(struct tls_multi *multi)
+{
+    if (multi->opt.cluster)
+    {
+        cluster_client_get(multi)->stranger =
+            multi->session[TM_INITIAL].key[KS_PRIMARY].state >= S_START;
+    }
+}
+
+void
+cluster_refusal(const struct tls_multi *multi, struct buffer *text)
+{
+    if (multi->cluster_client && multi->cluster_client->stranger)
+    {
+        text->len = 0;
+        buf_printf(text, "RESTART");
+    }
 }
 
 #endif /* ifdef ENABLE_CLUSTER */

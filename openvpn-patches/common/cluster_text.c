@@ -109,15 +109,6 @@ read_line(void *at, struct buffer *in)
 
 const struct cluster_value_type cluster_type_line = { 1, CLUSTER_NAME_MAX, 1, read_line, write_text };
 
-static const char *
-read_options(void *at, struct buffer *in)
-{
-    const char *bad = read_text(at, in);
-    return bad ? bad : check_text(*(char **)at, "\t\r\n");
-}
-
-const struct cluster_value_type cluster_type_options = { 1, CLUSTER_VALUE_MAX, 1, read_options, write_text };
-
 /** Lines of NAME=value, with a name that env_set would have made. */
 static const char *
 read_environment(void *at, struct buffer *in)

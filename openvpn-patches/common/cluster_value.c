@@ -228,7 +228,7 @@ read_ifconfig(void *at, struct buffer *in)
     rec->ifconfig_local = cluster_get_u32(in);
     rec->ifconfig_remote_netmask = cluster_get_u32(in);
     rec->ifconfig_local_alias = cluster_get_u32(in);
-    return check_ipv4(rec->ifconfig_local);
+    return rec->ifconfig_local ? NULL : "zero";
 }
 
 static bool
@@ -252,8 +252,7 @@ read_ifconfig_ipv6(void *at, struct buffer *in)
     buf_read(in, &rec->ifconfig_ipv6_local, 16);
     buf_read(in, &rec->ifconfig_ipv6_remote, 16);
     rec->ifconfig_ipv6_netbits = buf_read_u8(in);
-    return rec->ifconfig_ipv6_netbits > 128 ? "prefix longer than 128"
-           : check_ipv6(&rec->ifconfig_ipv6_local);
+    return rec->ifconfig_ipv6_netbits > 128 ? "prefix longer than 128" : NULL;
 }
 
 static bool
@@ -270,6 +269,27 @@ write_ifconfig_ipv6(const void *at, uint16_t tag, struct buffer *out)
 const struct cluster_value_type cluster_type_ifconfig_ipv6 = {
     33, 33, 1, read_ifconfig_ipv6, write_ifconfig_ipv6
 };
+
+static const char *
+read_arrival(void *at, struct buffer *in)
+{
+    struct cluster_record *rec = at;
+    rec->arrival = cluster_get_u64(in);
+    rec->routes = (uint32_t)buf_read_u8(in) & CLUSTER_ROUTE_ALL;
+    return NULL;
+}
+
+static bool
+write_arrival(const void *at, uint16_t tag, struct buffer *out)
+{
+    const struct cluster_record *rec = at;
+    return (!rec->arrival && rec->routes == CLUSTER_ROUTE_ALL)
+           || (cluster_put_head(out, tag, 9)
+               && cluster_put_u64(out, rec->arrival)
+               && cluster_put_u8(out, rec->routes));
+}
+
+const struct cluster_value_type cluster_type_arrival = { 9, 9, 1, read_arrival, write_arrival };
 
 bool
 cluster_addr_from_sockaddr(struct cluster_addr *addr, const struct sockaddr *sa)
@@ -385,14 +405,14 @@ write_wrap_pid(const void *at, uint16_t tag, struct buffer *out)
 const struct cluster_value_type cluster_type_wrap_pid = { 16, 16, 1, read_wrap_pid, write_wrap_pid };
 
 /*
- * The word of a pending key
+ * The message of a pending key
  */
 
 /** The id below which all is received, one packet's length, id and a byte. */
-#define WORD_MIN (4 + 2 + 4 + 1)
+#define MESSAGE_MIN (4 + 2 + 4 + 1)
 
 static const char *
-check_word(struct buffer in)
+check_message(struct buffer in)
 {
     int packets = 0;
 
@@ -400,7 +420,7 @@ check_word(struct buffer in)
     while (BLEN(&in))
     {
         const int length = buf_read_u16(&in);
-        if (length < 5 || length > BLEN(&in) || ++packets > CLUSTER_WORD_PACKETS)
+        if (length < 5 || length > BLEN(&in) || ++packets > CLUSTER_LAST_MESSAGE_PACKETS)
         {
             return "not a list of control packets";
         }
@@ -410,28 +430,28 @@ check_word(struct buffer in)
 }
 
 static const char *
-read_word(void *at, struct buffer *in)
+read_message(void *at, struct buffer *in)
 {
-    struct cluster_word *word = at;
-    const char *bad = check_word(*in);
+    struct cluster_last_message *message = at;
+    const char *bad = check_message(*in);
 
-    word->len = BLEN(in);
-    buf_read(in, word->bytes, word->len);
+    message->len = BLEN(in);
+    buf_read(in, message->bytes, message->len);
     return bad;
 }
 
 static bool
-write_word(const void *at, uint16_t tag, struct buffer *out)
+write_message(const void *at, uint16_t tag, struct buffer *out)
 {
-    const struct cluster_word *word = at;
+    const struct cluster_last_message *message = at;
 
-    return !word->len
-           || (cluster_put_head(out, tag, (size_t)word->len)
-               && buf_write(out, word->bytes, (size_t)word->len));
+    return !message->len
+           || (cluster_put_head(out, tag, (size_t)message->len)
+               && buf_write(out, message->bytes, (size_t)message->len));
 }
 
-const struct cluster_value_type cluster_type_word = {
-    WORD_MIN, CLUSTER_WORD_MAX, 1, read_word, write_word
+const struct cluster_value_type cluster_type_last_message = {
+    MESSAGE_MIN, CLUSTER_LAST_MESSAGE_MAX, 1, read_message, write_message
 };
 
 /*

@@ -65,11 +65,10 @@ extern const struct cluster_value_type cluster_type_in6;
 extern const struct cluster_value_type cluster_type_remote;
 extern const struct cluster_value_type cluster_type_wrap_pid;
 extern const struct cluster_value_type cluster_type_key2;
-extern const struct cluster_value_type cluster_type_word;
+extern const struct cluster_value_type cluster_type_last_message;
 extern const struct cluster_value_type cluster_type_algorithm;
 extern const struct cluster_value_type cluster_type_raw;
 extern const struct cluster_value_type cluster_type_line;
-extern const struct cluster_value_type cluster_type_options;
 extern const struct cluster_value_type cluster_type_environment;
 /** @} */
 
@@ -77,6 +76,7 @@ extern const struct cluster_value_type cluster_type_environment;
  *  @{ */
 extern const struct cluster_value_type cluster_type_ifconfig;
 extern const struct cluster_value_type cluster_type_ifconfig_ipv6;
+extern const struct cluster_value_type cluster_type_arrival;
 extern const struct cluster_value_type cluster_type_ages;
 extern const struct cluster_value_type cluster_type_bytes;
 extern const struct cluster_value_type cluster_type_keys;

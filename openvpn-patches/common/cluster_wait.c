@@ -34,8 +34,8 @@
 
 #ifdef ENABLE_CLUSTER
 
-#include "cluster_manage.h"
-#include "cluster_report.h"
+#include "cluster_client.h"
+#include "cluster_state.h"
 #include "cluster_wait.h"
 #include "multi.h"
 #include "push.h"
@@ -54,11 +54,30 @@ is_announced(struct tls_multi *multi, const struct cluster_client *cc)
 }
 
 /**
+ * Whoever should release clients may hang with its connection open. It has said
+ * for how long its word counts.
+ */
+static void
+expect_management_client(void)
+{
+    if (cluster->wait && cluster->wait_lease && now >= cluster->wait_said + cluster->wait_lease)
+    {
+        cluster->wait = false;
+        ++cluster->lapses;
+        msg(M_WARN, "CLUSTER: the management client says nothing, no client waits for it");
+    }
+}
+
+/**
  * Is there anybody to wait for?
  */
 static bool
 is_waiting(void)
 {
+    if (cluster)
+    {
+        expect_management_client();
+    }
     return cluster && cluster->wait && cluster->wait_missed < CLUSTER_REPLY_MISSES
            && !cluster_silent();
 }
@@ -87,11 +106,11 @@ cluster_hold_reply(struct context *c)
 }
 
 /**
- * Does the server's last word of a renegotiation stand here, that of a client
+ * Does the server's last message of a renegotiation stand here, that of a client
  * which standbys know?
  */
 static bool
-is_last_word(const struct tls_multi *multi, const struct tls_session *session)
+is_last_message(const struct tls_multi *multi, const struct tls_session *session)
 {
     const struct key_state *ks = &session->key[KS_PRIMARY];
 
@@ -102,7 +121,7 @@ is_last_word(const struct tls_multi *multi, const struct tls_session *session)
 }
 
 /**
- * Make the key that the client will have once it gets the word.
+ * Make the key that the client will have once it gets the message.
  */
 static bool
 make_pending(struct tls_session *session, struct key_state *ks)
@@ -121,36 +140,36 @@ make_pending(struct tls_session *session, struct key_state *ks)
 }
 
 void
-cluster_hold_word(struct tls_multi *multi, struct tls_session *session)
+cluster_hold_last_message(struct tls_multi *multi, struct tls_session *session)
 {
     struct key_state *ks = &session->key[KS_PRIMARY];
 
-    if (!ks->cluster_ks && is_waiting() && is_last_word(multi, session)
+    if (!ks->cluster_ks && is_waiting() && is_last_message(multi, session)
         && make_pending(session, ks))
     {
         /* it is encrypted, but stays where packets wait to be sent */
-        ks->send_reliable->hold = cluster_reply_hold(&ks->cluster_ks->word, now);
+        ks->send_reliable->hold = cluster_reply_hold(&ks->cluster_ks->last_message, now);
     }
 }
 
 /**
- * The word that a client's newest key waits for, NULL if none does.
+ * The message that a client's newest key waits for, NULL if none does.
  */
 static struct cluster_reply *
-waiting_word(const struct tls_multi *multi)
+waiting_message(const struct tls_multi *multi)
 {
     const struct key_state *ks = &multi->session[TM_ACTIVE].key[KS_PRIMARY];
 
-    return ks->cluster_ks && ks->cluster_ks->word.held ? &ks->cluster_ks->word : NULL;
+    return ks->cluster_ks && ks->cluster_ks->last_message.held ? &ks->cluster_ks->last_message : NULL;
 }
 
 static void
 release(struct multi_context *m, struct multi_instance *mi)
 {
     struct tls_multi *multi = mi->context.c2.tls_multi;
-    struct cluster_reply *word = waiting_word(multi);
+    struct cluster_reply *message = waiting_message(multi);
 
-    if (word && cluster_reply_release(word))
+    if (message && cluster_reply_release(message))
     {
         reliable_schedule_now(multi->session[TM_ACTIVE].key[KS_PRIMARY].send_reliable);
         cluster_wake(m, mi, 0);
@@ -168,11 +187,13 @@ void
 cluster_wait_expire(struct multi_context *m, struct multi_instance *mi)
 {
     const struct tls_multi *multi = mi->context.c2.tls_multi;
-    const struct cluster_reply *word = waiting_word(multi);
+    const struct cluster_reply *message = waiting_message(multi);
 
+    expect_management_client();
     if (cluster_reply_due(&multi->cluster_client->reply, cluster->wait, now)
-        || (word && cluster_reply_due(word, cluster->wait, now)))
+        || (message && cluster_reply_due(message, cluster->wait, now)))
     {
+        ++cluster->unreleased;
         if (cluster->wait && ++cluster->wait_missed == CLUSTER_REPLY_MISSES)
         {
             msg(M_WARN, "CLUSTER: nobody releases clients, they do not wait any more");
@@ -187,8 +208,15 @@ cluster_wait_gone(void *arg)
     /* what waits now is sent within a second */
     if (cluster)
     {
+        cluster->successor_until = is_waiting() ? now + CLUSTER_SUCCESSOR_MEMORY : 0;
         cluster->wait = false;
     }
+}
+
+bool
+cluster_has_successor(void)
+{
+    return is_waiting() || now < cluster->successor_until;
 }
 
 /**
@@ -206,7 +234,7 @@ release_all(struct multi_context *m)
         struct multi_instance *mi = he->value;
         const struct tls_multi *multi = mi->context.c2.tls_multi;
         if (!mi->halt && multi->cluster_client
-            && (multi->cluster_client->reply.held || waiting_word(multi)))
+            && (multi->cluster_client->reply.held || waiting_message(multi)))
         {
             release(m, mi);
         }
@@ -215,37 +243,28 @@ release_all(struct multi_context *m)
 }
 
 void
-cluster_command_wait(struct multi_context *m, const char **p)
+cluster_wait_set(struct multi_context *m, bool on, int lease)
 {
-    const bool on = p[1] && !strcmp(p[1], "on");
-
-    if (!on && (!p[1] || strcmp(p[1], "off")))
+    /* said again by one who is there, it forgives no miss */
+    if (on != cluster->wait)
     {
-        cluster_fail(p[0], NULL, "needs 'on' or 'off'");
-    }
-    else if (cluster_need_role(p, cluster->role == CLUSTER_MASTER))
-    {
-        cluster->wait = on;
         cluster->wait_missed = 0;
-        if (!on)
-        {
-            release_all(m);
-        }
-        msg(M_CLIENT, "SUCCESS: cluster-wait %s", p[1]);
+    }
+    cluster->wait = on;
+    cluster->wait_lease = lease;
+    cluster->wait_said = now;
+    cluster->successor_until = 0;
+    if (!on)
+    {
+        release_all(m);
     }
 }
 
 void
-cluster_command_release(struct multi_context *m, const char **p)
+cluster_wait_release(struct multi_context *m, struct multi_instance *mi)
 {
-    struct multi_instance *mi;
-
-    if (cluster_need_role(p, cluster->role == CLUSTER_MASTER) && (mi = cluster_find_instance(p)))
-    {
-        cluster->wait_missed = 0;
-        release(m, mi);
-        msg(M_CLIENT, "SUCCESS: cluster-release %s", p[1]);
-    }
+    cluster->wait_missed = 0;
+    release(m, mi);
 }
 
 #endif /* ifdef ENABLE_CLUSTER */

@@ -33,17 +33,19 @@
  * CLUSTER_REPLY_PATIENCE, not at all after CLUSTER_REPLY_MISSES of them waited
  * in vain, nor when nobody is there to release it: waiting is off until
  * cluster-wait switches it on, and off again as soon as the role changes or the
- * management client is gone.
+ * management client is gone. One that hangs is still connected: it says for how
+ * many seconds its word counts, and is not waited for when it does not say it
+ * again.
  *
  * In a renegotiation the client makes the new key as soon as it has the server's
  * key-method-2 message, one round trip before the server does. So that message
  * waits in the same way: it fixes the key, which is made ahead as \e pending,
  * announced ("pending") and exported like any other, together with the message
- * as it was encrypted (see cluster_word.h). While it waits the client is
- * acknowledged and goes on under its old key. A standby that is promoted says
- * the word itself and receives under the pending key, but sends under it only
- * once the client has acknowledged that word, or a packet has shown that it has
- * the key.
+ * as it was encrypted (see cluster_last_message.h). While it waits the client is
+ * acknowledged and goes on under its old key. A standby that is promoted sends
+ * the message itself and receives under the pending key, but sends under it only
+ * once the client has acknowledged that message, or a packet has shown that it
+ * has the key.
  */
 
 #ifndef CLUSTER_WAIT_H
@@ -58,70 +60,22 @@ struct tls_session;
 
 #ifdef ENABLE_CLUSTER
 
-/** Seconds of the clock after which a reply goes out anyway. They are looked
- * at once a second. */
-#define CLUSTER_REPLY_PATIENCE 2
+/** The longest time in seconds for which one cluster-wait counts. */
+#define CLUSTER_LEASE_MAX 3600
 
-/** Replies in a row that went out so, after which nobody waits: whoever should
- * release them hangs. The next release that comes ends that. */
-#define CLUSTER_REPLY_MISSES 3
-
-/** The reply that completes a client's connection, or the word that completes
- *  a renegotiation. */
-struct cluster_reply
-{
-    bool held;                          /**< it waits */
-    bool released;                      /**< it need not wait any more */
-    time_t since;                       /**< when it began to wait */
-};
-
-/**
- * Reply now?
- *
- * @return true if the reply is to wait, which is noted
- */
-static inline bool
-cluster_reply_hold(struct cluster_reply *reply, time_t when)
-{
-    if (!reply->released && !reply->held)
-    {
-        reply->held = true;
-        reply->since = when;
-    }
-    return !reply->released;
-}
-
-/** Has a reply waited for long enough? One that nobody will release has. */
-static inline bool
-cluster_reply_due(const struct cluster_reply *reply, bool waiting, time_t when)
-{
-    return reply->held && (!waiting || when >= reply->since + CLUSTER_REPLY_PATIENCE);
-}
-
-/**
- * No reply of this session needs to wait any more.
- *
- * @return true if one is to be sent now
- */
-static inline bool
-cluster_reply_release(struct cluster_reply *reply)
-{
-    const bool held = reply->held;
-
-    reply->held = false;
-    reply->released = true;
-    return held;
-}
+/** Seconds for which it is still believed, once the management client is gone,
+ * that another server has the clients. */
+#define CLUSTER_SUCCESSOR_MEMORY 10
 
 /** Must this client's PUSH_REPLY wait? */
 bool cluster_hold_reply(struct context *c);
 
 /**
  * What stands in the session's plaintext buffer is about to be encrypted. If it
- * is the server's last word of a renegotiation, that makes the new key pending,
+ * is the server's last message of a renegotiation, that makes the new key pending,
  * and its packets wait.
  */
-void cluster_hold_word(struct tls_multi *multi, struct tls_session *session);
+void cluster_hold_last_message(struct tls_multi *multi, struct tls_session *session);
 
 /** Send what has waited for too long. To be called every second. */
 void cluster_wait_expire(struct multi_context *m, struct multi_instance *mi);
@@ -129,11 +83,21 @@ void cluster_wait_expire(struct multi_context *m, struct multi_instance *mi);
 /** The management client is gone: nobody will release anything. */
 void cluster_wait_gone(void *arg);
 
-/** cluster-wait */
-void cluster_command_wait(struct multi_context *m, const char **p);
+/**
+ * Does another server have the clients, as far as was told? While it is in sync
+ * new clients wait for it.
+ */
+bool cluster_has_successor(void);
 
-/** cluster-release */
-void cluster_command_release(struct multi_context *m, const char **p);
+/**
+ * From now on new clients wait, or nobody does and all that wait go on.
+ *
+ * @param lease         seconds for which that counts, 0 for ever
+ */
+void cluster_wait_set(struct multi_context *m, bool on, int lease);
+
+/** Another server has this client: it need not wait any more. */
+void cluster_wait_release(struct multi_context *m, struct multi_instance *mi);
 
 #else  /* ifdef ENABLE_CLUSTER */
 
@@ -144,7 +108,7 @@ cluster_hold_reply(struct context *c)
 }
 
 static inline void
-cluster_hold_word(struct tls_multi *multi, struct tls_session *session)
+cluster_hold_last_message(struct tls_multi *multi, struct tls_session *session)
 {
 }
 

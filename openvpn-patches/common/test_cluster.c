@@ -38,9 +38,11 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "cluster_anew.h"
+#include "cluster_doubt.h"
+#include "cluster_heal.h"
 #include "cluster_record.h"
-#include "cluster_rekey.h"
-#include "cluster_wait.h"
+#include "cluster_reply.h"
 
 #ifdef ENABLE_CLUSTER
 
@@ -142,6 +144,9 @@ fill_cold(struct cluster_record *rec)
     cluster_record_set_text(&rec->common_name, "client one");
     cluster_record_set_text(&rec->locked_cn, "client one");
     cluster_record_set_text(&rec->locked_username, "us\xc3\xa9r");
+    rec->arrival = 1ULL << 33;
+    rec->routes = CLUSTER_ROUTE_IPV6;
+    cluster_record_set_text(&rec->interface, "eth0");
     fill_wrap_key(&rec->client_key, 100);
     fill_wrap_key(&rec->dynamic_key, 101);
     cluster_record_set_text(&rec->peer_info, "IV_VER=2.6.14\nIV_PROTO=990\nUV_\x01=odd\n");
@@ -174,7 +179,7 @@ static struct cluster_parts
 encode(const struct cluster_record *rec)
 {
     struct cluster_parts parts;
-    struct cluster_reason why = { "" };
+    struct cluster_reason why = { 0 };
     if (!cluster_record_encode(rec, &parts, &why))
     {
         fail_msg("%s", why.text);
@@ -223,6 +228,9 @@ assert_records_equal(const struct cluster_record *a, const struct cluster_record
     assert_text_equal(a->common_name, b->common_name);
     assert_text_equal(a->locked_cn, b->locked_cn);
     assert_text_equal(a->locked_username, b->locked_username);
+    assert_true(a->arrival == b->arrival);
+    assert_int_equal(a->routes, b->routes);
+    assert_text_equal(a->interface, b->interface);
     assert_text_equal(a->peer_info, b->peer_info);
     assert_text_equal(a->auth_token, b->auth_token);
     assert_text_equal(a->auth_token_initial, b->auth_token_initial);
@@ -236,7 +244,7 @@ round_trip(struct cluster_record *rec)
 {
     struct cluster_parts parts = encode(rec);
     struct cluster_record back;
-    struct cluster_reason why = { "" };
+    struct cluster_reason why = { 0 };
 
     if (!cluster_record_decode(&back, &parts, &why))
     {
@@ -350,7 +358,7 @@ static void
 assert_not_encoded(struct cluster_record *rec, const char *reason)
 {
     struct cluster_parts parts;
-    struct cluster_reason why = { "" };
+    struct cluster_reason why = { 0 };
 
     assert_false(cluster_record_encode(rec, &parts, &why));
     assert_string_equal(why.text, reason);
@@ -401,10 +409,20 @@ bad_addresses_are_refused(void **state)
     ASSERT_REFUSED(r.remote.ip.in6.s6_addr[0] = 0xFF, "client address: not a unicast address");
     ASSERT_REFUSED(r.remote.family = AF_INET; r.remote.ip.in4.s_addr = htonl(0xE0000001),
             "client address: not a unicast address");
-    ASSERT_REFUSED(r.ifconfig_local = 0, "tunnel address: not a unicast address");
-    ASSERT_REFUSED(r.ifconfig_local = 0xFFFFFFFF, "tunnel address: not a unicast address");
+    ASSERT_REFUSED(r.ifconfig_local = 0, "tunnel address: zero");
     ASSERT_REFUSED(r.ifconfig_ipv6_netbits = 129, "tunnel IPv6 address: prefix longer than 128");
-    ASSERT_REFUSED(CLEAR(r.ifconfig_ipv6_local), "tunnel IPv6 address: not a unicast address");
+}
+
+/** What OpenVPN lets an administrator give to a client. */
+static void
+odd_addresses_and_options_come_back(void **state)
+{
+    struct cluster_record rec = new_record(&gcm, 1);
+
+    rec.ifconfig_local = 0xFFFFFFFF;
+    CLEAR(rec.ifconfig_ipv6_local);
+    cluster_record_set_text(&rec.options, "push \"echo \x1b[1m\"\n");
+    round_trip(&rec);
 }
 
 static void
@@ -447,8 +465,6 @@ bad_text_is_refused(void **state)
     ASSERT_REFUSED(cluster_record_set_text(&r.common_name, big), "common name: wrong length");
     ASSERT_REFUSED(cluster_record_set_text(&r.auth_token, "a\rb"),
             "auth-token: a control character inside");
-    ASSERT_REFUSED(cluster_record_set_text(&r.options, "push x\x1b"),
-            "options: a control character inside");
     ASSERT_REFUSED(cluster_record_set_text(&r.environment, "A=1\nB"),
             "environment: a line that is not NAME=value");
     ASSERT_REFUSED(cluster_record_set_text(&r.environment, "A=1\n\nB=2"),
@@ -486,6 +502,41 @@ size_is_bounded(void **state)
 }
 
 /*
+ * Codes
+ */
+
+/** What programs go by: a word of its own for each, which is no part of a sentence. */
+static void
+codes_are_words(void **state)
+{
+    for (int a = 0; a < CLUSTER_CODES; a++)
+    {
+        const char *word = cluster_code_word(a);
+
+        assert_non_null(word);
+        assert_true(strlen(word) && strspn(word, "abcdefghijklmnopqrstuvwxyz-") == strlen(word));
+        for (int b = 0; b < a; b++)
+        {
+            assert_string_not_equal(word, cluster_code_word(b));
+        }
+    }
+}
+
+static void
+errors_begin_with_a_code(void **state)
+{
+    struct gc_arena gc = gc_new();
+    struct cluster_reason why;
+
+    assert_false(cluster_refuse(&why, CLUSTER_CODE_IN_THE_WAY, "peer-id %d is in use", 7));
+    assert_string_equal(cluster_error("cluster-import", "0011223344556677", &why, &gc),
+                        "ERROR: cluster-import 0011223344556677: in-the-way peer-id 7 is in use");
+    assert_string_equal(cluster_error("cluster-hold", NULL, &why, &gc),
+                        "ERROR: cluster-hold: in-the-way peer-id 7 is in use");
+    gc_free(&gc);
+}
+
+/*
  * Refusals of bytes that no encoder wrote
  */
 
@@ -516,39 +567,40 @@ assert_refused(const struct cluster_parts *parts, int kind, const uint8_t *data,
 
     assert_false(decode_with(parts, kind, data, length, &rec, &why));
     assert_string_equal(why.text, reason);
+    assert_int_equal(why.code, CLUSTER_CODE_BAD_RECORD);
     cluster_record_init(&empty);
     assert_memory_equal(&rec, &empty, sizeof(rec));
 }
 
 /** Two control packets, the second of them with nothing in it. */
-static const char small_word[] = "\0\0\0\5" "\0\6" "\0\0\0\7" "ab" "\0\5" "\0\0\0\10" "c";
+static const char small_message[] = "\0\0\0\5" "\0\6" "\0\0\0\7" "ab" "\0\5" "\0\0\0\10" "c";
 
 static void
-word_comes_back(void **state)
+message_comes_back(void **state)
 {
     struct cluster_record rec = new_record(&gcm, 2);
 
     rec.keys[0].flags = CLUSTER_KEY_PENDING;
-    rec.word.len = sizeof(small_word) - 1;
-    memcpy(rec.word.bytes, small_word, sizeof(small_word) - 1);
+    rec.last_message.len = sizeof(small_message) - 1;
+    memcpy(rec.last_message.bytes, small_message, sizeof(small_message) - 1);
     round_trip(&rec);
 }
 
 /** Whoever exports then does without it. */
 static void
-word_needs_room(void **state)
+message_needs_room(void **state)
 {
     struct cluster_record rec = new_record(&cbc, 2);
     struct cluster_parts parts;
     struct cluster_reason why;
     struct buffer buf;
 
-    rec.word.len = CLUSTER_WORD_MAX;
-    buf_set_write(&buf, rec.word.bytes, sizeof(rec.word.bytes));
-    assert_true(buf_write_u32(&buf, 1) && buf_write_u16(&buf, CLUSTER_WORD_MAX - 6));
+    rec.last_message.len = CLUSTER_LAST_MESSAGE_MAX;
+    buf_set_write(&buf, rec.last_message.bytes, sizeof(rec.last_message.bytes));
+    assert_true(buf_write_u32(&buf, 1) && buf_write_u16(&buf, CLUSTER_LAST_MESSAGE_MAX - 6));
     assert_false(cluster_record_encode(&rec, &parts, &why));
     assert_string_equal(why.text, "hot part: more than 1000 bytes");
-    CLEAR(rec.word);
+    CLEAR(rec.last_message);
     round_trip(&rec);
 }
 
@@ -591,13 +643,13 @@ unknown_and_foreign_fields(void **state)
 }
 
 static void
-broken_words_are_refused(void **state)
+broken_messages_are_refused(void **state)
 {
     struct cluster_parts parts = new_parts();
-    const char *const bad = "word: not a list of control packets";
+    const char *const bad = "last message: not a list of control packets";
 
     assert_field(&parts, "\0\x17\0\x0b" "\0\0\0\1" "\0\5" "\0\0\0\2" "x", 15, NULL);
-    assert_field(&parts, "\0\x17\0\x0a" "\0\0\0\1" "\0\4" "\0\0\0\2", 14, "word: wrong length");
+    assert_field(&parts, "\0\x17\0\x0a" "\0\0\0\1" "\0\4" "\0\0\0\2", 14, "last message: wrong length");
     assert_field(&parts, "\0\x17\0\x0b" "\0\0\0\1" "\0\4" "\0\0\0\2" "x", 15, bad);
     assert_field(&parts, "\0\x17\0\x0b" "\0\0\0\1" "\0\6" "\0\0\0\2" "x", 15, bad);
     assert_field(&parts, "\0\x17\0\x0c" "\0\0\0\1" "\0\5" "\0\0\0\2" "xy", 16, bad);
@@ -693,7 +745,7 @@ every_truncation(void **state)
             }
         }
         /* only at the border of an optional field: hot loses its second key */
-        assert_true(accepted <= (kind == CLUSTER_PART_HOT ? 1 : 4));
+        assert_true(accepted <= (kind == CLUSTER_PART_HOT ? 1 : 6));
     }
     cluster_parts_free(&parts);
 }
@@ -871,6 +923,42 @@ addresses_come_back(void **state)
 }
 
 static void
+client_with_its_data_channel_in_the_kernel_is_known(void **state)
+{
+    assert_true(cluster_anew_in_kernel(2974));
+    assert_false(cluster_anew_in_kernel(8094)); /* the same in its process */
+    assert_false(cluster_anew_in_kernel(2974 | CLUSTER_IV_DATA_EPOCH));
+    assert_false(cluster_anew_in_kernel(2974 | CLUSTER_IV_PUSH_UPDATE));
+    assert_false(cluster_anew_in_kernel(990)); /* 2.6 */
+    assert_false(cluster_anew_in_kernel(0));
+}
+
+static void
+client_that_cannot_begin_anew_is_told_once(void **state)
+{
+    struct cluster_anew anew = { 0 };
+
+    cluster_anew_note(&anew, 2974, 100);
+    assert_true(anew.begun && anew.due);
+    anew.begun = anew.due = false;
+
+    /* it comes back from the same port */
+    cluster_anew_note(&anew, 2974, 100 + CLUSTER_ANEW_ONCE - 1);
+    assert_true(anew.begun && !anew.due);
+    cluster_anew_note(&anew, 2974, 100 + CLUSTER_ANEW_ONCE);
+    assert_true(anew.due);
+}
+
+static void
+client_that_can_begin_anew_is_not_told(void **state)
+{
+    struct cluster_anew anew = { 0 };
+
+    cluster_anew_note(&anew, 8094, 100);
+    assert_true(anew.begun && !anew.due);
+}
+
+static void
 reply_waits_until_released(void **state)
 {
     struct cluster_reply reply = { 0 };
@@ -926,20 +1014,48 @@ key_is_pending_until_a_packet_decrypts_under_it(void **state)
 }
 
 static void
+note_data(struct cluster_heal *heal, uint64_t marks, time_t from, time_t to)
+{
+    for (time_t when = from; when <= to; ++when)
+    {
+        cluster_stray_note(&heal->data, marks, when);
+        cluster_stray_note(&heal->data, marks, when); /* counts once a second */
+    }
+}
+
+static void
 data_under_an_unknown_key_alone_is_healed(void **state)
 {
     struct cluster_heal heal = { 0 };
 
-    assert_int_equal(cluster_heal_unknown(&heal, 7, 100), CLUSTER_CURE_NONE);
-    cluster_heal_note(&heal, 2, false, 7, 100);
-    assert_int_equal(cluster_heal_unknown(&heal, 7, 102), CLUSTER_CURE_NONE);
-    cluster_heal_note(&heal, 2, false, 7, 102);
-    assert_int_equal(cluster_heal_unknown(&heal, 7, 103), CLUSTER_CURE_KICK);
-    assert_int_equal(cluster_heal_unknown(&heal, 7, 104), CLUSTER_CURE_NONE);
-    assert_int_equal(cluster_heal_unknown(&heal, 7, 108), CLUSTER_CURE_RESTART);
-    assert_int_equal(cluster_heal_unknown(&heal, 7, 109), CLUSTER_CURE_NONE);
-    assert_int_equal(cluster_heal_unknown(&heal, 7, 130), CLUSTER_CURE_NONE);
-    assert_int_equal(heal.since, 0); /* from the beginning */
+    assert_int_equal(cluster_heal_data(&heal, 7), CLUSTER_CURE_NONE);
+    note_data(&heal, 7, 100, 101);
+    assert_int_equal(cluster_heal_data(&heal, 7), CLUSTER_CURE_NONE);
+    note_data(&heal, 7, 102, 102);
+    assert_int_equal(cluster_heal_data(&heal, 7), CLUSTER_CURE_ASK);
+    note_data(&heal, 7, 103, 108);
+    assert_int_equal(cluster_heal_data(&heal, 7), CLUSTER_CURE_NONE);
+    note_data(&heal, 7, 109, 109);
+    assert_int_equal(cluster_heal_data(&heal, 7), CLUSTER_CURE_KICK);
+    note_data(&heal, 7, 110, 118); /* once more, it may have been lost */
+    assert_int_equal(cluster_heal_data(&heal, 7), CLUSTER_CURE_NONE);
+    note_data(&heal, 7, 119, 119);
+    assert_int_equal(cluster_heal_data(&heal, 7), CLUSTER_CURE_KICK);
+}
+
+static void
+silence_proves_nothing(void **state)
+{
+    struct cluster_heal heal = { 0 };
+
+    note_data(&heal, 7, 100, 101);
+    for (int i = 0; i < 1000; ++i)
+    {
+        assert_int_equal(cluster_heal_data(&heal, 7), CLUSTER_CURE_NONE);
+        assert_int_equal(cluster_heal_control(&heal, 7), CLUSTER_CURE_NONE);
+    }
+    note_data(&heal, 7, 200, 201); /* what was long ago does not count */
+    assert_int_equal(cluster_heal_data(&heal, 7), CLUSTER_CURE_NONE);
 }
 
 static void
@@ -947,35 +1063,62 @@ client_that_uses_a_known_key_is_left_alone(void **state)
 {
     struct cluster_heal heal = { 0 };
 
-    cluster_heal_note(&heal, 2, false, 7, 100);
-    assert_int_equal(cluster_heal_unknown(&heal, 8, 103), CLUSTER_CURE_NONE);
-    assert_int_equal(heal.since, 0);
+    note_data(&heal, 7, 100, 150);
+    assert_int_equal(cluster_heal_data(&heal, 8), CLUSTER_CURE_NONE);
+    assert_int_equal(heal.data.seconds, 0);
+    assert_int_equal(cluster_heal_data(&heal, 8), CLUSTER_CURE_NONE);
 }
 
 static void
-client_inside_a_lost_handshake_is_told_at_once(void **state)
+client_inside_a_lost_handshake_is_told(void **state)
 {
     struct cluster_heal heal = { 0 };
 
-    cluster_heal_note(&heal, 2, true, 7, 100);
-    assert_int_equal(cluster_heal_unknown(&heal, 8, 100), CLUSTER_CURE_NONE);
-    assert_int_equal(cluster_heal_unknown(&heal, 9, 101), CLUSTER_CURE_KICK);
-    /* while data comes there is no need of more */
-    assert_int_equal(cluster_heal_unknown(&heal, 9, 108), CLUSTER_CURE_NONE);
-    assert_int_equal(cluster_heal_unknown(&heal, 7, 109), CLUSTER_CURE_RESTART);
+    cluster_stray_note(&heal.control, 7, 100);
+    cluster_stray_note(&heal.control, 7, 100);
+    assert_int_equal(cluster_heal_control(&heal, 8), CLUSTER_CURE_NONE);
+    cluster_stray_note(&heal.control, 8, 104);
+    assert_int_equal(cluster_heal_control(&heal, 9), CLUSTER_CURE_KICK);
+    assert_int_equal(cluster_heal_control(&heal, 9), CLUSTER_CURE_NONE);
+    cluster_stray_note(&heal.control, 9, 112); /* it was not understood */
+    cluster_stray_note(&heal.control, 9, 120);
+    assert_int_equal(cluster_heal_control(&heal, 9), CLUSTER_CURE_KICK);
 }
 
 static void
-unanswered_soft_reset_is_followed_up(void **state)
+client_that_waits_for_another_reset_is_given_it(void **state)
+{
+    struct cluster_heal heal = { .reset_id = 3 };
+
+    cluster_stray_note(&heal.control, 7, 100);
+    cluster_stray_note(&heal.control, 7, 102);
+    assert_int_equal(cluster_heal_control(&heal, 7), CLUSTER_CURE_RESTART);
+    assert_int_equal(cluster_heal_control(&heal, 7), CLUSTER_CURE_NONE);
+    cluster_stray_note(&heal.control, 7, 200);
+    cluster_stray_note(&heal.control, 7, 202);
+    assert_int_equal(cluster_heal_control(&heal, 8), CLUSTER_CURE_KICK); /* it can be reached */
+}
+
+static void
+unanswered_soft_reset_is_sent_again_and_no_more(void **state)
 {
     struct cluster_heal heal = { 0 };
+    int sent = 0;
 
     assert_int_equal(cluster_heal_unanswered(&heal, 100, 104), CLUSTER_CURE_NONE);
     assert_int_equal(cluster_heal_unanswered(&heal, 100, 105), CLUSTER_CURE_RESEND);
-    assert_int_equal(cluster_heal_unanswered(&heal, 100, 106), CLUSTER_CURE_NONE);
-    assert_int_equal(cluster_heal_unanswered(&heal, 100, 110), CLUSTER_CURE_KICK);
-    assert_int_equal(cluster_heal_unanswered(&heal, 100, 120), CLUSTER_CURE_NONE);
-    assert_int_equal(cluster_heal_unanswered(&heal, 200, 205), CLUSTER_CURE_RESEND); /* another */
+    assert_int_equal(cluster_heal_unanswered(&heal, 100, 109), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_unanswered(&heal, 100, 110), CLUSTER_CURE_RESEND);
+    assert_int_equal(cluster_heal_unanswered(&heal, 100, 119), CLUSTER_CURE_NONE);
+    for (time_t when = 120; when < 100 + 3600; ++when)
+    {
+        const enum cluster_cure cure = cluster_heal_unanswered(&heal, 100, when);
+        assert_true(cure == CLUSTER_CURE_NONE || cure == CLUSTER_CURE_RESEND);
+        sent += cure == CLUSTER_CURE_RESEND;
+    }
+    assert_int_equal(sent, 8);
+    assert_int_equal(cluster_heal_unanswered(&heal, 9000, 9004), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_unanswered(&heal, 9000, 9005), CLUSTER_CURE_RESEND); /* another */
 }
 
 static void
@@ -983,17 +1126,17 @@ client_that_says_goodbye_is_closed(void **state)
 {
     struct cluster_heal heal = { 0 };
 
-    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 100), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 100, 100), CLUSTER_CURE_NONE);
     cluster_heal_speak(&heal, 100);
-    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 101), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 101, 101), CLUSTER_CURE_NONE);
     cluster_heal_speak(&heal, 102); /* not acknowledged, so said again */
-    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 104), CLUSTER_CURE_NONE);
-    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 105), CLUSTER_CURE_ASK);
+    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 104, 104), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 105, 105), CLUSTER_CURE_ASK);
     cluster_heal_speak(&heal, 106); /* does not begin anew */
-    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 111), CLUSTER_CURE_NONE);
-    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 112), CLUSTER_CURE_KICK);
-    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 113), CLUSTER_CURE_CLOSE);
-    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 114), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 111, 111), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 112, 112), CLUSTER_CURE_KICK);
+    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 113, 113), CLUSTER_CURE_CLOSE);
+    assert_int_equal(cluster_heal_spoken(&heal, 9, false, 114, 114), CLUSTER_CURE_NONE);
 }
 
 static void
@@ -1002,19 +1145,19 @@ client_that_is_still_there_is_not_closed(void **state)
     struct cluster_heal heal = { 0 };
 
     cluster_heal_speak(&heal, 100);
-    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 103), CLUSTER_CURE_ASK);
-    assert_int_equal(cluster_heal_spoken(&heal, 7, true, 104), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 103, 103), CLUSTER_CURE_ASK);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, true, 104, 104), CLUSTER_CURE_NONE);
     assert_int_equal(heal.spoke, 0);
-    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 120), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 120, 120), CLUSTER_CURE_NONE);
 
     cluster_heal_speak(&heal, 200);
-    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 203), CLUSTER_CURE_ASK);
-    assert_int_equal(cluster_heal_spoken(&heal, 8, false, 204), CLUSTER_CURE_NONE); /* data */
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 203, 203), CLUSTER_CURE_ASK);
+    assert_int_equal(cluster_heal_spoken(&heal, 8, false, 204, 204), CLUSTER_CURE_NONE); /* data */
     assert_int_equal(heal.spoke, 0);
 
     /* it has renegotiated by itself meanwhile */
     cluster_heal_speak(&heal, 300);
-    assert_int_equal(cluster_heal_spoken(&heal, 8, true, 303), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_spoken(&heal, 8, true, 303, 303), CLUSTER_CURE_NONE);
     assert_int_equal(heal.spoke, 0);
 }
 
@@ -1024,10 +1167,122 @@ nobody_is_closed_without_having_been_told(void **state)
     struct cluster_heal heal = { 0 };
 
     cluster_heal_speak(&heal, 100);
-    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 103), CLUSTER_CURE_ASK);
-    /* the server stood still */
-    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 160), CLUSTER_CURE_KICK);
-    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 161), CLUSTER_CURE_CLOSE);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 103, 103), CLUSTER_CURE_ASK);
+    /* the server stood still, and cannot know what it has not read */
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 160, 104), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 170, 109), CLUSTER_CURE_NONE);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 171, 111), CLUSTER_CURE_KICK);
+    assert_int_equal(cluster_heal_spoken(&heal, 7, false, 172, 112), CLUSTER_CURE_CLOSE);
+}
+
+static void
+client_that_answers_keeps_its_session(void **state)
+{
+    struct cluster_doubt doubt = { 0 };
+    int asked = 0;
+
+    /* replayed five times a second for a minute */
+    for (int64_t when = 1000000; when < 1060000; when += 50)
+    {
+        if (when % 200 == 0)
+        {
+            assert_int_not_equal(cluster_doubt_arrive(&doubt, when), CLUSTER_DOUBT_TAKE);
+        }
+        const enum cluster_doubt_step step = cluster_doubt_due(&doubt, when, 60000);
+        assert_int_not_equal(step, CLUSTER_DOUBT_TAKE);
+        if (step == CLUSTER_DOUBT_ASK)
+        {
+            ++asked;
+            assert_true(doubt.question);
+            cluster_doubt_answer(&doubt);
+        }
+        assert_false(doubt.question);
+    }
+    assert_in_range(asked, 59, 60);
+}
+
+static void
+client_that_does_not_answer_begins_anew(void **state)
+{
+    struct cluster_doubt doubt = { 0 };
+    const int64_t third = CLUSTER_DOUBT_WAIT / CLUSTER_DOUBT_QUESTIONS;
+
+    assert_int_equal(cluster_doubt_due(&doubt, 1000, 60000), CLUSTER_DOUBT_NONE);
+    assert_int_equal(cluster_doubt_arrive(&doubt, 1000), CLUSTER_DOUBT_KEEP);
+    for (int i = 0; i < CLUSTER_DOUBT_QUESTIONS; ++i)
+    {
+        assert_int_equal(cluster_doubt_due(&doubt, 1000 + i * third, 60000), CLUSTER_DOUBT_ASK);
+        assert_int_equal(cluster_doubt_due(&doubt, 1000 + i * third, 60000), CLUSTER_DOUBT_NONE);
+        assert_int_equal(cluster_doubt_arrive(&doubt, 1001 + i * third), CLUSTER_DOUBT_NONE);
+    }
+    assert_int_equal(cluster_doubt_due(&doubt, 999 + CLUSTER_DOUBT_WAIT, 60000), CLUSTER_DOUBT_NONE);
+    assert_int_equal(cluster_doubt_due(&doubt, 1000 + CLUSTER_DOUBT_WAIT, 60000), CLUSTER_DOUBT_TAKE);
+    assert_false(doubt.question);
+
+    /* what it sends until its handshake is over, or has timed out */
+    assert_int_equal(cluster_doubt_arrive(&doubt, 2000), CLUSTER_DOUBT_TAKE);
+    assert_int_equal(cluster_doubt_arrive(&doubt, 61000), CLUSTER_DOUBT_TAKE);
+    assert_int_equal(cluster_doubt_arrive(&doubt, 61750), CLUSTER_DOUBT_KEEP);
+}
+
+static void
+client_with_a_new_session_is_asked_again(void **state)
+{
+    struct cluster_doubt doubt = { 0 };
+
+    assert_int_equal(cluster_doubt_arrive(&doubt, 1000), CLUSTER_DOUBT_KEEP);
+    while (cluster_doubt_due(&doubt, 1750, 60000) != CLUSTER_DOUBT_TAKE)
+    {
+    }
+    cluster_doubt_close(&doubt);
+    /* at once, although the last question was short ago */
+    assert_int_equal(cluster_doubt_arrive(&doubt, 1800), CLUSTER_DOUBT_KEEP);
+    assert_int_equal(cluster_doubt_due(&doubt, 1800, 60000), CLUSTER_DOUBT_ASK);
+}
+
+static void
+hard_reset_is_the_first_packet_of_a_session(void **state)
+{
+    const uint8_t none[] = { 0, 0, 0, 0, 0 };
+    const uint8_t acks[] = { 2, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 9 };
+    const uint8_t later[] = { 0, 0, 0, 0, 1 };
+    const uint8_t later_acks[] = { 1, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 1, 0, 0, 0 };
+    struct buffer buf;
+
+    buf_set_read(&buf, none, sizeof(none));
+    assert_true(cluster_doubt_is_first(buf));
+    assert_int_equal(BLEN(&buf), sizeof(none)); /* is left as it was */
+    buf_set_read(&buf, acks, sizeof(acks));
+    assert_true(cluster_doubt_is_first(buf));
+    buf_set_read(&buf, later, sizeof(later));
+    assert_false(cluster_doubt_is_first(buf));
+    buf_set_read(&buf, later_acks, sizeof(later_acks));
+    assert_false(cluster_doubt_is_first(buf));
+    for (size_t len = 0; len < sizeof(none); ++len)
+    {
+        buf_set_read(&buf, none, len);
+        assert_false(cluster_doubt_is_first(buf)); /* cut off */
+    }
+    for (size_t len = 0; len < sizeof(acks) - 1; ++len)
+    {
+        buf_set_read(&buf, acks, len);
+        assert_false(cluster_doubt_is_first(buf));
+    }
+}
+
+static void
+resets_one_after_another_wait_for_their_question(void **state)
+{
+    struct cluster_doubt doubt = { 0 };
+
+    assert_int_equal(cluster_doubt_arrive(&doubt, 1000), CLUSTER_DOUBT_KEEP);
+    assert_int_equal(cluster_doubt_due(&doubt, 1000, 60000), CLUSTER_DOUBT_ASK);
+    cluster_doubt_answer(&doubt);
+
+    /* the client has begun anew after it had answered: it need not say so again */
+    assert_int_equal(cluster_doubt_arrive(&doubt, 1010), CLUSTER_DOUBT_KEEP);
+    assert_int_equal(cluster_doubt_due(&doubt, 999 + CLUSTER_DOUBT_EVERY, 60000), CLUSTER_DOUBT_NONE);
+    assert_int_equal(cluster_doubt_due(&doubt, 1000 + CLUSTER_DOUBT_EVERY, 60000), CLUSTER_DOUBT_ASK);
 }
 
 static int
@@ -1050,6 +1305,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_comes_back),
         cmocka_unit_test(little_comes_back),
+        cmocka_unit_test(odd_addresses_and_options_come_back),
         cmocka_unit_test(wrap_keys_have_their_real_length),
         cmocka_unit_test(hot_part_stays_small),
         cmocka_unit_test(bad_hot_values_are_refused),
@@ -1057,9 +1313,11 @@ main(void)
         cmocka_unit_test(bad_keys_are_refused),
         cmocka_unit_test(bad_text_is_refused),
         cmocka_unit_test(size_is_bounded),
-        cmocka_unit_test(word_comes_back),
-        cmocka_unit_test(word_needs_room),
-        cmocka_unit_test(broken_words_are_refused),
+        cmocka_unit_test(codes_are_words),
+        cmocka_unit_test(errors_begin_with_a_code),
+        cmocka_unit_test(message_comes_back),
+        cmocka_unit_test(message_needs_room),
+        cmocka_unit_test(broken_messages_are_refused),
         cmocka_unit_test(unknown_and_foreign_fields),
         cmocka_unit_test(head_is_checked),
         cmocka_unit_test(certificate_depths_are_checked),
@@ -1071,17 +1329,27 @@ main(void)
         cmocka_unit_test(fingerprint_is_the_same_on_both_sides),
         cmocka_unit_test(fingerprint_tells_keys_apart),
         cmocka_unit_test(addresses_come_back),
+        cmocka_unit_test(client_with_its_data_channel_in_the_kernel_is_known),
+        cmocka_unit_test(client_that_cannot_begin_anew_is_told_once),
+        cmocka_unit_test(client_that_can_begin_anew_is_not_told),
         cmocka_unit_test(reply_waits_until_released),
         cmocka_unit_test(release_before_the_client_asks),
         cmocka_unit_test(reply_waits_no_longer_than_patience),
         cmocka_unit_test(key_is_pending_until_a_packet_decrypts_under_it),
         cmocka_unit_test(data_under_an_unknown_key_alone_is_healed),
         cmocka_unit_test(client_that_uses_a_known_key_is_left_alone),
-        cmocka_unit_test(client_inside_a_lost_handshake_is_told_at_once),
-        cmocka_unit_test(unanswered_soft_reset_is_followed_up),
+        cmocka_unit_test(silence_proves_nothing),
+        cmocka_unit_test(client_inside_a_lost_handshake_is_told),
+        cmocka_unit_test(client_that_waits_for_another_reset_is_given_it),
+        cmocka_unit_test(unanswered_soft_reset_is_sent_again_and_no_more),
         cmocka_unit_test(client_that_says_goodbye_is_closed),
         cmocka_unit_test(client_that_is_still_there_is_not_closed),
         cmocka_unit_test(nobody_is_closed_without_having_been_told),
+        cmocka_unit_test(client_that_answers_keeps_its_session),
+        cmocka_unit_test(client_that_does_not_answer_begins_anew),
+        cmocka_unit_test(client_with_a_new_session_is_asked_again),
+        cmocka_unit_test(resets_one_after_another_wait_for_their_question),
+        cmocka_unit_test(hard_reset_is_the_first_packet_of_a_session),
     };
 
     return cmocka_run_group_tests_name("cluster record tests", tests, start_crypto, stop_crypto);

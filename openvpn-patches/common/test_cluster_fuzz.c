@@ -250,7 +250,7 @@ command(const uint8_t *uid, int number)
 static void
 read_again(const struct cluster_record *rec)
 {
-    struct cluster_reason why = { "" };
+    struct cluster_reason why = { 0 };
     struct cluster_parts parts, again;
     struct cluster_record back;
 
@@ -305,7 +305,7 @@ static void
 run_record(struct pieces *pieces)
 {
     struct buffer_list *lines = buffer_list_new();
-    struct cluster_reason why = { "" };
+    struct cluster_reason why = { 0 };
     struct cluster_record rec;
 
     if (cluster_record_decode(&rec, &pieces->parts, &why))

@@ -41,8 +41,8 @@
 
 #ifdef ENABLE_CLUSTER
 
-#define M20 ((packet_id_type)1 << 20)
 #define M24 ((packet_id_type)1 << 24)
+#define M26 ((packet_id_type)1 << 26)
 
 static const struct cluster_holder ann = { "ann" };
 static const struct cluster_holder bob = { "bob" };
@@ -175,8 +175,8 @@ first_export_caps_the_sender(void **state)
     struct packet_id pid = generated_key();
 
     sent_up_to(&pid, 100);
-    assert_range(grant_to(&pid, &ann), 100 + M20, 100 + 2 * M20);
-    assert_int_equal(pid.send.limit, 100 + M20);
+    assert_range(grant_to(&pid, &ann), 100 + M24, 100 + 2 * M24);
+    assert_int_equal(pid.send.limit, 100 + M24);
     assert_int_equal(send_one(&pid), 100);
     packet_id_free(&pid);
 }
@@ -203,10 +203,10 @@ holders_exported_together_are_disjoint(void **state)
     struct cluster_grant grants[4];
 
     assert_int_equal(cluster_range_export(&pid.send, holders, 4, grants), 4);
-    assert_range(grants[0].range, 1 + M20, 1 + 2 * M20);
-    assert_range(grants[1].range, 1 + 2 * M20, 1 + 3 * M20);
-    assert_range(grants[2].range, 1 + M20, 1 + 2 * M20);
-    assert_range(grants[3].range, 1 + 3 * M20, 1 + 4 * M20);
+    assert_range(grants[0].range, 1 + M24, 1 + 2 * M24);
+    assert_range(grants[1].range, 1 + 2 * M24, 1 + 3 * M24);
+    assert_range(grants[2].range, 1 + M24, 1 + 2 * M24);
+    assert_range(grants[3].range, 1 + 3 * M24, 1 + 4 * M24);
     packet_id_free(&pid);
 }
 
@@ -222,8 +222,8 @@ round_moves_the_sender_below_the_holders(void **state)
     assert_false(cluster_range_round_wanted(&pid.send));
 
     const struct cluster_range fresh = grant_to(&pid, &ann);
-    assert_range(pid.send.range->next, old.end, old.end + 2 * M20);
-    assert_range(fresh, old.end + 2 * M20, old.end + 4 * M20);
+    assert_range(pid.send.range->next, old.end, old.end + 2 * M24);
+    assert_range(fresh, old.end + 2 * M24, old.end + 4 * M24);
     assert_false(cluster_range_stored(&pid.send, &ann, old.end));
     assert_false(cluster_range_stored(&pid.send, &bob, fresh.end));
     assert_true(cluster_range_stored(&pid.send, &ann, fresh.end));
@@ -282,7 +282,7 @@ static void
 segments_double_up_to_a_bound(void **state)
 {
     struct packet_id pid = generated_key();
-    const packet_id_type expected[] = { M20, 2 * M20, 4 * M20, 8 * M20, M24, M24, M24 };
+    const packet_id_type expected[] = { M24, 2 * M24, M26, M26, M26 };
 
     for (size_t i = 0; i < SIZE(expected); i++)
     {
@@ -293,7 +293,7 @@ segments_double_up_to_a_bound(void **state)
         sent_up_to(&pid, pid.send.limit);
         assert_true(cluster_range_ready(&pid.send));
         assert_int_equal(pid.send.limit - pid.send.range->segment_start,
-                         i + 1 < SIZE(expected) ? expected[i + 1] : M24);
+                         i + 1 < SIZE(expected) ? expected[i + 1] : M26);
     }
     packet_id_free(&pid);
 }
@@ -431,6 +431,25 @@ standby_cannot_send(void **state)
     packet_id_free(&pid);
 }
 
+/** A VIP that bounces: each promotion is by a holder of the one before. */
+static void
+many_promotions_leave_room(void **state)
+{
+    struct packet_id pid = generated_key();
+    struct cluster_range range = grant_to(&pid, &ann);
+
+    packet_id_free(&pid);
+    for (int i = 0; i < 8; i++)
+    {
+        pid = promoted_key(range.start, range.end);
+        assert_int_equal(pid.send.id + 1, range.start);
+        range = grant_to(&pid, i % 2 ? &ann : &bob);
+        assert_true(range.start >= pid.send.limit);
+        packet_id_free(&pid);
+    }
+    assert_true(range.end - range.start >= CLUSTER_RANGE_MIN / 2);
+}
+
 static void
 promoted_without_range_cannot_send(void **state)
 {
@@ -483,6 +502,70 @@ highest_imported_range_wins(void **state)
     cluster_range_standby(&pid.send);
     cluster_range_promote(&pid.send);
     assert_int_equal(send_one(&pid), 2000);
+    packet_id_free(&pid);
+}
+
+/**
+ * A standby drops a key: as cluster_ks_free() and packet_id_free() do it.
+ */
+static void
+drop_key(struct packet_id *pid, const uint8_t *fp)
+{
+    cluster_range_keep(&pid->send, fp);
+    packet_id_free(pid);
+}
+
+static struct packet_id
+recalled_key(const uint8_t *fp)
+{
+    struct packet_id pid = new_key();
+
+    cluster_range_standby(&pid.send);
+    cluster_range_recall(&pid.send, fp);
+    return pid;
+}
+
+static void
+key_that_comes_back_has_its_range(void **state)
+{
+    const uint8_t fp[CLUSTER_RANGE_FP_SIZE] = "finger", other[CLUSTER_RANGE_FP_SIZE] = "figner";
+    const struct cluster_range older = { 10, 1000 }, newer = { 2000, 3000 };
+    struct packet_id pid = imported_key(1000, 2000);
+
+    drop_key(&pid, fp);
+    pid = recalled_key(other);
+    assert_int_equal(cluster_range_imported_end(&pid.send), 0);
+    packet_id_free(&pid);
+
+    pid = recalled_key(fp);
+    assert_null(cluster_range_import(&pid.send, older));
+    assert_int_equal(cluster_range_imported_end(&pid.send), 2000);
+    assert_null(cluster_range_import(&pid.send, newer));
+    drop_key(&pid, fp);
+
+    pid = recalled_key(fp);
+    cluster_range_promote(&pid.send);
+    assert_int_equal(send_one(&pid), 2000);
+    drop_key(&pid, fp);
+    cluster_range_forget();
+}
+
+static void
+nothing_is_kept_of_ids_that_may_have_been_sent(void **state)
+{
+    const uint8_t fp[CLUSTER_RANGE_FP_SIZE] = "finger";
+    struct packet_id pid = promoted_key(1000, 2000);
+
+    drop_key(&pid, fp);
+    pid = recalled_key(fp);
+    assert_int_equal(cluster_range_imported_end(&pid.send), 0);
+    packet_id_free(&pid);
+
+    pid = imported_key(1000, 2000);
+    drop_key(&pid, fp);
+    cluster_range_forget();
+    pid = recalled_key(fp);
+    assert_int_equal(cluster_range_imported_end(&pid.send), 0);
     packet_id_free(&pid);
 }
 
@@ -679,10 +762,13 @@ main(void)
         cmocka_unit_test(holders_with_nothing_left_ask_for_renegotiation),
         cmocka_unit_test(bad_exports_grant_nothing),
         cmocka_unit_test(standby_cannot_send),
+        cmocka_unit_test(many_promotions_leave_room),
         cmocka_unit_test(promoted_without_range_cannot_send),
         cmocka_unit_test(promotion_halves_the_range),
         cmocka_unit_test(range_of_one_id),
         cmocka_unit_test(highest_imported_range_wins),
+        cmocka_unit_test(key_that_comes_back_has_its_range),
+        cmocka_unit_test(nothing_is_kept_of_ids_that_may_have_been_sent),
         cmocka_unit_test(bad_imports_are_refused),
         cmocka_unit_test(overtaking_lies_above_every_grant),
         cmocka_unit_test(overtaking_without_anything_to_overtake),

@@ -10,14 +10,19 @@ import errno
 import http.client
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ovpnha.config import BcnMode, Config, InstanceConfig, split_listen
-from ovpnha.errors import OvpnhaError
+from ovpnha.errors import ConfigError, OvpnhaError
+from ovpnha.firewall.findings import find_findings
+from ovpnha.model import ConntrackManager
 from ovpnha.runtime.control import ANSWER_LIMIT, StatusRequest, ask
+from ovpnha.runtime.firewall import read_rules
 from ovpnha.runtime.hostcheck import has_own_address
 from ovpnha.runtime.listening import listen_on
 from ovpnha.runtime.network import NetworkTable
+from ovpnha.runtime.site import make_plan, make_site
 
 ASK_TIMEOUT = 2.0
 
@@ -28,6 +33,8 @@ def find_oddities(config: Config, table: NetworkTable) -> Iterator[str]:
     for one in config.instance:
         yield from _vip_oddities(one, table)
         yield from _path_oddities(one)
+    if config.conntrack.manager is ConntrackManager.CONNTRACKD:
+        yield from _conntrack_oddities(config.conntrack.socket)
     if not config.control.socket.parent.is_dir():
         yield f"control.socket: there is no directory {config.control.socket.parent}; make it"
 
@@ -64,6 +71,18 @@ def _vip_oddities(one: InstanceConfig, table: NetworkTable) -> Iterator[str]:
         )
 
 
+def _conntrack_oddities(socket: Path) -> Iterator[str]:
+    try:
+        lacks = not socket.exists()
+    except PermissionError:
+        lacks = True
+    if lacks:
+        yield (
+            f"conntrack.socket: there is no {socket}; conntrackd does not run, or has another"
+            " configuration than `ovpnha conntrackd-config` prints"
+        )
+
+
 def _path_oddities(one: InstanceConfig) -> Iterator[str]:
     where, path = f"instance[{one.name}].management", one.management
     try:
@@ -79,6 +98,26 @@ def _path_oddities(one: InstanceConfig) -> Iterator[str]:
             f"{where}: this user may not look into {path.parent}; install"
             " deploy/systemd/ovpnha.tmpfiles.conf, and run: systemd-tmpfiles --create"
         )
+
+
+def find_firewall_oddities(config: Config, table: NetworkTable) -> Iterator[str]:
+    """What in the packet filter ends clients' connections at a move, and what was not read."""
+    try:
+        make_plan(config)
+    except ConfigError as error:
+        yield str(error)
+    site = make_site(config, table)
+    if not site.tunnels:
+        yield (
+            "firewall: not looked at: the tunnels' networks are not known; name them: networks ="
+            ' ["10.8.0.0/24"] under [firewall], or server_config of the instance'
+        )
+        return
+    reading = read_rules()
+    for finding in find_findings(site, reading.rules):
+        yield f"firewall: {finding}"
+    for line in reading.unread:
+        yield f"firewall: {line}"
 
 
 def find_http_oddity(config: Config) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ovpnha.config import BcnLink, Config
+from ovpnha.config import BcnLink, Config, SnatConfig
 from ovpnha.config.mistakes import toml_value
 
 HEAD = """# Configuration
@@ -22,9 +22,9 @@ the program by `ovpnha reference`.
 
 NODE_SECTION = """
 ## [node.NAME]
-What differs on one node: any key of `bcn`, `control`, `hooks`, `http` and `log`, and of an \
-instance by its name. It is laid over the rest on the node of that name; all nodes' views are \
-checked wherever the file is read.
+What differs on one node: any key of `bcn`, `conntrack`, `control`, `firewall`, `hooks`, `http` \
+and `log`, and of an instance by its name. It is laid over the rest on the node of that name; all \
+nodes' views are checked wherever the file is read.
 
 ```toml
 [node.vpn-a.instance.udp]
@@ -48,6 +48,8 @@ def _sections() -> Iterator[str]:
         yield _table(title, model)
         if name == "bcn":
             yield _table("bcn.links", BcnLink)
+        if name == "firewall":
+            yield _table("firewall.snat", SnatConfig)
 
 
 def _model_of(field: FieldInfo) -> type[BaseModel]:

@@ -120,6 +120,9 @@ def _copy(one: Plain) -> Text | str:
     master = one["following"]
     if one["sync"] == "syncing":
         return Text(f"being made of {master or 'a master that is not heard'}", FAIR)
+    if one["sync"] == "partial":
+        some = f"{one['refused']} clients that OpenVPN refuses"
+        return Text(f"in sync, but for {some} (see below)", BAD)
     if master:
         return Text(f"in sync with {master}", GOOD)
     return Text("was in sync; the master is not heard any more", FAIR)
@@ -187,6 +190,10 @@ def _problems(status: Plain) -> Iterator[str]:
     for name, up in status["links"].items():
         if not up:
             yield f"BCN link {name} is down: no carrier, switched off, or not there"
+    if (status.get("tracking") or {}).get("problem"):  # a daemon may be older than this command
+        yield f"{status['tracking']['problem']}. Connections behind NAT would break at a takeover"
+    if status.get("firewall"):
+        yield f"{status['firewall']}. Connections behind NAT would break at a takeover"
     for name, nodes in status["lacking"].items():
         yield (
             f"{', '.join(nodes)}: has an instance {name}, which this node lacks; write the same"
@@ -195,19 +202,29 @@ def _problems(status: Plain) -> Iterator[str]:
     for one in status["instances"]:
         yield from (f"{one['name']}: {problem}" for problem in one["problems"])
         if not one["vip"] and not _with_vip(one):
-            yield f"{one['name']}: no node that is heard has the VIP; does the VIP manager run?"
+            yield f"{one['name']}: no node that is heard has the VIP; {_why_none(one)}"
         for node in one["nodes"]:
             problem = node["problem"] or _doubt(node, one["name"]) or _clock(node["clock_offset"])
             if problem:
                 yield f"{one['name']}, node {node['name']}: {problem}"
 
 
+def _why_none(one: Plain) -> str:
+    """A VIP manager that everybody refuses is not to blame."""
+    heard = [one, *(node for node in one["nodes"] if node["believed"] and node["has_instance"])]
+    if all(node["grade"] == FAULT_GRADE for node in heard):
+        return "each refuses it (grade -254)"
+    return "does the VIP manager run?"
+
+
 def _doubt(node: Plain, instance: str) -> str:
     if not node["has_instance"]:
         return f"has no instance {instance}; write the same [[instance]] on all nodes"
     if node["believed"]:
-        refuses = node["grade"] == FAULT_GRADE
-        return "refuses the VIP (grade -254); ovpnha status there says why" if refuses else ""
+        if node["grade"] == FAULT_GRADE:
+            return "refuses the VIP (grade -254); ovpnha status there says why"
+        managed = node.get("managed", True)  # a daemon that is older than this command
+        return "" if managed else "cannot take the VIP: no VIP manager reads its grade"
     if node["lost"]:
         return "not heard any more; it is down, or the BCN is"
     return "heard, but not believed yet; if that lasts, it does not hear this node"

@@ -1,5 +1,6 @@
 """The configuration of one node: ``load_config`` reads and checks it, ``Config`` is the result."""
 
+from ovpnha.config.conntrackd import Channel, render_conntrackd
 from ovpnha.config.fields import (
     DEFAULT_PATH,
     IMPLIED_LINK,
@@ -8,17 +9,21 @@ from ovpnha.config.fields import (
     BcnMode,
     ClusterConfig,
     Config,
+    ConntrackConfig,
+    ConntrackMode,
     ControlConfig,
     Difference,
+    FirewallConfig,
     HooksConfig,
     HttpConfig,
     InstanceConfig,
     LogConfig,
     LogFormat,
     LogLevel,
-    split_listen,
+    SnatConfig,
 )
 from ovpnha.config.reading import load_config, parse_config
+from ovpnha.config.values import split_listen
 
 __all__ = [
     "DEFAULT_PATH",
@@ -26,17 +31,23 @@ __all__ = [
     "BcnConfig",
     "BcnLink",
     "BcnMode",
+    "Channel",
     "ClusterConfig",
     "Config",
+    "ConntrackConfig",
+    "ConntrackMode",
     "ControlConfig",
     "Difference",
+    "FirewallConfig",
     "HooksConfig",
     "HttpConfig",
     "InstanceConfig",
     "LogConfig",
     "LogFormat",
     "LogLevel",
+    "SnatConfig",
     "load_config",
     "parse_config",
+    "render_conntrackd",
     "split_listen",
 ]

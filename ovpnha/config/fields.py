@@ -7,27 +7,30 @@ cluster key (``runtime.keyfile`` does). docs/configuration.md is generated from 
 from __future__ import annotations
 
 import ipaddress
-import os
-import re
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ovpnha.model import ClientMetrics, RekeyPolicy
+from ovpnha.config.values import (
+    AbsolutePath,
+    Address,
+    Argument,
+    HostAddress,
+    Interface,
+    Listen,
+    Name,
+    Network,
+    Seconds,
+    SocketPath,
+    choice,
+)
+from ovpnha.model import ClientMetrics, ConntrackManager, RekeyPolicy, VipManager
 
 DEFAULT_PATH = Path("/etc/ovpnha/ovpnha.toml")
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z"
 IMPLIED_LINK = "bcn"
-INTERFACE_PATTERN = r"^[^\s/]{1,15}\Z"
 
 
 class BcnMode(StrEnum):
@@ -46,6 +49,13 @@ class Difference(StrEnum):
     ISSUER = "issuer"
 
 
+class ConntrackMode(StrEnum):
+    """How sure conntrackd makes that what it sends has come."""
+
+    FTFW = "ftfw"
+    NOTRACK = "notrack"
+
+
 class LogLevel(StrEnum):
     """The least important event that is logged."""
 
@@ -60,66 +70,6 @@ class LogFormat(StrEnum):
 
     JSON = "json"
     CONSOLE = "console"
-
-
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute():
-        raise ValueError("a path must be absolute (begin with /)")
-    return Path(os.path.normpath(path))
-
-
-def _listen(text: str) -> str:
-    if text:
-        split_listen(text)
-    return text
-
-
-def split_listen(text: str) -> tuple[str, int]:
-    """Split ``address:port`` or ``[address]:port``; ValueError says what is wrong."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError("must be ADDRESS:PORT, or [ADDRESS]:PORT for IPv6")
-    return str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))), int(port)
-
-
-def _address(value: object) -> object:
-    if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
-        return value
-    try:
-        return ipaddress.ip_address(value if isinstance(value, str) else "")
-    except ValueError:
-        raise ValueError("must be an IPv4 or IPv6 address, without a prefix length") from None
-
-
-def _choice(kind: type[StrEnum]) -> BeforeValidator:
-    """Let a text of the file become this enumeration, which strict models refuse by themselves."""
-
-    def choose(value: object) -> object:
-        if not isinstance(value, str) or value not in list(kind):
-            raise ValueError(f"must be one of {', '.join(kind)}")
-        return kind(value)
-
-    return BeforeValidator(choose)
-
-
-def _matches(pattern: str, meaning: str) -> AfterValidator:
-    def match(text: str) -> str:
-        if not re.match(pattern, text):
-            raise ValueError(f"must be {meaning}")
-        return text
-
-    return AfterValidator(match)
-
-
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-Name = Annotated[
-    str, _matches(NAME_PATTERN, "1 to 32 letters, digits, dots, dashes or underscores")
-]
-Interface = Annotated[str, _matches(INTERFACE_PATTERN, "the name of a network interface")]
-AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
-Address = Annotated[IpAddress, BeforeValidator(_address)]
-Seconds = Annotated[float, Field(ge=0.0, le=86400.0, allow_inf_nan=False)]
-Listen = Annotated[str, AfterValidator(_listen)]
 
 
 class Section(BaseModel):
@@ -163,7 +113,7 @@ class BcnLink(Section):
         "interface. `multicast`: the group, left out it is 239.255.41.94. Not used by `unicast`.",
         examples=["192.168.77.255"],
     )
-    nodes: tuple[Address, ...] = Field(
+    nodes: tuple[HostAddress, ...] = Field(
         default=(),
         strict=False,
         description="`unicast` only: addresses of all nodes on this link. This node's own may be "
@@ -175,7 +125,7 @@ class BcnLink(Section):
 class BcnConfig(Section):
     """The back channel network over which the nodes replicate."""
 
-    mode: Annotated[BcnMode, _choice(BcnMode)] = Field(
+    mode: Annotated[BcnMode, choice(BcnMode)] = Field(
         default=BcnMode.BROADCAST,
         description="How datagrams travel: `broadcast` (nodes on one LAN, nothing to list), "
         "`multicast` (likewise, where broadcast is unwanted; IPv6) or `unicast` (nodes on "
@@ -251,12 +201,19 @@ class InstanceConfig(Section):
         "instances of one name.",
         examples=["udp"],
     )
-    management: AbsolutePath = Field(
+    management: SocketPath = Field(
         description="Path of OpenVPN's management socket (`management PATH unix` there). ovpnha "
         "must be its only client.",
         examples=["/run/openvpn-server/udp.sock"],
     )
-    vip: Address | None = Field(
+    server_config: AbsolutePath | None = Field(
+        default=None,
+        description="OpenVPN's own configuration file, which only `ovpnha check-config` reads, to "
+        "say before a restart what `cluster` will refuse. Left out, it is "
+        "`/etc/openvpn/server/NAME.conf`, where there is one.",
+        examples=["/etc/openvpn/server/udp.conf"],
+    )
+    vip: HostAddress | None = Field(
         default=None,
         description="The virtual IP that the clients use. Whoever has it is master. Left out, it "
         "is OpenVPN's `local`; it must be the same address, or this node refuses the VIP.",
@@ -306,7 +263,7 @@ class InstanceConfig(Section):
         "while no standby is in sync, nor after three clients in a row that waited in vain.",
         examples=[0.1],
     )
-    rekey_after_promotion: Annotated[RekeyPolicy, _choice(RekeyPolicy)] = Field(
+    rekey_after_promotion: Annotated[RekeyPolicy, choice(RekeyPolicy)] = Field(
         default=RekeyPolicy.AUTO,
         description="Which clients get new keys after they came from another node: `auto`, those "
         "that authenticate by certificate alone or hold an auth-token that this node can verify; "
@@ -319,10 +276,11 @@ class InstanceConfig(Section):
         default=50.0,
         ge=0.1,
         le=1000.0,
-        description="How many of them a second. Each costs OpenVPN about 2 ms of one processor.",
+        description="How many of them a second at most. Each costs OpenVPN about 2 ms of one "
+        "processor; as many are under way at once as it answers without delay.",
         examples=[50.0],
     )
-    client_metrics: Annotated[ClientMetrics, _choice(ClientMetrics)] = Field(
+    client_metrics: Annotated[ClientMetrics, choice(ClientMetrics)] = Field(
         default=ClientMetrics.OFF,
         description="Metrics of each client, as OpenVPN's exporters have them: `off`; `names`, "
         "with common name, user name and addresses as labels; `hashes`, the same under a keyed "
@@ -331,13 +289,20 @@ class InstanceConfig(Section):
         "0.35 s instead of 2 ms.",
         examples=["hashes"],
     )
-    tolerate: tuple[Annotated[Difference, _choice(Difference)], ...] = Field(
+    tolerate: tuple[Annotated[Difference, choice(Difference)], ...] = Field(
         default=(),
         strict=False,
         description="What may differ between the nodes during a rolling replacement: `digest` (of "
         "OpenVPN's options), `certificate`, `issuer`. Remove it afterwards: a difference that is "
         "not meant costs the clients their connection at the next takeover.",
         examples=[["certificate"]],
+    )
+    vip_manager: Annotated[VipManager, choice(VipManager)] = Field(
+        default=VipManager.KEEPALIVED,
+        description="Who moves the VIP: `keepalived`, which reads the track file whenever it is "
+        "replaced, so that a node whose keepalived is gone, hangs or reads another file says so "
+        "after some seconds; or `other`, of which nothing is expected.",
+        examples=["keepalived"],
     )
     track_file: AbsolutePath | None = Field(
         default=None,
@@ -361,7 +326,7 @@ class HttpConfig(Section):
 class ControlConfig(Section):
     """The unix socket that `ovpnha status`, `promote`, `demote` and `renegotiate` use."""
 
-    socket: AbsolutePath = Field(
+    socket: SocketPath = Field(
         default=Path("/run/ovpnha/control.sock"),
         description="Path of the socket, mode 0660: its owner and group may command this node.",
         examples=["/run/ovpnha/control.sock"],
@@ -371,14 +336,15 @@ class ControlConfig(Section):
 class LogConfig(Section):
     """Log lines, written to the standard error output."""
 
-    level: Annotated[LogLevel, _choice(LogLevel)] = Field(
+    level: Annotated[LogLevel, choice(LogLevel)] = Field(
         default=LogLevel.INFO,
         description="Least important event that is logged: `debug`, `info`, `warning` or `error`.",
         examples=["info"],
     )
-    format: Annotated[LogFormat, _choice(LogFormat)] = Field(
-        default=LogFormat.JSON,
-        description="`json`, one object a line, or `console`, for the eye.",
+    format: Annotated[LogFormat, choice(LogFormat)] = Field(
+        default=LogFormat.CONSOLE,
+        description="`console`, for the eye, or `json`, one object a line. In the journal each "
+        "line has its priority (`journalctl -p warning`).",
         examples=["json"],
     )
 
@@ -386,7 +352,7 @@ class LogConfig(Section):
 class HooksConfig(Section):
     """A command of yours that runs after the role of an instance has changed."""
 
-    role_changed: tuple[str, ...] = Field(
+    role_changed: tuple[Argument, ...] = Field(
         default=(),
         strict=False,
         description="Program and arguments, without a shell. The environment has OVPNHA_NODE, "
@@ -401,6 +367,100 @@ class HooksConfig(Section):
     )
 
 
+class ConntrackConfig(Section):
+    """Connection tracking that travels, for nodes that translate or filter statefully."""
+
+    manager: Annotated[ConntrackManager, choice(ConntrackManager)] = Field(
+        default=ConntrackManager.NONE,
+        description="`conntrackd`: this node's conntrackd is told of every change of role, and "
+        "missed when it does not run; or `none`. Needed where the nodes translate (NAT) or filter "
+        "by the state of connections: all others break at a takeover.",
+        examples=["conntrackd"],
+    )
+    flows: tuple[Network, ...] = Field(
+        default=(),
+        strict=False,
+        description="Networks and addresses whose connections the other nodes must know: the "
+        "tunnels' networks, and virtual addresses that have services behind them. "
+        "`ovpnha conntrackd-config` makes the configuration of conntrackd from this.",
+        examples=[["10.8.0.0/24", "2001:db8:8::/64"]],
+    )
+    mode: Annotated[ConntrackMode, choice(ConntrackMode)] = Field(
+        default=ConntrackMode.FTFW,
+        description="`ftfw`: what is lost is sent again; for two nodes, and only two: of a third "
+        "it loses entries. `notrack`: nothing is acknowledged; for three nodes and more.",
+        examples=["ftfw"],
+    )
+    port: int = Field(
+        default=3780,
+        ge=1,
+        le=65535,
+        description="UDP port of conntrackd on the BCN, the same on all nodes.",
+        examples=[3780],
+    )
+    socket: SocketPath = Field(
+        default=Path("/run/conntrackd.ctl"),
+        description="Path of conntrackd's control socket.",
+        examples=["/run/conntrackd.ctl"],
+    )
+    refresh: Seconds = Field(
+        default=30.0,
+        ge=1.0,
+        description="Seconds after which a master tells all connections again. The entries of UDP "
+        "end on a standby when nobody does so for longer than "
+        "`net.netfilter.nf_conntrack_udp_timeout_stream` (120 s).",
+        examples=[30.0],
+    )
+
+
+class SnatConfig(Section):
+    """Network address translation of the tunnels by one interface."""
+
+    interface: Interface = Field(
+        description="Interface towards the LAN by which the tunnels' traffic leaves.",
+        examples=["eth1"],
+    )
+    vip: HostAddress = Field(
+        description="The address that it gets, which must move with the role: the inside VIP (on "
+        "an interface that clients reach, the instance's VIP). IPv6 is translated only where an "
+        "IPv6 address is named here.",
+        examples=["198.51.100.10"],
+    )
+
+
+class FirewallConfig(Section):
+    """Firewall and NAT of this node: what `check-config` knows of it, and what the sidecar sets."""
+
+    manage: bool = Field(
+        default=False,
+        description="Lets the sidecar keep an nftables table of its own, `inet ovpnha`, as "
+        "`ovpnha firewall` shows it: what `snat` says, no answer to packets of connections that "
+        "are not known here yet, and `nf_conntrack_tcp_be_liberal`. Without it nothing is changed.",
+        examples=[True],
+    )
+    snat: tuple[SnatConfig, ...] = Field(
+        default=(),
+        strict=False,
+        description="Where the tunnels' traffic is translated, and to which address. Without "
+        "`manage` it only tells `check-config` which address your own rules should have.",
+        examples=[[{"interface": "eth1", "vip": "198.51.100.10"}]],
+    )
+    networks: tuple[Network, ...] = Field(
+        default=(),
+        strict=False,
+        description="The tunnels' networks. Left out, they are those of `server`, `server-ipv6`, "
+        "`route` and `route-ipv6` in OpenVPN's configurations (`server_config`).",
+        examples=[["10.8.0.0/24"]],
+    )
+
+    @model_validator(mode="after")
+    def _check_snat(self) -> Self:
+        seen = [(one.interface, one.vip.version) for one in self.snat]
+        if len(set(seen)) != len(seen):
+            raise ValueError("two of snat are for one interface and family; keep one")
+        return self
+
+
 class Config(Section):
     """The whole configuration, as this node sees it."""
 
@@ -411,19 +471,42 @@ class Config(Section):
     control: ControlConfig = Field(default_factory=ControlConfig)
     log: LogConfig = Field(default_factory=LogConfig)
     hooks: HooksConfig = Field(default_factory=HooksConfig)
+    conntrack: ConntrackConfig = Field(default_factory=ConntrackConfig)
+    firewall: FirewallConfig = Field(default_factory=FirewallConfig)
+
+    @model_validator(mode="after")
+    def _check_conntrack(self) -> Self:
+        if self.conntrack.manager is ConntrackManager.CONNTRACKD and not self.conntrack.flows:
+            raise ValueError(
+                "conntrack.flows is empty, so nothing would travel; name the tunnels' networks"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_instances(self) -> Self:
         if not self.instance:
             raise ValueError("there is no OpenVPN to serve; add [[instance]]")
-        for key in ("name", "management", "track_file"):
-            values = [getattr(one, key) for one in self.instance if getattr(one, key) is not None]
-            if len(set(values)) != len(values):
-                raise ValueError(f"two instances have the same {key}; each needs its own")
-        for one in self.instance:
-            if self.control.socket in (one.management, one.track_file):
-                raise ValueError(
-                    f"control.socket {self.control.socket} is a path of instance {one.name} too;"
-                    " each needs its own"
-                )
+        names = [one.name for one in self.instance]
+        if len(set(names)) != len(names):
+            raise ValueError("two instances have the same name; each needs its own")
+        _check_paths(self)
         return self
+
+
+def _check_paths(config: Config) -> None:
+    """No file is two things at once: the track file would overwrite the key, say."""
+    seen: dict[Path, str] = {}
+    for what, path in _paths(config):
+        if path in seen:
+            raise ValueError(f"{what} and {seen[path]} are both {path}; each needs its own")
+        seen[path] = what
+
+
+def _paths(config: Config) -> Iterator[tuple[str, Path]]:
+    yield "cluster.key_file", config.cluster.key_file
+    yield "control.socket", config.control.socket
+    yield "conntrack.socket", config.conntrack.socket
+    for one in config.instance:
+        yield f"instance[{one.name}].management", one.management
+        if one.track_file is not None:
+            yield f"instance[{one.name}].track_file", one.track_file

@@ -41,6 +41,11 @@ def known_keys(key: str, known: Iterable[str]) -> str:
     return f'did you mean "{near[0]}"?' if near else f"keys here: {', '.join(names)}"
 
 
+def printable(text: str) -> str:
+    """A text of the file as it may be shown: what a terminal would obey is written out."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def _where(location: Location, view: Table, node: str, override: Table) -> str:
     if not location:
         return "the file"
@@ -50,9 +55,9 @@ def _where(location: Location, view: Table, node: str, override: Table) -> str:
         value = _child(value, part)
         if isinstance(part, int):
             name = value.get("name", part) if isinstance(value, dict) else part
-            words[-1] += f"[{name}]"
+            words[-1] += f"[{printable(str(name))[:SHOWN_VALUE_LIMIT]}]"
         else:
-            words.append(part)
+            words.append(printable(part))
     overridden = _overrides(override, location, view)
     return ".".join([f"node.{node}", *words] if overridden else words)
 
@@ -63,7 +68,7 @@ def _overrides(override: Table, location: Location, view: Table) -> bool:
     value: Any = view
     for part in location[:3] if location[0] == "instance" else location[:2]:
         value = _child(value, part)
-        key = value.get("name") if isinstance(part, int) and isinstance(value, dict) else part
+        key = str(value.get("name")) if isinstance(part, int) and isinstance(value, dict) else part
         if not isinstance(table, dict) or key not in table:
             return False
         table = table[key]

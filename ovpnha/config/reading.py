@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 import socket
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ovpnha.config.fields import NAME_PATTERN, Config
-from ovpnha.config.mistakes import find_mistakes, known_keys
+from ovpnha.config.fields import Config
+from ovpnha.config.mistakes import find_mistakes, known_keys, printable
+from ovpnha.config.values import NAME_PATTERN
 from ovpnha.errors import ConfigError
 
-OVERRIDABLE = ("bcn", "control", "hooks", "http", "instance", "log")
+COMMON = (("bcn", "mode"), ("bcn", "port"), ("conntrack", "mode"), ("conntrack", "port"))
+"""Section and key of what is of no use unless it is the same on all nodes."""
+OVERRIDABLE = ("bcn", "conntrack", "control", "firewall", "hooks", "http", "instance", "log")
 
 Table = Mapping[str, Any]
 
@@ -49,7 +52,19 @@ def parse_config(text: str, source: str, node: str | None = None) -> Config:
         mistakes |= dict.fromkeys(find_mistakes(view, each, overrides.get(each, {})))
     if mistakes:
         raise ConfigError("\n".join(f"{source}: {mistake}" for mistake in mistakes))
-    return Config.model_validate(views[name])
+    configs = {each: Config.model_validate(view) for each, view in views.items()}
+    if differences := list(_find_differences(configs)):
+        raise ConfigError("\n".join(f"{source}: {one}" for one in differences))
+    return configs[name]
+
+
+def _find_differences(configs: Mapping[str, Config]) -> Iterator[str]:
+    """What an override makes different that nodes must agree on to hear each other."""
+    for section, key in COMMON:
+        values = {node: getattr(getattr(one, section), key) for node, one in configs.items()}
+        if len(set(values.values())) > 1:
+            told = ", ".join(f"{value} on {node}" for node, value in values.items())
+            yield f"{section}.{key}: must be the same on all nodes (it is {told}); correct [node.…]"
 
 
 def _read(path: Path) -> str:
@@ -66,14 +81,18 @@ def _parse_toml(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source}: is not valid TOML: {error}") from None
+        raise ConfigError(f"{source}: is not valid TOML: {printable(str(error))}") from None
+    except ValueError:  # Python's own limit on the digits of a number
+        raise ConfigError(f"{source}: has a number with too many digits; correct it") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: lists or tables are nested too deeply; correct it") from None
 
 
 def _name_node(raw: dict[str, Any], node: str | None) -> str:
     """Write this node's name into the cluster section, and return it."""
     cluster = raw.get("cluster")
     section = cluster if isinstance(cluster, dict) else {}
-    name = node or section.get("node") or socket.gethostname().partition(".")[0]
+    name = node or section.get("node", socket.gethostname().partition(".")[0])
     section["node"] = name
     return str(name)
 
@@ -89,11 +108,12 @@ def _take_overrides(raw: dict[str, Any]) -> dict[str, Table]:
 
 def _check_override(name: str, tables: object) -> None:
     if not re.match(NAME_PATTERN, name) or not isinstance(tables, dict):
-        raise ConfigError(f"node.{name}: must be a table [node.NAME] with the name of a node")
+        where = f"node.{printable(name)}"
+        raise ConfigError(f"{where}: must be a table [node.NAME] with the name of a node")
     for key, table in tables.items():
         if key not in OVERRIDABLE:
             known = known_keys(key, OVERRIDABLE)
-            raise ConfigError(f"node.{name}.{key}: cannot differ between nodes; {known}")
+            raise ConfigError(f"node.{name}.{printable(key)}: cannot differ between nodes; {known}")
         if not isinstance(table, dict):
             raise ConfigError(f"node.{name}.{key}: must be a table; write [node.{name}.{key}]")
 
@@ -111,13 +131,19 @@ def _overlay(raw: Table, node: str, overrides: Mapping[str, Table]) -> dict[str,
 
 
 def _overlay_instances(base: object, node: str, table: Table) -> list[Any]:
-    instances = [dict(one) for one in base] if isinstance(base, list) else []
-    by_name = {one.get("name"): one for one in instances}
+    given = base if isinstance(base, list) else []
+    instances = [dict(one) if isinstance(one, dict) else one for one in given]
+    by_name = {str(one.get("name")): one for one in instances if isinstance(one, dict)}
     for name, changes in table.items():
-        where = f"node.{node}.instance.{name}"
+        where = f"node.{node}.instance.{printable(name)}"
         if name not in by_name:
             raise ConfigError(f"{where}: there is no [[instance]] of this name; correct the name")
         if not isinstance(changes, dict):
             raise ConfigError(f"{where}: must be a table; write [{where}]")
+        if "name" in changes:
+            raise ConfigError(
+                f"{where}.name: cannot differ between nodes: records travel between instances of"
+                " one name; remove it"
+            )
         by_name[name].update(changes)
     return instances

@@ -1,7 +1,7 @@
 """The management channel of one OpenVPN: matches replies to pipelined commands, in order.
 
 Decides which reply belongs to which command. Must never own a socket, and never keep more than a
-command's own bound of a reply. Rules: docs/management.md, The socket.
+command's own bound of a reply. Rules: docs/management.md, "The socket".
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from ovpnha.management.commands import Command
 from ovpnha.management.lines import LineReader
 from ovpnha.management.notices import Notice, read_notice_untrusted
 from ovpnha.management.replies import (
-    Refused,
     Reply,
     read_block_untrusted,
+    read_error_untrusted,
     read_success_untrusted,
 )
 from ovpnha.management.words import printable
@@ -68,7 +68,7 @@ class Channel:
         if line.startswith(SUCCESS):
             reply = read_success_untrusted(command, _ascii_untrusted(line.removeprefix(SUCCESS)))
         elif line.startswith(ERROR):
-            reply = Refused(command, printable(line.removeprefix(ERROR)))
+            reply = read_error_untrusted(command, printable(line.removeprefix(ERROR)))
         else:
             raise ManagementError(f"OpenVPN answered neither SUCCESS nor ERROR to {command.name}")
         self._finish(reply)

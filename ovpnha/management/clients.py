@@ -20,6 +20,8 @@ COLUMNS = {
     "sent": "Bytes Sent",
     "since": "Connected Since (time_t)",
     "user": "Username",
+    "virtual6": "Virtual IPv6 Address",
+    "cid": "Client ID",
 }
 
 
@@ -46,7 +48,14 @@ def _find_columns(header: Sequence[str]) -> list[int] | None:
 
 
 def _read_client(words: Sequence[str]) -> ServerClient | None:
-    name, address, virtual, received, sent, since, user = words
-    if not all(count.isascii() and count.isdigit() for count in (received, sent)):
+    name, address, virtual, received, sent, since, user, virtual6, cid = map(_visible, words)
+    if not all(count.isascii() and count.isdigit() for count in (received, sent, cid)):
         return None
-    return ServerClient(name, user, address, virtual, since, int(received), int(sent))
+    return ServerClient(
+        name, user, address, virtual, since, int(received), int(sent), virtual6, int(cid)
+    )
+
+
+def _visible(text: str) -> str:
+    """A terminal obeys nothing in it, and different texts stay different."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

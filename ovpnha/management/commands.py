@@ -1,6 +1,6 @@
 """The commands ovpnha gives to OpenVPN, as frozen dataclasses that encode themselves.
 
-Decides how a command is written, never when. Rules: docs/management.md, Commands.
+Decides how a command is written, never when. Rules: docs/management.md, "Commands".
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ TEXT_CUT = 512
 
 COUNTER_CUT = 720
 """Packed counter bytes in one line: whole entries of 20 and of 24, and under 1,023 characters."""
+
+WAIT_LEASE = 3
+"""Seconds for which OpenVPN waits for a sidecar that does not say again that it is to wait."""
 
 HOLDERS_LIMIT = 15
 """Most holders that one export can name."""
@@ -61,6 +64,14 @@ class Status(Command):
 @dataclass(frozen=True)
 class ListInstances(Command):
     """Ask for every client and its generation."""
+
+    name = "cluster-list"
+    block_limit = LIST_LIMIT
+
+
+@dataclass(frozen=True)
+class Identities(Command):
+    """Ask which client id of this OpenVPN process is which client of the cluster."""
 
     name = "cluster-list"
     block_limit = LIST_LIMIT
@@ -204,21 +215,20 @@ class Demote(Command):
 
 @dataclass(frozen=True)
 class Renegotiate(Command):
-    """Renegotiate with one client, or with all; who must wait has its turn at ``rate`` a second."""
+    """Renegotiate with one client; if it must wait, it has its turn with ``rate`` a second."""
 
     name = "cluster-reneg"
-    uid: Uid | None
+    uid: Uid
     rate: int = 50
 
     def encode(self) -> bytes:
-        """A uid, or ``all``, and the rate."""
-        what = self.uid.hex() if self.uid is not None else "all"
-        return _lines(f"{self.name} {what} {self.rate}")
+        """The uid and the rate."""
+        return _lines(f"{self.name} {self.uid.hex()} {self.rate}")
 
 
 @dataclass(frozen=True)
 class Kick(Command):
-    """Make one client reconnect."""
+    """Tell one client to reconnect, under the newest key that is here."""
 
     name = "cluster-kick"
     uid: Uid
@@ -236,8 +246,8 @@ class Wait(Command):
     on: bool
 
     def encode(self) -> bytes:
-        """``on`` or ``off``."""
-        return _lines(f"{self.name} {'on' if self.on else 'off'}")
+        """``on``, for so long, or ``off``."""
+        return _lines(f"{self.name} {f'on {WAIT_LEASE}' if self.on else 'off'}")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Decides nothing about what a line means. Must never keep more than ``LINE_LIMIT`
 
 from __future__ import annotations
 
-from ovpnha.errors import ManagementError
+from ovpnha.errors import ManagementError, PasswordAsked
 
 LINE_LIMIT = 16 * 1024
 """Longest line in bytes. OpenVPN's own longest is a log line of 10 KiB."""
@@ -30,8 +30,5 @@ class LineReader:
         if len(self._rest) > LINE_LIMIT or any(len(line) > LINE_LIMIT for line in lines):
             raise ManagementError(f"OpenVPN sent a line of more than {LINE_LIMIT} bytes")
         if self._rest.startswith(PASSWORD_PROMPT):
-            raise ManagementError(
-                "OpenVPN's management socket asks for a password: "
-                "remove the password file from the 'management' option"
-            )
+            raise PasswordAsked("OpenVPN's management socket asks for a password")
         return [line.removesuffix(b"\r") for line in lines]

@@ -1,6 +1,7 @@
 """What OpenVPN says of its own accord: lines that begin with ``>``.
 
-Decides how such a line reads, never what follows from it. Rules: docs/management.md, Notifications.
+Decides how such a line reads, never what follows from it. Rules: docs/management.md,
+"Notifications".
 """
 
 from __future__ import annotations
@@ -54,6 +55,11 @@ class RoleNotice:
 
     role: Role
     holder: HolderId
+
+
+@dataclass(frozen=True)
+class EndNotice:
+    """OpenVPN has given up all its clients: it exits, or starts anew."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,7 @@ class OtherNotice:
 
 Notice = (
     RoleNotice
+    | EndNotice
     | ChangedNotice
     | DownNotice
     | RenegotiationNotice
@@ -244,6 +251,7 @@ def _read_capped_untrusted(arguments: list[str]) -> Notice:
 
 _CLUSTER: Mapping[str, tuple[int, Callable[[list[str]], Notice]]] = {
     "STATE": (2, _read_role_untrusted),
+    "END": (0, lambda _: EndNotice()),
     "CHANGED": (4, _read_changed_untrusted),
     "DOWN": (1, _read_down_untrusted),
     "RENEG": (3, _read_renegotiation_untrusted),

@@ -1,6 +1,6 @@
 """Reads the lines of an exported record. The parts themselves stay opaque.
 
-Must never put a byte of a record into an exception. Rules: docs/management.md, A record.
+Must never put a byte of a record into an exception. Rules: docs/management.md, "A record".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What OpenVPN answers to each command, as frozen dataclasses.
 
-Decides how a reply reads, never what follows from it. Rules: docs/management.md, Commands.
+Decides how a reply reads, never what follows from it. Rules: docs/management.md, "Commands".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ovpnha.errors import ManagementError
 from ovpnha.management import commands
 from ovpnha.management.clients import read_clients_untrusted
+from ovpnha.management.codes import Code, read_code
 from ovpnha.management.notices import OPENVPN_ROLES
 from ovpnha.management.records import read_record_untrusted
 from ovpnha.management.words import (
@@ -49,6 +50,7 @@ class MovedClient:
 
     room: int  # packet ids left to that key
     unattended: bool  # a renegotiation asks nothing of its user
+    wait: float = 0.0  # seconds until that key is old enough to be renegotiated
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,13 @@ class ClientStatusReply:
 
 
 @dataclass(frozen=True)
+class IdentitiesReply:
+    """To ``cluster-list``, when only this is asked: clients by OpenVPN's client id."""
+
+    uids: Mapping[int, Uid]
+
+
+@dataclass(frozen=True)
 class VersionReply:
     """To ``version``."""
 
@@ -138,10 +147,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Refused:
-    """OpenVPN answered ERROR. ``reason`` is its own text."""
+    """OpenVPN answered ERROR. ``reason`` is its own text, for people."""
 
     command: commands.Command
-    reason: str = field(default="")
+    code: Code
+    reason: str = ""
 
 
 Reply = (
@@ -155,6 +165,7 @@ Reply = (
     | LoadStatsReply
     | RoomReply
     | ClientStatusReply
+    | IdentitiesReply
     | VersionReply
     | Done
     | Refused
@@ -173,12 +184,25 @@ def read_success_untrusted(command: commands.Command, text: str) -> Reply:
     return _read_rest_untrusted(command, rest)
 
 
+def read_error_untrusted(command: commands.Command, text: str) -> Refused:
+    """Read what follows ``ERROR: `` in the answer to this command.
+
+    An OpenVPN that knows the command names it in its answer.
+    """
+    about, _, rest = text.partition(": ")
+    if about.split(" ")[0] == command.name:
+        return Refused(command, *read_code(rest))
+    return Refused(command, Code.FAILED if command.name in text else Code.UNKNOWN_COMMAND, text)
+
+
 def read_block_untrusted(command: commands.Command, lines: Sequence[str]) -> Reply:
     """Read the lines before END in the answer to this command."""
     if isinstance(command, commands.Export):
         return ExportReply(command, read_record_untrusted(lines, command.uid))
     if isinstance(command, commands.ListInstances):
         return _read_list_untrusted(lines)
+    if isinstance(command, commands.Identities):
+        return _read_identities_untrusted(lines)
     if isinstance(command, commands.ClientStatus):
         return ClientStatusReply(read_clients_untrusted(lines))
     return _read_version(lines)
@@ -251,6 +275,8 @@ def _read_status_untrusted(fields: _Fields) -> OpenvpnStatus:
         certificate=fields.optional("cert"),
         issuer=fields.optional("issuer"),
         max_clients=fields.optional_number("max-clients"),
+        lapses=fields.optional_number("lapses"),
+        unreleased=fields.optional_number("unreleased"),
     )
 
 
@@ -282,8 +308,17 @@ def _read_list_untrusted(lines: Sequence[str]) -> ListReply:
         clients[uid] = read_number_untrusted(generation, "generation")
         if len(fields) >= 4 and fields[1] == "moved":
             room = read_number_untrusted(fields[2], "number of packet ids")
-            moved[uid] = MovedClient(room, fields[3] in UNATTENDED)
+            wait = read_number_untrusted(fields[4], "seconds") if len(fields) > 4 else 0
+            moved[uid] = MovedClient(room, fields[3] in UNATTENDED, float(wait))
     return ListReply(clients, moved)
+
+
+def _read_identities_untrusted(lines: Sequence[str]) -> IdentitiesReply:
+    uids: dict[int, Uid] = {}
+    for line in lines[:INSTANCES_LIMIT]:
+        name, _, cid, *_ = [*line.split(","), "", ""]
+        uids[read_number_untrusted(cid, "client id")] = read_uid_untrusted(name)
+    return IdentitiesReply(uids)
 
 
 def _read_load_stats_untrusted(text: str) -> LoadStatsReply:

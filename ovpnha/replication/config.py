@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 
 from ovpnha.errors import ConfigError
 from ovpnha.model import NodeName
+from ovpnha.replication.pacing import LEAST_SHARE
 
 CLUSTER_KEY_SIZE = 32
+RECORD_BYTES = 700  # of one client on its way, at most but for rare ones
 NAME_LIMIT = 64  # bytes of UTF-8 of a cluster, node, instance or link name
 
 
@@ -27,10 +29,20 @@ class Timings:
     """An answering hello waits up to this long, so that many nodes do not answer at once."""
     node_timeout: float = 2.0
     """A node not heard for this long is down: four hellos lost in a row."""
-    challenge_life: float = 10.0
-    """Age at which our challenge is drawn anew; a recorded hello is of no use after it."""
-    challenge_grace: float = 2.0
-    """How long the challenge before the newest still proves: more than a lost hello or two."""
+    proof_timeout: float = 2.4
+    """Age of a challenge of ours at which an echo of it proves nothing any more, and at which a
+    boot is believed no longer that has echoed no newer one: for so long at most hellos that were
+    held back keep a dead node alive. Longer than ``node_timeout``, because what is echoed is up to
+    two hello intervals old when the next hello is due."""
+    proof_due: float = 1.2
+    """Age of the newest echo from which on hellos are said more often. Without loss none gets so
+    old: two hello intervals, and 0.2 s for the way there and back."""
+    proof_retry: float = 0.1
+    """Between those hellos."""
+    sync_timeout: float = 2.0
+    """How long a standby may lack what its master said in a hello that it has, besides the time
+    that its whole table needs at the pace. Larger: who drops datagrams hides it for longer.
+    Smaller: loss makes a standby that is being repaired count as not in sync."""
     nack_delay: float = 0.01
     """How long a gap may be mere reordering before it is reported."""
     nack_interval: float = 0.1
@@ -63,6 +75,19 @@ class ReplicationConfig:
     timings: Timings = field(default_factory=Timings)
     bytes_per_second: int = 5_000_000
     """Pace of snapshots and repairs: 40 Mbit/s leaves a 100 Mbit/s link room for live changes."""
+
+    def sync_bound(self, clients: int) -> float:
+        """Seconds within which a copy of so many clients must reach what a hello said."""
+        size = clients * RECORD_BYTES
+        return self.timings.sync_timeout + size / (self.bytes_per_second * LEAST_SHARE)
+
+    def counters_kept(self, clients: int) -> float:
+        """Seconds for which a source keeps counters for those that have not got them.
+
+        Longer than any of them can lack counters and still count as in sync: what is kept no longer
+        is said to be void, and so no longer missed.
+        """
+        return self.sync_bound(clients) + 2 * self.timings.proof_timeout
 
     def __post_init__(self) -> None:
         _check_name("cluster", self.cluster)

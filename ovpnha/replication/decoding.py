@@ -34,6 +34,7 @@ from ovpnha.replication.messages import (
     ECHO_LIMIT,
     ENTRIES_LIMIT,
     FRAGMENTS_LIMIT,
+    HEAD_DIGEST_SIZE,
     NAMES_LIMIT,
     PARTS_LIMIT,
     RANGES_LIMIT,
@@ -58,6 +59,7 @@ from ovpnha.replication.messages import (
     Fragment,
     Goodbye,
     Hello,
+    LogHead,
     Message,
     Nack,
     Reject,
@@ -80,11 +82,15 @@ from ovpnha.replication.records import (
     unpack_generations_untrusted,
     unpack_stored_untrusted,
 )
-from ovpnha.replication.roundtrip import HEARD_LIMIT, HEARD_SIZE, Heard, unpack_heard
+from ovpnha.replication.roundtrip import HEARD_LIMIT, HEARD_SIZE, unpack_heard
 from ovpnha.replication.sealing import NODE_TAG_SIZE, PAYLOAD_LIMIT
 
 ARRAY_LIMIT = 4096
 GRADE_LIMIT = 32767
+PARTIAL_FIELD = 18
+"""Place of the flag in a state that says that a copy under way lacks only what OpenVPN refuses."""
+HEAD_FIELD = 19
+"""Place of the head of its log, which is empty where it has none."""
 
 Fields = Sequence[object]
 
@@ -182,6 +188,7 @@ def _part(part: object, parts: object) -> tuple[int, int]:
 
 def _hello(fields: Fields) -> Hello:
     part, parts = _part(fields[5], fields[6])
+    states = [_array(state, ARRAY_LIMIT) for state in _array(fields[7], STATES_LIMIT)]
     return Hello(
         _text(fields[1], NAME_LIMIT),
         bytes_untrusted(fields[2], CHALLENGE_SIZE, CHALLENGE_SIZE),
@@ -192,17 +199,26 @@ def _hello(fields: Fields) -> Hello:
         number_untrusted(fields[4]),
         part,
         parts,
-        tuple(_state(_array(state, ARRAY_LIMIT)) for state in _array(fields[7], STATES_LIMIT)),
-        *_clock(fields[8:]),
+        tuple(map(_state, states)),
+        number_untrusted(fields[8]) / 1e6,
+        unpack_heard(bytes_untrusted(fields[9], HEARD_LIMIT * HEARD_SIZE)),
+        tuple((_instance(state[0]), _head(head)) for state in states if (head := _head_of(state))),
     )
 
 
-def _clock(fields: Fields) -> tuple[float, tuple[Heard, ...]]:
-    """What hellos of the first sidecars did not have."""
-    if len(fields) < 2:
-        return 0.0, ()
-    heard = bytes_untrusted(fields[1], HEARD_LIMIT * HEARD_SIZE)
-    return number_untrusted(fields[0]) / 1e6, unpack_heard(heard)
+def _head_of(state: Fields) -> Fields:
+    return _array(state[HEAD_FIELD], ARRAY_LIMIT)
+
+
+def _head(fields: Fields) -> LogHead:
+    return LogHead(
+        number_untrusted(fields[0]),
+        number_untrusted(fields[1]),
+        number_untrusted(fields[2]),
+        number_untrusted(fields[3]),
+        int.from_bytes(bytes_untrusted(fields[4], HEAD_DIGEST_SIZE, HEAD_DIGEST_SIZE), "big"),
+        _flag(fields[5]),
+    )
 
 
 def _grade(value: object) -> int:
@@ -216,10 +232,11 @@ def _state(fields: Fields) -> tuple[InstanceName, InstanceState]:
         role, sync = Role(fields[1]), Sync(fields[5])
     except ValueError:
         raise malformed() from None
-    epoch = Epoch(number_untrusted(fields[2]), NodeName(_text(fields[3], NAME_LIMIT)))
+    if _flag(fields[PARTIAL_FIELD]):
+        sync = Sync.PARTIAL
     state = InstanceState(
         role=role,
-        epoch=epoch,
+        epoch=_epoch(fields[2:]),
         vip=_flag(fields[4]),
         sync=sync,
         grade=_grade(fields[6]),
@@ -230,8 +247,15 @@ def _state(fields: Fields) -> tuple[InstanceName, InstanceState]:
         digest=_text(fields[11], DIGEST_TEXT_LIMIT),
         certificate=_text(fields[12], DIGEST_TEXT_LIMIT),
         issuer=_text(fields[13], DIGEST_TEXT_LIMIT),
+        managed=_flag(fields[14]),
+        origin=_epoch(fields[15:]),
+        touched=_flag(fields[17]),
     )
     return _instance(fields[0]), state
+
+
+def _epoch(fields: Fields) -> Epoch:
+    return Epoch(number_untrusted(fields[0]), NodeName(_text(fields[1], NAME_LIMIT)))
 
 
 def _goodbye(_: Fields) -> Goodbye:

@@ -1,7 +1,8 @@
 """Finding where two tables differ, bucket by bucket, whatever the cause was.
 
 Decides which buckets to ask for and what in them is too much or missing; the sink acts on it.
-Ruled by docs/wire.md, "digest". The log alone keeps tables equal; this is the check on it.
+Ruled by docs/wire.md, "State: to the source" (*digest*). The log alone keeps tables equal; this is
+the check on it.
 """
 
 from __future__ import annotations

@@ -82,6 +82,15 @@ class SnapshotEnded:
 
 
 @dataclass(frozen=True)
+class CopyProved:
+    """Whether what the followed master said in its hellos has arrived here, and in time."""
+
+    instance: InstanceName
+    node: NodeName
+    proved: bool
+
+
+@dataclass(frozen=True)
 class CountersReceived:
     """Packed counter entries of the followed master, to be passed on to OpenVPN."""
 
@@ -150,6 +159,13 @@ class OtherKey:
     link: str
 
 
+@dataclass(frozen=True)
+class OtherVersion:
+    """Datagrams of this cluster's name arrive in another version of the format; said seldom."""
+
+    link: str
+
+
 Event = (
     NodeUp
     | NodeDown
@@ -158,6 +174,7 @@ Event = (
     | RecordReceived
     | RecordWithdrawn
     | SnapshotEnded
+    | CopyProved
     | CountersReceived
     | Acknowledged
     | Rejected
@@ -165,4 +182,5 @@ Event = (
     | NameConflict
     | OneWayLink
     | OtherKey
+    | OtherVersion
 )

@@ -1,8 +1,8 @@
 """The nodes that follow a source, and what each of them has yet to acknowledge.
 
 Decides whom to ask again, so that a lost acknowledgement costs a fraction of a second and nothing
-else (docs/wire.md, "ask"). Never judges whether a client is protected: its owner is told of every
-acknowledgement and does that.
+else (docs/wire.md, "State: from the source", *ask*). Never judges whether a client is protected:
+its owner is told of every acknowledgement and does that.
 """
 
 from __future__ import annotations

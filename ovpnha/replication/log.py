@@ -2,7 +2,8 @@
 
 Decides which numbers are void and how far back a receiver can be repaired; never when to send.
 Ruled by docs/wire.md, "State: from the source". It names clients and holds no record, so it keeps
-no key material. Its size is bounded by the clients, plus the constants below.
+no key material. Its size is bounded by the clients, plus the constants below, plus the counters
+of the last seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from ovpnha.replication.messages import EntryKind
 
 DELETES_LIMIT = 4096
 RENEGOTIATIONS_LIMIT = 4096
-COUNTERS_LIMIT = 512 * 1024  # bytes
 _SLACK = 256
 
 
@@ -30,6 +30,7 @@ class Slot:
     payload: bytes = b""
     generation: int = 0  # of the client when its renegotiation began
     sent: float = -1.0e9
+    noted: float = 0.0  # when these counters came
 
 
 class CompactedLog:
@@ -38,6 +39,7 @@ class CompactedLog:
     def __init__(self) -> None:
         self.head = 0
         self.floor = 0
+        self.lost = 0  # the newest number under which counters stood that are kept no longer
         self._slots: dict[int, Slot] = {}
         self._order: list[int] = []
         self._of_client: dict[Uid, int] = {}
@@ -45,7 +47,6 @@ class CompactedLog:
         self._deletes: deque[int] = deque()
         self._renegotiations: deque[int] = deque()
         self._counters: deque[int] = deque()
-        self._counter_bytes = 0
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -69,12 +70,13 @@ class CompactedLog:
             self._forget_delete(self._deletes.popleft())
         return self.head
 
-    def counters(self, kind: int, payload: bytes) -> int:
-        """Counters have changed."""
-        self._counters.append(self._append(Slot(EntryKind.COUNTERS, Uid(b""), kind, payload)))
-        self._counter_bytes += len(payload)
-        while self._counter_bytes > COUNTERS_LIMIT:
-            self._counter_bytes -= len(self._slots.pop(self._counters.popleft()).payload)
+    def counters(self, kind: int, payload: bytes, kept: float, now: float) -> int:
+        """Counters have changed; those that came more than ``kept`` seconds ago are void."""
+        slot = Slot(EntryKind.COUNTERS, Uid(b""), kind, payload, noted=now)
+        self._counters.append(self._append(slot))
+        while self._slots[self._counters[0]].noted < now - kept:
+            self.lost = self._counters.popleft()
+            del self._slots[self.lost]
         return self.head
 
     def renegotiation(self, uid: Uid, key_id: int, generation: int) -> int:

@@ -8,7 +8,7 @@ yet. Only the keys of packed entries (docs/management.md) are read, never their 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 
 from ovpnha.model import COUNTER_ENTRY_SIZE, FINGERPRINT_SIZE, UID_SIZE, CounterKind, Uid
@@ -60,6 +60,15 @@ class Marks:
         if mark is None:
             return b"", b""
         return b"".join(mark.high_water.values()), mark.byte_counts
+
+    def batches(self) -> Iterator[tuple[CounterKind, bytes]]:
+        """All of them, as lines of packed counters."""
+        for kind, entries in zip(
+            CounterKind, zip(*map(self.of, self._marks), strict=True), strict=False
+        ):
+            whole, size = b"".join(entries), BATCH_LIMIT // COUNTER_ENTRY_SIZE[kind]
+            size *= COUNTER_ENTRY_SIZE[kind]
+            yield from ((kind, whole[at : at + size]) for at in range(0, len(whole), size))
 
     def forget(self, uid: Uid) -> None:
         """The client is gone, or its record says it anew."""

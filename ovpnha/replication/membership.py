@@ -1,13 +1,21 @@
 """Who is heard, who is believed, and when this node says hello.
 
-Decides which boots may speak (docs/wire.md, "Who is believed"): a boot is believed only while it
-answers a challenge of ours that is still valid. Never believes two boots of one name, never our own
-name, and never brings back a boot that was retired. It judges nodes, not roles.
+Decides which boots may speak (docs/wire.md, "Who is believed"). Every hello of ours has a challenge
+that no other has. One that comes back shows that its sender was alive after we drew it, whatever
+was held back on the way, and proves nothing of any later time:
+
+    drawn            echoed              arrives                 belief ends
+      |-- on its way --|-- held back? -----|                           |
+      |<------------------------ proof_timeout ----------------------->|
+
+So a boot is believed only while newer challenges keep coming back. Never believes two boots of one
+name, never our own name, and never brings back a boot that was retired. It judges nodes, not roles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ovpnha.errors import RefusedDatagram
@@ -27,6 +35,7 @@ from ovpnha.replication.messages import (
     PARTS_LIMIT,
     STATES_LIMIT,
     Hello,
+    LogHead,
 )
 from ovpnha.replication.pacing import TokenBucket
 from ovpnha.replication.roundtrip import HEARD_LIMIT, Peer, Sample, SentRounds
@@ -43,9 +52,10 @@ from ovpnha.replication.sealing import (
 ANSWER_RATE = 40.0  # answering hellos a second
 ANSWER_BURST = 8.0
 ONE_WAY_INTERVALS = 3
-VALID_CHALLENGES = 4
+CONFLICT_AGAIN = 10.0  # seconds between two alarms about the same boot
 
 States = dict[InstanceName, InstanceState]
+Heads = dict[InstanceName, LogHead]
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,6 @@ class NodeHeard:
     node: NodeName
     boot: BootId
     believed: bool
-    hears_us: bool
     last_heard: float
     links: Mapping[str, float]  # when a hello last came over each link
     states: Mapping[InstanceName, InstanceState]
@@ -71,22 +80,23 @@ class _Boot:
     standing: Standing = Standing.CANDIDATE
     challenge: bytes = b""
     challenge_sequence: int = 0
-    echoed: bytes = b""  # the challenge of this boot that our last hello carried
-    proved: float | None = None
+    echoed: float = -math.inf  # when our last hello left that answered a challenge of this boot
+    fresh: float = -math.inf  # when the newest challenge of ours was drawn that it has answered
     retired_at: int = 0  # how many challenges we had drawn when it was retired, or last alarmed
     believed_at: int = 0  # and when it was believed; 0: never
+    alarmed: float = -math.inf  # when it was last told of as the second of its name
     one_way: bool = False
     links: dict[str, float] = field(default_factory=dict)
     round: int = -1
-    parts: dict[int, States] = field(default_factory=dict)
+    parts: dict[int, tuple[States, Heads]] = field(default_factory=dict)
     states: States | None = None
+    heads: Heads = field(default_factory=dict)
     told: States | None = None
     peer: Peer = field(default_factory=Peer)
 
 
 @dataclass(frozen=True)
 class _Challenge:
-    value: bytes = field(repr=False)
     number: int
     drawn: float
 
@@ -100,9 +110,11 @@ class Membership:
         opener: Opener,
         random: Callable[[int], bytes],
         emit: Callable[[Event, float], None],
+        hear_heads: Callable[[NodeName, Heads, float], None],
         now: float,
         wall: Callable[[], float],
     ) -> None:
+        self._hear_heads = hear_heads
         self._name = config.node
         self._wall = wall
         self._rounds = SentRounds()
@@ -112,14 +124,12 @@ class Membership:
         self._emit = emit
         self._boots: dict[BootId, _Boot] = {}
         self._states: States = {}
-        self._challenges: list[_Challenge] = []
+        self._challenges: dict[bytes, _Challenge] = {}  # ours that still prove something, by value
         self._drawn = 0
-        self._superseded: dict[int, float] = {}
         self._round = 0
         self._answers = TokenBucket(ANSWER_RATE, ANSWER_BURST, now)
         self._sent = now - self._timings.hello_gap
         self._hello_at = now
-        self._draw_challenge(now)
 
     # --- who is believed
 
@@ -130,6 +140,11 @@ class Membership:
     def heard(self, boot: BootId, now: float) -> None:
         """A believed boot has said something."""
         self._boots[boot].last_heard = now
+
+    def last_heard(self, node: NodeName) -> float:
+        """When a believed node was last heard; long ago for any other."""
+        boot = self._believed(node)
+        return boot.last_heard if boot is not None else -math.inf
 
     def hear_untrusted(self, hello: Hello, opened: Opened, link: str, now: float) -> None:
         """Take in an authentic hello."""
@@ -142,21 +157,38 @@ class Membership:
             self._measure(boot, hello, now)
         if opened.sequence > boot.challenge_sequence:
             boot.challenge, boot.challenge_sequence = hello.challenge, opened.sequence
-        proof = self._proof(hello, now)
-        if boot.standing is Standing.CANDIDATE and proof:
-            proof = self._outlives(boot, proof, now)
+        proof = self._proof(boot, hello, now)
         if boot.standing is Standing.RETIRED or boot.node == self._name:
             self._check_conflict(boot, proof, now)
             return
-        if proof:
-            boot.proved, boot.one_way = now, False
-        self._collect(boot, hello)
-        if proof and boot.standing is Standing.CANDIDATE:
-            self._believe(boot, now)
+        whole, doubted = self._collect(boot, hello), self._is_in_doubt(boot, proof, now)
+        if proof is not None:
+            self._prove(boot, proof, now, whole=whole)
         if boot.standing is Standing.BELIEVED:
-            self._tell(boot, now)
-        if not proof or boot.challenge != boot.echoed:
+            self._tell(boot, now, whole=whole)
+        if doubted:
             self.answer(now)
+
+    def _prove(self, boot: _Boot, proof: _Challenge, now: float, *, whole: bool) -> None:
+        """It was alive when that challenge was drawn.
+
+        What was believed already is believed longer only by a round that has come whole: whoever
+        drops one of its parts must not keep what the others say believed.
+        """
+        boot.one_way = False
+        if whole or boot.standing is Standing.CANDIDATE:
+            boot.fresh = max(boot.fresh, proof.drawn)
+        if boot.standing is Standing.CANDIDATE:
+            self._believe(boot, now)
+
+    def _is_in_doubt(self, boot: _Boot, proof: _Challenge | None, now: float) -> bool:
+        """Whether a boot that says hello may cease to believe us before our next one.
+
+        An old proof shows that it has not heard us lately; whom we have not answered lately, or
+        have not heard properly ourselves, waits for a word too.
+        """
+        oldest = now - self._timings.proof_due
+        return proof is None or min(proof.drawn, boot.echoed, boot.fresh) <= oldest
 
     def goodbye(self, boot: BootId, now: float) -> None:
         """A believed boot has ended on purpose."""
@@ -174,37 +206,36 @@ class Membership:
         self._boots[boot] = known
         return known
 
-    def _proof(self, hello: Hello, now: float) -> int:
-        """The number of the newest valid challenge that was echoed, or 0."""
-        echoes = set(hello.echoes)
-        numbers = [one.number for one in self._valid_challenges(now) if one.value in echoes]
-        return max(numbers, default=0)
+    def _proof(self, boot: _Boot, hello: Hello, now: float) -> _Challenge | None:
+        """The newest challenge of ours that it answers and that still proves anything."""
+        oldest = now - self._timings.proof_timeout
+        answered = [self._challenges[one] for one in hello.echoes if one in self._challenges]
+        answered = [one for one in answered if one.drawn > oldest and self._counts(boot, one)]
+        return max(answered, key=lambda one: one.number, default=None)
 
-    def _measure(self, boot: _Boot, hello: Hello, now: float) -> None:
-        """How far away it is, from what it says of our hello."""
-        challenges = {one.value for one in self._challenges}
-        told = zip(reversed(hello.echoes), reversed(hello.heard), strict=False)
-        for echo, heard in told:
-            round_trip = self._rounds.round_trip(heard, now)
-            if echo in challenges and round_trip is not None:
-                boot.peer.add(round_trip, hello.wall, self._wall())
-
-    def _outlives(self, boot: _Boot, proof: int, now: float) -> int:
-        """The proof, or 0 when it does not show that this boot lives after the believed one.
+    def _counts(self, boot: _Boot, challenge: _Challenge) -> bool:
+        """Whether that challenge can show that this boot lives after the believed one of its name.
 
         A late hello of a boot that died meanwhile must not retire its successor.
         """
-        rival = self._believed(boot.node)
-        if rival is None or proof > rival.believed_at:
-            return proof
-        if self._drawn == rival.believed_at:
-            self._draw_challenge(now)
-        return 0
+        rival = self._believed(boot.node) if boot.standing is Standing.CANDIDATE else None
+        return rival is None or challenge.number > rival.believed_at
 
-    def _check_conflict(self, boot: _Boot, proof: int, now: float) -> None:
-        """Tell it again with each challenge that it answers: so long it is there."""
-        if proof > boot.retired_at:
-            boot.retired_at = self._drawn
+    def _measure(self, boot: _Boot, hello: Hello, now: float) -> None:
+        """How far away it is, from what it says of our hello."""
+        told = zip(reversed(hello.echoes), reversed(hello.heard), strict=False)
+        for echo, heard in told:
+            round_trip = self._rounds.round_trip(heard, now)
+            if echo in self._challenges and round_trip is not None:
+                boot.peer.add(round_trip, hello.wall, self._wall())
+
+    def _check_conflict(self, boot: _Boot, proof: _Challenge | None, now: float) -> None:
+        """Tell it again for as long as it answers: so long it is there."""
+        if proof is None or proof.number <= boot.retired_at:
+            return
+        boot.retired_at = self._drawn
+        if now >= boot.alarmed + CONFLICT_AGAIN:
+            boot.alarmed = now
             self._emit(NameConflict(boot.node, boot.boot), now)
 
     def _believe(self, boot: _Boot, now: float) -> None:
@@ -226,22 +257,30 @@ class Membership:
         boot.standing = Standing.RETIRED
         boot.retired_at = self._drawn
         boot.parts, boot.states, boot.told = {}, None, None
+        boot.heads = {}
         self._opener.set_standing(boot.boot, Standing.RETIRED)
-        self._draw_challenge(now)
 
-    def _collect(self, boot: _Boot, hello: Hello) -> None:
+    def _collect(self, boot: _Boot, hello: Hello) -> bool:
+        """Take in what it says; returns whether its newest round is whole now."""
         if hello.round < boot.round:
-            return
+            return False
         if hello.round > boot.round:
             boot.round, boot.parts = hello.round, {}
-        boot.parts[hello.part] = dict(hello.states)
-        if len(boot.parts) == hello.parts:
-            boot.states = {k: v for part in boot.parts.values() for k, v in part.items()}
+        boot.parts[hello.part] = dict(hello.states), dict(hello.heads)
+        if len(boot.parts) < hello.parts:
+            return False
+        boot.states, boot.heads = {}, {}
+        for states, heads in boot.parts.values():
+            boot.states |= states
+            boot.heads |= heads
+        return True
 
-    def _tell(self, boot: _Boot, now: float) -> None:
+    def _tell(self, boot: _Boot, now: float, *, whole: bool) -> None:
         if boot.states is not None and boot.states != boot.told:
             boot.told = boot.states
             self._emit(HelloReceived(boot.node, dict(boot.states)), now)
+        if whole:
+            self._hear_heads(boot.node, boot.heads, now)
 
     # --- our own hello
 
@@ -267,21 +306,27 @@ class Membership:
         if self._hello_at > now + jitter and self._answers.take(1, now):
             self._hello_at = now + jitter
 
-    def hellos(self, now: float) -> list[bytes]:
-        """The payloads of the hello that is due, or none."""
-        if now < self._hello_at:
+    def hellos(self, now: float, heads: Callable[[], Heads]) -> list[bytes]:
+        """The payloads of the hello that is due, or none; ``heads`` tells how far our logs are."""
+        if now < min(self._hello_at, self._remind_at()):
             return []
         self._sent = now
         self._hello_at = now + self._timings.hello_interval
         self._round += 1
         self._rounds.note(self._round, now)
-        return [hello.encode() for hello in self._parts(now)]
+        return [hello.encode() for hello in self._parts(heads(), now)]
 
-    def _parts(self, now: float) -> list[Hello]:
+    def _remind_at(self) -> float:
+        """When to say hello because a boot has not answered lately: what is lost is made up for."""
+        fresh = (one.fresh for one in self._boots.values() if one.standing is Standing.BELIEVED)
+        due = min(fresh, default=math.inf) + self._timings.proof_due
+        return max(due, self._sent + self._timings.proof_retry)
+
+    def _parts(self, heads: Heads, now: float) -> list[Hello]:
         boots = self._echoed(now)
         whole = Hello(
             self._name,
-            self._challenges[-1].value,
+            self._draw_challenge(now),
             tuple(boot.challenge for boot in boots),
             self._round,
             PARTS_LIMIT,
@@ -292,14 +337,21 @@ class Membership:
         )
         groups: list[list[tuple[InstanceName, InstanceState]]] = [[]]
         for item in sorted(self._states.items()):
-            trial = replace(whole, states=(*groups[-1], item))
+            trial = self._with_states(whole, (*groups[-1], item), heads)
             if groups[-1] and len(trial.encode()) > PAYLOAD_LIMIT:
                 groups.append([])
             groups[-1].append(item)
         return [
-            replace(whole, part=part, parts=len(groups), states=tuple(group))
+            replace(self._with_states(whole, group, heads), part=part, parts=len(groups))
             for part, group in enumerate(groups)
         ]
+
+    @staticmethod
+    def _with_states(
+        hello: Hello, states: Sequence[tuple[InstanceName, InstanceState]], heads: Heads
+    ) -> Hello:
+        told = tuple((name, heads[name]) for name, _ in states if name in heads)
+        return replace(hello, states=tuple(states), heads=told)
 
     def _echoed(self, now: float) -> list[_Boot]:
         """The boots whose challenges this hello echoes, those that matter most last."""
@@ -311,65 +363,58 @@ class Membership:
         ]
         heard.sort(key=lambda boot: (boot.standing is Standing.BELIEVED, boot.last_heard))
         for boot in heard[-ECHO_LIMIT:]:
-            boot.echoed = boot.challenge
+            boot.echoed = now
         return heard[-ECHO_LIMIT:]
 
     # --- challenges and time
 
-    def _draw_challenge(self, now: float) -> None:
+    def _draw_challenge(self, now: float) -> bytes:
+        """One for the hello that leaves now; those that prove nothing any more are forgotten."""
+        oldest = now - self._timings.proof_timeout
+        self._challenges = {k: one for k, one in self._challenges.items() if one.drawn > oldest}
         self._drawn += 1
-        if self._challenges:
-            grace = now + self._timings.challenge_grace
-            self._superseded.setdefault(self._challenges[-1].number, grace)
-        self._challenges.append(_Challenge(self._random(CHALLENGE_SIZE), self._drawn, now))
-        for old in self._challenges[:-VALID_CHALLENGES]:
-            del self._superseded[old.number]
-        self._challenges = self._challenges[-VALID_CHALLENGES:]
-
-    def _valid_challenges(self, now: float) -> list[_Challenge]:
-        return [
-            one
-            for one in self._challenges
-            if one.number not in self._superseded or now < self._superseded[one.number]
-        ]
+        value = self._random(CHALLENGE_SIZE)
+        self._challenges[value] = _Challenge(self._drawn, now)
+        return value
 
     def get_timer(self) -> float:
         """When ``hellos`` or ``handle_timer`` has something to do."""
         timings = self._timings
-        times = [self._hello_at, self._challenges[-1].drawn + timings.challenge_life]
+        times = [self._hello_at, self._remind_at()]
         times += [
-            boot.last_heard + timings.node_timeout
+            min(boot.last_heard + timings.node_timeout, boot.fresh + timings.proof_timeout)
             for boot in self._boots.values()
             if boot.standing is Standing.BELIEVED
         ]
         return min(times)
 
     def handle_timer(self, now: float) -> None:
-        """Draw a new challenge when the old one is stale; see who has fallen silent."""
-        if now >= self._challenges[-1].drawn + self._timings.challenge_life:
-            self._draw_challenge(now)
+        """See who has fallen silent, who answers us no more, and who does not hear us."""
         for boot in self._boots.values():
             if boot.standing is Standing.BELIEVED:
                 self._check_silence(boot, now)
-            if boot.standing is not Standing.RETIRED:
+            elif boot.standing is Standing.CANDIDATE:
                 self._check_one_way(boot, now)
 
     def _check_silence(self, boot: _Boot, now: float) -> None:
-        if now >= boot.last_heard + self._timings.node_timeout:
-            boot.standing = Standing.CANDIDATE
-            boot.first_heard = now
-            boot.proved = None
-            boot.echoed = b""
-            self._opener.set_standing(boot.boot, Standing.CANDIDATE)
-            self._emit(NodeDown(boot.node, "silent"), now)
+        """Believe it no more until it proves itself again, if it does not do so now."""
+        timings = self._timings
+        if now < min(boot.last_heard + timings.node_timeout, boot.fresh + timings.proof_timeout):
+            return
+        silent = now >= boot.last_heard + 2 * timings.hello_interval
+        reason = "silent" if silent else "answers no challenge"
+        boot.standing = Standing.CANDIDATE
+        boot.first_heard = now
+        boot.echoed = boot.fresh = -math.inf
+        self._opener.set_standing(boot.boot, Standing.CANDIDATE)
+        self._emit(NodeDown(boot.node, reason), now)
 
     def _check_one_way(self, boot: _Boot, now: float) -> None:
         interval = self._timings.hello_interval
-        since = boot.first_heard if boot.proved is None else boot.proved
-        mute = now - since < ONE_WAY_INTERVALS * interval or now - boot.last_heard > 2 * interval
-        if mute or boot.one_way or boot.node == self._name:
+        heard = now - boot.last_heard <= 2 * interval
+        if boot.one_way or boot.node == self._name or self._believed(boot.node) is not None:
             return
-        if boot.standing is Standing.BELIEVED or self._believed(boot.node) is None:
+        if heard and now >= boot.first_heard + ONE_WAY_INTERVALS * interval:
             boot.one_way = True
             self._emit(OneWayLink(boot.node), now)
 
@@ -384,7 +429,6 @@ class Membership:
                 boot.node,
                 boot.boot,
                 boot.standing is Standing.BELIEVED,
-                boot.proved is not None and not boot.one_way,
                 boot.last_heard,
                 dict(boot.links),
                 dict(boot.states or {}),

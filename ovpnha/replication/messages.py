@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 
 import msgpack
 
-from ovpnha.model import InstanceName, InstanceState, StoredRange, Uid
+from ovpnha.model import InstanceName, InstanceState, StoredRange, Sync, Uid
 from ovpnha.replication.records import pack_generation, pack_stored
 from ovpnha.replication.roundtrip import Heard, pack_heard
 from ovpnha.replication.sealing import PAYLOAD_LIMIT
 
 CHALLENGE_SIZE = 16
 ECHO_LIMIT = 24
+HEAD_DIGEST_SIZE = 8
 STATES_LIMIT = 64
 PARTS_LIMIT = 64
 RANGES_LIMIT = 48  # gaps in one nack or ack
@@ -73,6 +74,18 @@ class EntryKind(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class LogHead:
+    """How far a source's log reaches, and what its table is then."""
+
+    stream: int
+    head: int
+    floor: int
+    changed: int  # the newest number under which a client was published or withdrawn
+    digest: int  # of the whole table, since that number
+    complete: bool  # the table is whole
+
+
+@dataclass(frozen=True, slots=True)
 class Hello:
     """Who a node is, its challenge, whom it hears, and the state of its instances."""
 
@@ -85,23 +98,27 @@ class Hello:
     states: tuple[tuple[InstanceName, InstanceState], ...]
     wall: float = 0.0  # the sender's clock, seconds since 1970; 0.0: not told
     heard: tuple[Heard, ...] = ()  # of the boots whose challenges are the last echoes
+    heads: tuple[tuple[InstanceName, LogHead], ...] = ()  # of the instances that have a log
 
     def encode(self) -> bytes:
         """The whole payload of a hello datagram."""
-        states = [_pack_state(name, state) for name, state in self.states]
+        heads = dict(self.heads)
+        states = [_pack_state(name, state, heads.get(name)) for name, state in self.states]
         head = (Type.HELLO, self.name, self.challenge, self.echoes, self.round)
         clock = max(0, round(self.wall * 1e6))
         return _pack(*head, self.part, self.parts, states, clock, pack_heard(self.heard))
 
 
-def _pack_state(name: InstanceName, state: InstanceState) -> tuple[object, ...]:
+def _pack_state(
+    name: InstanceName, state: InstanceState, head: LogHead | None
+) -> tuple[object, ...]:
     return (
         name,
         state.role.value,
         state.epoch.counter,
         state.epoch.node,
         state.vip,
-        state.sync.value,
+        _sync(state.sync).value,
         state.grade,
         state.holder,
         state.clients,
@@ -110,7 +127,23 @@ def _pack_state(name: InstanceName, state: InstanceState) -> tuple[object, ...]:
         state.digest[:DIGEST_TEXT_LIMIT],
         state.certificate[:DIGEST_TEXT_LIMIT],
         state.issuer[:DIGEST_TEXT_LIMIT],
+        state.managed,
+        state.origin.counter,
+        state.origin.node,
+        state.touched,
+        state.sync is Sync.PARTIAL,
+        () if head is None else _pack_head(head),
     )
+
+
+def _pack_head(head: LogHead) -> tuple[object, ...]:
+    digest = head.digest.to_bytes(HEAD_DIGEST_SIZE, "big")
+    return head.stream, head.head, head.floor, head.changed, digest, head.complete
+
+
+def _sync(sync: Sync) -> Sync:
+    """Sidecars that do not know of partial copies take one for a copy under way."""
+    return Sync.SYNCING if sync is Sync.PARTIAL else sync
 
 
 @dataclass(frozen=True, slots=True)

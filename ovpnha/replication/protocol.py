@@ -28,13 +28,14 @@ from ovpnha.model import (
 )
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.decoding import decode_untrusted
-from ovpnha.replication.events import Event, NodeDown, NodeUp, OtherKey
+from ovpnha.replication.events import Event, NodeDown, NodeUp, OtherKey, OtherVersion
 from ovpnha.replication.membership import Membership, NodeHeard
 from ovpnha.replication.messages import (
     Ack,
     Difference,
     Goodbye,
     Hello,
+    LogHead,
     Message,
     Nack,
     Reject,
@@ -60,7 +61,7 @@ from ovpnha.replication.source import Source
 NOT_REFUSALS = frozenset({"own", "duplicate"})
 COUNTERS_LIMIT = 920  # bytes: one line of packed counters
 OTHER_KEY = frozenset({"unknown_key", "unauthentic"})
-OTHER_KEY_RATE = 1 / 60  # a second: how often such datagrams are worth an event
+OTHER_RATE = 1 / 60  # a second: how often such datagrams are worth an event
 STRANGER_RATE = 4.0  # hellos a second that answer state of a node that is not followed
 PACE_BURST = 0.01  # seconds of the pace that may leave at once
 
@@ -114,7 +115,9 @@ class Replication:
         self._opener = Opener(keys, boot, now)
         self._events: deque[Event] = deque()
         self._boots: dict[NodeName, BootId] = {}
-        self._membership = Membership(config, self._opener, random, self._hear_of_node, now, wall)
+        self._membership = Membership(
+            config, self._opener, random, self._hear_of_node, self._hear_heads, now, wall
+        )
         rate = float(config.bytes_per_second)
         self._pace = TokenBucket(rate, max(rate * PACE_BURST, 9600.0), now)
         self._sources: dict[InstanceName, Source] = {}
@@ -134,7 +137,8 @@ class Replication:
         self._repaired = 0
         self._oversized = 0
         self._strangers = TokenBucket(STRANGER_RATE, 1.0, now)
-        self._other_keys = TokenBucket(OTHER_KEY_RATE, 1.0, now)
+        self._other_keys = TokenBucket(OTHER_RATE, 1.0, now)
+        self._other_versions = TokenBucket(OTHER_RATE, 1.0, now)
 
     def _derive(self, secrets: Iterable[bytes]) -> list[ClusterKey]:
         salt = cluster_tag(self._config.cluster)
@@ -160,9 +164,14 @@ class Replication:
             counts[refused.reason] += 1
             if refused.reason == "not_believed":
                 self._membership.answer(now)
-            if refused.reason in OTHER_KEY and self._other_keys.take(1.0, now):
-                self._events.append(OtherKey(refused.reason, link))
+            self._tell_of_strangers(refused.reason, link, now)
         self._bytes_received[kind] += len(data)
+
+    def _tell_of_strangers(self, reason: str, link: str, now: float) -> None:
+        if reason in OTHER_KEY and self._other_keys.take(1.0, now):
+            self._events.append(OtherKey(reason, link))
+        if reason == "version" and self._other_versions.take(1.0, now):
+            self._events.append(OtherVersion(link))
 
     def _take_untrusted(self, opened: Opened, link: str, now: float) -> None:
         messages, unknown = decode_untrusted(opened.payload)
@@ -222,8 +231,18 @@ class Replication:
 
     def _hellos(self, now: float) -> list[Datagram]:
         links = self._config.links if len(self._config.links) > 1 else (None,)
-        payloads = self._membership.hellos(now)
+        payloads = self._membership.hellos(now, self._log_heads)
         return [self._seal(Kind.HELLO, payload, link) for payload in payloads for link in links]
+
+    def _log_heads(self) -> dict[InstanceName, LogHead]:
+        return {name: source.log_head() for name, source in self._sources.items()}
+
+    def _hear_heads(
+        self, node: NodeName, heads: Mapping[InstanceName, LogHead], now: float
+    ) -> None:
+        for name, sink in self._sinks.items():
+            if sink.node == node:
+                sink.hear_head(heads.get(name), now)
 
     def _seal(self, kind: Kind, payload: bytes, link: str | None) -> Datagram:
         data = self._sealer.seal(kind, payload)
@@ -280,6 +299,14 @@ class Replication:
         """What our hello says of one instance; a change is said at once."""
         self._membership.announce(instance, state, now)
 
+    def answer(self, now: float) -> None:
+        """Say hello soon, though nothing has changed: somebody may wonder whether we live."""
+        self._membership.answer(now)
+
+    def last_heard(self, node: NodeName) -> float:
+        """When a believed node was last heard; long ago for any other."""
+        return self._membership.last_heard(node)
+
     def goodbye(self) -> None:
         """Tell the others that this boot ends; send what ``datagrams_to_send`` gives, then stop."""
         self._out.append(Goodbye().encode())
@@ -292,7 +319,7 @@ class Replication:
         self._streams += 1
         stream = self._streams << 32 | int.from_bytes(self._random(4), "big")
         self._sources[instance] = Source(
-            instance, stream, self._config.timings, self._pace, self._events.append, now
+            instance, stream, self._config, self._pace, self._events.append, now
         )
 
     def publish(self, instance: InstanceName, record: ClientRecord, now: float) -> None:
@@ -354,8 +381,8 @@ class Replication:
             self._differences += sink.differences
             del self._sinks[instance]
         if node is not None:
-            timings, emit = self._config.timings, self._events.append
-            self._sinks[instance] = Sink(instance, node, self._tag, timings, emit, now)
+            emit = self._events.append
+            self._sinks[instance] = Sink(instance, node, self._tag, self._config, emit, now)
 
     def resync(self, instance: InstanceName, now: float) -> None:
         """Our OpenVPN lost its table: ask for everything again."""

@@ -3,7 +3,7 @@
 Decides nothing: figures for people. A hello says which round of each other node was heard last and
 how long ago, so no hello is sent for the measurement's sake. Of the last samples the one with the
 shortest way counts, as in RFC 5905, section 10: what was delayed says least about a clock. Rules:
-docs/wire.md, Hello.
+docs/wire.md, "Hello".
 """
 
 from __future__ import annotations

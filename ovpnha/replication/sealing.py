@@ -2,7 +2,9 @@
 
 Decides whether a datagram is authentic, fresh and of a boot that may speak; never what it means.
 Ruled by docs/wire.md, "Datagrams". Nothing behind the header is looked at before authentication,
-nothing is remembered of a datagram that fails it, and no exception says more than its reason.
+nothing is remembered of a datagram that fails it, and no exception says more than its reason. Even
+which datagrams are hellos is sealed: so those of a boot that has not proved fresh are opened as
+well, and then refused unless they are hellos.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from ovpnha.model import BootId
 from ovpnha.replication.pacing import TokenBucket
 
 MAGIC = b"oHA\x01"
-VERSION = 1
+VERSION = 2
 DATAGRAM_LIMIT = 1200
 TAG_SIZE = 16  # of the AEAD
 NONCE_SIZE = 12
@@ -34,17 +36,18 @@ RETIRED_LIMIT = 4096
 UNKNOWN_RATE = 2000.0  # openings a second for boots never heard before
 UNKNOWN_BURST = 200.0
 
-_HEADER = struct.Struct("!4s8sBBHI8s16sQ12s")
+_HEADER = struct.Struct("!4s8sB3xI8s16sQ12s")
 _PREFIX = struct.Struct("!4s8sB")
 _PREFIX_SIZE = _PREFIX.size
-_REST = struct.Struct("!BHI8s16sQ12s")
+_REST = struct.Struct("!3xI8s16sQ12s")
 HEADER_SIZE = _HEADER.size
-PAYLOAD_LIMIT = DATAGRAM_LIMIT - HEADER_SIZE - TAG_SIZE
-_SMALLEST = HEADER_SIZE + TAG_SIZE
+KIND_SIZE = 1
+PAYLOAD_LIMIT = DATAGRAM_LIMIT - HEADER_SIZE - TAG_SIZE - KIND_SIZE
+_SMALLEST = HEADER_SIZE + TAG_SIZE + KIND_SIZE
 
 
 class Kind(enum.IntEnum):
-    """What a datagram holds, readable without its key: hellos are opened for unproven boots too."""
+    """What a datagram holds: the first byte that is sealed, so nobody without the key can tell."""
 
     HELLO = 1
     STATE = 2
@@ -117,15 +120,13 @@ class Sealer:
             MAGIC,
             self._salt,
             VERSION,
-            kind,
-            0,
             self._number,
             self._tag,
             self._boot,
             self._sequence,
             nonce,
         )
-        return header + self._cipher.encrypt(nonce, payload, header)
+        return header + self._cipher.encrypt(nonce, bytes([kind]) + payload, header)
 
 
 class ReplayWindow:
@@ -228,22 +229,23 @@ class Opener:
         size = len(data)
         if not _SMALLEST <= size <= DATAGRAM_LIMIT or data[:_PREFIX_SIZE] != self._prefix:
             raise RefusedDatagram(self._why_not_ours(data))
-        kind, _, number, tag, boot, sequence, nonce = _REST.unpack_from(data, _PREFIX_SIZE)
+        number, tag, boot, sequence, nonce = _REST.unpack_from(data, _PREFIX_SIZE)
         known = self._boots.get(boot)
         if known is None:
-            self._check_stranger(kind, number, boot, now)
+            self._check_stranger(number, boot, now)
             cipher = self._keys[number].cipher(tag, boot)
         else:
-            self._check_known(known, kind, tag, sequence, link)
+            self._check_known(known, tag, sequence, link)
             cipher = self._cipher(known, number, tag, boot)
         try:
-            payload = cipher.decrypt(nonce, data[HEADER_SIZE:], data[:HEADER_SIZE])
+            opened = cipher.decrypt(nonce, data[HEADER_SIZE:], data[:HEADER_SIZE])
         except InvalidTag:
             raise RefusedDatagram("unauthentic") from None
         if known is None:
             known = self._remember(boot, tag, number, cipher)
         known.window.accept(sequence, link)
-        return Opened(Kind(kind), tag, BootId(boot), sequence, known.standing, payload)
+        kind = _kind_untrusted(opened[0], known.standing)
+        return Opened(kind, tag, BootId(boot), sequence, known.standing, opened[KIND_SIZE:])
 
     def _why_not_ours(self, data: bytes) -> str:
         if len(data) < _SMALLEST:
@@ -254,25 +256,16 @@ class Opener:
             return "foreign"
         return "foreign_cluster" if data[4:12] != self._prefix[4:12] else "version"
 
-    def _check_stranger(self, kind: int, number: int, boot: bytes, now: float) -> None:
+    def _check_stranger(self, number: int, boot: bytes, now: float) -> None:
         if boot == self._own:
             raise RefusedDatagram("own")
         if number not in self._keys:
             raise RefusedDatagram("unknown_key")
-        if kind != Kind.HELLO:
-            raise RefusedDatagram("not_believed")
         if not self._budget.take(1, now):
             raise RefusedDatagram("busy")
 
     @staticmethod
-    def _check_known(known: _KnownBoot, kind: int, tag: bytes, sequence: int, link: str) -> None:
-        if kind != Kind.HELLO:
-            if known.standing is Standing.RETIRED:
-                raise RefusedDatagram("retired_boot")
-            if known.standing is not Standing.BELIEVED:
-                raise RefusedDatagram("not_believed")
-            if kind != Kind.STATE:
-                raise RefusedDatagram("version")
+    def _check_known(known: _KnownBoot, tag: bytes, sequence: int, link: str) -> None:
         if tag != known.tag:
             raise RefusedDatagram("unauthentic")
         known.window.check(sequence, link)
@@ -296,3 +289,16 @@ class Opener:
         same = [boot for boot, known in self._boots.items() if known.standing is standing]
         for boot in same[: max(0, len(same) - limit)]:
             del self._boots[boot]
+
+
+def _kind_untrusted(kind: int, standing: Standing) -> Kind:
+    """The kind of an authentic datagram, if a boot of this standing may say that."""
+    if kind == Kind.HELLO:
+        return Kind.HELLO
+    if standing is Standing.RETIRED:
+        raise RefusedDatagram("retired_boot")
+    if standing is not Standing.BELIEVED:
+        raise RefusedDatagram("not_believed")
+    if kind != Kind.STATE:
+        raise RefusedDatagram("version")
+    return Kind.STATE

@@ -21,9 +21,10 @@ from ovpnha.model import (
     Uid,
 )
 from ovpnha.replication.cold import ColdCache
-from ovpnha.replication.config import Timings
+from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.differences import Differences
 from ovpnha.replication.events import (
+    CopyProved,
     CountersReceived,
     Event,
     GenerationHeard,
@@ -49,6 +50,7 @@ from ovpnha.replication.messages import (
     Entry,
     Fragment,
     FromSource,
+    LogHead,
     Nack,
     RejectEntry,
     Renegotiation,
@@ -59,8 +61,15 @@ from ovpnha.replication.messages import (
 )
 from ovpnha.replication.outcomes import Outcomes, clip_reason
 from ovpnha.replication.packing import unpack_untrusted
+from ovpnha.replication.proof import Proof
 from ovpnha.replication.ranges import RangeSet
-from ovpnha.replication.records import STORED_LIMIT, Body, malformed, unpack_body_untrusted
+from ovpnha.replication.records import (
+    STORED_LIMIT,
+    Body,
+    digest_of,
+    malformed,
+    unpack_body_untrusted,
+)
 from ovpnha.replication.sealing import node_tag
 from ovpnha.replication.waiting import WaitingRoom
 
@@ -83,6 +92,8 @@ class _Copy:
     def __init__(self, late: LateMarks) -> None:
         self.received = RangeSet()
         self.head = 0
+        self.changed = 0  # the newest number under which a client was published or withdrawn
+        self.digest = 0  # of the table
         self.clients: int | None = None  # as the source counts them; None: it is not whole
         self.ended = False
         self.table: dict[Uid, _Client] = {}
@@ -99,6 +110,21 @@ class _Copy:
     def has_gaps(self) -> bool:
         return self.received.cumulative() < self.head
 
+    def flip(self, uid: Uid, client: _Client) -> None:
+        """This client comes into the table, or leaves it."""
+        self.digest ^= digest_of(uid, client.generation)
+        self.differences.changed()
+
+    def has_reached(self, head: LogHead) -> bool:
+        """Whether everything up to this head of our stream is here, and is what it is there."""
+        if self.received.cumulative() < head.head or self.waits_for(head.head):
+            return False
+        return self.changed != head.changed or self.digest == head.digest
+
+    def waits_for(self, number: int) -> bool:
+        """Whether a record up to this number lacks cold parts."""
+        return any(self.table[uid].number <= number for uid in self.waiting.clients())
+
     def is_whole(self) -> bool:
         """Every number is here, and the source says that its table is whole."""
         return self.clients is not None and not self.has_gaps()
@@ -112,7 +138,7 @@ class Sink:
         instance: InstanceName,
         node: NodeName,
         own_tag: bytes,
-        timings: Timings,
+        config: ReplicationConfig,
         emit: Callable[[Event], None],
         now: float,
         clients_limit: int = CLIENTS_LIMIT,
@@ -125,7 +151,8 @@ class Sink:
         self._instance = instance
         self._tag = node_tag(node)
         self._own_tag = own_tag
-        self._timings = timings
+        self._config = config
+        self._timings = timings = config.timings
         self._emit = emit
         self._clients_limit = clients_limit
         self._cold = ColdCache()
@@ -138,6 +165,7 @@ class Sink:
         self._flush_at: float | None = None
         self._ack_at = now
         self._acked = now - timings.ack_gap
+        self._proof = Proof()
         self._copy = self._new_copy()
 
     def _new_copy(self) -> _Copy:
@@ -157,6 +185,7 @@ class Sink:
         """The followed node has a new boot: whatever stream it had is over."""
         self._stream = 0
         self._retry = FIRST_RETRY
+        self._proof.restart()
         self.resync(now)
 
     def _clear(self) -> None:
@@ -215,6 +244,19 @@ class Sink:
                 if self._copy.is_whole() and message.head == self._copy.head:
                     self._compare(message)
         self._check_whole()
+        self._proof.reach(self._has_reached)
+
+    def hear_head(self, head: LogHead | None, now: float) -> None:
+        """The followed node's hello says how far its log of this instance reaches."""
+        if head is not None and head.stream == self._stream:
+            self._advance(head.head, head.floor, now, self._timings.resend_gap)
+        self._proof.hear(head, now)
+        self._proof.reach(self._has_reached)
+        if self._proof.judge(self._config.sync_bound(len(self._copy.table)), now):
+            self._emit(CopyProved(self._instance, self.node, self._proof.proved))
+
+    def _has_reached(self, head: LogHead) -> bool:
+        return head.stream == self._stream and self._copy.has_reached(head)
 
     def _adopt(self, stream: int, now: float) -> None:
         """A stream that we did not know; ours may have been asked for already."""
@@ -223,17 +265,17 @@ class Sink:
         self._clear()
         self._resync_at = None if asked else now
 
-    def _advance(self, head: int, floor: int, now: float) -> None:
+    def _advance(self, head: int, floor: int, now: float, wait: float) -> None:
         if 0 < self._copy.received.cumulative() < floor:
             self.resync(now)
         self._copy.head = max(self._copy.head, head)
         if self._copy.has_gaps() and self._nack_at is None:
-            self._nack_at = now + self._timings.nack_delay
+            self._nack_at = now + wait
 
     def _take_entries(self, message: Entries, now: float) -> None:
         for entry in message.entries:
             self._take_untrusted(entry, now)
-        self._advance(message.head, message.floor, now)
+        self._advance(message.head, message.floor, now, self._timings.nack_delay)
         self._ack_soon(now + self._timings.ack_interval / 10)
 
     def _take_untrusted(self, entry: Entry, now: float) -> None:
@@ -282,8 +324,9 @@ class Sink:
             raise malformed()
         self._cold.name(names)
         self._forget(body.uid)
-        copy.table[body.uid] = _Client(body.generation, number, names)
-        copy.differences.changed()
+        copy.table[body.uid] = client = _Client(body.generation, number, names)
+        copy.changed = max(copy.changed, number)
+        copy.flip(body.uid, client)
         copy.late.expect(body.uid, body.high_water, body.byte_counts)
         if not missing:
             self._deliver(body)
@@ -311,7 +354,7 @@ class Sink:
             self._copy.outcomes.forget(uid)
             self._copy.late.forget(uid)
             self._copy.waiting.remove(uid)
-            self._copy.differences.changed()
+            self._copy.flip(uid, known)
 
     def _take_delete(self, entry: Delete) -> None:
         copy = self._copy
@@ -319,6 +362,7 @@ class Sink:
         if known is not None and known.number > entry.number:
             return
         self._forget(entry.uid)
+        copy.changed = max(copy.changed, entry.number)
         copy.gone[entry.uid] = max(entry.number, copy.gone.get(entry.uid, 0))
         self._emit(RecordWithdrawn(self._instance, self.node, entry.uid))
 
@@ -328,7 +372,7 @@ class Sink:
                 self._deliver(body)
 
     def _take_beacon(self, beacon: Beacon, now: float) -> None:
-        self._advance(beacon.head, beacon.floor, now)
+        self._advance(beacon.head, beacon.floor, now, self._timings.nack_delay)
         copy = self._copy
         if beacon.head < copy.head:
             return

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import xor
 
 from ovpnha.model import ClientRecord, CounterKind, InstanceName, NodeName, Uid
-from ovpnha.replication.config import Timings
+from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.events import Event
 from ovpnha.replication.followers import Followers
 from ovpnha.replication.log import CompactedLog, Slot
@@ -31,6 +33,7 @@ from ovpnha.replication.messages import (
     Digest,
     EntryKind,
     Fragment,
+    LogHead,
     Nack,
     Reject,
     Renegotiation,
@@ -94,14 +97,15 @@ class Source:
         self,
         instance: InstanceName,
         stream: int,
-        timings: Timings,
+        config: ReplicationConfig,
         pace: TokenBucket,
         emit: Callable[[Event], None],
         now: float,
     ) -> None:
         self._instance = instance
         self._stream = stream
-        self._timings = timings
+        self._config = config
+        self._timings = timings = config.timings
         self._pace = pace
         self._followers = Followers(instance, stream, timings, emit)
         self._complete = False
@@ -112,6 +116,8 @@ class Source:
         self._delay = Delay(timings.resend_gap)
         self._marks = Marks()
         self._digests = [0] * BUCKETS
+        self._changed = 0  # the newest number under which it has changed
+        self._marks_again_at = now
         self._fresh: list[int] = []
         self._pending = RangeSet()
         self._wanted: dict[bytes, None] = {}
@@ -152,12 +158,17 @@ class Source:
         self._marks.forget(uid)
         self._recent.pop(uid, None)
         self._followers.gone(uid)
-        self._send_soon(self._log.delete(uid, known.record.generation), now)
+        self._changed = self._log.delete(uid, known.record.generation)
+        self._send_soon(self._changed, now)
 
     def counters(self, kind: CounterKind, payload: bytes, now: float) -> None:
         """Packed counters, to be passed on verbatim."""
         self._marks.note(kind, payload, self._table)
-        self._send_soon(self._log.counters(kind, payload), now)
+        self._log_counters(kind, payload, now)
+
+    def _log_counters(self, kind: CounterKind, payload: bytes, now: float) -> None:
+        kept = self._config.counters_kept(len(self._table))
+        self._send_soon(self._log.counters(kind, payload, kept, now), now)
 
     def renegotiation(self, uid: Uid, key_id: int, generation: int, now: float) -> None:
         """A renegotiation has begun, with a client at this generation."""
@@ -171,7 +182,7 @@ class Source:
     def _renumber(self, uid: Uid, now: float) -> None:
         """This client's record goes to everyone, under a new number."""
         known = self._table[uid]
-        known.number = self._log.upsert(uid)
+        known.number = self._changed = self._log.upsert(uid)
         self._recent.pop(uid, None)
         self._recent[uid] = known.record.generation
         if len(self._recent) > RECENT_LIMIT:
@@ -191,6 +202,11 @@ class Source:
 
     def _flip_digest(self, record: ClientRecord) -> None:
         self._digests[bucket_of(record.uid)] ^= digest_of(record.uid, record.generation)
+
+    def log_head(self) -> LogHead:
+        """What our hello says of this table."""
+        place = (self._stream, self._log.head, self._log.floor)
+        return LogHead(*place, self._changed, reduce(xor, self._digests), self._complete)
 
     # --- what receivers say
 
@@ -214,7 +230,7 @@ class Source:
                 self._followers.rejected(node, message)
             case Nack():
                 self._followers.hear(node, message.cumulative, now)
-                self._repair(message.ranges)
+                self._repair(message.ranges, now)
             case Want():
                 gap = self._delay.gap
                 names = [n for n in message.names if not self._shelf.left_within(gap, n, now)]
@@ -235,16 +251,28 @@ class Source:
     def _resync(self, node: NodeName, message: Resync, now: float) -> None:
         self._followers.begin(node, self._numbers(), now)
         self.snapshots += 1
+        if self._log.lost:
+            self._tell_marks_again(now)
         if self._log.head:
             self._pending.add(1, self._log.head)
         if not message.has_cold:
             self._passed = set()
         self._beacon_at = now
 
-    def _repair(self, ranges: tuple[tuple[int, int], ...]) -> None:
+    def _repair(self, ranges: tuple[tuple[int, int], ...], now: float) -> None:
+        if ranges and ranges[0][0] <= self._log.lost:
+            self._tell_marks_again(now)
         for first, last in ranges:
             if (end := min(last, self._log.head)) >= first:
                 self._pending.add(first, end)
+
+    def _tell_marks_again(self, now: float) -> None:
+        """Somebody may have missed counters that are kept no longer."""
+        if now < self._marks_again_at:
+            return
+        self._marks_again_at = now + self._timings.sync_timeout
+        for kind, payload in self._marks.batches():
+            self._log_counters(kind, payload, now)
 
     def _note_delay(self, node: NodeName, ack: Ack, now: float) -> None:
         """See how long the newest that arrived was on its way."""
@@ -316,7 +344,7 @@ class Source:
             if size >= budget:
                 self._pending.add(number, number)
             elif (slot := self._log.get(number)) is not None:
-                more = self._entries(number, slot, now), self._fresh_cold(slot, now)
+                more = self._entries(number, slot, now, number), self._fresh_cold(slot, now)
                 size += batch.add(*more)
         self._fresh = []
         self._wanted.update((name, None) for name in self._shelf.take_fresh())
@@ -354,12 +382,12 @@ class Source:
         slot = self._log.get(number)
         if slot is None or number > last:
             self._pending.remove(first, last)
-            return [encode_entry(Void(last, self._log.span(last)))], []
+            return [encode_entry(Void(last, self._span(last, first)))], []
         self._pending.remove(first, number)
         if now - slot.sent < self._delay.gap:
             return [], []
         self.repaired += 1
-        return self._entries(number, slot, now), self._pass_cold(slot, now)
+        return self._entries(number, slot, now, first), self._pass_cold(slot, now)
 
     def _pass_cold(self, slot: Slot, now: float) -> list[bytes]:
         if self._passed is None or slot.kind is not EntryKind.UPSERT:
@@ -372,9 +400,17 @@ class Source:
         place = (self._instance, self._stream, self._log.head, self._log.floor)
         return envelopes(*place, entries)
 
-    def _entries(self, number: int, slot: Slot, now: float) -> list[bytes]:
+    def _span(self, number: int, first: int) -> int:
+        """1 and the count of void numbers below this one that nobody need ask for.
+
+        Where counters stood that are kept no longer, only who asks from ``first`` on is told that
+        they are void, because whoever asks is told the newest ones.
+        """
+        return min(self._log.span(number), number - min(first - 1, self._log.lost))
+
+    def _entries(self, number: int, slot: Slot, now: float, first: int) -> list[bytes]:
         slot.sent = now
-        span = self._log.span(number)
+        span = self._span(number, first)
         match slot.kind:
             case EntryKind.UPSERT:
                 return self._upsert(number, span, self._table[slot.uid])

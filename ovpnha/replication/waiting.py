@@ -7,6 +7,7 @@ docs/wire.md, "What a receiver may keep".
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ovpnha.model import Uid
@@ -31,6 +32,10 @@ class WaitingRoom:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def clients(self) -> Iterable[Uid]:
+        """Whose bodies wait."""
+        return self._waiting.keys()
 
     def has_room(self, body: Body) -> bool:
         """Whether another body may wait."""

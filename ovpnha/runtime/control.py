@@ -2,7 +2,8 @@
 
 One JSON object a line: ``{"command": …}`` in, ``{"ok": true, …}`` or ``{"ok": false, "error": …}``
 out. Decides who may (owner and group of the socket, mode 0660), what a request may say, and for
-how long an answer is waited for. What a request leads to is the core's decision.
+how long an answer is waited for. One request is answered in a turn of the event loop, so that no
+number of them delays what serves the clients. What a request leads to is the core's decision.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ovpnha.errors import OvpnhaError
+from ovpnha.runtime.crowd import Crowd
 
 REQUEST_LIMIT = 4096
 ANSWER_LIMIT = 16 * 1024 * 1024
@@ -55,6 +57,18 @@ class DemoteRequest(_Request):
     instance: str | None = None
 
 
+class HandOverRequest(_Request):
+    """Give the role to another node, if one can take it: OpenVPN is about to be stopped.
+
+    Concerns the instance of that name, else the one whose OpenVPN is the process ``pid``, else all.
+    """
+
+    command: Literal["hand-over"] = "hand-over"
+    instance: str | None = None
+    pid: int | None = Field(default=None, gt=0)
+    within: float = Field(default=10.0, ge=0.0, le=60.0)
+
+
 class RenegotiateRequest(_Request):
     """Renegotiate with one client, or with all at ``rate`` a second."""
 
@@ -65,14 +79,19 @@ class RenegotiateRequest(_Request):
 
 
 class ClientsRequest(_Request):
-    """Ask for the clients of a master or held instance, by uid."""
+    """Ask who is connected, on any node."""
 
     command: Literal["clients"] = "clients"
     instance: str | None = None
 
 
 Request = Annotated[
-    StatusRequest | PromoteRequest | DemoteRequest | RenegotiateRequest | ClientsRequest,
+    StatusRequest
+    | PromoteRequest
+    | DemoteRequest
+    | HandOverRequest
+    | RenegotiateRequest
+    | ClientsRequest,
     Field(discriminator="command"),
 ]
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
@@ -86,7 +105,11 @@ class ControlServer:
     def __init__(self, path: Path, handler: Handler) -> None:
         self._path = path
         self._handler = handler
-        self._connections = 0
+        self._idle: set[asyncio.StreamWriter] = set()
+        self._crowd: Crowd[asyncio.StreamWriter] = Crowd(
+            CONNECTIONS_LIMIT, lambda one: one not in self._idle, _cut_off
+        )
+        self._turn = asyncio.Lock()
         self._socket: socket.socket | None = None
 
     def bind(self) -> None:
@@ -108,14 +131,15 @@ class ControlServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection; a client's misbehaviour ends it and nothing else."""
-        self._connections += 1
+        self._idle.add(writer)
+        self._crowd.enter(writer)
         try:
-            if self._connections <= CONNECTIONS_LIMIT:
-                await self._converse(reader, writer)
+            await self._converse(reader, writer)
         except (OSError, TimeoutError, ValueError):
-            return  # went away, sends nothing, or a line without end
+            return  # went away, was sent away, sends nothing, or a line without end
         finally:
-            self._connections -= 1
+            self._idle.discard(writer)
+            self._crowd.leave(writer)
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -124,7 +148,10 @@ class ControlServer:
                 line = await reader.readline()
             if not line:
                 return
+            self._crowd.asked(writer)
+            self._idle.discard(writer)
             answer = await self._answer(line)
+            self._idle.add(writer)
             writer.write(json.dumps(answer).encode() + b"\n")
             async with asyncio.timeout(IDLE_TIMEOUT):
                 await writer.drain()
@@ -136,10 +163,17 @@ class ControlServer:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "request"
             return {"ok": False, "error": f"{where}: {first['msg']}"}
+        async with self._turn:
+            await asyncio.sleep(0)
         try:
             return {"ok": True, **await self._handler(request)}
         except OvpnhaError as error:
             return {"ok": False, "error": str(error)}
+
+
+def _cut_off(writer: asyncio.StreamWriter) -> None:
+    """End a connection at once, whatever was not read of the answer."""
+    writer.transport.abort()
 
 
 def _bind(path: Path) -> socket.socket:

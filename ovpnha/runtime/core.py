@@ -1,4 +1,4 @@
-"""What the shell needs of the pure core of a node (``ovpnha.coordinator.node.Node``).
+"""What the shell needs of the pure core of a node (``ovpnha.node.node.Node``).
 
 Stated apart, so that the shell can be tried with a core that only takes notes.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from ovpnha.coordinator.outputs import ClientView, NodeStatistics, Output
 from ovpnha.model import InstanceName, ServerClient, Uid, Unreachable, VipPlace
+from ovpnha.node.outputs import ClientView, Output, Roster
+from ovpnha.node.statistics import NodeStatistics
 
 
 class Core(Protocol):
@@ -35,6 +36,9 @@ class Core(Protocol):
 
     def vip_placed(self, instance: InstanceName, place: VipPlace, now: float) -> None:
         """Where the VIP counts on this host, and where it is."""
+
+    def grade_read(self, instance: InstanceName, read: bool, now: float) -> None:
+        """A VIP manager reads the grade, or none does."""
 
     def link_changed(self, link: str, up: bool, now: float) -> None:
         """A BCN link can or cannot carry datagrams."""
@@ -72,6 +76,12 @@ class Core(Protocol):
 
     def table(self, instance: InstanceName, now: float) -> tuple[ClientView, ...]:
         """Each client that a master or held instance has, by its uid."""
+
+    def ask_clients(self, instance: InstanceName, now: float) -> None:
+        """Ask OpenVPN who is connected."""
+
+    def roster(self, instance: InstanceName, now: float) -> Roster:
+        """Who is connected, as OpenVPN told when it was last asked."""
 
     def stop(self, now: float) -> None:
         """The sidecar stops; OpenVPN keeps its role."""

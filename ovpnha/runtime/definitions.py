@@ -1,27 +1,37 @@
 """Every metric: its name, its labels and what it says. docs/metrics.md is made from this.
 
-Decides names. Ours begin with ``ovpnha_``; OpenVPN's own figures have the names that its exporters
-have always used, so that present dashboards keep working. No client's name, address or id is ever a
-label of ours; of OpenVPN's they are when ``client_metrics`` is switched on.
+Decides names, and where a plain figure is read. Ours begin with ``ovpnha_``; OpenVPN's own figures
+have the names that its exporters have always used, so that present dashboards keep working. No
+client's name, address or id is ever a label of ours; of OpenVPN's they are when ``client_metrics``
+is switched on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
+from ovpnha.model import Role, Sync
+from ovpnha.node.cluster.view import NodeView
+from ovpnha.node.statistics import InstanceStatistics
 from ovpnha.replication.messages import Message
 
 
 @dataclass(frozen=True)
 class Definition:
-    """One metric. A counter's name is shown with ``_total``."""
+    """One metric. A counter's name is shown with ``_total``.
+
+    A plain figure of an instance, or of another node as an instance sees it, says here where it is
+    read: None is no sample. What needs more than that is read in ``metrics``.
+    """
 
     kind: str  # gauge, counter, histogram
     name: str
     help: str
     labels: tuple[str, ...] = ()
+    of: Callable[[InstanceStatistics], float | None] | None = None
+    of_node: Callable[[NodeView], float | None] | None = None
 
 
 I = ("instance",)  # noqa: E741 - a column of the table below
@@ -40,56 +50,118 @@ TABLE = (
     Definition("gauge", "ovpnha_uptime_seconds", "Age of this sidecar."),
     Definition("gauge", "ovpnha_role", "1 for the role that the instance has.", (*I, "role")),
     Definition("gauge", "ovpnha_sync", "As standby: 1 for how complete its copy is.", (*I, "sync")),
-    Definition("gauge", "ovpnha_epoch", "Counter of the epoch, raised at every promotion.", I),
-    Definition("gauge", "ovpnha_grade", "The number for the VIP manager.", I),
+    Definition(
+        "gauge",
+        "ovpnha_epoch",
+        "Counter of the epoch, raised at every promotion.",
+        I,
+        of=lambda one: one.epoch.counter,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_grade",
+        "The number for the VIP manager.",
+        I,
+        of=lambda one: one.announcer.grade,
+    ),
     Definition("gauge", "ovpnha_grade_info", "1; why the grade is what it is.", (*I, "reason")),
-    Definition("gauge", "ovpnha_seamless", "Whether clients survive a failover.", I),
-    Definition("gauge", "ovpnha_vip_present", "Whether this node has the VIP.", I),
-    Definition("gauge", "ovpnha_openvpn_up", "Whether OpenVPN's management channel is up.", I),
-    Definition("gauge", "ovpnha_clients", "Clients that this node's OpenVPN has.", I),
+    Definition(
+        "gauge",
+        "ovpnha_seamless",
+        "Whether clients survive a failover.",
+        I,
+        of=lambda one: one.discovery.seamless,
+    ),
+    Definition(
+        "gauge", "ovpnha_vip_present", "Whether this node has the VIP.", I, of=lambda one: one.vip
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_vip_manager",
+        "0 when no VIP manager reads the grade.",
+        I,
+        of=lambda one: one.announcer.managed,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_openvpn_up",
+        "Whether OpenVPN's management channel is up.",
+        I,
+        of=lambda one: one.openvpn.management_up,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_clients",
+        "Clients that this node's OpenVPN has.",
+        I,
+        of=lambda one: one.clients,
+    ),
     Definition(
         "gauge",
         "ovpnha_protected_clients",
         "As master: clients that are current on at least one other node.",
         I,
+        of=lambda one: one.exporter.protected,
     ),
     Definition(
         "gauge",
         "ovpnha_oldest_unprotected_seconds",
         "As master: for how long the oldest unprotected client has been so.",
         I,
+        of=lambda one: one.exporter.oldest_unprotected,
     ),
     Definition(
         "gauge",
         "ovpnha_replicated_records",
         "As standby: clients imported at the generation heard.",
         I,
+        of=lambda one: one.importer.records,
     ),
     Definition(
         "gauge",
         "ovpnha_stale_records",
         "As standby: clients heard of that are not held at their generation.",
         I,
+        of=lambda one: one.importer.stale,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_lacking_clients",
+        "As master: clients that another node had at the promotion and this one had not.",
+        I,
+        of=lambda one: one.own.lacking,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_refused_records",
+        "As standby: clients of the master that OpenVPN has refused for 5 s or longer.",
+        I,
+        of=lambda one: one.importer.refused,
     ),
     Definition(
         "gauge",
         "ovpnha_rekey_pending_clients",
         "As master: clients from another node that are yet to be renegotiated.",
         I,
+        of=lambda one: one.rekey.pending,
     ),
     Definition(
         "gauge",
         "ovpnha_rekey_done_clients",
         "As master: clients renegotiated since the last promotion.",
         I,
+        of=lambda one: one.rekey.done,
     ),
     Definition(
         "gauge",
         "ovpnha_rekey_left_clients",
         "As master: clients from another node that keep their key, by policy.",
         I,
+        of=lambda one: one.rekey.left,
     ),
-    Definition("counter", "ovpnha_promotions", "Promotions.", I),
+    Definition(
+        "counter", "ovpnha_promotions", "Promotions.", I, of=lambda one: one.promotion.promotions
+    ),
     Definition(
         "gauge",
         "ovpnha_last_promotion_timestamp_seconds",
@@ -108,6 +180,7 @@ TABLE = (
         "As master: the fewest packet ids that the newest key of any client has left; absent "
         "without clients.",
         I,
+        of=lambda one: one.traffic.room,
     ),
     Definition(
         "histogram",
@@ -128,37 +201,56 @@ TABLE = (
         "ovpnha_node_heard",
         "Whether another node is heard and believed.",
         OTHER,
+        of_node=lambda node: node.believed,
     ),
     Definition(
         "gauge",
         "ovpnha_node_hello_age_seconds",
         "Age of another node's last hello.",
         OTHER,
+        of_node=lambda node: node.age,
     ),
-    Definition("gauge", "ovpnha_node_master", "Whether another node says it is master.", OTHER),
+    Definition(
+        "gauge",
+        "ovpnha_node_master",
+        "Whether another node says it is master.",
+        OTHER,
+        of_node=lambda node: node.believed and node.role is Role.MASTER,
+    ),
     Definition(
         "gauge",
         "ovpnha_node_in_sync",
         "Whether another node says it is in sync.",
         OTHER,
+        of_node=lambda node: node.believed and node.sync is Sync.IN_SYNC,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_node_vip_manager",
+        "0 while another node tells that no VIP manager reads its grade.",
+        OTHER,
+        of_node=lambda node: node.managed,
     ),
     Definition(
         "gauge",
         "ovpnha_node_differs",
         "1 while another node must not replicate with this one, or has this one's name.",
         OTHER,
+        of_node=lambda node: bool(node.problem),
     ),
     Definition(
         "gauge",
         "ovpnha_node_round_trip_seconds",
         "BCN round trip to another node and back, the best of the last eight.",
         OTHER,
+        of_node=lambda node: node.round_trip,
     ),
     Definition(
         "gauge",
         "ovpnha_node_clock_offset_seconds",
         "How far another node's clock is ahead of this one's.",
         OTHER,
+        of_node=lambda node: node.clock_offset,
     ),
     Definition("gauge", "ovpnha_link_up", "Whether a BCN link is up.", ("link",)),
     Definition("counter", "ovpnha_datagrams_received", "Datagrams received.", ("kind",)),
@@ -188,8 +280,60 @@ TABLE = (
         "ovpnha_oversized_records",
         "Records beyond the limits of the wire: such a client stays unprotected.",
     ),
-    Definition("gauge", "openvpn_up", "Whether OpenVPN answers.", I),
-    Definition("gauge", "openvpn_server_connected_clients", "Clients connected to OpenVPN.", I),
+    Definition(
+        "gauge",
+        "ovpnha_conntrack_up",
+        "Whether conntrackd does its part; this and the next ones only with `[conntrack] manager`.",
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_conntrack_told_entries",
+        "Connections that this node tells the others; 0 on a standby.",
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_conntrack_kernel_entries",
+        "All connections that this host's kernel knows; on a standby nearly all are the master's.",
+    ),
+    Definition(
+        "counter",
+        "ovpnha_conntrack_injected",
+        "Entries of another node that conntrackd has put into this kernel, since it started.",
+        ("kind",),
+    ),
+    Definition(
+        "counter",
+        "ovpnha_conntrack_errors",
+        "What the kernel refused of them (created, updated, destroyed), messages lost or "
+        "malformed, and orders that conntrackd did not take.",
+        ("kind",),
+    ),
+    Definition("counter", "ovpnha_conntrack_orders", "Orders to conntrackd.", ("kind",)),
+    Definition(
+        "gauge",
+        "ovpnha_conntrack_order_seconds",
+        "How long conntrackd took for the last order of its kind.",
+        ("kind",),
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_firewall_set",
+        "Whether the table and the tunable of `[firewall] manage` are set; only with it.",
+    ),
+    Definition(
+        "gauge",
+        "openvpn_up",
+        "Whether OpenVPN answers.",
+        I,
+        of=lambda one: one.openvpn.management_up,
+    ),
+    Definition(
+        "gauge",
+        "openvpn_server_connected_clients",
+        "Clients connected to OpenVPN.",
+        I,
+        of=lambda one: one.clients,
+    ),
     Definition(
         "counter", "openvpn_server_received_bytes", "Bytes that OpenVPN received from clients.", I
     ),
@@ -246,8 +390,6 @@ def _row(one: Definition) -> str:
 
 EVENTS = {
     "capped": "packets that OpenVPN dropped because no owned packet id was left",
-    "caught_kicked": "times that a client was told to reconnect, which was inside a "
-    "renegotiation with the master that died",
     "commands_refused": "commands that OpenVPN refused",
     "events_late": "events that came too late to matter",
     "exports": "records read out of OpenVPN",
@@ -263,9 +405,12 @@ EVENTS = {
     "in time",
     "renegotiations_heard": "renegotiations that the master has announced",
     "stale_ranges": "packet ids granted to a node that cannot use them any more",
+    "told_to_reconnect": "words to clients whose newest keys went with another node",
     "two_masters": "times that another master was heard that has the VIP too",
     "updates_dropped": "counters not passed on because OpenVPN was slow",
     "updates_unknown": "counters of clients that OpenVPN does not have",
+    "waits_in_vain": "new clients and new keys that OpenVPN let go on by itself",
+    "waits_lapsed": "times that OpenVPN found its sidecar silent, and let nobody wait for it",
     "withdrawn": "clients that left",
 }
 

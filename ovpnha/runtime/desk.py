@@ -11,30 +11,42 @@ from collections.abc import Callable
 from typing import Any
 
 from ovpnha.config import Config
-from ovpnha.coordinator.outputs import InstanceStatistics, NodeView
 from ovpnha.model import Grade, InstanceName, Role, Uid
+from ovpnha.node.cluster.view import NodeView
+from ovpnha.node.outputs import ConnectedClient
+from ovpnha.node.statistics import InstanceStatistics
 from ovpnha.runtime.control import (
     ClientsRequest,
     ControlError,
     DemoteRequest,
+    HandOverRequest,
     PromoteRequest,
     RenegotiateRequest,
     Request,
     StatusRequest,
 )
 from ovpnha.runtime.driver import Driver
+from ovpnha.runtime.handover import HandOver
 from ovpnha.runtime.status import to_plain
 
 PROMOTE_TIMEOUT = 5.0
+CLIENTS_TIMEOUT = 10.0
+UNDEFINED = "UNDEF"
 DEMOTE_TIMEOUT = 10.0  # a master waits until the VIP manager has moved the VIP
 
 
 class CommandDesk:
-    """``answer`` serves one request."""
+    """``answer`` serves one request. ``find_process`` tells an OpenVPN's process id, or 0."""
 
-    def __init__(self, config: Config, driver: Driver) -> None:
+    def __init__(
+        self,
+        config: Config,
+        driver: Driver,
+        find_process: Callable[[InstanceName], int] = lambda _name: 0,
+    ) -> None:
         self._names = tuple(InstanceName(one.name) for one in config.instance)
         self._driver = driver
+        self._find_process = find_process
 
     async def answer(self, request: Request) -> dict[str, Any]:
         """Carry the request out.
@@ -49,19 +61,23 @@ class CommandDesk:
                 return await self._promote(request)
             case DemoteRequest():
                 return await self._demote(request)
+            case HandOverRequest():
+                leaving = self._choose(request)
+                return {"left": await HandOver(self._driver).leave(leaving, request.within)}
             case RenegotiateRequest():
                 return self._renegotiate(request)
             case ClientsRequest():
-                return self._list(request)
+                return await self._list(request)
 
     async def _promote(self, request: PromoteRequest) -> dict[str, Any]:
         name = self._pick(request.instance)
         one = self._find(name)
         if one.role is Role.MASTER:
             return self._say(name)
-        if one.grade == Grade.FAULT:
+        if one.announcer.grade == Grade.FAULT:
+            reason = one.announcer.grade_reason
             raise ControlError(
-                f"{name}: not promoted, clients would lose their connections: {one.grade_reason};"
+                f"{name}: not promoted, clients would lose their connections: {reason};"
                 " mend that first, or move the VIP here: whoever has it serves"
             )
         self._driver.step(lambda core, now: core.ask_promote(name, request.expect_vip, now))
@@ -88,15 +104,28 @@ class CommandDesk:
         self._driver.step(lambda core, now: core.ask_renegotiate(name, uid, request.rate, now))
         return {"instance": name, "clients": len(clients)}
 
-    def _list(self, request: ClientsRequest) -> dict[str, Any]:
+    async def _list(self, request: ClientsRequest) -> dict[str, Any]:
         name = self._pick(request.instance)
-        if self._find(name).role not in {Role.MASTER, Role.HELD}:
-            raise ControlError(f"{name}: not master here; give the command on the master")
-        clients = [
-            {"uid": one.uid.hex(), "unprotected": one.unprotected}
-            for one in self._driver.table(name)
-        ]
-        return {"instance": name, "clients": clients}
+        before = self._driver.roster(name).answers
+        self._driver.step(lambda core, now: core.ask_clients(name, now))
+        await self._until(
+            name,
+            lambda one: not one.openvpn.management_up or self._driver.roster(name).answers > before,
+            CLIENTS_TIMEOUT,
+            lambda _: "OpenVPN does not answer; does a script of it hang? See its log",
+        )
+        one = self._find(name)
+        if not one.openvpn.management_up:
+            raise ControlError(f"{name}: OpenVPN is down: nobody is connected here")
+        clients = [_describe(client) for client in self._driver.roster(name).clients]
+        return {"instance": name, "role": one.role.value, "clients": clients}
+
+    def _choose(self, request: HandOverRequest) -> list[InstanceName]:
+        """Whom a hand-over concerns; nobody, when the process is none of ours."""
+        if request.instance is not None:
+            return [self._pick(request.instance)]
+        pid = request.pid
+        return [name for name in self._names if pid is None or self._find_process(name) == pid]
 
     def _pick(self, wanted: str | None) -> InstanceName:
         known = ", ".join(self._names)
@@ -133,14 +162,32 @@ class CommandDesk:
             ) from None
 
 
+def _describe(one: ConnectedClient) -> dict[str, Any]:
+    """One client, for the command line."""
+    client = one.client
+    return {
+        "uid": one.uid.hex() if one.uid is not None else None,
+        "name": client.name,
+        "user": "" if client.user == UNDEFINED else client.user,
+        "address": client.address,
+        "virtual": [address for address in (client.virtual, client.virtual6) if address],
+        "since": int(client.since) if client.since.isdigit() else None,
+        "received": client.received,
+        "sent": client.sent,
+        "unprotected": one.unprotected,
+        "moved": one.moved,
+        "origin": one.origin,
+    }
+
+
 def _is_promoted(one: InstanceStatistics) -> bool:
-    return one.role is Role.MASTER and "promoted" in one.last_promotion_phases
+    return one.role is Role.MASTER and "promoted" in one.promotion.last_promotion_phases
 
 
 def _why_not_promoted(one: InstanceStatistics) -> str:
     if one.role is Role.MASTER:
         return "OpenVPN has not confirmed it; does a script of it hang? See its log"
-    return f"{'; '.join(one.problems) or one.grade_reason}; see the log of ovpnha"
+    return f"{'; '.join(one.problems) or one.announcer.grade_reason}; see the log of ovpnha"
 
 
 def _is_standby(one: InstanceStatistics) -> bool:
@@ -160,8 +207,8 @@ def _why_not_demoted(one: InstanceStatistics) -> str:
     """What the administrator sees on this node, and the next step."""
     if one.role is Role.HELD:
         return (
-            "the VIP is not here, and no other node is master: nobody serves. Add the VIP on a"
-            " standby; to drop this node's clients without that, demote again"
+            "the VIP is not here, and no other node is known to serve with this one's clients, so"
+            " they are kept. Add the VIP on a standby; this node is standby when that one serves"
         )
     if one.role is Role.MASTER and any(_could_serve(node) for node in one.nodes):
         return (
@@ -171,7 +218,7 @@ def _why_not_demoted(one: InstanceStatistics) -> str:
         )
     if one.role is Role.MASTER:
         return "the VIP is still here, and no other node is heard that could take it: ovpnha status"
-    return f"{'; '.join(one.problems) or one.grade_reason}; see the log of ovpnha"
+    return f"{'; '.join(one.problems) or one.announcer.grade_reason}; see the log of ovpnha"
 
 
 def _could_serve(node: NodeView) -> bool:

@@ -14,19 +14,20 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from ovpnha.coordinator.outputs import (
+from ovpnha.model import InstanceName, ServerClient
+from ovpnha.node.outputs import (
     ClientView,
     CloseManagement,
     LogEvent,
-    NodeStatistics,
     OpenvpnFound,
     Output,
     RoleChanged,
+    Roster,
     SendDatagram,
     SetGrade,
     WriteManagement,
 )
-from ovpnha.model import InstanceName, ServerClient
+from ovpnha.node.statistics import NodeStatistics, TrackingFigures
 from ovpnha.runtime.core import Core
 
 log = structlog.get_logger()
@@ -44,6 +45,10 @@ class Ports:
     role_changed: Callable[[RoleChanged], None]
     dropped: Callable[[], int] = lambda: 0
     """Datagrams that the kernel threw away before anyone could refuse them."""
+    tracking: Callable[[], TrackingFigures | None] = lambda: None
+    """What is known of conntrackd."""
+    firewall: Callable[[], str | None] = lambda: None
+    """What is wrong with the nftables table that we keep; None when we keep none."""
 
 
 class Driver:
@@ -79,7 +84,10 @@ class Driver:
         snapshot = self._core.statistics(self._clock())
         dropped = self._ports.dropped()
         refused = {**snapshot.refused, "kernel": dropped} if dropped else snapshot.refused
-        return replace(snapshot, refused=refused)
+        ports = self._ports
+        return replace(
+            snapshot, refused=refused, tracking=ports.tracking(), firewall=ports.firewall()
+        )
 
     def clients(self, instance: InstanceName) -> tuple[ServerClient, ...]:
         """Each client of an instance, as OpenVPN last told."""
@@ -88,6 +96,10 @@ class Driver:
     def table(self, instance: InstanceName) -> tuple[ClientView, ...]:
         """Each client that a master or held instance has now, by its uid."""
         return self._core.table(instance, self._clock())
+
+    def roster(self, instance: InstanceName) -> Roster:
+        """Who is connected, as OpenVPN told when it was last asked."""
+        return self._core.roster(instance, self._clock())
 
     def stop(self) -> None:
         """Say goodbye; nothing is fed to the core any more."""

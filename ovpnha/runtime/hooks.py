@@ -14,7 +14,7 @@ from collections import deque
 import structlog
 
 from ovpnha.config import HooksConfig
-from ovpnha.coordinator.outputs import RoleChanged
+from ovpnha.node.outputs import RoleChanged
 
 WAITING_LIMIT = 64
 
@@ -66,7 +66,7 @@ class HookRunner:
                 log.warning("hook failed", command=command[0], exit_code=code)
         finally:
             _kill_group(process)
-            await process.wait()
+            await _reap(process)
 
     def _environment(self, change: RoleChanged) -> dict[str, str]:
         return {
@@ -86,3 +86,13 @@ def _kill_group(process: asyncio.subprocess.Process) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+async def _reap(process: asyncio.subprocess.Process) -> None:
+    """Wait for the end of a process that was killed, even when cancelled meanwhile."""
+    waiting = asyncio.ensure_future(process.wait())
+    try:
+        await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        await waiting
+        raise

@@ -8,11 +8,17 @@ refuse because something is missing that may still come, such as an interface at
 from __future__ import annotations
 
 import ipaddress
+import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
-from ovpnha.config import Config, InstanceConfig
+from ovpnha.config import BcnMode, Config, InstanceConfig
 from ovpnha.errors import ConfigError
 from ovpnha.runtime.network import NetworkTable
+
+GRADE_LIMIT = 64
+EVERYBODY = "255.255.255.255"
 
 
 def check_host(config: Config, table: NetworkTable) -> None:
@@ -22,6 +28,8 @@ def check_host(config: Config, table: NetworkTable) -> None:
 
 
 def _find(config: Config, table: NetworkTable) -> Iterator[str]:
+    yield from _foreign_broadcasts(config, table)
+    yield from _same_files(config)
     for one in config.instance:
         where = f"instance[{one.name}]"
         if not config.bcn.shared_with_clients:
@@ -33,8 +41,61 @@ def _find(config: Config, table: NetworkTable) -> Iterator[str]:
                 " interface; name the address that the VIP manager moves (or, if it is that one,"
                 " set vip_alone = true)"
             )
-        if one.track_file is not None and not one.track_file.parent.is_dir():
-            yield f"{where}.track_file: there is no directory {one.track_file.parent}; make it"
+        if one.track_file is not None:
+            yield from _bad_track_file(f"{where}.track_file", one.track_file)
+
+
+def _bad_track_file(where: str, path: Path) -> Iterator[str]:
+    """A file that holds anything but a grade is somebody's, and would be overwritten."""
+    if not path.parent.is_dir():
+        yield f"{where}: there is no directory {path.parent}; make it"
+        return
+    try:
+        said = path.read_bytes()[:GRADE_LIMIT] if path.exists() else b""
+    except OSError as error:
+        yield f"{where}: {path} cannot be read: {error.strerror}; correct the path"
+        return
+    if said and not re.fullmatch(rb"-?[0-9]{1,4}\s*", said):
+        yield f"{where}: {path} holds something else than a grade; name another file, or remove it"
+
+
+def _same_files(config: Config) -> Iterator[str]:
+    """Two names for one file are as bad as one name."""
+    key = config.cluster.key_file
+    for one in config.instance:
+        for what, path in (("track_file", one.track_file), ("management", one.management)):
+            if path is not None and path != key and path.resolve() == key.resolve():
+                yield (
+                    f"instance[{one.name}].{what}: {path} is cluster.key_file {key} under another"
+                    " name; each needs a file of its own"
+                )
+
+
+def _foreign_broadcasts(config: Config, table: NetworkTable) -> Iterator[str]:
+    """What is said to be a broadcast address must be one, or sealed datagrams leave the LAN."""
+    if config.bcn.mode is not BcnMode.BROADCAST:
+        return
+    for link in config.bcn.links:
+        known = {
+            broadcast
+            for address in table.addresses(link.interface)
+            for broadcast in address.broadcasts()
+        }
+        if link.address is not None and known and str(link.address) not in {*known, EVERYBODY}:
+            yield (
+                f"bcn.links: {link.address} is no broadcast address of {link.interface}; use"
+                f" {' or '.join(sorted(known))}, or leave it out"
+            )
+
+
+def find_missing_programs(config: Config) -> Iterator[str]:
+    """Programs that the configuration names and this host lacks. Nothing waits for them."""
+    command = config.hooks.role_changed
+    if command and shutil.which(command[0]) is None:
+        yield (
+            f"hooks.role_changed: there is no program {command[0]} that this user may run;"
+            " install it, or correct the name"
+        )
 
 
 def _shared_links(one: InstanceConfig, config: Config, table: NetworkTable) -> Iterator[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
@@ -23,6 +24,8 @@ from ovpnha.errors import ConfigError
 KEY_SIZE = 32
 KEYS_LIMIT = 16
 FILE_LIMIT = 16 * 1024
+DISTINCT_BYTES = 8
+"""A key with fewer different bytes was typed: one in 10^36 random ones has so few."""
 HEADER = "# ovpnha cluster keys: the first seals, all open. Keep this file secret, mode 0600.\n"
 
 
@@ -127,8 +130,13 @@ def _user() -> str:
 def _decode(text: str, path: Path, number: int) -> bytes:
     """One line as hexadecimal or base64. The error tells its length, never its content."""
     key: bytes | None = None
+    is_hex = re.fullmatch("[0-9A-Fa-f]+", text) is not None
+    if is_hex and len(text) % 2:
+        raise ConfigError(
+            f"{path}: the key on line {number} has {len(text)} hexadecimal digits,"
+            f" {2 * KEY_SIZE} are needed; make one with: ovpnha keygen"
+        )
     try:
-        is_hex = len(text) == 2 * KEY_SIZE
         key = bytes.fromhex(text) if is_hex else base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):
         key = None
@@ -138,5 +146,9 @@ def _decode(text: str, path: Path, number: int) -> bytes:
         raise ConfigError(
             f"{path}: the key on line {number} has {len(key)} bytes, {KEY_SIZE} are needed;"
             " make one with: ovpnha keygen"
+        )
+    if len(set(key)) < DISTINCT_BYTES:
+        raise ConfigError(
+            f"{path}: the key on line {number} is not random; make one with: ovpnha keygen"
         )
     return key

@@ -6,7 +6,8 @@ import socket
 
 from ovpnha.config import split_listen
 
-BACKLOG = 32
+BACKLOG = 16
+"""Also how many connections are accepted in one turn of the event loop."""
 
 
 def listen_on(text: str) -> socket.socket:

@@ -1,32 +1,44 @@
 """Log lines: constant short phrases with keys, one line each, on the standard error output.
 
-Decides the shape of a line. Every line carries ``monotonic``, seconds on the clock that all
-processes of this host share, so that a takeover can be followed across daemons. Must never be
-given key material or bytes of the network.
+Decides the shape of a line, its priority in the journal, and how many may be written: a phrase that
+comes again and again is left out for a while, and how often is told with the next one. Every line
+carries ``monotonic``, seconds on the clock that all processes of this host share, so that a
+takeover can be followed across daemons. Must never be given key material or bytes of the network.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TextIO
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from ovpnha.config import LogConfig, LogFormat
 
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""As syslog and the journal number them."""
+BURST = 100
+PERIOD = 10.0
+"""A phrase may be written so often within so many seconds."""
+
 
 def configure_logs(config: LogConfig, stream: TextIO | None = None) -> None:
-    """Set structlog up for the whole process."""
+    """Set structlog up for the whole process, and let what libraries log come the same way."""
     output = sys.stderr if stream is None else stream
+    journal = _is_journal(output)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            Restraint(time.monotonic),
+            *([] if journal else [structlog.processors.TimeStamper(fmt="iso", utc=True)]),
             _add_monotonic,
-            *_renderers(config.format, output),
+            *_renderers(config.format, output, journal=journal),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[config.level.upper()]
@@ -34,6 +46,55 @@ def configure_logs(config: LogConfig, stream: TextIO | None = None) -> None:
         logger_factory=structlog.WriteLoggerFactory(output),
         cache_logger_on_first_use=False,
     )
+    logging.basicConfig(handlers=[_Libraries(logging.WARNING)], force=True)
+
+
+@dataclass
+class _Phrase:
+    since: float
+    count: int = 0
+    left_out: int = 0
+
+
+class Restraint:
+    """Leaves out what one phrase says more than ``BURST`` times in ``PERIOD`` seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._phrases: dict[str, _Phrase] = {}
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """A structlog processor; the first line of the next period has ``left_out``."""
+        now = self._clock()
+        phrase = self._phrases.setdefault(str(event["event"]), _Phrase(now))
+        if now - phrase.since >= PERIOD:
+            if phrase.left_out:
+                event["left_out"] = phrase.left_out
+            phrase.since, phrase.count, phrase.left_out = now, 0, 0
+        phrase.count += 1
+        if phrase.count > BURST:
+            phrase.left_out += 1
+            raise structlog.DropEvent
+        return event
+
+
+class _Libraries(logging.Handler):
+    """What asyncio, the HTTP server and others would print themselves."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger()
+        say = log.error if record.levelno >= logging.ERROR else log.warning
+        text = record.getMessage().partition("\n")[0]
+        say("a library says", library=record.name, text=text)
+
+
+def _is_journal(output: TextIO) -> bool:
+    """Whether the journal reads this stream, and the priority at the beginning of a line."""
+    try:
+        status = os.fstat(output.fileno())
+    except (OSError, ValueError):  # no file at all
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def _add_monotonic(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -41,10 +102,27 @@ def _add_monotonic(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
     return event
 
 
-def _renderers(form: LogFormat, output: TextIO) -> list[structlog.typing.Processor]:
+def _renderers(form: LogFormat, output: TextIO, *, journal: bool) -> list[Processor]:
     if form is LogFormat.CONSOLE:
-        return [structlog.dev.ConsoleRenderer(colors=output.isatty())]
+        console = structlog.dev.ConsoleRenderer(
+            colors=output.isatty(),
+            pad_event_to=0,
+            exception_formatter=structlog.dev.plain_traceback,  # the usual one shows variables
+        )
+        return [_prioritised(console) if journal else console]
+    rendered = structlog.processors.JSONRenderer(default=str)
     return [
         structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(default=str),
+        _prioritised(rendered) if journal else rendered,
     ]
+
+
+def _prioritised(render: Processor) -> Processor:
+    """The same lines, each with its priority before it."""
+
+    def prioritise(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        prefix = f"<{PRIORITIES[event['level']]}>"
+        lines = str(render(logger, method, event)).splitlines()
+        return "\n".join(prefix + line for line in lines)
+
+    return prioritise

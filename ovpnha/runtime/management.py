@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +54,7 @@ class ManagementChannel(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._closed = asyncio.Event()
         self._reason = ""
+        self.peer = 0  # OpenVPN's process id, as far as it is one of ours
 
     async def run(self) -> None:
         """Stay connected, for ever; closes when cancelled."""
@@ -116,6 +119,7 @@ class ManagementChannel(asyncio.Protocol):
         assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - asyncio promises it
         self._transport = transport
         self._reason = ""
+        self.peer = _peer(transport)
         self._up()
 
     def data_received(self, data: bytes) -> None:
@@ -125,9 +129,19 @@ class ManagementChannel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """For the event loop; follows the end of the stream at once."""
         self._transport = None
+        self.peer = 0
         self._closed.set()
         reason = getattr(exc, "strerror", None) or "closed by openvpn"
         self._down(self._reason or reason)
+
+
+def _peer(transport: asyncio.BaseTransport) -> int:
+    """The process at the other end; 0 when it is in another namespace."""
+    size = struct.calcsize("3i")
+    found = transport.get_extra_info("socket").getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, size
+    )
+    return int(struct.unpack("3i", found)[0])
 
 
 def _next_delay(delay: float) -> float:
@@ -140,8 +154,14 @@ def _describe(path: Path, error: OSError) -> Unreachable:
     name = f" (errno {number}, {errno.errorcode.get(number, 'unknown')})" if number else ""
     mend = MENDS.get(number, "see the log of OpenVPN")
     return Unreachable(
-        f"management socket {path}: {error.strerror or 'no answer'}{name}", mend.format(path=path)
+        f"management socket {path}: {error.strerror or 'no answer'}{name}",
+        mend.format(path=path),
+        absent=number in ABSENT,
     )
+
+
+ABSENT = (errno.ENOENT, errno.ECONNREFUSED)
+"""What says that no process has the socket open."""
 
 
 MENDS = {

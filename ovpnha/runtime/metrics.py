@@ -1,6 +1,6 @@
 """Prometheus metrics, read from one immutable snapshot of the statistics at each scrape.
 
-Decides which figure is which metric; names and texts are in ``definitions``.
+Names, texts and plain figures are in ``definitions``; here stands what has labels of its own.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from ovpnha import __version__
-from ovpnha.coordinator.outputs import InstanceStatistics, NodeStatistics, NodeView
 from ovpnha.model import Role, Sync
+from ovpnha.node.cluster.view import NodeView
+from ovpnha.node.statistics import InstanceStatistics, NodeStatistics, TrackingFigures
 from ovpnha.runtime.clientmetrics import ClientList
 from ovpnha.runtime.definitions import (
     DATAGRAMS,
@@ -31,38 +32,18 @@ from ovpnha.runtime.definitions import (
 )
 
 Samples = Iterable[tuple[Sequence[str], float]]
-Read = Callable[[InstanceStatistics], float]
 
-INSTANCE: dict[str, Read] = {
-    "ovpnha_epoch": lambda one: one.epoch.counter,
-    "ovpnha_grade": lambda one: one.grade,
-    "ovpnha_seamless": lambda one: one.seamless,
-    "ovpnha_vip_present": lambda one: one.vip,
-    "ovpnha_openvpn_up": lambda one: one.management_up,
-    "ovpnha_clients": lambda one: one.clients,
-    "ovpnha_protected_clients": lambda one: one.protected,
-    "ovpnha_oldest_unprotected_seconds": lambda one: one.oldest_unprotected,
-    "ovpnha_replicated_records": lambda one: one.records,
-    "ovpnha_stale_records": lambda one: one.stale,
-    "ovpnha_rekey_pending_clients": lambda one: one.rekey.pending,
-    "ovpnha_rekey_done_clients": lambda one: one.rekey.done,
-    "ovpnha_rekey_left_clients": lambda one: one.rekey.left,
-    "ovpnha_promotions": lambda one: one.promotions,
-    "openvpn_up": lambda one: one.management_up,
-    "openvpn_server_connected_clients": lambda one: one.clients,
+TRACKING: dict[str, Callable[[TrackingFigures], float]] = {
+    "ovpnha_conntrack_up": lambda one: not one.problem,
+    "ovpnha_conntrack_told_entries": lambda one: one.told,
+    "ovpnha_conntrack_kernel_entries": lambda one: one.kernel,
 }
 
-NODE: dict[str, Callable[[NodeView], float]] = {
-    "ovpnha_node_heard": lambda node: node.believed,
-    "ovpnha_node_hello_age_seconds": lambda node: node.age,
-    "ovpnha_node_master": lambda node: node.believed and node.role is Role.MASTER,
-    "ovpnha_node_in_sync": lambda node: node.believed and node.sync is Sync.IN_SYNC,
-    "ovpnha_node_differs": lambda node: bool(node.problem),
-}
-
-DISTANCE: dict[str, Callable[[NodeView], float | None]] = {
-    "ovpnha_node_round_trip_seconds": lambda node: node.round_trip,
-    "ovpnha_node_clock_offset_seconds": lambda node: node.clock_offset,
+TRACKING_KINDS: dict[str, Callable[[TrackingFigures], Mapping[str, float]]] = {
+    "ovpnha_conntrack_injected": lambda one: one.injected,
+    "ovpnha_conntrack_errors": lambda one: one.errors,
+    "ovpnha_conntrack_orders": lambda one: one.orders,
+    "ovpnha_conntrack_order_seconds": lambda one: one.seconds,
 }
 
 
@@ -107,24 +88,44 @@ def _family(name: str, samples: Samples) -> Metric:
 
 def _plain(scrape: Scrape) -> Iterator[tuple[str, Samples]]:
     instances = scrape.node.instances
-    for name, read in INSTANCE.items():
-        yield name, [([one.name], read(one)) for one in instances]
-    for name, look in NODE.items():
-        yield name, [([one.name, node.name], look(node)) for one in instances for node in one.nodes]
-    for name, measured in DISTANCE.items():
-        told = [(one.name, node.name, measured(node)) for one in instances for node in one.nodes]
-        yield name, [((one, node), value) for one, node, value in told if value is not None]
+    for definition in TABLE:
+        if definition.of is not None:
+            yield definition.name, _told(_of_instances(definition.of, instances))
+        elif definition.of_node is not None:
+            yield definition.name, _told(_of_nodes(definition.of_node, instances))
     yield from _states(instances)
     yield from _promotions(instances)
     yield from _server_figures(instances)
     yield from _client_figures(scrape.clients)
     yield from _node_figures(scrape.node, scrape.unsent)
+    yield from _tracking(scrape.node.tracking)
+    wrong = scrape.node.firewall
+    yield "ovpnha_firewall_set", [] if wrong is None else [((), not wrong)]
+
+
+def _of_instances(
+    read: Callable[[InstanceStatistics], float | None], instances: Sequence[InstanceStatistics]
+) -> Iterator[tuple[Sequence[str], float | None]]:
+    for one in instances:
+        yield [one.name], read(one)
+
+
+def _of_nodes(
+    read: Callable[[NodeView], float | None], instances: Sequence[InstanceStatistics]
+) -> Iterator[tuple[Sequence[str], float | None]]:
+    for one in instances:
+        for node in one.nodes:
+            yield [one.name, node.name], read(node)
+
+
+def _told(samples: Iterable[tuple[Sequence[str], float | None]]) -> Samples:
+    return [(labels, value) for labels, value in samples if value is not None]
 
 
 def _states(instances: Sequence[InstanceStatistics]) -> Iterator[tuple[str, Samples]]:
     yield (
         "ovpnha_build_info",
-        (([one.name, __version__, one.openvpn], 1.0) for one in instances),
+        (([one.name, __version__, one.discovery.openvpn], 1.0) for one in instances),
     )
     yield (
         "ovpnha_role",
@@ -134,33 +135,32 @@ def _states(instances: Sequence[InstanceStatistics]) -> Iterator[tuple[str, Samp
         "ovpnha_sync",
         (([one.name, sync.value], one.sync is sync) for one in instances for sync in Sync),
     )
-    yield "ovpnha_grade_info", (([one.name, one.grade_reason], 1.0) for one in instances)
+    yield "ovpnha_grade_info", (([one.name, one.announcer.grade_reason], 1.0) for one in instances)
     yield (
         "ovpnha_events",
         (
             ([one.name, kind], count)
             for one in instances
-            for kind, count in _from_zero(EVENTS, one.counters).items()
+            for kind, count in _from_zero(EVENTS, one.openvpn.counters).items()
         ),
-    )
-    rooms = [(one.name, one.room) for one in instances]
-    yield (
-        "ovpnha_packet_id_room_lowest",
-        (([name], room) for name, room in rooms if room is not None),
     )
 
 
 def _promotions(instances: Sequence[InstanceStatistics]) -> Iterator[tuple[str, Samples]]:
     yield (
         "ovpnha_last_promotion_timestamp_seconds",
-        (([one.name], _wall_clock(one.last_promotion)) for one in instances if one.last_promotion),
+        (
+            ([one.name], _wall_clock(one.promotion.last_promotion))
+            for one in instances
+            if one.promotion.last_promotion
+        ),
     )
     yield (
         "ovpnha_last_promotion_phase_seconds",
         (
             ([one.name, phase], seconds)
             for one in instances
-            for phase, seconds in one.last_promotion_phases.items()
+            for phase, seconds in one.promotion.last_promotion_phases.items()
         ),
     )
 
@@ -171,7 +171,7 @@ def _from_zero(known: Iterable[str], counts: Mapping[str, int]) -> Mapping[str, 
 
 
 def _server_figures(instances: Sequence[InstanceStatistics]) -> Iterator[tuple[str, Samples]]:
-    told = [(one.name, one.server) for one in instances if one.server is not None]
+    told = [(one.name, one.traffic.server) for one in instances if one.traffic.server is not None]
     yield "openvpn_server_received_bytes", (([name], server.received) for name, server in told)
     yield "openvpn_server_sent_bytes", (([name], server.sent) for name, server in told)
     yield (
@@ -215,15 +215,24 @@ def _node_figures(
         yield name, [((), total)]
 
 
+def _tracking(found: TrackingFigures | None) -> Iterator[tuple[str, Samples]]:
+    """Present without samples where connections do not travel."""
+    for name, read in TRACKING.items():
+        yield name, [] if found is None else [((), read(found))]
+    for name, look in TRACKING_KINDS.items():
+        counts = {} if found is None else look(found)
+        yield name, [([kind], count) for kind, count in counts.items()]
+
+
 def _histogram(name: str, snapshot: NodeStatistics) -> Metric:
     one = DEFINITIONS[name]
     family = HistogramMetricFamily(name, one.help, labels=one.labels)
     for instance in snapshot.instances:
         if name == "ovpnha_protect_seconds":
-            times = instance.protect_times
+            times = instance.exporter.protect_times
             _add(family, [instance.name], times.buckets, times.total)
         else:
-            for phase, spent in instance.promotion_times.items():
+            for phase, spent in instance.promotion.promotion_times.items():
                 _add(family, [instance.name, phase], spent.buckets, spent.total)
     return family
 

@@ -27,6 +27,12 @@ class Link:
     index: int
     name: str
     up: bool
+    kind: str = ""
+    """As the kernel calls it (bridge, veth, tun); "" for hardware."""
+    upper: int = 0
+    """Index of the link that it is part of, as a port is of a bridge; 0: of none."""
+    elsewhere: bool = False
+    """Its other end is in another network namespace: a container's."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,11 @@ class NetworkTable:
         """The link of this index, if there is one."""
         return self._links.get(index)
 
+    def leads_out(self, link: Link) -> bool:
+        """Whether other hosts may be behind it; not behind a bridge of containers and guests."""
+        ports = (one for one in self._links.values() if one.upper == link.index)
+        return link.kind != "bridge" or not all(_is_inside(one) for one in ports)
+
     def link_of(self, address: str) -> Link | None:
         """The link that has this usable address, if one has."""
         for one in self._addresses.values():
@@ -113,12 +124,20 @@ def _attribute(message: Mapping[str, Any], name: str) -> Any:
     return next((one[1] for one in message["attrs"] if one[0] == name), None)
 
 
+def _is_inside(port: Link) -> bool:
+    return port.kind == "tun" or (port.kind == "veth" and port.elsewhere)
+
+
 def _link(message: Mapping[str, Any]) -> Link:
     wanted = IFF_UP | IFF_LOWER_UP
+    info = _attribute(message, "IFLA_LINKINFO")
     return Link(
         index=message["index"],
         name=_attribute(message, "IFLA_IFNAME") or "",
         up=message["flags"] & wanted == wanted,
+        kind=(_attribute(info, "IFLA_INFO_KIND") or "") if info is not None else "",
+        upper=_attribute(message, "IFLA_MASTER") or 0,
+        elsewhere=_attribute(message, "IFLA_LINK_NETNSID") is not None,
     )
 
 

@@ -1,8 +1,8 @@
 """Lets the kernel throw away datagrams that do not begin as ours do, before they wake the sidecar.
 
 Decides nothing that the protocol would decide otherwise: magic and cluster tag are its first
-checks (docs/wire.md, "Order of the checks"). A flood of junk then costs no time of ours, and does
-not push real datagrams out of the socket's buffer. What is thrown away, the kernel counts.
+checks (docs/wire.md, "Datagrams"). A flood of junk then costs no time of ours, and does not push
+real datagrams out of the socket's buffer. What is thrown away, the kernel counts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the whole process promises: no core dump, no debugger of another user, no late garbage run.
+"""What the whole process promises: no core dump, no debugger, no late garbage run, no few files.
 
 Live keys are in this memory: neither a crash nor a curious process of the same user may write
 them out. A piped ``core_pattern`` ignores RLIMIT_CORE, so the process is marked undumpable too.
@@ -13,6 +13,7 @@ import resource
 
 PR_SET_DUMPABLE = 4
 YOUNGEST_THRESHOLD = 50_000
+DESCRIPTORS = 65536
 
 
 def protect_memory() -> None:
@@ -22,6 +23,13 @@ def protect_memory() -> None:
     if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"PR_SET_DUMPABLE: {os.strerror(number)}")
+
+
+def raise_descriptor_limit() -> None:
+    """As many open files as this process may have, not the few that it is given at first."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def calm_garbage_collector() -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from functools import partial
 
 from ovpnha.config import Config, InstanceConfig
-from ovpnha.coordinator.obstacles import normal_address
-from ovpnha.coordinator.outputs import OpenvpnFound
 from ovpnha.model import InstanceName, VipPlace
+from ovpnha.node.cluster.obstacles import normal_address
+from ovpnha.node.outputs import OpenvpnFound
 from ovpnha.runtime.bcn import BcnSockets
 from ovpnha.runtime.core import Core
 from ovpnha.runtime.driver import Driver
 from ovpnha.runtime.network import NetworkTable
+from ovpnha.runtime.socketinode import find_inode
 
 LOOPBACK = "lo"
 
@@ -28,6 +29,7 @@ class Surroundings:
         self._driver = driver
         self._table: NetworkTable | None = None
         self._addresses = {one.name: str(one.vip) for one in config.instance if one.vip is not None}
+        self._inodes: dict[str, int] = {}
         self._vips: dict[str, bool] = {}
         self._links: dict[str, bool] = {}
         self._places: dict[str, VipPlace] = {}
@@ -49,9 +51,19 @@ class Surroundings:
         local = normal_address(found.status.local)
         if local is not None:
             self._addresses.setdefault(found.instance, local)
-        self._bcn.openvpn_found(found.status)
+        status = found.status
+        self._inodes[found.instance] = find_inode(status.local, status.port, status.proto)
+        self._bcn.openvpn_found(status)
         if self._table is not None:
             self.changed(self._table)
+
+    def address(self, instance: str) -> str:
+        """The VIP of an instance; "" while it is not known."""
+        return self._addresses.get(instance, "")
+
+    def inode(self, instance: str) -> int:
+        """The socket that OpenVPN had open when it was found; 0 when that is not known."""
+        return self._inodes.get(instance, 0)
 
     def _check_vip(self, one: InstanceConfig, table: NetworkTable) -> None:
         if one.name not in self._addresses:

@@ -23,11 +23,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ovpnha.lab.errors import LabError
 from tests.bench import junk
 from tests.bench.capture import capture
 from tests.bench.cluster import Cluster
 from tests.bench.measure import Benchmark
+from tests.lab.errors import LabError
 
 PARTS = ("fresh", "steady", "junk", "scrape", "repair")
 GOALS = {

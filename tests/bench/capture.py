@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovpnha.lab import plan
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.node import Setup
-from ovpnha.lab.topology import change_vip
 from tests.bench.manager import Manager
+from tests.lab import plan
+from tests.lab.lab import Lab
+from tests.lab.node import Setup
+from tests.lab.topology import change_vip
 from tests.model_openvpn import read_record
 
 OPENVPN = Path("build/openvpn/openvpn").resolve()

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ovpnha.lab.process import Process
-from ovpnha.lab.topology import inside
-from ovpnha.lab.waiting import wait_until
 from ovpnha.runtime.control import ControlError, StatusRequest, ask
 from tests.bench.capture import Sample
+from tests.lab.process import Process
+from tests.lab.topology import inside
+from tests.lab.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 VIP = "192.0.2.10"
@@ -28,6 +28,9 @@ SECONDS = 60.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
 CONFIG = """
+[log]
+format = "json"
+
 [cluster]
 name = "bench"
 key_file = "{directory}/cluster.key"

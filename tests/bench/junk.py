@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 from types import TracebackType
 
-from ovpnha.lab.process import Process
-from ovpnha.replication.sealing import MAGIC, VERSION, Kind, cluster_tag
+from ovpnha.replication.sealing import MAGIC, VERSION, cluster_tag
 from tests.bench.cluster import ADDRESSES, PORT, Cluster
+from tests.lab.process import Process
 
 RATE = 100_000
 SOURCE = Path(__file__).with_name("junk.c")
@@ -19,8 +19,7 @@ def kinds(cluster: str) -> dict[str, bytes]:
     ours = MAGIC + cluster_tag(cluster) + bytes([VERSION])
     return {
         "foreign": b"",
-        "unknown_key": ours + bytes([Kind.STATE]),
-        "hello_unknown_key": ours + bytes([Kind.HELLO]),
+        "unknown_key": ours,
     }
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from ovpnha.lab.errors import LabError
-from ovpnha.lab.waiting import wait_until
+from tests.lab.errors import LabError
+from tests.lab.waiting import connect
 
 SECONDS = 15.0
 
@@ -16,10 +15,7 @@ class Manager:
     """A management client for a few commands."""
 
     def __init__(self, path: Path) -> None:
-        wait_until(path.exists, "OpenVPN's management socket", SECONDS)
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(SECONDS)
-        self._socket.connect(str(path))
+        self._socket = connect(path, "OpenVPN's management socket", SECONDS)
         self._file = self._socket.makefile("r", encoding="ascii", newline="\n")
 
     def __enter__(self) -> Manager:

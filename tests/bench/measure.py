@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ovpnha.lab.errors import LabError
 from tests.bench.capture import Sample
 from tests.bench.cluster import Cluster, Node, Openvpn
 from tests.bench.junk import Junk
+from tests.lab.errors import LabError
 
 POLL = 0.1
 SYNC_SECONDS = 180.0

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from ovpnha.lab import plan
-from ovpnha.lab.errors import LabError
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.node import Setup
-from ovpnha.lab.topology import change_vip
 from tests.bench.manager import Manager
+from tests.lab import plan
+from tests.lab.errors import LabError
+from tests.lab.lab import Lab
+from tests.lab.node import Setup
+from tests.lab.topology import change_vip
 from tests.model_openvpn import read_record
 
 OPENVPN = Path("build/openvpn/openvpn").resolve()

@@ -71,7 +71,7 @@ class FakeOpenvpn:
 
     def _do_status(self, _: list[bytes], __: list[bytes]) -> bytes:
         text = (
-            f"version=1,format=1,role={self.role},instances={len(self.copies)},"
+            f"version=2,format=1,role={self.role},instances={len(self.copies)},"
             f"holder={self.holder.decode()},epoch={self.epoch.decode()},openvpn=2.6.14,"
             "local=192.0.2.10,port=1194,proto=udp4,broadcast=10.77.0.255,bcn-port=11940,"
             "digest=d1,cert=c1,issuer=i1,max-clients=20000,capped=0"
@@ -86,7 +86,7 @@ class FakeOpenvpn:
     def _do_export(self, words: list[bytes], _: list[bytes]) -> bytes:
         one = self.clients.get(words[1])
         if one is None:
-            return b"ERROR: cluster-export %s: unknown client\r\n" % words[1]
+            return b"ERROR: cluster-export %s: unknown-client unknown client\r\n" % words[1]
         return one.export(1, [name for word in words[2:] for name in word.split(b",")])
 
     def _do_import(self, words: list[bytes], block: list[bytes]) -> bytes:

@@ -1,7 +1,8 @@
 """``make test-compose``: the container lab as a user runs it, and what it must leave behind.
 
 The demo runs whole and its result file is checked; then it is interrupted, and then it fails. A
-demo that ended, however it ended, has left no container, network, volume or namespace.
+demo that ended, however it ended, has left no container, network, volume or namespace. At last the
+containers of a cluster are killed and started again, in turn, as a power cut would.
 """
 
 from __future__ import annotations
@@ -11,21 +12,31 @@ import math
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from ovpnha.lab.cleanup import stale_runs
-from ovpnha.lab.compose.engine import Compose, check_engine, docker, leftovers
-from ovpnha.lab.errors import LabError
-from ovpnha.lab.waiting import wait_until
+from tests.lab.cleanup import stale_runs
+from tests.lab.clientlog import noticed
+from tests.lab.compose.engine import Compose, check_engine, docker, leftovers
+from tests.lab.compose.lab import ComposeLab
+from tests.lab.errors import LabError
+from tests.lab.lab import other
+from tests.lab.node import Node
+from tests.lab.waiting import wait_until
 
 OUTPUT = Path("build/lab")
-DEMO = (sys.executable, "-m", "ovpnha.lab.compose")
+DEMO = (sys.executable, "-m", "tests.lab.compose")
 SCENARIOS = {"docker-kill", "docker-disconnect", "docker-stop"}
 NODES = ["node-a", "node-b"]
 # Generous: the machine may be busy. What the demo promises in milliseconds is in its table.
 OUTAGE_BOUND_MS = 3000.0
 END_SECONDS = 120.0
+LIVES, LIVES_SECONDS = 10, 45.0
+"""How often the master's container is killed and started again, or for how long."""
+LOG_LINES = 40
+MISSED = "no VIP manager reads the grade"
 
 
 def expect(condition: object, what: str) -> None:
@@ -65,6 +76,7 @@ def check_run(run: dict[str, object]) -> None:
     expect(int(str(run["probes_sent"])) > 500, f"{name}: {run['probes_sent']} probes")
     expect(detail["prometheus_nodes"] == NODES, f"{name}: scraped {detail['prometheus_nodes']}")
     expect(not detail["dashboard_empty"], f"{name}: empty panels: {detail['dashboard_empty']}")
+    expect(detail["conntrack_told"] > 0, f"{name}: no connection was told by conntrackd")
     picture = OUTPUT / f"compose-{name}.png"
     expect(picture.read_bytes().startswith(b"\x89PNG"), f"{picture} is no picture")
 
@@ -95,11 +107,63 @@ def _kill_client(compose: Compose) -> bool:
     return True
 
 
+def killed_again_and_again() -> None:
+    """Whoever was killed and started is in sync again, and takes the VIP from the next victim."""
+    with ComposeLab(Compose()) as lab:
+        lab.start_cluster()
+        lab.wait_in_sync("")
+        client, begun, lives = lab.start_client(), time.time_ns(), 0
+        master, end = lab.master.name, time.monotonic() + LIVES_SECONDS
+        while lives < LIVES and time.monotonic() < end:
+            docker("kill", lab.containers[master])
+            heir = lab.nodes[other(master)]
+            wait_takeover(lab, heir)
+            docker("start", lab.containers[master])
+            lab.wait_in_sync("", END_SECONDS)
+            master, lives = heir.name, lives + 1
+        expect(lives > 1, f"the container was killed {lives} times only")
+        seen = noticed(client.log(), begun, None)
+        expect(not seen.restarts, f"the client has noticed: {seen}")
+        print(f"test-compose: {lives} containers killed and started", flush=True)
+        miss_keepalived(lab, lab.nodes[other(master)], lab.nodes[master])
+
+
+def wait_takeover(lab: ComposeLab, heir: Node) -> None:
+    """Wait until this node serves; else raise LabError with the end of what its container said."""
+    try:
+        wait_until(partial(serves, heir), f"node {heir.name} takes over", END_SECONDS)
+    except LabError as error:
+        said = docker("logs", "--tail", str(LOG_LINES), lab.containers[heir.name])
+        raise LabError(f"{error}; it said:\n{said}") from None
+
+
+def serves(node: Node) -> bool:
+    """Whether this node has the VIP and is master."""
+    instance = node.sidecar.instance()
+    return instance is not None and instance["vip"] and instance["role"] == "master"
+
+
+def miss_keepalived(lab: ComposeLab, node: Node, neighbour: Node) -> None:
+    """keepalived is away in one container: both nodes say so."""
+    service = ("sv", "-w", "20", "down", "/run/service/keepalived")
+    docker("exec", lab.containers[node.name], *service)
+
+    def told() -> bool:
+        here, there = node.sidecar.instance(), neighbour.sidecar.instance()
+        if here is None or there is None:
+            return False
+        missed = any(problem.startswith(MISSED) for problem in here["problems"])
+        return missed and [one["managed"] for one in there["nodes"]] == [False]
+
+    wait_until(told, "both nodes miss keepalived", END_SECONDS)
+
+
 def main() -> int:
     """All checks; the exit code."""
     try:
         check_engine()
-        for check in (whole_demo, interrupted_demo, failing_demo):
+        checks = (whole_demo, interrupted_demo, failing_demo, killed_again_and_again)
+        for check in checks:
             print(f"test-compose: {check.__name__.replace('_', ' ')}", flush=True)
             leaves_nothing(check)
     except LabError as error:

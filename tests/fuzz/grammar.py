@@ -36,10 +36,12 @@ VALUES_LIMIT = 5000
 OUTPUT_LIMIT = 1 << 20
 SPINS_LIMIT = 50
 WEIGH_EVERY = 500
+SAY_AGAIN = 1.0
+"""Seconds after which a node surely says hello again."""
 RUNS = 20_000
 """Inputs for one node; then another begins."""
 BYTES_LIMIT = 12 << 20
-"""All bounds of docs/wire.md, What a receiver may keep, and what the node itself needs."""
+"""All bounds of docs/wire.md, "What a receiver may keep", and what the node itself needs."""
 THINGS_LIMIT = 600_000
 
 EDGES = (0, 1, 255, 1 << 31, 1 << 32, (1 << 62) + 1, (1 << 63) - 1, (1 << 64) - 1)
@@ -154,6 +156,8 @@ class GrammarTarget:
         self._boot = BootId(self._rounds.to_bytes(16, "big"))
         key = ClusterKey.create(SECRET, cluster_tag("fuzz"))
         self._sealer = Sealer(key, node_tag("b"), self._boot, bytes)
+        self._now += SAY_AGAIN
+        self._node.datagrams_to_send(self._now)  # a challenge that no boot has answered yet
         self._say_hello()
 
     def _say_hello(self) -> None:

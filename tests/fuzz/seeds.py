@@ -14,16 +14,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ovpnha.lab import plan
-from ovpnha.lab.errors import LabError
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.node import Setup
-from ovpnha.lab.topology import change_vip
-from ovpnha.lab.waiting import wait_until
 from tests.bench.manager import Manager
 from tests.integration import rows
 from tests.integration.conftest import OPENVPN
 from tests.integration.rows import Row, write_files
+from tests.lab import plan
+from tests.lab.errors import LabError
+from tests.lab.lab import Lab
+from tests.lab.node import Setup
+from tests.lab.topology import change_vip
+from tests.lab.waiting import wait_until
 from tests.model_openvpn import read_record
 
 SEEDS = Path("openvpn-patches/common/fuzz-seeds")

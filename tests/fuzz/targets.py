@@ -15,7 +15,20 @@ import msgpack
 from ovpnha.errors import ManagementError, RefusedDatagram
 from ovpnha.management.channel import Channel
 from ovpnha.management.commands import Export, ListInstances, LoadStats, Status, Version
-from ovpnha.model import BootId, ClientRecord, ColdPart, InstanceName, NodeName, Uid
+from ovpnha.model import (
+    HOLDER_SIZE,
+    BootId,
+    ClientRecord,
+    ColdPart,
+    Epoch,
+    HolderId,
+    InstanceName,
+    InstanceState,
+    NodeName,
+    Role,
+    Sync,
+    Uid,
+)
 from ovpnha.replication import messages as m
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.decoding import decode_untrusted
@@ -42,6 +55,20 @@ INSTANCE = InstanceName("udp")
 UID = Uid(b"12345678")
 STREAM = 1 << 32
 OUTPUT_LIMIT = 1 << 20
+MASTER = InstanceState(
+    Role.MASTER,
+    Epoch(1, NodeName("b")),
+    vip=True,
+    sync=Sync.NONE,
+    grade=120,
+    holder=HolderId(bytes(HOLDER_SIZE)),
+    clients=1,
+    record_format=1,
+    openvpn="2.6",
+    digest="d",
+    certificate="c",
+    issuer="i",
+)
 BELIEVED = 16
 """Most boots that are believed at once: as many as a cluster may have nodes."""
 
@@ -188,6 +215,10 @@ def _messages(instance: InstanceName = INSTANCE, stream: int = STREAM) -> list[b
         m.Repeat(*to, (UID,)).encode(),
         m.Reject(*to, (m.RejectEntry(UID, 1, 1, "no"),)).encode(),
         m.Hello("b", b"c" * 16, (b"e" * 16,), 1, 0, 1, ()).encode(),
+        m.Hello(
+            *("b", b"c" * 16, (), 1, 0, 1, ((INSTANCE, MASTER),), 1.0, ()),
+            ((INSTANCE, m.LogHead(stream, 9, 0, 8, 7, complete=True)),),
+        ).encode(),
     ]
 
 
@@ -209,9 +240,18 @@ class _ProtocolTarget:
         config = ReplicationConfig("fuzz", NodeName("a"), (SECRET,))
         self._node = Replication(config, boot=BootId(b"a" * 16), random=_random, now=self._now)
         self._sealer = _sealer("b", b"b" * 16)
-        hello = m.Hello("b", b"c" * 16, (bytes(16),), 1, 0, 1, ())
-        self._give(Kind.HELLO, hello.encode())
+        self._rounds = 0
+        self._node.datagrams_to_send(self._now)
+        self._say_hello()
         self._node.follow(INSTANCE, NodeName("b"), None, self._now)
+
+    def _say_hello(self) -> None:
+        """Answer the node's challenge, which is always the same."""
+        self._rounds += 1
+        head = m.LogHead(1 << 32, self._rounds, 0, 1, 0, complete=True)
+        said = (((INSTANCE, MASTER),), 0.0, (), ((INSTANCE, head),))
+        hello = m.Hello("b", b"c" * 16, (bytes(16),), self._rounds, 0, 1, *said)
+        self._give(Kind.HELLO, hello.encode())
 
     def _give(self, kind: Kind, payload: bytes) -> None:
         self._node.receive_datagram(self._sealer.seal(kind, payload), "bcn", self._now)
@@ -221,6 +261,7 @@ class _ProtocolTarget:
         self._runs += 1
         if self._runs > 500:
             self._begin()
+        self._say_hello()
         self._give(Kind.STATE, data[:PAYLOAD_LIMIT])
         self._node.handle_timer(self._now)
         sent = self._node.datagrams_to_send(self._now)
@@ -250,13 +291,14 @@ def manage(data: bytes) -> None:
 def _management_seeds() -> Iterable[bytes]:
     uid, fingerprint, holder = "00" * 8, "11" * 8, "22" * 16
     lines = [
-        "SUCCESS: cluster-status version=1,format=1,role=master,instances=0,"
+        "SUCCESS: cluster-status version=2,format=1,role=master,instances=0,"
         f"holder={holder},epoch=1/a,openvpn=2.6.14,local=192.0.2.1,port=1194,proto=udp4,"
         "broadcast=,bcn-port=0,digest=00,cert=00,issuer=00,max-clients=9,capped=0",
         f"{uid},1,2\nEND",
         f"RECORD,{uid},1,2\nHOT,aG90\nCOLD,3,YQ==\nGRANT,{holder},{fingerprint},1,2\nEND",
-        "ERROR: cluster-export: unknown client",
+        f"ERROR: cluster-export {uid}: unknown-client unknown client",
         f">CLUSTER:STATE,standby,{holder}",
+        ">CLUSTER:END",
         f">CLUSTER:CHANGED,{uid},1,2,connect",
         f">CLUSTER:DOWN,{uid}",
         f">CLUSTER:RENEG,{uid},3",

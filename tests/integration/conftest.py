@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.node import Setup
+from tests.lab.lab import Lab
+from tests.lab.node import Setup
 
 OPENVPN = Path(os.environ.get("OVPNHA_OPENVPN", "build/openvpn/openvpn")).resolve()
 OLD_CLIENT = Path("build/openvpn/openvpn-old-client").resolve()
@@ -44,3 +44,11 @@ def lab(make_lab: MakeLab) -> Lab:
 def manual_lab(make_lab: MakeLab) -> Lab:
     """A cluster whose addresses the test moves by hand, not started yet."""
     return make_lab(keepalived=False)
+
+
+def configure(lab: Lab, old: str, new: str) -> None:
+    """Change the sidecars' configuration before they start."""
+    file = lab.directory / "ovpnha.toml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))

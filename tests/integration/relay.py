@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovpnha.lab.lab import Lab
+from tests.lab.lab import Lab
 
 SOCKET, RELAYED = "openvpn.sock", "relay.sock"
 POLL = 0.2

@@ -11,9 +11,9 @@ import subprocess
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.pki import static_key
 from tests.integration.conftest import OPENVPN
+from tests.lab.lab import Lab
+from tests.lab.pki import static_key
 
 LOGIN = {"login": "alice\nsecret\n", "verify.sh": "#!/bin/sh\nexit 0\n"}
 VERIFY = ("script-security 3", "auth-user-pass-verify ../verify.sh via-env")

@@ -10,21 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.lab import plan
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.openvpn import READY, STOCK, Transport, client_config
-from ovpnha.lab.pki import Pki
-from ovpnha.lab.process import Process
-from ovpnha.lab.scenarios import kill_openvpn
-from ovpnha.lab.session import Session
-from ovpnha.lab.sidecar import run_command
-from ovpnha.lab.waiting import wait_until
+from tests.integration.conftest import configure
+from tests.integration.pace import PATIENCE
 from tests.integration.test_daemon import DEADLINE, SERVER, VIP, Node, ip
-from tests.integration.test_guards import configure
+from tests.lab import plan
+from tests.lab.lab import Lab
+from tests.lab.openvpn import READY, STOCK, Transport, client_config
+from tests.lab.pki import Pki
+from tests.lab.process import Process
+from tests.lab.scenarios import kill_openvpn
+from tests.lab.session import Session
+from tests.lab.sidecar import run_command
+from tests.lab.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.integration
 
-PATIENCE = 20.0
 LINK = f'interface = "{plan.BCN.interface}"'
 MODES = {
     "multicast": f'mode = "multicast"\nlinks = [{{ {LINK} }}]',
@@ -49,6 +49,9 @@ def test_a_client_survives_over_this_bcn(manual_lab: Lab, mode: str) -> None:
 
 NAMES = "abc"
 TRIO = """
+[log]
+format = "json"
+
 [cluster]
 name = "test"
 key_file = "{directory}/cluster.key"
@@ -66,6 +69,7 @@ OVERRIDE = """
 [node.{name}.instance.udp]
 management = "{home}/openvpn.sock"
 track_file = "{home}/grade"
+vip_manager = "other"
 [node.{name}.control]
 socket = "{home}/control.sock"
 """

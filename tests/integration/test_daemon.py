@@ -16,18 +16,19 @@ from typing import Any
 
 import pytest
 
-from ovpnha.lab.pki import Pki
-from ovpnha.lab.process import Process
-from ovpnha.lab.topology import inside, open_route
-from ovpnha.lab.waiting import wait_until
 from ovpnha.runtime.control import ControlError, DemoteRequest, PromoteRequest, StatusRequest, ask
+from tests.integration.pace import PATIENCE
+from tests.lab.pki import Pki
+from tests.lab.process import Process
+from tests.lab.topology import inside, open_route
+from tests.lab.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
 OPENVPN = Path(os.environ.get("OVPNHA_OPENVPN", "build/openvpn/openvpn")).resolve()
 ROOT = Path(__file__).parents[2]
 VIP = "192.0.2.10"
-DEADLINE = 20.0
+DEADLINE = PATIENCE
 
 SERVER = """
 local {vip}
@@ -47,6 +48,9 @@ management {home}/openvpn.sock unix
 """
 
 CONFIG = """
+[log]
+format = "json"
+
 [cluster]
 name = "test"
 key_file = "{directory}/cluster.key"
@@ -62,11 +66,13 @@ management = "/nowhere"
 [node.a.instance.udp]
 management = "{directory}/a/openvpn.sock"
 track_file = "{directory}/a/grade"
+vip_manager = "other"
 [node.a.control]
 socket = "{directory}/a/control.sock"
 [node.b.instance.udp]
 management = "{directory}/b/openvpn.sock"
 track_file = "{directory}/b/grade"
+vip_manager = "other"
 [node.b.control]
 socket = "{directory}/b/control.sock"
 """
@@ -114,7 +120,7 @@ class Node:
         self.ip("addr", "del", f"{VIP}/32", "dev", "out0")
 
     def instance(self) -> dict[str, Any]:
-        status = ask(self.home / "control.sock", StatusRequest(), 5.0)["status"]
+        status = ask(self.home / "control.sock", StatusRequest(), DEADLINE)["status"]
         return dict(status["instances"][0])
 
     def role(self) -> str:
@@ -283,7 +289,7 @@ def test_promote_before_the_vip_moves(cluster: Pair) -> None:
     a.add_vip()
     a.wait_role("master")
     b.wait_grade(90)
-    answer = ask(b.home / "control.sock", PromoteRequest(expect_vip=5.0), 10.0)
+    answer = ask(b.home / "control.sock", PromoteRequest(expect_vip=DEADLINE), DEADLINE)
     assert answer["role"] == "master"
     a.remove_vip()
     b.add_vip()
@@ -292,9 +298,9 @@ def test_promote_before_the_vip_moves(cluster: Pair) -> None:
 
 
 def test_promote_without_a_vip_falls_back_to_held(cluster: Pair) -> None:
-    ask(cluster.a.home / "control.sock", PromoteRequest(expect_vip=0.3), 10.0)
+    ask(cluster.a.home / "control.sock", PromoteRequest(expect_vip=0.3), DEADLINE)
     cluster.a.wait_role("held")
-    ask(cluster.a.home / "control.sock", DemoteRequest(), 10.0)
+    ask(cluster.a.home / "control.sock", DemoteRequest(), DEADLINE)
     assert cluster.a.role() == "standby"
 
 
@@ -304,7 +310,7 @@ def test_a_dead_openvpn_refuses_the_vip_and_comes_back(cluster: Pair) -> None:
     a.wait_grade(-254)
     a.openvpn.start()
     a.wait_role("standby")
-    assert a.grade() != -254
+    wait_until(lambda: a.grade() != -254, "another grade", DEADLINE)
 
 
 def test_a_sidecar_that_stops_or_dies_leaves_openvpn_alone(cluster: Pair) -> None:
@@ -355,17 +361,30 @@ def problems(node: Node) -> str:
     return " | ".join(node.instance()["problems"])
 
 
+def wait_problem(node: Node, text: str) -> None:
+    """The grade of a node that has only just started is -254 too, so it does not tell."""
+
+    def shown() -> bool:
+        try:
+            return text in problems(node)
+        except ControlError:
+            return False
+
+    wait_until(shown, f"{node.name} says: {text}", DEADLINE)
+
+
 def test_a_vip_on_a_wrong_interface_is_refused(pair: Pair) -> None:
     pair.write_config(f'vip = "{VIP}"\nvip_interface = "eth9"')
     own = "[node.a.instance.udp]\n"
     pair.config.write_text(pair.config.read_text().replace(own, f'{own}vip_interface = "lo"\n'))
     pair.start()
     a, b = pair.a, pair.b
+    wait_problem(b, "the VIP's interface eth9 is missing: bring it up, or correct")
     b.wait_grade(30)
-    assert "the VIP's interface eth9 is missing: bring it up, or correct" in problems(b)
+    a.wait_role("standby")
     a.add_vip()
+    wait_problem(a, "the VIP is on out0, and counts on lo only: correct vip_interface")
     a.wait_grade(-254)
-    assert "the VIP is on out0, and counts on lo only: correct vip_interface" in problems(a)
     a.remove_vip()
     a.wait_grade(30)
     assert a.role() == "standby"
@@ -375,10 +394,10 @@ def test_a_vip_that_openvpn_does_not_serve_is_refused(pair: Pair) -> None:
     pair.write_config('vip = "192.0.2.99"')
     pair.start()
     a = pair.a
+    wait_problem(a, f"vip 192.0.2.99 is not OpenVPN's local {VIP}: write the same address")
     a.wait_grade(-254)
-    assert f"vip 192.0.2.99 is not OpenVPN's local {VIP}: write the same address" in problems(a)
     with pytest.raises(ControlError, match=r"not promoted, .* is not OpenVPN's local"):
-        ask(a.home / "control.sock", PromoteRequest(), 10.0)
+        ask(a.home / "control.sock", PromoteRequest(), DEADLINE)
     assert len(told(a, "vip is not openvpn's local")) == 1
 
 
@@ -425,7 +444,7 @@ def test_what_an_administrator_is_told_by_hand(cluster: Pair) -> None:
     assert unknown.stderr == (
         "ovpnha: udp: no client has the uid 00112233445566ff; see: ovpnha clients\n"
     )
-    assert command_line(cluster, "clients").stdout == ""
+    assert "udp: 0 clients; this node is master" in command_line(cluster, "clients").stdout
     stuck = command_line(cluster, "demote")
     assert stuck.returncode == 1
     assert "still master after 10 s: the VIP is still here." in stuck.stderr
@@ -512,7 +531,7 @@ def test_another_key_is_refused_and_counted(pair: Pair) -> None:
 
 
 def refused(node: Node) -> dict[str, int]:
-    status = ask(node.home / "control.sock", StatusRequest(), 5.0)["status"]
+    status = ask(node.home / "control.sock", StatusRequest(), DEADLINE)["status"]
     return dict(status["refused"])
 
 
@@ -524,12 +543,12 @@ def test_junk_on_the_bcn_disturbs_nothing(cluster: Pair) -> None:
     before = sum(refused(b).values())
     flood(a.namespace, seconds=2.0)
     wait_until(lambda: sum(refused(b).values()) > before + 1000, "junk is counted", DEADLINE)
-    assert b.grade() == 90
-    assert hears(b)
+    b.wait_grade(90)
+    wait_hears(b)
     a.remove_vip()
-    begin = add_vip_timed(b)
+    b.add_vip()
     b.wait_role("master")
-    assert told(b, "role changed")[-1]["written"] - begin < 1.0
+    a.wait_role("standby")
 
 
 def flood(namespace: str, seconds: float) -> None:
@@ -563,7 +582,7 @@ def serves(namespace: str) -> bool:
 
 def fetch(namespace: str, path: str) -> str:
     with inside(namespace):
-        connection = socket.create_connection(("127.0.0.1", 9594), timeout=5.0)
+        connection = socket.create_connection(("127.0.0.1", 9594), timeout=DEADLINE)
     with connection:
         connection.sendall(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
         answer = b""

@@ -7,26 +7,19 @@ from typing import Any
 
 import pytest
 
-from ovpnha.lab import plan
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.measure import lost
-from ovpnha.lab.scenarios import kill_openvpn
-from ovpnha.lab.session import Session
-from ovpnha.lab.waiting import wait_until
 from ovpnha.runtime.control import StatusRequest
+from tests.integration.conftest import configure
+from tests.integration.pace import PATIENCE
+from tests.lab import plan
+from tests.lab.lab import Lab
+from tests.lab.measure import lost
+from tests.lab.scenarios import kill_openvpn
+from tests.lab.session import Session
+from tests.lab.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.integration
 
-PATIENCE = 20.0
 GRADE_FAULT = -254
-
-
-def configure(lab: Lab, old: str, new: str) -> None:
-    """Change the sidecars' configuration before they start."""
-    file = lab.directory / "ovpnha.toml"
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new))
 
 
 def change_server(lab: Lab, *options: str) -> None:
@@ -59,8 +52,10 @@ def expect_fault(lab: Lab, *words: str) -> None:
         return one["grade"] == GRADE_FAULT and all(word in reason for word in words)
 
     wait_until(told, f"node b in fault because of {' '.join(words)}", PATIENCE)
-    assert lab.nodes["b"].grade() == GRADE_FAULT
-    assert status(lab, "a")["instances"][0]["protected"] == 0
+    wait_until(lambda: lab.nodes["b"].grade() == GRADE_FAULT, "the grade's file", PATIENCE)
+    wait_until(
+        lambda: status(lab, "a")["instances"][0]["protected"] == 0, "nothing counts on b", PATIENCE
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +91,7 @@ def test_another_certificate_is_refused(manual_lab: Lab) -> None:
 
 
 def test_a_certificate_is_replaced_node_by_node(manual_lab: Lab) -> None:
-    """docs/operations.md, Planned moves: with ``tolerate`` the clients notice nothing."""
+    """docs/operations.md, "Planned moves": with ``tolerate`` the clients notice nothing."""
     lab = manual_lab
     configure(lab, 'name = "udp"', 'name = "udp"\ntolerate = ["certificate"]')
     lab.start_cluster()
@@ -113,11 +108,13 @@ def test_a_certificate_is_replaced_node_by_node(manual_lab: Lab) -> None:
 
 
 def test_losing_one_of_two_bcn_links_loses_nothing(manual_lab: Lab) -> None:
+    """That it causes no resync is shown without a clock, in tests/unit/replication: here a busy
+    machine may cause one.
+    """
     lab = manual_lab
     first, second = plan.BCN.interface, plan.LAN.interface
     configure(lab, f'"{first}" }}]', f'"{first}" }}, {{ interface = "{second}" }}]')
     lab.start_cluster()
-    resyncs = status(lab, "b")["resyncs"]
     session = Session(lab)
     since = session.mark()
     namespace = lab.topology.namespace("a")
@@ -131,8 +128,7 @@ def test_losing_one_of_two_bcn_links_loses_nothing(manual_lab: Lab) -> None:
         return bool(one["protected"] == one["clients"] == 3)
 
     wait_until(protected, "new clients protected over the other link", PATIENCE)
-    assert status(lab, "b")["instances"][0]["sync"] == "in_sync"
-    assert status(lab, "b")["resyncs"] == resyncs
+    lab.wait_in_sync("b")
     session.forward.stop()
     during = [probe for probe in session.forward.probes() if probe.sent > since.monotonic]
     assert lost(during) == 0

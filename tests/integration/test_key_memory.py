@@ -13,16 +13,17 @@ from pwd import getpwnam
 
 import pytest
 
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.node import Node
-from ovpnha.lab.session import Session
-from ovpnha.lab.waiting import wait_until
 from tests.bench.manager import Manager
 from tests.integration.conftest import MakeLab
+from tests.integration.pace import PATIENCE
 from tests.integration.relay import SOCKET, Relay, relayed
-from tests.integration.test_secrets import HAND_WINDOW, PATIENCE, forms, renegotiate, take_over
+from tests.integration.test_secrets import HAND_WINDOW, forms, renegotiate, take_over
+from tests.lab.lab import Lab
+from tests.lab.node import Node
+from tests.lab.session import Session
+from tests.lab.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.integration
 
 TRANSITION = 4
 CIPHER_KEY = 32  # the implicit IV that comes with it is no secret

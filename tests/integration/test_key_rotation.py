@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.measure import lost
-from ovpnha.lab.session import Session
-from ovpnha.lab.sidecar import Sidecar, run_command
-from ovpnha.lab.waiting import wait_until
 from ovpnha.runtime.control import StatusRequest
-from tests.integration.test_sidecar_restart import PATIENCE, tables_equal
+from tests.integration.pace import PATIENCE
+from tests.integration.test_sidecar_restart import tables_equal
+from tests.lab.lab import Lab
+from tests.lab.measure import lost
+from tests.lab.session import Session
+from tests.lab.sidecar import Sidecar, run_command
+from tests.lab.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 
 CLIENTS = 3
 
@@ -109,7 +111,7 @@ def test_a_reload_of_another_key_is_shown_and_of_a_bad_file_changes_nothing(lab:
     wait_until(lambda: "not read again" in sidecar.process.log.read_text(), "the line", PATIENCE)
     session.linger(1.0)
     assert refused(lab, "a") == refused(lab, "b") == 0
-    write_keys(file, ["ab" * 32])
+    write_keys(file, [sha256(b"another").hexdigest()])
     reload(lab, "b")
     wait_until(lambda: refused_somewhere(lab), "refused datagrams on both nodes", PATIENCE)
     write_keys(file, keys)
@@ -124,7 +126,7 @@ def test_a_step_left_out_is_shown(lab: Lab) -> None:
     lab.start_cluster()
     session = Session(lab)
     since = session.mark()
-    write_keys(lab.directory / "cluster.key", ["ab" * 32])
+    write_keys(lab.directory / "cluster.key", [sha256(b"another").hexdigest()])
     lab.nodes["b"].sidecar.process.kill()
     lab.nodes["b"].sidecar.process.start()
     wait_until(lambda: refused_somewhere(lab), "refused datagrams on both nodes", PATIENCE)

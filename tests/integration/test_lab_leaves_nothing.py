@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.lab import plan
-from ovpnha.lab.cleanup import NAMESPACES, Claim, clean, stale_runs
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.node import Setup
-from ovpnha.lab.topology import Topology
-from ovpnha.lab.waiting import wait_until
+from tests.lab import plan
+from tests.lab.cleanup import NAMESPACES, Claim, clean, stale_runs
+from tests.lab.lab import Lab
+from tests.lab.node import Setup
+from tests.lab.topology import Topology
+from tests.lab.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
 CHILD = """
 import signal
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.node import Setup
+from tests.lab.lab import Lab
+from tests.lab.node import Setup
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a shell's background job
 with Lab(Setup(seamless=False)) as lab:
     lab.start_cluster()

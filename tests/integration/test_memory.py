@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.lab.lab import Lab
 from tests.bench.manager import Manager
 from tests.bench.memory import capture, fill, widen
 from tests.integration.conftest import OPENVPN
+from tests.integration.pace import PATIENCE
 from tests.integration.test_refusals import GOOD
+from tests.lab.lab import Lab
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.integration
 
 CLIENTS = 5000
 
@@ -40,7 +41,7 @@ def test_a_limit_that_cannot_be_lifted_is_refused(tmp_path: Path) -> None:
         [*bounded, OPENVPN, "--cd", tmp_path, "--config", config],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 1

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import re
 import subprocess
+from functools import partial
 
 import pytest
 
-from ovpnha.coordinator.serverfigures import CLIENTS_EVERY
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.waiting import wait_until
-from tests.integration.test_guards import configure
+from tests.integration.conftest import configure
+from tests.integration.pace import PATIENCE
+from tests.lab.lab import Lab
+from tests.lab.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.integration
 
-PATIENCE = 2 * CLIENTS_EVERY + 10.0
+
+FAR = 1.0
+"""Seconds: no node of a lab is as far away. One figure is the best of eight, so a busy machine
+comes below it sooner or later."""
+
+WRONG = 0.05
+"""Seconds by which a clock may seem wrong beyond half the way: both nodes have the same clock, and
+the way there takes no less than nothing and no more than all of it."""
 
 FULL_KEY = 1 << 31
 """Packet ids: a new key has more than this left, whatever was granted."""
 
 
 def scrape(lab: Lab, name: str) -> dict[str, float]:
-    """Samples of a node, by name and labels."""
+    """Samples of a node, by name and labels; none while its sidecar serves no page yet."""
     command = [
         "ip",
         "netns",
@@ -33,10 +41,18 @@ def scrape(lab: Lab, name: str) -> dict[str, float]:
         "5",
     ]
     page = subprocess.run(
-        [*command, "http://127.0.0.1:9594/metrics"], capture_output=True, text=True, check=True
+        [*command, "http://127.0.0.1:9594/metrics"], capture_output=True, text=True, check=False
     ).stdout
     pairs = (line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
     return {key: float(value) for key, value in pairs}
+
+
+def measures(lab: Lab, name: str, other: str) -> bool:
+    """Whether a node knows how far the other is, and that its clock is right."""
+    samples, place = scrape(lab, name), f'{{instance="udp",other_node="{other}"}}'
+    away = samples[f"ovpnha_node_round_trip_seconds{place}"]
+    offset = samples[f"ovpnha_node_clock_offset_seconds{place}"]
+    return 0 < away < FAR and abs(offset) < away / 2 + WRONG
 
 
 def test_figures_of_real_nodes(manual_lab: Lab) -> None:
@@ -50,14 +66,13 @@ def test_figures_of_real_nodes(manual_lab: Lab) -> None:
         return len([key for key in scrape(lab, "a") if client.match(key)]) == 2
 
     wait_until(told, "every client has its figures", PATIENCE)
+    wait_until(lambda: scrape(lab, "b"), "the standby serves its page", PATIENCE)
     master, standby = scrape(lab, "a"), scrape(lab, "b")
     assert master['ovpnha_packet_id_room_lowest{instance="udp"}'] > FULL_KEY
     assert not [key for key in standby if key.startswith("ovpnha_packet_id_room")]
     assert not [key for key in standby if client.match(key)]
     assert all(value > 0 for key, value in master.items() if client.match(key))
-    for samples, other in ((master, "b"), (standby, "a")):
-        place = f'{{instance="udp",other_node="{other}"}}'
-        assert 0 < samples[f"ovpnha_node_round_trip_seconds{place}"] < 0.1
-        assert abs(samples[f"ovpnha_node_clock_offset_seconds{place}"]) < 0.1
+    for name, other in (("a", "b"), ("b", "a")):
+        wait_until(partial(measures, lab, name, other), "a true distance and clock", PATIENCE)
     assert master["ovpnha_digest_mismatches_total"] == 0
     assert master['ovpnha_last_promotion_phase_seconds{instance="udp",phase="promoted"}'] > 0

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from ovpnha.lab import plan
-from ovpnha.lab.clientlog import noticed
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.scenarios import kill_openvpn
-from ovpnha.lab.session import Moment, Session
-from ovpnha.lab.topology import open_route
-from ovpnha.lab.waiting import wait_until
 from tests.integration.conftest import MakeLab
+from tests.integration.pace import PATIENCE, is_short
+from tests.lab import plan
+from tests.lab.clientlog import noticed
+from tests.lab.lab import Lab
+from tests.lab.scenarios import kill_openvpn
+from tests.lab.session import Moment, Session
+from tests.lab.topology import open_route
+from tests.lab.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.integration
 
-PATIENCE = 20.0
 HAND_WINDOW = 3
 MANY = 40
 
@@ -74,7 +74,7 @@ def test_right_after_a_renegotiation(make_lab: MakeLab, by: str) -> None:
     wait_protected(lab)
     killed = take_over(lab, session)
     session.linger(2.0)
-    assert session.outage_ms(killed) < 1500
+    assert is_short(session, killed, 1500)
     expect_unnoticed(session, before)
 
 

@@ -7,7 +7,6 @@ The TLS object behind its control channel died with the old master, and ``rekey_
 from __future__ import annotations
 
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -16,23 +15,22 @@ from typing import Any
 
 import pytest
 
-from ovpnha.lab import plan
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.openvpn import READY
-from ovpnha.lab.packetfilter import CONTROL, PacketFilter
-from ovpnha.lab.renegotiation import SERVER_WINDOW, Renegotiation, key_pending
-from ovpnha.lab.scenarios import kill_openvpn
-from ovpnha.lab.session import Moment, Session
-from ovpnha.lab.waiting import wait_until
-from tests.integration.conftest import MakeLab
+from tests.integration.conftest import MakeLab, configure
+from tests.integration.pace import PATIENCE, is_short
 from tests.integration.rows import LOGIN, VERIFY, Row, write_files
-from tests.integration.test_guards import configure
 from tests.integration.test_renegotiation_again import Freeze
 from tests.integration.test_replay import Capture, link, payload
+from tests.lab import plan
+from tests.lab.lab import Lab
+from tests.lab.openvpn import READY
+from tests.lab.packetfilter import CONTROL, PacketFilter
+from tests.lab.renegotiation import SERVER_WINDOW, Renegotiation, key_pending
+from tests.lab.scenarios import kill_openvpn
+from tests.lab.session import Moment, Session
+from tests.lab.waiting import connect, wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.integration
 
-PATIENCE = 20.0
 HAND_WINDOW = 2
 OPTIONS = (f"hand-window {HAND_WINDOW}",)
 NAME = 'name = "udp"'
@@ -53,9 +51,7 @@ class Management:
     """The management interface of an OpenVPN whose sidecar has left it."""
 
     def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(PATIENCE)
-        self._socket.connect(str(path))
+        self._socket = connect(path, "OpenVPN's management socket", PATIENCE)
         self._lines = self._socket.makefile("rb")
 
     def close(self) -> None:
@@ -200,23 +196,25 @@ def test_a_kill_of_a_client_inside_a_handshake_is_told_there_too(make_lab: MakeL
         client_options=("hand-window 60",),
     )
     configure(lab, NAME, NEVER)
-    one = Renegotiation(lab)
+    lab.start_cluster()
+    session = Session(lab)
+    one = Renegotiation(session)
     key_pending(one)
-    killed = one.session.strike(kill_openvpn)
+    killed = session.strike(kill_openvpn)
     one.settle()
     packets = PacketFilter(lab.nodes["b"].namespace)
-    packets.withhold(CONTROL)  # the last word, which would end the handshake
+    packets.withhold(CONTROL)  # the last message, which would end the handshake
     lab.move_vips("b")
-    assert one.session.recovers(killed, PATIENCE)
+    assert session.recovers(killed, PATIENCE)
     lab.wait_master("b")
-    assert one.session.noticed(killed).nothing
-    asked = one.session.mark()
+    assert session.noticed(killed).nothing
+    asked = session.mark()
     with management(lab, "b") as interface:
         assert interface.ask(f"client-kill {interface.cid()}")[-1].startswith("SUCCESS")
-        assert hears(one.session, asked, REMOTE_EXIT) < TOLD_MS
+        assert hears(session, asked, REMOTE_EXIT) < TOLD_MS
     packets.lift()
-    hears(one.session, asked, READY)
-    assert one.session.recovers(one.session.mark(), PATIENCE)
+    hears(session, asked, READY)
+    assert session.recovers(session.mark(), PATIENCE)
 
 
 @pytest.mark.parametrize("begins", ["server", "client"])
@@ -264,7 +262,7 @@ def test_a_client_that_leaves_is_removed(move: Move, how: str) -> None:
     assert bool(heard(session, left, "SENT CONTROL [server]: 'EXIT'")) == ("control" in how)
     wait_gone(lab, GONE_WITHIN)
     lab.start_client("next")
-    assert clients(lab, "b") == 1
+    wait_until(lambda: clients(lab, "b") == 1, "one client is there", PATIENCE)
 
 
 def test_a_client_that_only_seems_to_leave_stays(move: Move) -> None:
@@ -280,8 +278,8 @@ def test_a_client_that_only_seems_to_leave_stays(move: Move) -> None:
     session.linger(HAND_WINDOW + 1.0)
     assert session.noticed(killed).nothing
     assert session.noticed(killed).renegotiations == 1
-    assert session.outage_ms(killed) < 1000
-    assert clients(lab, "b") == 1
+    assert is_short(session, killed, 1000)
+    wait_until(lambda: clients(lab, "b") == 1, "one client is there", PATIENCE)
     assert session.finish() == ""
 
 
@@ -320,7 +318,7 @@ def test_a_token_is_renewed_when_it_is_time(move: Move) -> None:
     hears(session, killed, NEW_TOKEN)
     assert session.noticed(killed).renegotiations == 1
     wait_until(lambda: len(heard(session, killed, NEW_TOKEN)) >= 4, "more renewals", 60.0)
-    assert session.outage_ms(killed) < 1000
+    assert is_short(session, killed, 1000)
     assert session.noticed(killed).nothing
     assert session.noticed(killed).renegotiations == 1
     assert session.finish() == ""
@@ -361,7 +359,7 @@ def test_a_client_that_begins_anew_from_its_port_is_taken_up_again(move: Move) -
     hears(session, reset, READY)
     assert session.recovers(session.mark(), PATIENCE)
     session.linger(1.0)
-    assert session.outage_ms(reset) < RECONNECTED_WITHIN_MS
+    assert is_short(session, reset, RECONNECTED_WITHIN_MS)
     assert lab.tunnel_address() == address
     after = uid(lab, "b")
     assert after[0] != before[0]
@@ -387,6 +385,6 @@ def test_a_question_that_nobody_asked_does_no_harm(move: Move) -> None:
         assert one.ask("cluster-list")[-1] == "END"
     session.linger(HAND_WINDOW + 2.0)
     assert session.noticed(killed).nothing
-    assert session.outage_ms(killed) < 1000
-    assert clients(session.lab, "b") == 1
+    assert is_short(session, killed, 1000)
+    wait_until(lambda: clients(session.lab, "b") == 1, "one client is there", PATIENCE)
     assert session.finish() == ""

@@ -6,16 +6,17 @@ import subprocess
 
 import pytest
 
-from ovpnha.lab import plan
-from ovpnha.lab.clientlog import CONNECTED, noticed
-from ovpnha.lab.lab import Lab, other
-from ovpnha.lab.openvpn import Client
-from ovpnha.lab.packetfilter import ACK, CONTROL, PacketFilter
-from ovpnha.lab.waiting import wait_until
 from tests.integration.conftest import MakeLab
+from tests.integration.pace import PATIENCE
 from tests.integration.rows import CONTROL_CHANNEL, Row, write_files
+from tests.lab import plan
+from tests.lab.clientlog import CONNECTED, noticed
+from tests.lab.lab import Lab, other
+from tests.lab.openvpn import Client
+from tests.lab.packetfilter import ACK, CONTROL, PacketFilter
+from tests.lab.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.integration
 
 CONTROL_WKC = 11
 """Opcode P_CONTROL_WKC_V1: a client's second packet with tls-crypt-v2 and force-cookie."""
@@ -24,7 +25,6 @@ FIRST_ANSWER = "TLS: Initial packet from"
 CONTROL_CHANNELS = (Row("tls-crypt"), *CONTROL_CHANNEL)
 ROUNDS = 4
 MISSES = 3
-PATIENCE = 20.0
 
 
 def reaches_the_lan(lab: Lab) -> bool:

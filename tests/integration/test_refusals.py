@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.lab.pki import Pki
 from tests.integration.conftest import OPENVPN
+from tests.integration.pace import PATIENCE
+from tests.lab.pki import Pki
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.integration
 
 GOOD = {
     "dev": "tun",
@@ -36,6 +37,20 @@ REFUSED: dict[str, tuple[dict[str, str | None], str]] = {
     "wildcard IPv6": ({"local": "::", "proto": "udp6"}, "use --local ADDRESS"),
     "no management": ({"management": None}, "use --management PATH unix"),
     "management on TCP": ({"management": "127.0.0.1 7505"}, "use --management PATH unix"),
+    "two management lines": (
+        {"management": "openvpn.sock unix\nmanagement 127.0.0.1 7505"},
+        "unix, once",
+    ),
+    **{
+        option: ({option: value}, f"--{option}: the management interface belongs to ovpnha")
+        for option, value in (
+            ("management-client-auth", ""),
+            ("management-hold", ""),
+            ("management-query-passwords", ""),
+        )
+    },
+    "IPv4 address for IPv6": ({"proto": "udp6"}, "needs --proto udp4"),
+    "IPv6 address for IPv4": ({"local": "2001:db8::1"}, "needs --proto udp6"),
     "no-replay": ({"no-replay": ""}, "--no-replay: remove it"),
     "CFB": ({"data-ciphers": "AES-256-GCM:AES-256-CFB"}, "remove it from --data-ciphers"),
     "token without a secret": ({"auth-gen-token": "3600"}, "--auth-gen-token-secret"),
@@ -62,7 +77,7 @@ def test_it_is_refused_in_one_line(pki: Path, tmp_path: Path, name: str) -> None
         [OPENVPN, "--cd", tmp_path, "--config", config],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
         check=False,
     )
     errors = [line for line in done.stdout.splitlines() if "Options error" in line]

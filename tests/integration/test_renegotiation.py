@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.lab.packetfilter import CONTROL, PacketFilter
-from ovpnha.lab.renegotiation import BOUND_MS, INSTANTS, broken_promises, run
-from ovpnha.lab.scenarios import kill_openvpn
-from ovpnha.lab.session import Session
-from ovpnha.lab.waiting import wait_until
 from tests.integration.conftest import OLD_CLIENT, OPENVPN, MakeLab
+from tests.integration.pace import PATIENCE, is_short
+from tests.lab.packetfilter import CONTROL, PacketFilter
+from tests.lab.renegotiation import BOUND_MS, INSTANTS, broken_promises, run
+from tests.lab.scenarios import kill_openvpn
+from tests.lab.session import Session
+from tests.lab.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.integration
 
 RUNS = 2
-PATIENCE = 20.0
 CLIENT_WINDOW = 2
 """Seconds until the client gives a handshake up: before the new master would tell it to."""
 
@@ -35,7 +35,7 @@ def test_an_old_client_is_told_its_key_too() -> None:
 
 @pytest.mark.parametrize("key_id", [0, 1])
 def test_a_handshake_is_given_up_after_the_takeover(make_lab: MakeLab, key_id: int) -> None:
-    """The key that the client goes on sending with is kept, unless the new one would hide it."""
+    """The key that the client goes on sending with is kept, also beside one of the same id."""
     window = f"hand-window {CLIENT_WINDOW}"
     lab = make_lab(
         keepalived=False,
@@ -62,7 +62,6 @@ def test_a_handshake_is_given_up_after_the_takeover(make_lab: MakeLab, key_id: i
     wait_until(lambda: session.noticed(killed).hard_resets, "a hard reset", PATIENCE)
     session.linger(4 * CLIENT_WINDOW)
     seen = session.noticed(killed)
-    if key_id:
-        assert not seen.restarts
-        assert "key 1 is kept" in lab.nodes["b"].openvpn.log.read_text()
-    assert session.outage_ms(killed) < BOUND_MS
+    assert not seen.restarts
+    assert f"key {key_id} is kept" in lab.nodes["b"].openvpn.log.read_text()
+    assert is_short(session, killed, BOUND_MS)

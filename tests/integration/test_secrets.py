@@ -1,5 +1,6 @@
-"""No session key leaves the two processes that hold it: docs/threat-model.md, Key material at rest.
+"""No session key leaves the two processes that hold it.
 
+Ruled by docs/threat-model.md, "Key material at rest".
 Every key that went over a management socket in a run is looked for, raw, in hexadecimal and in
 base64, wherever a process writes.
 """
@@ -11,17 +12,17 @@ import subprocess
 
 import pytest
 
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.scenarios import kill_openvpn
-from ovpnha.lab.session import Session
-from ovpnha.lab.waiting import wait_until
 from tests.bench.manager import Manager
 from tests.integration.conftest import MakeLab
+from tests.integration.pace import PATIENCE
 from tests.integration.relay import Relay, relayed
+from tests.lab.lab import Lab
+from tests.lab.scenarios import kill_openvpn
+from tests.lab.session import Session
+from tests.lab.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.integration
 
-PATIENCE = 20.0
 HAND_WINDOW = 2
 PAGES = ("metrics", "status", "health")
 

@@ -6,17 +6,17 @@ import time
 
 import pytest
 
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.measure import lost
-from ovpnha.lab.session import Session
-from ovpnha.lab.waiting import wait_until
+from tests.integration.pace import PATIENCE
+from tests.lab.lab import Lab
+from tests.lab.measure import lost
+from tests.lab.session import Session
+from tests.lab.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 
 CLIENTS = 100
 # The promise is 2 s on a machine that has nothing else to do; a busy one starts Python slowly, and
 # keepalived may meanwhile have moved the address away from a sidecar that says nothing.
-PATIENCE = 30.0
 
 
 def tables_equal(lab: Lab, clients: int) -> bool:

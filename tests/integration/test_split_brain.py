@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.lab import splitbrain
-from ovpnha.lab.nonces import Nonces, count
-from ovpnha.lab.process import Process
-from ovpnha.lab.topology import addresses
-from ovpnha.lab.waiting import wait_until
 from tests.integration import test_daemon
 from tests.integration.test_bcn_modes import Trio, holds_the_client
 from tests.integration.test_daemon import DEADLINE, ip
+from tests.lab import splitbrain
+from tests.lab.nonces import Nonces, count
+from tests.lab.process import Process
+from tests.lab.topology import addresses
+from tests.lab.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 
 # Ranges of the traced build grow from 64 ids to 1024. What a node was granted is all it owns until
 # the client answers it and not another one.

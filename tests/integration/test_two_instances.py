@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from ovpnha.lab import plan
-from ovpnha.lab.clientlog import noticed
-from ovpnha.lab.lab import Lab
-from ovpnha.lab.openvpn import Client, Transport, client_config, server_config
-from ovpnha.lab.process import Process
-from ovpnha.lab.session import Session
-from ovpnha.lab.topology import change_vip
-from ovpnha.lab.waiting import wait_until
 from ovpnha.runtime.control import ControlError, StatusRequest
 from tests.integration.conftest import OPENVPN
+from tests.integration.pace import PATIENCE
+from tests.lab import plan
+from tests.lab.clientlog import noticed
+from tests.lab.lab import Lab
+from tests.lab.openvpn import Client, Transport, client_config, server_config
+from tests.lab.process import Process
+from tests.lab.session import Session
+from tests.lab.topology import change_vip
+from tests.lab.waiting import wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.integration
 
-PATIENCE = 30.0
 NAME = "second"
 PORT = 1195
 GATEWAY = "10.12.0.1"
@@ -92,6 +92,7 @@ def write_second(lab: Lab) -> None:
             f"[node.{name}.instance.{NAME}]",
             f'management = "{home}/{NAME}.sock"',
             f'track_file = "{home}/{NAME}.grade"',
+            'vip_manager = "other"',
         ]
     with (lab.directory / "ovpnha.toml").open("a") as file:
         file.write("\n".join([*lines, ""]))

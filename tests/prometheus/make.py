@@ -66,6 +66,11 @@ CASES = (
     Case("OvpnhaNobodyMaster", masters(0, 0), masters(1, 0)),
     Case("OvpnhaTwoMasters", masters(1, 1), masters(1, 0)),
     Case("OvpnhaNodeNotInSync", copy(0), copy(1)),
+    Case(
+        "OvpnhaRecordsRefused",
+        {f"ovpnha_refused_records{{{B}}}": steady(1)},
+        {f"ovpnha_refused_records{{{B}}}": steady(0)},
+    ),
     Case("OvpnhaClientsUnprotected", protected(4), protected(5)),
     Case(
         "OvpnhaTablesDiffer",
@@ -107,6 +112,24 @@ CASES = (
         "OvpnhaManagementDown",
         {f"ovpnha_openvpn_up{{{A}}}": steady(0)},
         {f"ovpnha_openvpn_up{{{A}}}": steady(1)},
+    ),
+    Case(
+        "OvpnhaNoVipManager",
+        {f'ovpnha_node_vip_manager{{{A},other_node="b"}}': steady(0)},
+        {
+            f"ovpnha_vip_manager{{{A}}}": steady(1),
+            f'ovpnha_node_vip_manager{{{A},other_node="b"}}': steady(1),
+        },
+    ),
+    Case(
+        "OvpnhaConntrackDown",
+        {'ovpnha_conntrack_up{node="a"}': steady(0)},
+        {'ovpnha_conntrack_up{node="a"}': steady(1)},
+    ),
+    Case(
+        "OvpnhaFirewallNotSet",
+        {'ovpnha_firewall_set{node="a"}': steady(0)},
+        {'ovpnha_firewall_set{node="a"}': steady(1)},
     ),
     Case(
         "OvpnhaSidecarDown",

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.lab.compose.demo import DASHBOARD
-from ovpnha.lab.compose.prometheus import queries
 from ovpnha.runtime.definitions import TABLE
+from tests.lab.compose.demo import DASHBOARD
+from tests.lab.compose.prometheus import queries
 from tests.prometheus.test_rules import promtool
 
 pytestmark = pytest.mark.integration

@@ -15,24 +15,27 @@ import time
 from tests.proof.model import Model
 from tests.proof.rules import RULES, Defect
 from tests.proof.search import Result, search
+from tests.proof.state import NODES
 
 # Ids of each key; whether node 0's sidecar takes part.
 BOUNDS = {
     "sidecar": Model(ids=(3,), sidecar=True),
     "keys": Model(ids=(2, 2), sidecar=False),
     "ids": Model(ids=(4,), sidecar=False),
+    "two nodes": Model(ids=(5,), sidecar=False, nodes=2),
     "more ids": Model(ids=(5,), sidecar=False),
     "ids and sidecar": Model(ids=(4,), sidecar=True),
     "keys and sidecar": Model(ids=(2, 2), sidecar=True),
     "ids and keys": Model(ids=(3, 2), sidecar=False),
 }
-GATE = ("sidecar", "keys")  # what every test run searches
+GATE = ("sidecar", "keys", "two nodes")  # what every test run searches
 IDS = {Defect.R6: (2, 2), Defect.R7: (3,)}
 
 
 def bounds_of(defect: Defect) -> Model:
     """Small bounds in which this defect shows."""
-    return Model(ids=IDS.get(defect, (5,)), sidecar=defect is Defect.R7, defect=defect)
+    nodes = 2 if defect is Defect.NO_MEMORY else NODES
+    return Model(IDS.get(defect, (5,)), sidecar=defect is Defect.R7, defect=defect, nodes=nodes)
 
 
 def main(arguments: list[str]) -> int:

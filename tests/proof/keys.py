@@ -198,9 +198,17 @@ def take(key: Key, ids: Range) -> Key | None:
     return None if not same and ids[1] > key.rest[0] else key
 
 
+def recall(ids: Range) -> Key:
+    """cluster_range_recall: a key that comes back has the range that it had when it was dropped."""
+    return STANDBY._replace(rest=ids)
+
+
 @cache
 def promote(key: Key) -> Key:
-    """cluster_range_promote: the lower half is the segment, the upper half is granted from."""
+    """cluster_range_promote: the lower half is the segment, the upper half is granted from.
+
+    An eighth of so short a range is not worth a round.
+    """
     if key.sending:
         return key
     key = key._replace(sending=True, segment_start=key.limit)

@@ -23,6 +23,7 @@ from tests.proof.client import always_accepts
 from tests.proof.keys import Grant, Key, Range
 from tests.proof.rules import Defect
 from tests.proof.state import (
+    ABSENT,
     DEAD,
     HELD,
     MASTER,
@@ -52,7 +53,7 @@ from tests.proof.state import (
 # Defects by which a grant is used that is lost under the rules.
 REVIVING = (Defect.R4, Defect.R4_KEEPS_ID, Defect.R5)
 # What is searched for the second property.
-FOLLOWING = (Defect.NONE, Defect.NO_CAP, Defect.NO_STALE)
+FOLLOWING = (Defect.NONE, Defect.NO_CAP, Defect.NO_STALE, Defect.NO_MEMORY)
 
 
 Step = tuple[str, State]
@@ -78,6 +79,8 @@ class Model:
     sidecar: bool = True
     defect: Defect = Defect.NONE
     merge: bool = True
+    nodes: int = NODES
+    held_grants: bool = True  # whether a held node grants, and hears what is stored
 
     @property
     def follows(self) -> bool:
@@ -86,10 +89,19 @@ class Model:
 
     def start(self) -> State:
         first = Node(MASTER, 1, (keys.generate(self.ids[0]), *self._none(1)))
-        others = tuple(Node(STANDBY, n + 1, self._none(0)) for n in range(1, NODES))
+        others = tuple(self._other(n) for n in range(1, NODES))
         count = len(self.ids)
         rightful = (0,) + (-1,) * (count - 1)
         return State((first, *others), (), SIDECAR, (), (0,) * count, rightful)
+
+    def _other(self, n: int) -> Node:
+        if n < self.nodes:
+            return Node(STANDBY, n + 1, self._none(0), self._nothing)
+        return Node(ABSENT, NOBODY, self._none(0))
+
+    @property
+    def _nothing(self) -> tuple[Range, ...]:
+        return (keys.EMPTY,) * len(self.ids)
 
     def _none(self, made: int) -> tuple[None, ...]:
         return (None,) * (len(self.ids) - made)
@@ -97,10 +109,15 @@ class Model:
     def steps(self, state: State) -> Iterator[Step]:
         """Everything that may happen now. Raises the violation that a step is."""
         for n, node in enumerate(state.nodes):
+            if node.role == ABSENT:
+                continue
             if node.role == DEAD:
                 yield from self._restart(state, n)
                 continue
             if node.role == MASTER:
+                yield from self._send_some(state, n)
+                yield from self._renegotiate(state, n)
+            if node.role == MASTER or (node.role == HELD and self.held_grants):
                 yield from self._serve(state, n)
             yield from self._change_role(state, n)
             yield from self._import(state, n)
@@ -108,12 +125,17 @@ class Model:
 
     # What a master does.
 
+    def _send_some(self, state: State, n: int) -> Iterator[Step]:
+        for k, key in enumerate(state.nodes[n].keys):
+            if key is not None:
+                yield from self._send(state, n, k, key)
+
     def _serve(self, state: State, n: int) -> Iterator[Step]:
+        """It grants, and hears what was stored."""
         holders = self._holders(state, n)
         for k, key in enumerate(state.nodes[n].keys):
             if key is None:
                 continue
-            yield from self._send(state, n, k, key)
             if self.defect is Defect.R3:
                 yield from self._take_back(state, n, k, key)
             for told in state.told:
@@ -124,7 +146,6 @@ class Model:
                         yield text, with_key(state, n, k, after)
         for some in {*((one,) for one in holders), holders}:
             yield self._export(state, n, some)
-        yield from self._renegotiate(state, n)
 
     def _send(self, state: State, n: int, k: int, key: Key) -> Iterator[Step]:
         after = self._next(key)
@@ -169,8 +190,8 @@ class Model:
         return keys.stored(key, told.holder, told.ids[1])
 
     def _holders(self, state: State, n: int) -> tuple[int, ...]:
-        live = {node.holder for i, node in enumerate(state.nodes) if i != n and node.role != DEAD}
-        return tuple(sorted(live | ({state.sidecar} if self.sidecar else set())))
+        live = {node.holder for i, node in enumerate(state.nodes) if i != n}
+        return tuple(sorted((live - {NOBODY}) | ({state.sidecar} if self.sidecar else set())))
 
     def _export(self, state: State, n: int, holders: tuple[int, ...]) -> Step:
         """cluster-export: the grants of every key leave the process, then they are told."""
@@ -225,7 +246,7 @@ class Model:
                 with_node(state, n, Node(MASTER, node.holder, above)),
             )
         yield f"node {n} is demoted", self._demoted(state, n)
-        yield f"node {n} crashes", with_node(state, n, node._replace(role=DEAD, holder=NOBODY))
+        yield f"node {n} crashes", with_node(state, n, Node(DEAD, NOBODY, node.keys))
 
     def _promote(self, state: State, n: int) -> Step:
         node = state.nodes[n]
@@ -256,11 +277,13 @@ class Model:
 
     def _demoted(self, state: State, n: int) -> State:
         holder = state.nodes[n].holder if self.defect is Defect.R4_KEEPS_ID else fresh(state)
-        return with_node(forgotten(state, n), n, Node(STANDBY, holder, self._none(0)))
+        return with_node(
+            forgotten(state, n), n, Node(STANDBY, holder, self._none(0), self._nothing)
+        )
 
     def _restart(self, state: State, n: int) -> Iterator[Step]:
         """A new process; node 0's sidecar hands it what it has kept (rule R7)."""
-        new = Node(STANDBY, fresh(state), self._none(0))
+        new = Node(STANDBY, fresh(state), self._none(0), self._nothing)
         state = with_node(forgotten(state, n), n, new)
         yield f"node {n} starts anew", state
         if n or not state.kept:
@@ -292,7 +315,15 @@ class Model:
         if node.role == STANDBY:
             for k, key in enumerate(node.keys):
                 if key is not None:
-                    yield f"node {n} drops key {k}", with_key(state, n, k, None)
+                    yield f"node {n} drops key {k}", self._dropped(state, n, k, key)
+
+    def _dropped(self, state: State, n: int, k: int, key: Key) -> State:
+        """The client goes, or its record has the key no more: what was stored is remembered."""
+        after = with_key(state, n, k, None)
+        if self.defect is Defect.NO_MEMORY:
+            return after
+        kept = (*state.nodes[n].kept[:k], key.rest, *state.nodes[n].kept[k + 1 :])
+        return with_node(after, n, after.nodes[n]._replace(kept=kept))
 
     def _meant(self, state: State, told: Told) -> tuple[int, ...]:
         """The keys that a grant may be for; any that was made, if key ids are not unique."""
@@ -310,12 +341,16 @@ class Model:
         node = state.nodes[n]
         key = node.keys[k]
         if node.role == STANDBY:
-            after = keys.take(key or keys.STANDBY, ids)
+            after = keys.take(key or keys.recall(node.kept[k]), ids)
         elif self.defect is Defect.R5 and key is not None and key.limit:
             after = keys.promote(keys.STANDBY._replace(rest=ids))
         else:
             after = None
-        return None if after is None else with_key(state, n, k, after)
+        if after is None:
+            return None
+        kept = tuple(keys.EMPTY if i == k else one for i, one in enumerate(node.kept))
+        state = with_key(state, n, k, after)
+        return with_node(state, n, state.nodes[n]._replace(kept=kept))
 
     def _keep(self, state: State) -> Iterator[Step]:
         """Node 0's sidecar gets a grant of its own."""

@@ -1,4 +1,4 @@
-"""The rules of docs/architecture.md, Packet ids are owned, and the C code that keeps each.
+"""The rules of docs/architecture.md, "Packet ids are owned", and the C code that keeps each.
 
 A defect takes one rule away, as an honest mistake would: ``model.Model`` asks for it at the one
 place where the rule is kept.
@@ -23,6 +23,7 @@ class Defect(Enum):
     R6 = "a grant names its key by key id, which two keys can share"
     R7 = "a sidecar keeps the range that it has handed to a restarted OpenVPN"
     NO_CAP = "the sender works on past its segment's end, up to what nobody has stored"
+    NO_MEMORY = "a standby that drops a key forgets which range of it was the highest"
     NO_STALE = "a sender that has jumped over a holder's range still calls it protected"
 
 
@@ -39,7 +40,7 @@ class Rule:
 RULES = (
     Rule(
         "R1",
-        "a process sends and grants only ids that it owns, rising; only a master grants",
+        "a process sends and grants only ids that it owns, rising; no standby grants",
         (
             ("cluster_range.c", "cut"),
             ("cluster_range.c", "enter"),

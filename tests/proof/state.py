@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.proof.keys import Key, Range
 
-STANDBY, MASTER, HELD, DEAD = "standby", "master", "held", "dead"
+STANDBY, MASTER, HELD, DEAD, ABSENT = "standby", "master", "held", "dead", "absent"
 NODES = 3
 SIDECAR = NODES + 1  # holder id of node 0's sidecar; node n has n + 1
 NOBODY = 0
@@ -19,6 +19,7 @@ class Node(NamedTuple):
     role: str
     holder: int
     keys: tuple[Key | None, ...]
+    kept: tuple[Range, ...] = ()  # of each key: what a standby had stored when it dropped it
 
 
 class Told(NamedTuple):
@@ -52,7 +53,7 @@ def place(holder: int, holders: tuple[int, ...]) -> int:
 
 @cache
 def rank(node: Node) -> tuple[str, str]:
-    return node.role, str(node.keys)
+    return node.role, str((node.keys, node.kept))
 
 
 @cache
@@ -63,7 +64,7 @@ def placed(node: Node, n: int, holders: tuple[int, ...], followed: tuple[bool, .
         renamed(key, holders) if key and (not dead or followed[k]) else None
         for k, key in enumerate(node.keys)
     )
-    return Node(node.role, NOBODY if dead else n + 1, kept)
+    return Node(node.role, NOBODY if dead else n + 1, kept, node.kept)
 
 
 @cache

@@ -14,7 +14,7 @@ from tests.proof.rules import RULES, Defect
 from tests.proof.search import search
 
 COMMON = Path(__file__).parents[2] / "openvpn-patches" / "common"
-AVAILABILITY = (Defect.NO_CAP, Defect.NO_STALE)
+AVAILABILITY = (Defect.NO_CAP, Defect.NO_STALE, Defect.NO_MEMORY)
 
 
 @pytest.mark.parametrize("name", GATE)

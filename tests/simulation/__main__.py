@@ -2,6 +2,8 @@
 
     --schedules N   how many, from the first seed on
     --seed S        the first seed; alone: this one only, with its trace and a smaller version
+    --bounces N     how many bounces of the VIP instead, from a seed that is printed
+    --spice WORD    only bounces in this company
     --jobs N        processes
 
 Exits with 1 when a rule was broken. The order of sets must not depend on the process, so it runs
@@ -17,11 +19,13 @@ import sys
 import time
 from collections.abc import Iterator
 
+from tests.simulation.bouncereport import hunt_bounces
+from tests.simulation.bounces import SPICES
 from tests.simulation.run import Verdict, run
 from tests.simulation.schedule import draw
 from tests.simulation.shrink import shrink
 
-SCHEDULES = 1000
+SCHEDULES = 500
 FAILURES_SHOWN = 5
 TRACE_LINES = 150
 
@@ -31,8 +35,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--schedules", type=int, default=None)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--bounces", type=int, default=None)
+    parser.add_argument("--spice", choices=list(SPICES), default="")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args(arguments)
+    if options.bounces is not None:
+        return hunt_bounces(options.bounces, options.seed, options.spice, options.jobs)
     if options.seed is not None and options.schedules is None:
         return replay(options.seed)
     count = SCHEDULES if options.schedules is None else options.schedules

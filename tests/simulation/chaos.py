@@ -26,7 +26,11 @@ class Chaos:
     def plan(self) -> None:
         """Plan every step of the schedule."""
         for step in self._cluster.schedule.steps:
-            self._cluster.clock.later(step.at, self._do, step)
+            self.later(step)
+
+    def later(self, step: Step) -> None:
+        """Plan one step, ``at`` seconds from now."""
+        self._cluster.clock.later(step.at, self._do, step)
 
     def end(self) -> None:
         """What would have ended later has ended now."""

@@ -42,7 +42,7 @@ def _check_roles(service: Service) -> None:
         openvpn, serves = server.openvpn, server.openvpn.plays(Role.MASTER)
         if any(openvpn.waited(uid) > PATIENCE for uid in openvpn.held_back):
             truth.violate("a new client waits too long", server.name)
-        if any(openvpn.waited(uid) > PATIENCE for uid in openvpn.words_held):
+        if any(openvpn.waited(uid) > PATIENCE for uid in openvpn.messages_held):
             truth.violate("a new key waits too long", server.name)
         if serves and not server.vip:
             truth.violate("master without the vip", server.name)
@@ -126,8 +126,8 @@ def _outsider(server: Server, master: Server) -> Iterator[str]:
     assert master.openvpn is not None
     if server.machine.node is None or server.figures.role is not Role.FAULT:
         yield "not in fault, though its options differ from the master's"
-    elif "configuration differs" not in server.figures.grade_reason:
-        yield f"in fault because of {server.figures.grade_reason}"
+    elif "configuration differs" not in server.figures.announcer.grade_reason:
+        yield f"in fault because of {server.figures.announcer.grade_reason}"
     if server.grade != Grade.FAULT or server.keepalived.state is not State.FAULT:
         yield f"grade {server.grade}, keepalived in {server.keepalived.state.value}"
     for uid in server.openvpn.clients.keys() & master.openvpn.clients.keys():
@@ -146,7 +146,7 @@ def _machine(server: Server, master: Server) -> Iterator[str]:
     grade = Grade.MASTER if server is master else Grade.IN_SYNC
     handing_over = server.grade == Grade.DEGRADED and server.openvpn.demote_asked
     if server.grade != grade and not (server is master and handing_over):
-        yield f"grade {server.grade}, not {int(grade)}: {figures.grade_reason}"
+        yield f"grade {server.grade}, not {int(grade)}: {figures.announcer.grade_reason}"
     sync = Sync.NONE if server is master else Sync.IN_SYNC
     if figures.sync is not sync:
         yield f"sync {figures.sync.value}, not {sync.value}"
@@ -161,8 +161,8 @@ def _protection(master: Server, standbys: list[Server]) -> list[str]:
     if figures.clients != clients:
         faults.append(f"the master counts {figures.clients} clients of {clients}")
     expected = clients if standbys else 0
-    if figures.protected != expected:
-        faults.append(f"{figures.protected} clients are protected, of {expected}")
+    if figures.exporter.protected != expected:
+        faults.append(f"{figures.exporter.protected} clients are protected, of {expected}")
     return faults
 
 
@@ -173,12 +173,12 @@ def _table(standby: Server, master: Server) -> Iterator[str]:
     for uid in sorted(ours.keys() | theirs.keys()):
         if uid not in ours:
             yield f"lacks {uid.hex()}"
-        elif uid not in theirs:
+        elif uid not in theirs and not master.figures.own.lacking:
             yield f"has {uid.hex()}, which the master has not"
-        elif _content(ours[uid]) != _content(theirs[uid]):
+        elif uid in theirs and _content(ours[uid]) != _content(theirs[uid]):
             yield f"{uid.hex()}: {_content(ours[uid])}, the master: {_content(theirs[uid])}"
-    if standby.figures.stale:
-        yield f"{standby.figures.stale} stale"
+    if standby.figures.importer.stale:
+        yield f"{standby.figures.importer.stale} stale"
 
 
 def _content(client: ModelClient) -> tuple[object, ...]:

@@ -1,9 +1,10 @@
 """Model clients: stock OpenVPN clients that know nothing of a cluster.
 
 A client sends to the VIP, knows the keys it negotiated, accepts only packet ids above those it has
-seen, and begins anew when it hears nothing for ``PING_RESTART``. In a renegotiation it has the new
-key once it gets the server's last word, and goes on sending under the old one for a while. The
-server reaps what is silent, and tells to reconnect who uses a key that it has not.
+seen, and begins anew when it hears nothing for its ``Patience.ping_restart``. In a renegotiation it
+has the new key once it gets the server's last message, and goes on sending under the old one for a
+while. The server reaps what is silent, and tells to reconnect who uses a key that it has not: of
+those only that came to it from another server, as the real one does (docs/adr/0011).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ovpnha.model import Role
 from tests.model_openvpn import ModelClient
 from tests.simulation.truth import WatchedOpenvpn
 
@@ -20,14 +22,26 @@ if TYPE_CHECKING:
     from tests.simulation.service import Service
 
 TICK = 0.25
-PING_RESTART = 1.5
-SERVER_RESTART = 2.5
+PAUSE = 1.0
+"""Seconds that a client who is told to reconnect waits before it does."""
 SWITCH = 1.5
 """Most seconds for which a client sends under the old key once it has a new one."""
-HEAL = 1.0
-"""Seconds of packets under an unknown key after which a server tells to reconnect."""
-HAND_WINDOW = 8.0
-"""Seconds after which a client gives up a handshake, and begins anew."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds after which clients, and servers for them, stop waiting."""
+
+    ping_restart: float  # without a word from the server a client begins anew
+    server_restart: float  # without a word from a client its server forgets it
+    heal: float  # of packets under an unknown key, until a moved client is told to reconnect
+    hand_window: float  # until a client gives up a handshake, and begins anew
+
+
+QUICK = Patience(1.5, 2.5, 1.0, 8.0)
+"""So that what is lost comes back before a schedule ends."""
+USUAL = Patience(60.0, 120.0, 3.0, 60.0)
+"""As with ``keepalive 10 60``."""
 
 
 @dataclass
@@ -46,7 +60,9 @@ class Client:
     waits_at: WatchedOpenvpn | None = None  # who has not completed its connection yet
     handshake: Handshake | None = None  # the renegotiation it is inside
     switch_at: float = 0.0  # when it begins to send under its newest key
+    again_at: float | None = None  # when it begins anew, as it was told
     lost_since: float | None = None  # when its server first lacked the key it uses
+    longest: float = 0.0  # seconds without an answer, while the VIP stayed where it was
 
     def sends_under(self, now: float) -> bytes:
         """The key of its packets."""
@@ -59,6 +75,19 @@ class Client:
         self.switch_at = now + SWITCH * (key[0] / 255)
 
 
+def _knows(openvpn: WatchedOpenvpn, client: Client, now: float) -> bool:
+    """Whether a server has the key that a client sends under."""
+    held = openvpn.clients.get(client.uid)
+    wanted = client.sends_under(now) if client.keys else b""
+    return held is not None and any(key.fingerprint == wanted for key in held.keys)
+
+
+def _is_forsaken(client: Client, openvpn: WatchedOpenvpn) -> bool:
+    """Whether a client that is completing its connection is answered by who knows nothing of it."""
+    elsewhere = client.waits_at is not openvpn or client.uid not in openvpn.clients
+    return client.waits_at is not None and elsewhere
+
+
 class Clients:
     """All clients, and what servers know of their silence."""
 
@@ -69,6 +98,7 @@ class Clients:
         self.by_uid: dict[bytes, Client] = {}
         self._last: dict[tuple[int, bytes], float] = {}  # machine, uid: when it last sent
         self.frozen = False  # no traffic, nobody comes or goes
+        self.patience = QUICK
 
     def add(self, count: int) -> None:
         """New clients; they connect at their next tick."""
@@ -107,9 +137,14 @@ class Clients:
         if found is None:
             return
         server, openvpn = found
-        if client.waits_at is openvpn and client.uid in openvpn.held_back:
+        if client.again_at is not None:
+            if cluster.clock.now >= client.again_at:
+                self._restart(client, server, openvpn)
+        elif self._is_told(client, openvpn):
+            self._leave(client)
+        elif client.waits_at is openvpn and client.uid in openvpn.held_back:
             self._last[server.index, client.uid] = cluster.clock.now
-        elif client.waits_at not in (None, openvpn) or self._must_restart(client, openvpn):
+        elif _is_forsaken(client, openvpn) or self._must_restart(client, openvpn):
             self._restart(client, server, openvpn)
         elif client.lost_since is None and client.uid in openvpn.clients:
             client.waits_at = None
@@ -117,21 +152,28 @@ class Clients:
         server.pump()
 
     def _must_restart(self, client: Client, openvpn: WatchedOpenvpn) -> bool:
-        """Whether it hears nothing, is told to reconnect or gives a handshake up."""
+        """Whether it hears nothing, or gives a handshake up."""
         now, held, one = self._cluster.clock.now, openvpn.clients.get(client.uid), client.handshake
-        if one is not None and one.openvpn is not openvpn and now - one.begun > HAND_WINDOW:
+        if (
+            one is not None
+            and one.openvpn is not openvpn
+            and now - one.begun > self.patience.hand_window
+        ):
             return True
         if one is not None and one.openvpn is openvpn and client.uid not in openvpn.handshakes:
             client.handshake = None  # the server has given it up
-        known = held is not None and any(
-            key.fingerprint == client.sends_under(now) for key in held.keys
-        )
-        if held is None or known:
+        if held is None or _knows(openvpn, client, now):
             client.lost_since = None
         elif client.lost_since is None:
             client.lost_since = now
-        lost = client.lost_since is not None and now - client.lost_since > HEAL
-        return lost or (client.wanted and now - client.heard > PING_RESTART)
+        return client.wanted and now - client.heard > self.patience.ping_restart
+
+    def _is_told(self, client: Client, openvpn: WatchedOpenvpn) -> bool:
+        """Whether its server tells it to reconnect: its key never arrived with the session."""
+        held = openvpn.clients.get(client.uid)
+        if client.lost_since is None or held is None or not held.moved:
+            return False
+        return self._cluster.clock.now - client.lost_since > self.patience.heal
 
     def _talk(self, client: Client, server: Server, openvpn: WatchedOpenvpn) -> None:
         """Packets in both directions."""
@@ -145,9 +187,17 @@ class Clients:
                 openvpn.renegotiate(client.uid)
             elif key in client.keys and number > client.seen.get(key, 0):
                 client.seen[key] = number
-                client.heard = cluster.clock.now
+                self._hear(client)
             else:
                 client.refused += 1
+
+    def _hear(self, client: Client) -> None:
+        client.longest = max(client.longest, self.silence(client))
+        client.heard = self._cluster.clock.now
+
+    def silence(self, client: Client) -> float:
+        """For how long a client has heard nothing, since the VIP came where it is."""
+        return self._cluster.clock.now - max(client.heard, self._cluster.vip_moved)
 
     def _confirm(self, client: Client, openvpn: WatchedOpenvpn) -> None:
         """A packet shows which key the client has; what gave it that key is over."""
@@ -160,16 +210,40 @@ class Clients:
         """The client has the keys of a new session."""
         client.keys = [key.fingerprint for key in held.keys]
         client.seen = {key: client.seen.get(key, 0) for key in client.keys}
-        client.heard = self._cluster.clock.now
-        client.handshake = client.lost_since = None
+        self._hear(client)
+        client.handshake = client.lost_since = client.again_at = None
         client.switch_at = 0.0
 
     def kick(self, openvpn: WatchedOpenvpn, uid: bytes) -> None:
         """A server tells a client to reconnect."""
         client = self.by_uid.get(uid)
         server = self.server_of(client) if client is not None else None
-        if client is not None and server is not None and server[1] is openvpn:
-            self._restart(client, *server)
+        if client is None or server is None or server[1] is not openvpn:
+            return
+        held = openvpn.clients.get(uid)
+        if held is not None and held.sending().fingerprint in client.keys:
+            self._leave(client)
+
+    def bereft_by(self, openvpn: WatchedOpenvpn) -> list[Client]:
+        """The clients that nobody could go on with if this OpenVPN forgot all."""
+        others = [one.openvpn for one in self._service.servers if one.openvpn is not openvpn]
+        heirs = [one for one in others if one is not None and not one.plays(Role.STANDBY)]
+        now = self._cluster.clock.now
+        return [
+            client
+            for client in self.connected()
+            if client.waits_at is None
+            and _knows(openvpn, client, now)
+            and not any(_knows(one, client, now) for one in heirs)
+        ]
+
+    def _leave(self, client: Client) -> None:
+        """It gives its session up, and begins anew in a moment, with whoever serves then."""
+        self.by_uid.pop(client.uid, None)
+        client.restarts += 1
+        client.uid, client.keys, client.seen = b"", [], {}
+        client.waits_at = client.handshake = client.lost_since = None
+        client.again_at = self._cluster.clock.now + PAUSE
 
     def _restart(self, client: Client, server: Server, openvpn: WatchedOpenvpn) -> None:
         """A hard reset: a new session; the old one of that name goes."""
@@ -192,7 +266,7 @@ class Clients:
             return
         now = self._cluster.clock.now
         for uid in list(openvpn.clients):
-            if now - self._last.setdefault((server.index, uid), now) > SERVER_RESTART:
+            if now - self._last.setdefault((server.index, uid), now) > self.patience.server_restart:
                 openvpn.disconnect_client(uid)
         server.pump()
 
@@ -216,5 +290,5 @@ class Clients:
             openvpn.disconnect_client(client.uid)
             self.by_uid.pop(client.uid)
             client.uid, client.keys, client.wanted = b"", [], False
-            client.handshake = None
+            client.waits_at = client.handshake = None
         server.pump()

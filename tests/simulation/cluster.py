@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import random
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ovpnha.coordinator.node import Node
+from ovpnha.node.node import Node
 from tests.simulation.clock import Clock
 from tests.simulation.machine import REPORT_INTERVAL, Machine
 from tests.simulation.network import Network
@@ -22,7 +23,8 @@ from tests.simulation.service import Service
 from tests.simulation.truth import Violation, WatchedNode, WatchedOpenvpn
 
 TRACE_LIMIT = 4000
-HELD_MAX = 60.0
+HELD_MAX = 10.0
+"""Shorter than by default: a cluster has to settle in a time that is worth simulating."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Cluster:
         self.links = [f"bcn{number}" for number in range(schedule.links)]
         self.round_size = schedule.round_size
         self.packets = schedule.packets
+        self.work = schedule.work
         self.held_max = HELD_MAX
         self.vip_moved = self.clock.now
         self.trace: deque[tuple[float, str, str, Mapping[str, object]]] = deque(maxlen=TRACE_LIMIT)
@@ -68,9 +71,23 @@ class Cluster:
         """A line of the trace."""
         self.trace.append((self.clock.now - self.begin, who, what, fields or {}))
 
+    def format_trace(self) -> str:
+        """All that is left of the trace."""
+        lines = []
+        for at, who, what, fields in self.trace:
+            words = " ".join(f"{key}={value}" for key, value in fields.items() if key != "instance")
+            lines.append(f"{at:9.4f} {who:5} {what} {words}".rstrip())
+        return "\n".join(lines)
+
     def violate(self, rule: str, text: str) -> None:
         """Note that a rule was broken which is no service's own."""
         self.services[0].truth.violate(rule, text)
+
+    def blame_core(self, error: Exception) -> None:
+        """Something raised that no rule of the management channel or the BCN allows."""
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__}: {error} at {last.filename}:{last.lineno}"
+        self.violate("a core raises", text)
 
     def freeze_clients(self, frozen: bool) -> None:
         """No traffic, nobody comes or goes; or all go on."""

@@ -1,11 +1,12 @@
 """Renegotiations between model servers and model clients, step by step.
 
-As docs/adr/0014 and 0015 have it: the server's last word makes the client's new key, one round trip
-before the server has it. Where a standby is in sync that word waits, as a pending key, until the
-sidecar releases it, and a promoted standby says it too; where not, nobody but the two has the key.
+As docs/adr/0014 and 0015 have it: the server's last message makes the client's new key, one round
+trip before the server has it. Where a standby is in sync that message waits, as a pending key,
+until the sidecar releases it, and a promoted standby sends it too; where not, nobody but the two
+has the key.
 A step is lost when a server dies, falls silent or is cut off, and tried again as long as both live
-and are in that handshake. What OpenVPN does by itself for a client whose handshake nobody can
-finish is left out, so that the sidecar's part is seen.
+and are in that handshake. A client whose handshake nobody can finish is heard again and
+again, and told to reconnect; one that only waits for the last message says nothing.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 TRIP = 0.003
 """Seconds that a packet takes between client and server."""
 EXCHANGE = 4
-"""Trips from the client's first answer to the server's last word."""
+"""Trips from the client's first answer to the server's last message."""
 AGAIN = 0.25
 """Seconds after which a step that was lost is tried again."""
+HEARD_AGAIN = 3.0
+"""Seconds after which a client has repeated what nobody answers."""
 GIVEN_UP = 2.0
 """Seconds after which a server ends a handshake that comes to nothing."""
 
@@ -39,7 +42,7 @@ class Handshake:
     uid: bytes
     begun: float
     client: Client | None  # None for one that is nothing but its server's idea
-    key: bytes = b""  # what it gives, once the server's last word is written
+    key: bytes = b""  # what it gives, once the server's last message is written
     taken: bool = False  # the client has it
     resumed: bool = False  # another server has begun it
 
@@ -56,6 +59,7 @@ class Handshakes:
         client = self._service.clients.by_uid.get(uid)
         one = Handshake(openvpn, uid, self._clock.now, client)
         openvpn.handshakes[uid] = one
+        self._service.truth.note_change(uid)
         self._later(TRIP, self._answer, one)
 
     def _answer(self, one: Handshake) -> None:
@@ -69,35 +73,35 @@ class Handshakes:
         self._later(EXCHANGE * TRIP, self._finish, one)
 
     def _finish(self, one: Handshake) -> None:
-        """All but the last word is said; the server writes that."""
+        """All but the last message is said; the server writes that."""
         if not self._passes(one):
             self._try_again(self._finish, one)
-        elif one.openvpn.write_word(one):
-            self.word(one)
+        elif one.openvpn.write_message(one):
+            self.deliver(one)
         self._pump(one)
 
-    def word(self, one: Handshake) -> None:
-        """The server's last word leaves."""
+    def deliver(self, one: Handshake) -> None:
+        """The server's last message leaves."""
         if self._passes(one):
             self._later(TRIP, self._take, one)
         else:
-            self._try_again(self.word, one)
+            self._try_again(self.deliver, one)
 
     def resume(self, openvpn: WatchedOpenvpn, uid: bytes, key: bytes) -> None:
-        """A promoted server says the word of the one before it."""
+        """A promoted server sends the message of the one before it."""
         client = self._service.clients.by_uid.get(uid)
         one = Handshake(openvpn, uid, self._clock.now, client, key, resumed=True)
         openvpn.handshakes[uid] = one
-        self.word(one)
+        self.deliver(one)
 
     def _take(self, one: Handshake) -> None:
-        """The word arrives: the client makes the key, whatever became of its server."""
+        """The message arrives: the client makes the key, whatever became of its server."""
         if one.client is None or self._understands(one.client, one):
             one.taken = True
             self._later(TRIP, self._acknowledge, one)
 
     def _understands(self, client: Client, one: Handshake) -> bool:
-        """Whether this word ends the client's handshake, or has ended it before."""
+        """Whether this message ends the client's handshake, or has ended it before."""
         if client.uid != one.uid:
             return False
         if client.handshake is not None and client.keys[0] != one.key:
@@ -115,8 +119,29 @@ class Handshakes:
         self._pump(one)
 
     def kick(self, openvpn: WatchedOpenvpn, uid: bytes) -> None:
-        """A client is told to reconnect, under a key that it has."""
-        self._service.clients.kick(openvpn, uid)
+        """A client takes the message if it still has the key under which it comes."""
+        client, there = self._service.clients.by_uid.get(uid), openvpn.clients.get(uid)
+        if client is None or there is None:
+            return
+        if there.sending().fingerprint in client.keys:
+            self._service.clients.kick(openvpn, uid)
+
+    def heal(self, openvpn: WatchedOpenvpn) -> None:
+        """Who is heard inside a handshake with another server is told to reconnect."""
+        for uid in sorted(openvpn.clients):
+            client = self._service.clients.by_uid.get(uid)
+            one = client.handshake if client is not None else None
+            if (
+                one is not None
+                and one.openvpn is not openvpn
+                and self._clock.now > one.begun + HEARD_AGAIN
+                and not openvpn.clients[uid].keys[0].pending
+            ):
+                self._service.clients.kick(openvpn, uid)
+
+    def bereft_by(self, openvpn: WatchedOpenvpn) -> list[str]:
+        """The clients of which no master, nor held node, has another copy."""
+        return [one.name for one in self._service.clients.bereft_by(openvpn)]
 
     def _later(self, delay: float, step: Callable[[Handshake], None], one: Handshake) -> None:
         self._clock.later(delay, step, one)

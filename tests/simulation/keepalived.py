@@ -1,7 +1,7 @@
 """A model of keepalived: VRRP with the grade of the track file added to its priority.
 
 Decides where the VIP is, as deploy/keepalived/keepalived.conf has it: a higher effective priority
-preempts, grade -254 is fault, a track file that nobody touches is worth 120 less.
+preempts, grade -254 is fault, a grade that does not count is worth 120 less.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from tests.simulation.clock import Clock, Inbox
 
 ADVERT = 0.25
 STALE_WEIGHT = -120
-STALE_AFTER = 4.0
 FAULT = -254
 
 
@@ -33,8 +32,8 @@ class Host(Protocol):
     name: str
     index: int
 
-    def track_file(self) -> tuple[int, float]:
-        """The grade in it, and how long ago it was touched."""
+    def track_file(self) -> tuple[int, bool]:
+        """The grade in it, and whether it counts."""
 
     def hold_vip(self, present: bool) -> None:
         """Add the address to the interface, or take it away."""
@@ -51,6 +50,7 @@ class Keepalived:
         self._host = host
         self._base = priority
         self._timer = 0
+        self._linked = True
         self.inbox = inbox
         self.state = State.STOPPED
 
@@ -69,6 +69,15 @@ class Keepalived:
             self._host.advertise(0)
         self._enter(State.STOPPED)
 
+    def reload(self) -> None:
+        """SIGHUP: it begins anew, and tells nobody."""
+        self.start()
+
+    def set_link(self, up: bool) -> None:
+        """The interface has its carrier, or has lost it."""
+        self._linked = up
+        self.start()
+
     def die(self) -> None:
         """The machine is gone."""
         self._timer += 1
@@ -78,9 +87,8 @@ class Keepalived:
     @property
     def priority(self) -> int:
         """The effective priority."""
-        grade, age = self._host.track_file()
-        stale = STALE_WEIGHT if age > STALE_AFTER else 0
-        return max(1, min(254, self._base + grade + stale))
+        grade, counts = self._host.track_file()
+        return max(1, min(254, self._base + grade + (0 if counts else STALE_WEIGHT)))
 
     def grade_changed(self) -> None:
         """Inotify: the track file is new."""
@@ -101,7 +109,7 @@ class Keepalived:
             self._enter(State.BACKUP)
 
     def _in_fault(self) -> bool:
-        return self._host.track_file()[0] <= FAULT
+        return not self._linked or self._host.track_file()[0] <= FAULT
 
     def _take(self, sender: int, priority: int) -> None:
         mine = self.priority

@@ -11,9 +11,10 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ovpnha.coordinator.config import InstanceConfig, NodeConfig
-from ovpnha.coordinator.node import Node
-from ovpnha.coordinator.outputs import (
+from ovpnha.model import BootId, NodeName
+from ovpnha.node.config import InstanceConfig, NodeConfig
+from ovpnha.node.node import Node
+from ovpnha.node.outputs import (
     CloseManagement,
     LogEvent,
     Output,
@@ -22,7 +23,6 @@ from ovpnha.coordinator.outputs import (
     SetGrade,
     WriteManagement,
 )
-from ovpnha.model import BootId, NodeName
 from ovpnha.replication.config import ReplicationConfig
 from tests.simulation.clock import Inbox
 from tests.simulation.server import CONNECT_RETRY, Server

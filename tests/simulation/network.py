@@ -20,6 +20,16 @@ RECORDED = 300
 """Datagrams that an attacker has kept, to send them again later."""
 
 
+Deliver = Callable[[bytes], None]
+Way = tuple[str, str, str]
+"""A link, who sends, and who receives."""
+
+
+def nobody(_way: Way, _data: bytes, _deliver: Deliver) -> bool:
+    """Nobody keeps anything for himself."""
+    return False
+
+
 @dataclass(frozen=True)
 class Weather:
     """How bad the BCN is."""
@@ -40,7 +50,8 @@ class Network:
         self._clock = clock
         self._rng = rng
         self.weather = CLEAR
-        self._cuts: dict[tuple[str, str, str], int] = {}
+        self.keep: Callable[[Way, bytes, Deliver], bool] = nobody
+        self._cuts: dict[Way, int] = {}
         self.recorded: deque[tuple[str, bytes]] = deque(maxlen=RECORDED)
 
     def cut(self, link: str, senders: Iterable[str], receivers: Iterable[str]) -> None:
@@ -62,6 +73,7 @@ class Network:
 
     def mend_all(self) -> None:
         """Everything passes again, in clear weather."""
+        self.keep = nobody
         self._cuts.clear()
         self.weather = CLEAR
 
@@ -69,14 +81,14 @@ class Network:
         """Whether this way is open."""
         return not self._cuts.get((link, sender, receiver))
 
-    def send(
-        self, link: str, sender: str, data: bytes, receivers: dict[str, Callable[[bytes], None]]
-    ) -> None:
+    def send(self, link: str, sender: str, data: bytes, receivers: dict[str, Deliver]) -> None:
         """One datagram to all, as the weather has it."""
         self.recorded.append((link, data))
         weather, rng = self.weather, self._rng
         for receiver, deliver in receivers.items():
             if receiver == sender or not self.passes(link, sender, receiver):
+                continue
+            if self.keep((link, sender, receiver), data, deliver):
                 continue
             copies = 1 + (weather.repeat > 0 and rng.random() < weather.repeat)
             for _ in range(copies):

@@ -1,7 +1,7 @@
 """Who may send which packet id of a key, as openvpn-patches/common/cluster_range.c has it.
 
-Rules R1 to R6 of docs/architecture.md, Nonce safety: nothing leaves a key's own ids but by
-``_take``, and the counter moves other than by one only in ``_enter``.
+Rules R1 to R6 of docs/architecture.md, "Packet ids are owned": nothing leaves a key's own ids but
+by ``_take``, and the counter moves other than by one only in ``_enter``.
 """
 
 from __future__ import annotations
@@ -146,12 +146,13 @@ class OwnedKey(ModelKey):
         return (start, end) != stored and start < stored[1] and end > stored[0]
 
     def take_over(self) -> None:
-        """Promotion: keep the lower half of the range, grant from the upper."""
+        """Promotion: keep the low end of the range, grant from the rest."""
         if self.sending:
             return
         self.sending = True
         self.segment_start = self.top
         if self.imported:
             self.own = max(self.imported)
-            self.next = self._take((self.own[1] - self.own[0]) // 2)
+            room = self.own[1] - self.own[0]
+            self.next = self._take(room // 2 if room // 8 < LEAST else room // 8)
             self._enter()

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.simulation.adversary import (
+    EVERY_THIRD,
+    FORGOTTEN,
+    NOTICED,
+    Adversary,
+    believers,
+    deceived,
+)
 from tests.simulation.chaos import Chaos
 from tests.simulation.checks import check_memory, check_roles, differ, unsettled
 from tests.simulation.cluster import Cluster, Defect
@@ -14,6 +21,8 @@ from tests.simulation.schedule import Schedule
 from tests.simulation.truth import Violation
 
 GRID = 0.25
+HELD = 5.0
+"""Seconds for which hellos are held back before the death of their sender."""
 PEACE = 2.0
 """Seconds for which a settled cluster must stay settled."""
 BOUND = 15.0
@@ -53,6 +62,7 @@ class Run:
     def __init__(self, schedule: Schedule, defect: Defect | None = None) -> None:
         self.cluster = Cluster(schedule, defect)
         self.chaos = Chaos(self.cluster)
+        self.adversary = Adversary(self.cluster, schedule.seed // EVERY_THIRD)
         self.converged = self.after_vip = 0.0
 
     def verdict(self) -> Verdict:
@@ -60,9 +70,7 @@ class Run:
         try:
             self._phases()
         except Exception as error:  # whatever a core raises is a finding
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            text = f"{type(error).__name__}: {error} at {last.filename}:{last.lineno}"
-            self.cluster.violate("a core raises", text)
+            self.cluster.blame_core(error)
         cluster = self.cluster
         return Verdict(
             cluster.schedule,
@@ -70,7 +78,7 @@ class Run:
             self.converged,
             self.after_vip,
             cluster.clock.now - cluster.begin,
-            self._format_trace() if cluster.violations else "",
+            cluster.format_trace() if cluster.violations else "",
         )
 
     @property
@@ -86,7 +94,7 @@ class Run:
         self._pass(self.cluster.schedule.chaos)
         check_memory(self.cluster)
         self.chaos.end()
-        for phase in (self._settle, self._change, self._fail_over):
+        for phase in (self._settle, self._change, self._deceive, self._fail_over):
             if self._broken:
                 return
             phase()
@@ -139,6 +147,30 @@ class Run:
         if faults:
             self.cluster.violate("a change does not arrive", "; ".join(faults[:6]))
 
+    def _deceive(self) -> None:
+        """Somebody drops one kind of datagram: who does not get it is not in sync, and heals."""
+        if self.cluster.schedule.seed % EVERY_THIRD:
+            return
+        service = self.cluster.services[0]
+        master = service.holder()
+        assert master is not None
+        assert master.openvpn is not None
+        standbys = [one for one in service.running if one is not master and not differ(one, master)]
+        if not master.openvpn.clients or not standbys:
+            return
+        self.cluster.note("all", f"--- what {master.name} says is dropped")
+        self.adversary.drop(master.host)
+        for uid in list(master.openvpn.clients)[:2]:
+            master.openvpn.renegotiate(uid)
+        master.report()
+        self._pass(NOTICED)
+        if fooled := deceived(standbys):
+            self.cluster.violate("falsely in sync", "; ".join(fooled))
+        self.adversary.let_go()
+        self._pass(CHANGE_BOUND)
+        if faults := unsettled(self.cluster):
+            self.cluster.violate("it does not heal", "; ".join(faults[:6]))
+
     def _fail_over(self) -> None:
         """A machine of a settled cluster dies: no client of any service notices."""
         cluster = self.cluster
@@ -160,7 +192,8 @@ class Run:
         ]
         if not deaths:
             return
-        self._pass(GRID)
+        self.adversary.hold(machine.name)
+        self._pass(HELD if cluster.schedule.seed % EVERY_THIRD == 0 else GRID)
         for death in deaths:
             death.connect_last()
         for death in deaths:
@@ -170,6 +203,9 @@ class Run:
         for death in deaths:
             death.come()
         machine.crash()
+        self.adversary.let_go()
+        self.adversary.release()
+        died = cluster.clock.now
         self._await(lambda: all(death.heir() is not None for death in deaths))
         for death in deaths:
             death.judge()
@@ -182,15 +218,17 @@ class Run:
             self._pass(CAUGHT)
             for death in deaths:
                 death.judge_caught()
+        self._forget(machine.name, died)
+
+    def _forget(self, dead: str, died: float) -> None:
+        """Hellos that were held back keep it alive for a moment only."""
+        if self.cluster.schedule.seed % EVERY_THIRD or self._broken:
+            return
+        self._pass(died + FORGOTTEN - self.cluster.clock.now)
+        if fooled := believers(dead, self.cluster.services[0].running):
+            self.cluster.violate("a dead node is believed", "; ".join(fooled))
 
     def _await(self, done: Callable[[], bool]) -> None:
         end = self.cluster.clock.now + FAILOVER_BOUND
         while self.cluster.clock.now < end and not self._broken and not done():
             self._pass(0.05)
-
-    def _format_trace(self) -> str:
-        lines = []
-        for at, who, what, fields in self.cluster.trace:
-            words = " ".join(f"{key}={value}" for key, value in fields.items() if key != "instance")
-            lines.append(f"{at:9.4f} {who:5} {what} {words}".rstrip())
-        return "\n".join(lines)

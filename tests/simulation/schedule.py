@@ -81,6 +81,7 @@ class Schedule:
     lost: frozenset[int]  # machines that are down when it ends, and stay so
     steps: tuple[Step, ...]
     differ: frozenset[int] = frozenset()  # machines whose OpenVPN has another option at the end
+    work: float = 0.0  # seconds that an OpenVPN needs for one record
     instances: int = 1  # OpenVPNs on each machine, each with a VIP and clients of its own
 
     def without(self, steps: frozenset[int]) -> Schedule:

@@ -10,8 +10,8 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ovpnha.coordinator.outputs import InstanceStatistics
 from ovpnha.model import Role
+from ovpnha.node.statistics import InstanceStatistics
 from tests.simulation.clock import Inbox
 from tests.simulation.keepalived import Keepalived
 from tests.simulation.network import FRONT
@@ -26,6 +26,10 @@ SOCKET_DELAY = 0.0001
 NETLINK_DELAY = 0.0003
 RECONNECT_DELAY = 0.02
 CONNECT_RETRY = 0.2
+STALE_AFTER = 4.0
+SERVING = 120
+WORK = (b"cluster-export", b"cluster-import")
+"""What takes an OpenVPN a while."""
 
 
 class Server:
@@ -52,6 +56,8 @@ class Server:
         self.last_claim = 0.0
         self._grade = 0
         self._touched = 0.0
+        self._vouched: WatchedOpenvpn | None = None  # the one that the grade speaks of
+        self._busy_until = 0.0  # when OpenVPN has done what it was told
         self._connection = 0  # counts; both ends of a closed one see another number
         self._accepted = 0
         self._digest = USUAL
@@ -126,11 +132,16 @@ class Server:
         """The sidecar sees the address."""
         self.machine.step(lambda node, now: node.vip_changed(self.instance, present, now))
 
-    def track_file(self) -> tuple[int, float]:
-        """The grade, and the age of the file."""
+    def track_file(self) -> tuple[int, bool]:
+        """The grade, and whether it counts, as deploy/keepalived/check-grade judges it."""
         if self.machine.node is not None and not self.machine.sidecar_inbox.stopped:
             self._touched = self.clock.now
-        return self._grade, self.clock.now - self._touched
+            self._vouched = self.openvpn if self._accepted else None
+        if self._vouched is not None and self._vouched is not self.openvpn:
+            return self._grade, False
+        serves = self._vouched is not None and not self.openvpn_inbox.stopped and self.vip
+        fresh = self.clock.now - self._touched <= STALE_AFTER
+        return self._grade, fresh or (self._grade >= SERVING and serves)
 
     def set_grade(self, grade: int, reason: str) -> None:
         """The sidecar writes the track file."""
@@ -209,6 +220,7 @@ class Server:
             if self.openvpn.plays(Role.MASTER) and self.openvpn.clients:
                 self.openvpn.report(self.rng.choice(["HW", "HW", "BYTES"]))
                 self.openvpn.lose_patience()
+                self.openvpn.heal()
             self.pump()
 
     # The management channel.
@@ -273,7 +285,10 @@ class Server:
     def write(self, data: bytes, seeds: Heard | None) -> None:
         """The sidecar writes."""
         number = self._connection
-        self.clock.later(SOCKET_DELAY, self._to_openvpn, lambda: self._take(number, data, seeds))
+        work = self.cluster.work * sum(data.count(word) for word in WORK)
+        self._busy_until = max(self.clock.now + SOCKET_DELAY, self._busy_until) + work
+        delay = self._busy_until - self.clock.now
+        self.clock.later(delay, self._to_openvpn, lambda: self._take(number, data, seeds))
 
     def _take(self, number: int, data: bytes, seeds: Heard | None) -> None:
         if self.openvpn is not None and number == self._accepted:

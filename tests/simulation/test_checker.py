@@ -6,14 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from ovpnha.coordinator.exporter import Exporter
-from ovpnha.coordinator.importer import Importer
-from ovpnha.coordinator.instance import Instance
-from ovpnha.coordinator.protection import Protection
-from ovpnha.coordinator.rekey import Rekey
 from ovpnha.management.commands import Demote, Hold, Promote
 from ovpnha.management.notices import ChangedNotice
-from ovpnha.model import NO_EPOCH, ClientRecord, InstanceName, NodeName, Uid
+from ovpnha.model import NO_EPOCH, BootId, ClientRecord, InstanceName, NodeName, Uid
+from ovpnha.node.instance import Instance
+from ovpnha.node.master.exporter import Exporter
+from ovpnha.node.master.protection import Protection
+from ovpnha.node.standby.importer import Importer
+from ovpnha.replication.membership import Membership
+from ovpnha.replication.messages import Hello
+from ovpnha.replication.sealing import Opened, Standing
 from tests.model_openvpn import Range
 from tests.simulation.cluster import Defect
 from tests.simulation.handshakes import Handshake
@@ -77,15 +79,15 @@ class WipesAtOnce(Instance):
 
     def _hold(self, now: float) -> None:
         super()._hold(now)
-        self.wishes.demote_asked = True
+        self.parts.role.held_since = now - self.parts.config.held_max
 
 
 class FollowsAnyone(Instance):
     """Replicates with nodes that have other options."""
 
     def _differ(self, difference: str, master: NodeName | None, now: float) -> None:
-        state = self.view.state(master)
-        self.importer.follow(master, state.epoch if state is not None else NO_EPOCH, now)
+        state = self.parts.view.state(master)
+        self.parts.importer.follow(master, state.epoch if state is not None else NO_EPOCH, now)
 
 
 class ReleasesAtOnce(Protection):
@@ -116,13 +118,6 @@ class IgnoresPendingKeys(Exporter):
             self.protection.leave(notice.uid)
 
 
-class ForgetsRenegotiations(Rekey):
-    """Does not care for who is caught in a renegotiation."""
-
-    def hear(self, uid: Uid, generation: int) -> None:
-        pass
-
-
 class SendsUnderPending(OwnedKey):
     """Sends under a key that the client may lack."""
 
@@ -134,15 +129,22 @@ class SendsUnderPending(OwnedKey):
 class SaysItAtOnce(WatchedOpenvpn):
     """Gives the client a key that no standby has."""
 
-    def write_word(self, one: Handshake) -> bool:
+    def write_message(self, one: Handshake) -> bool:
         one.key = self.rng.randbytes(8)
         return True
+
+
+class HealsNobody(WatchedOpenvpn):
+    """Leaves clients in handshakes that nobody can finish."""
+
+    def heal(self) -> None:
+        pass
 
 
 class SaysNoWord(WatchedOpenvpn):
     """Once promoted, does not say what its master had still to say."""
 
-    def say_words(self) -> None:
+    def send_messages(self) -> None:
         pass
 
 
@@ -153,6 +155,30 @@ class GivesWhatItKeeps(OwnedKey):
         super().grant(holders)
         for holder in self.grants:
             self.grants[holder] = [Range(self.counter + 1, self.counter + 1000)]
+
+
+class AsksForNoProof(Importer):
+    """Is in sync once and for all."""
+
+    def prove(self, proved: bool) -> None:
+        pass
+
+
+class BelievesOldHellos(Membership):
+    """Takes whatever arrives for a sign of life."""
+
+    def heard(self, boot: BootId, now: float) -> None:
+        super().heard(boot, now)
+        self._boots[boot].fresh = now
+
+    def hear_untrusted(self, hello: Hello, opened: Opened, link: str, now: float) -> None:
+        super().hear_untrusted(hello, opened, link, now)
+        if opened.standing is Standing.BELIEVED:
+            self._boots[opened.boot].fresh = now
+
+
+def believe_old_hellos(node: WatchedNode) -> None:
+    node._replication._membership.__class__ = BelievesOldHellos
 
 
 class MixesInstances(WatchedNode):
@@ -168,23 +194,19 @@ def mix_instances(node: WatchedNode) -> None:
 
 
 def importer(kind: type[Importer]) -> Defect:
-    return Defect(lambda node: _replace(node, lambda one: one.importer, kind))
+    return Defect(lambda node: _replace(node, lambda one: one.parts.importer, kind))
 
 
 def exporter(kind: type[Exporter]) -> Defect:
-    return Defect(lambda node: _replace(node, lambda one: one.exporter, kind))
+    return Defect(lambda node: _replace(node, lambda one: one.parts.exporter, kind))
 
 
 def instance(kind: type[Instance]) -> Defect:
     return Defect(lambda node: _replace(node, lambda one: one, kind))
 
 
-def rekey(kind: type[Rekey]) -> Defect:
-    return Defect(lambda node: _replace(node, lambda one: one.rekey, kind))
-
-
 def protection(kind: type[Protection]) -> Defect:
-    return Defect(lambda node: _replace(node, lambda one: one.exporter.protection, kind))
+    return Defect(lambda node: _replace(node, lambda one: one.parts.exporter.protection, kind))
 
 
 def open_with_first_key_only(node: WatchedNode) -> None:
@@ -208,7 +230,9 @@ def make_schedule(
     seed: int, *steps: Step, differ: frozenset[int] = frozenset(), instances: int = 1
 ) -> Schedule:
     """Two nodes and eight clients for three seconds."""
-    return Schedule(seed, 2, 1, False, 1 << 20, 1, 8, 3.0, frozenset(), steps, differ, instances)
+    return Schedule(
+        seed, 2, 1, False, 1 << 20, 1, 8, 3.0, frozenset(), steps, differ, instances=instances
+    )
 
 
 def draw_half_a_rotation(seed: int) -> Schedule:
@@ -247,7 +271,7 @@ DEFECTS = [
     ("it does not settle", importer(LosesWithdrawals), draw),
     ("it does not settle", importer(AcknowledgesUnimported), draw),
     ("a change does not arrive", exporter(ForgetsChanges), draw),
-    ("master without the vip", instance(ServesWithoutVip), draw),
+    ("master without the vip", instance(ServesWithoutVip), draw_instances),
     ("demoted without cause", instance(WipesAtOnce), draw),
     ("packet id sent twice", Defect(key=GivesWhatItKeeps), draw),
     ("it does not settle", instance(FollowsAnyone), draw_another_option),
@@ -260,7 +284,9 @@ DEFECTS = [
     ("a key nobody has", Defect(openvpn=SaysItAtOnce), draw_renegotiations),
     ("sent to under a key it lacks", Defect(key=SendsUnderPending), draw_renegotiations),
     ("a client is left in its handshake", Defect(openvpn=SaysNoWord), draw_renegotiations),
-    ("a client is left in its handshake", rekey(ForgetsRenegotiations), draw_renegotiations),
+    ("a client is left in its handshake", Defect(openvpn=HealsNobody), draw_renegotiations),
+    ("falsely in sync", importer(AsksForNoProof), draw_renegotiations),
+    ("a dead node is believed", Defect(believe_old_hellos), draw_renegotiations),
 ]
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from ovpnha.coordinator.node import Node
-from ovpnha.model import NO_EPOCH, Epoch, InstanceName, NodeName, Role, Uid
+from ovpnha.management.codes import Code
+from ovpnha.model import NO_EPOCH, Epoch, InstanceName, InstanceState, NodeName, Role, Sync, Uid
+from ovpnha.node.node import Node
 from ovpnha.replication import events
 from tests.model_openvpn import ModelClient, ModelOpenvpn
 from tests.simulation.ranges import OwnedKey
@@ -23,7 +24,7 @@ PROTECT_WAIT = 0.1
 """Seconds for which a new client, or a new key, waits at most until a standby has it."""
 
 WORD_PATIENCE = 2.0
-"""Seconds after which OpenVPN by itself lets a word go that nobody has released."""
+"""Seconds after which OpenVPN by itself lets a message go that nobody has released."""
 
 Version = tuple[bytes, int, tuple[bytes, ...]]  # uid, generation, fingerprints
 
@@ -61,6 +62,8 @@ class Truth:
     imported: set[bytes] = field(default_factory=set)  # uids that any standby ever had
     imported_keys: set[bytes] = field(default_factory=set)  # fingerprints, likewise
     highest: Epoch = NO_EPOCH
+    changed: dict[bytes, list[float]] = field(default_factory=dict)  # when a client got keys
+    guarded: bool = False  # no process dies, so that nobody may wipe the last copy of a client
 
     def violate(self, rule: str, text: str) -> None:
         """Note that a rule was broken; the first few tell all."""
@@ -70,6 +73,10 @@ class Truth:
     def note_epoch(self, epoch: Epoch) -> None:
         """An epoch that some node has begun."""
         self.highest = max(self.highest, epoch)
+
+    def note_change(self, uid: bytes) -> None:
+        """A client gets a key, or is about to."""
+        self.changed.setdefault(uid, []).append(self.now())
 
     def note_sent(self, fingerprint: bytes, number: int, who: str) -> None:
         """A packet left: its id must be new."""
@@ -88,6 +95,7 @@ class Heard:
     clients: dict[bytes, tuple[Epoch, int]] = field(default_factory=dict)
     delivered: dict[tuple[bytes, int, bytes], Epoch] = field(default_factory=dict)
     gone: set[bytes] = field(default_factory=set)
+    lacking: set[NodeName] = field(default_factory=set)  # masters that say they lack clients
     highest: dict[bytes, int] = field(default_factory=dict)  # generation, whatever the epoch
 
     def copy(self) -> Heard:
@@ -97,6 +105,7 @@ class Heard:
             dict(self.clients),
             dict(self.delivered),
             set(self.gone),
+            set(self.lacking),
             dict(self.highest),
         )
 
@@ -113,7 +122,7 @@ class Heard:
                 self._forget(uid)
             case events.SnapshotEnded(node=node, clients=clients):
                 for gone in [one for one in self.clients if Uid(one) not in clients]:
-                    self._forget(gone)
+                    self._forget(gone, gone=node not in self.lacking)
                 for uid, generation in clients.items():
                     self._hear(node, uid, generation)
             case _:
@@ -128,10 +137,20 @@ class Heard:
         self.highest[uid] = max(generation, self.highest.get(uid, 0))
         self.gone.discard(uid)
 
-    def _forget(self, uid: bytes) -> None:
+    def hello(self, node: NodeName, state: InstanceState) -> None:
+        """What a node says of itself."""
+        self.epochs[node] = state.epoch
+        if state.role is Role.MASTER and state.sync is Sync.SYNCING:
+            self.lacking.add(node)
+        else:
+            self.lacking.discard(node)
+
+    def _forget(self, uid: bytes, *, gone: bool = True) -> None:
+        """What a master lacks is not gone by that: its standby may keep it."""
         self.clients.pop(uid, None)
         self.highest.pop(uid, None)
-        self.gone.add(uid)
+        if gone:
+            self.gone.add(uid)
 
     def may_drop(self, client: ModelClient) -> bool:
         """Whether this copy may be dropped: a rival's newer generation is reason enough."""
@@ -159,7 +178,7 @@ class WatchedNode(Node):
     def _take(self, event: events.Event, now: float) -> None:
         if isinstance(event, events.HelloReceived):
             for name, state in event.instances.items():
-                self.heard[name].epochs[event.node] = state.epoch
+                self.heard[name].hello(event.node, state)
                 self.truths[name].note_epoch(state.epoch)
         elif (instance := getattr(event, "instance", None)) is not None:
             self.heard[instance].take(event)
@@ -172,14 +191,20 @@ class World(Protocol):
     def begin(self, openvpn: WatchedOpenvpn, uid: bytes) -> None:
         """A soft reset is sent."""
 
-    def word(self, one: Handshake) -> None:
-        """The last word of a renegotiation is sent."""
+    def deliver(self, one: Handshake) -> None:
+        """The last message of a renegotiation is sent."""
 
     def resume(self, openvpn: WatchedOpenvpn, uid: bytes, key: bytes) -> None:
-        """The last word that another server has written is sent."""
+        """The last message that another server has written is sent."""
 
     def kick(self, openvpn: WatchedOpenvpn, uid: bytes) -> None:
         """A client is told to reconnect."""
+
+    def heal(self, openvpn: WatchedOpenvpn) -> None:
+        """Clients inside a handshake that nobody can finish are told to reconnect."""
+
+    def bereft_by(self, openvpn: WatchedOpenvpn) -> list[str]:
+        """The clients of which no master, nor held node, has another copy."""
 
 
 class WatchedOpenvpn(ModelOpenvpn):
@@ -192,7 +217,7 @@ class WatchedOpenvpn(ModelOpenvpn):
     held_max = 60.0
     demote_asked = False
     held_since = 0.0
-    waits_since: dict[bytes, float]  # of clients that are held back, and of words that wait
+    waits_since: dict[bytes, float]  # of clients that are held back, and of messages that wait
     handshakes: dict[bytes, Handshake]  # by uid
     world: World
     dead = False
@@ -216,17 +241,19 @@ class WatchedOpenvpn(ModelOpenvpn):
 
     def _find_problem(
         self, uid: bytes, generation: int, name: bytes, grants: list[tuple[bytes, bytes, int, int]]
-    ) -> str:
+    ) -> Code | None:
         client = self.clients.get(uid)
         for key in client.keys if client is not None else []:
             assert isinstance(key, OwnedKey)
             for _, fingerprint, start, end in grants:
                 if fingerprint == key.fingerprint and key.overlaps(start, end):
-                    return "the range overlaps the one that is stored"
+                    return Code.BAD_GRANT
         return super()._find_problem(uid, generation, name, grants)
 
     def _changed(self, client: ModelClient, reason: str) -> None:
         self.truth.versions.add(version_of(client))
+        if reason in ("connect", "pending", "keys", "float"):
+            self.truth.note_change(client.uid)
         super()._changed(client, reason)
         one = self.handshakes.get(client.uid)
         if one is not None and one.key != client.keys[0].fingerprint:
@@ -257,8 +284,8 @@ class WatchedOpenvpn(ModelOpenvpn):
         self.world.begin(self, uid)
         self._tell_renegotiation(client)
 
-    def write_word(self, one: Handshake) -> bool:
-        """The last word is written; returns whether it leaves at once."""
+    def write_message(self, one: Handshake) -> bool:
+        """The last message is written; returns whether it leaves at once."""
         client = self.clients[one.uid]
         if not self.holds_new:
             one.key = self.rng.randbytes(8)
@@ -267,19 +294,19 @@ class WatchedOpenvpn(ModelOpenvpn):
         client.keys[0].pending = True
         one.key = client.keys[0].fingerprint
         client.generation += 1
-        self.words_held.add(one.uid)
+        self.messages_held.add(one.uid)
         self.waits_since[one.uid] = self.truth.now()
         self._changed(client, "pending")
         return False
 
     def _establish(self, uid: bytes) -> None:
-        """A word that waits leaves."""
-        if uid in self.words_held:
-            self.words_held.discard(uid)
-            self.world.word(self.handshakes[uid])
+        """A message that waits leaves."""
+        if uid in self.messages_held:
+            self.messages_held.discard(uid)
+            self.world.deliver(self.handshakes[uid])
 
     def establish(self, one: Handshake) -> None:
-        """The client has acknowledged the word: the key is the server's too."""
+        """The client has acknowledged the message: the key is the server's too."""
         client = self.clients[one.uid]
         del self.handshakes[one.uid]
         if client.keys[0].fingerprint == one.key:
@@ -295,7 +322,7 @@ class WatchedOpenvpn(ModelOpenvpn):
     def give_up(self, uid: bytes) -> None:
         """A handshake has taken too long."""
         client, one = self.clients[uid], self.handshakes.pop(uid)
-        self.words_held.discard(uid)
+        self.messages_held.discard(uid)
         if client.keys[0].fingerprint == one.key and not one.resumed:
             client.keys = client.keys[1:]
             client.generation += 1
@@ -310,15 +337,20 @@ class WatchedOpenvpn(ModelOpenvpn):
             client.generation += 1
             self._changed(client, "keys")
 
-    def say_words(self) -> None:
+    def send_messages(self) -> None:
         """Promoted: what the server before had still to say is said here."""
         for client in self.clients.values():
             if client.keys[0].pending:
                 self.world.resume(self, client.uid, client.keys[0].fingerprint)
 
+    def heal(self) -> None:
+        """A second has passed: clients that nobody else can help are told to reconnect."""
+        if self.role is Role.MASTER:
+            self.world.heal(self)
+
     def lose_patience(self) -> None:
-        """A second has passed: words that wait for too long leave."""
-        for uid in sorted(self.words_held):
+        """A second has passed: messages that wait for too long leave."""
+        for uid in sorted(self.messages_held):
             if self.waited(uid) > WORD_PATIENCE:
                 self._establish(uid)
 
@@ -328,7 +360,7 @@ class WatchedOpenvpn(ModelOpenvpn):
 
     def _do_release(self, words: list[str], lines: list[str]) -> None:
         uid = bytes.fromhex(words[1])
-        waits = uid in self.held_back or uid in self.words_held
+        waits = uid in self.held_back or uid in self.messages_held
         if waits and self.waited(uid) < PROTECT_WAIT and not self._is_elsewhere(uid):
             text = f"{self.who} lets {words[1]} go after {self.waited(uid):.4f} s"
             self.truth.violate("released unprotected", text)
@@ -336,12 +368,12 @@ class WatchedOpenvpn(ModelOpenvpn):
 
     def _is_elsewhere(self, uid: bytes) -> bool:
         """Whether any standby ever had this client, and its pending key if it has one."""
-        if uid in self.words_held:
+        if uid in self.messages_held:
             return self.clients[uid].keys[0].fingerprint in self.truth.imported_keys
         return uid in self.truth.imported
 
     def waited(self, uid: bytes) -> float:
-        """For how long a client has been held back, or its word has waited."""
+        """For how long a client has been held back, or its message has waited."""
         return self.truth.now() - self.waits_since[uid]
 
     def float_client(self, uid: bytes) -> None:
@@ -393,7 +425,7 @@ class WatchedOpenvpn(ModelOpenvpn):
             self.demote_asked = False
         super()._do_promote(words, lines)
         if seeds:
-            self.say_words()
+            self.send_messages()
         self.truth.note_epoch(epoch_of(self.epoch))
 
     def _judge_seeds(self) -> None:
@@ -417,7 +449,15 @@ class WatchedOpenvpn(ModelOpenvpn):
             self.truth.violate("wiped before silent", f"{self.who} is master and is demoted")
         over = self.truth.now() - self.held_since >= self.held_max
         outdone = self.truth.highest > epoch_of(self.epoch)
-        if self.role is Role.HELD and not (self.demote_asked or over or outdone):
+        if self.role is Role.HELD and not (over or outdone):
             self.truth.violate("demoted without cause", f"{self.who} in {self.epoch}")
+        if self.truth.guarded and not over:
+            self._judge_wipe()
         self.handshakes.clear()
         super()._do_demote(words, lines)
+
+    def _judge_wipe(self) -> None:
+        names = self.world.bereft_by(self)
+        if names:
+            text = f"{self.who} in {self.epoch}: {len(names)} clients, {' '.join(names[:5])}"
+            self.truth.violate("the last copy is wiped", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +16,31 @@ PACKAGE = Path(__file__).parents[2] / "ovpnha"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"model"}),
-    frozenset({"role", "management", "replication", "store"}),
-    frozenset({"coordinator", "config"}),
+    frozenset({"management", "replication", "firewall"}),
+    frozenset({"node", "config"}),
     frozenset({"runtime"}),
     frozenset({"daemon"}),
-    frozenset({"lab"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
+# The same inside of the node: rooms, and the files between them.
+ROOMS: tuple[frozenset[str], ...] = (
+    frozenset({"config", "outputs", "part", "ports", "tracking"}),
+    frozenset({"role", "openvpn"}),
+    frozenset({"cluster"}),
+    frozenset({"master", "standby"}),
+    frozenset({"statistics"}),
+    frozenset({"parts"}),
+    frozenset({"instance"}),
+    frozenset({"dispatch"}),
+    frozenset({"node"}),
+)
+ROOM_RANK = {room: rank for rank, row in enumerate(ROOMS) for room in row}
+
 # The pure parts get time, randomness, bytes and events as arguments and return commands.
-PURE = frozenset({"errors", "model", "role", "management", "replication", "store", "coordinator"})
+PURE = frozenset({"errors", "model", "management", "replication", "firewall", "node"})
 IMPURE_MODULES = """
     asyncio concurrent ctypes datetime fcntl io logging multiprocessing os random secrets
     select selectors shutil signal socket socketserver ssl subprocess tempfile threading time
@@ -35,8 +49,11 @@ IMPURE_MODULES = """
 IMPURE = frozenset(IMPURE_MODULES.split())
 # Its parsers are fed by our own channel; whatever else it can do needs a socket that it never gets.
 PARSERS = {"openvpn_api": "management"}
+# What is installed knows nothing of the tests, nor of the lab among them.
+OUTSIDE = frozenset({"tests"})
 # The lab drives the daemon that users run, from outside: it starts it, it does not call it.
-FORBIDDEN = {"lab": frozenset({"daemon", "coordinator"})}
+LAB = PACKAGE.parent / "tests" / "lab"
+FORBIDDEN_IN_LAB = re.compile(r"ovpnha\.(daemon|node)\b")
 
 
 @dataclass(frozen=True)
@@ -44,6 +61,7 @@ class Import:
     """One import of one file: who, where, and the dotted name that it asks for."""
 
     part: str
+    room: str  # within the part
     place: str
     target: str
 
@@ -52,6 +70,11 @@ class Import:
         """The part of ovpnha that is imported; None for other packages and for `ovpnha` itself."""
         head, _, rest = self.target.partition(".")
         return rest.partition(".")[0] or None if head == "ovpnha" else None
+
+    @property
+    def target_room(self) -> str:
+        """The room within the part that is imported; "" for the part itself."""
+        return (*self.target.split("."), "", "")[2]
 
 
 def targets(node: ast.AST, package: str) -> Iterator[str]:
@@ -63,18 +86,19 @@ def targets(node: ast.AST, package: str) -> Iterator[str]:
         if node.level:
             parents = package.split(".")[: len(package.split(".")) - node.level + 1]
             base = ".".join([*parents, base]).strip(".")
-        # `from ovpnha import role` names a part in its last word.
-        yield from (f"{base}.{alias.name}" if base == "ovpnha" else base for alias in node.names)
+        # `from ovpnha import node` names a part in its last word, `from ovpnha.node import` a room.
+        last = base in ("ovpnha", "ovpnha.node")
+        yield from (f"{base}.{alias.name}" if last else base for alias in node.names)
 
 
 def imports_of(source: str, path: Path) -> Iterator[Import]:
     """Every import of one file, also those inside functions and for the type checker only."""
     inner = path.relative_to(PACKAGE.parent)
     package = ".".join(inner.parent.parts)
-    part = inner.parts[1].removesuffix(".py")
+    part, room = ((*inner.parts, "")[at].removesuffix(".py") for at in (1, 2))
     for node in ast.walk(ast.parse(source)):
         for target in targets(node, package):
-            yield Import(part, f"{inner}:{getattr(node, 'lineno', 0)}", target)
+            yield Import(part, room, f"{inner}:{getattr(node, 'lineno', 0)}", target)
 
 
 def all_imports() -> list[Import]:
@@ -90,19 +114,31 @@ def objection(found: Import) -> str | None:
         return f"{found.place}: {found.part} is pure and imports {head}; take it as an argument"
     if found.part in PURE and PARSERS.get(head, found.part) != found.part:
         return f"{found.place}: only {PARSERS[head]} feeds the parsers of {head}"
+    if head in OUTSIDE:
+        return f"{found.place}: {found.part} imports {found.target}, which is not installed"
     wanted = found.target_part
+    if found.part == wanted == "node":
+        return room_objection(found)
     if wanted is None or wanted == found.part or wanted not in RANK:
         return None
     if RANK[wanted] >= RANK[found.part]:
         return f"{found.place}: {found.part} imports {wanted}, which is not below it"
-    if wanted in FORBIDDEN.get(found.part, ()):
-        return f"{found.place}: {found.part} imports {wanted}; it drives the daemon from outside"
     return None
+
+
+def room_objection(found: Import) -> str | None:
+    """Why an import within the node may not be, or None."""
+    room, wanted = found.room, found.target_room
+    if wanted == room or ROOM_RANK.get(wanted, len(ROOMS)) < ROOM_RANK[room]:
+        return None
+    return f"{found.place}: {room} imports {found.target}, which is not below it"
 
 
 def test_every_part_has_a_place() -> None:
     parts = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix != ".typed"}
     assert parts - {"__init__", "__pycache__"} <= set(RANK)
+    rooms = {path.name.removesuffix(".py") for path in (PACKAGE / "node").iterdir()}
+    assert rooms - {"__init__", "__pycache__"} == set(ROOM_RANK)
 
 
 def test_imports_go_one_way() -> None:
@@ -110,20 +146,32 @@ def test_imports_go_one_way() -> None:
     assert not objections, "\n".join(objections)
 
 
+def test_the_lab_drives_the_daemon_from_outside() -> None:
+    files = sorted(LAB.rglob("*.py"))
+    assert files
+    found = [one for path in files for one in imports_of(path.read_text(), path)]
+    assert not [one.place for one in found if FORBIDDEN_IN_LAB.match(one.target)]
+
+
 @pytest.mark.parametrize(
     ("file", "statement"),
     [
-        ("role/machine.py", "import asyncio"),
-        ("store/table.py", "from time import monotonic"),
-        ("coordinator/node.py", "from openvpn_api.vpn import VPN"),
+        ("node/role/machine.py", "import asyncio"),
+        ("node/master/table.py", "from time import monotonic"),
+        ("node/node.py", "from openvpn_api.vpn import VPN"),
         ("replication/wire.py", "def f() -> None:\n    import os.path"),
-        ("role/machine.py", "from ovpnha.store import table"),
-        ("role/machine.py", "from ovpnha import store"),
-        ("role/machine.py", "from ..store import table"),
-        ("model.py", "from ovpnha.role import machine"),
-        ("coordinator/node.py", "from ovpnha.config import Config"),
+        ("management/lines.py", "from ovpnha.replication import log"),
+        ("management/lines.py", "from ovpnha import replication"),
+        ("management/lines.py", "from ..replication import log"),
+        ("model.py", "from ovpnha.node.role import machine"),
+        ("node/node.py", "from ovpnha.config import Config"),
+        ("node/role/machine.py", "from ovpnha.node.openvpn import pipeline"),
+        ("node/role/machine.py", "from ovpnha.node import cluster"),
+        ("node/master/rekey.py", "from ovpnha.node.standby.table import StandbyTable"),
+        ("node/standby/importer.py", "from ..instance import Instance"),
+        ("node/outputs.py", "from ovpnha.node.role.succession import Step"),
         ("runtime/bcn.py", "import ovpnha.daemon"),
-        ("lab/scenario.py", "from ovpnha.daemon import run"),
+        ("runtime/bcn.py", "from tests.lab import plan"),
     ],
 )
 def test_a_wrong_import_is_found(file: str, statement: str) -> None:
@@ -133,9 +181,11 @@ def test_a_wrong_import_is_found(file: str, statement: str) -> None:
 @pytest.mark.parametrize(
     ("file", "statement"),
     [
-        ("role/machine.py", "from ovpnha.model import Role"),
-        ("role/machine.py", "from . import diagram"),
-        ("coordinator/node.py", "from ovpnha.role.machine import Trigger"),
+        ("node/role/machine.py", "from ovpnha.model import Role"),
+        ("node/role/machine.py", "from . import diagram"),
+        ("node/node.py", "from ovpnha.management.commands import Hold"),
+        ("node/cluster/view.py", "from ovpnha.node.role.lineage import Lineage"),
+        ("node/instance.py", "from ovpnha.node.master.exporter import Exporter"),
         ("runtime/bcn.py", "import asyncio\nimport time"),
         ("cli/app.py", "from ovpnha import __version__, daemon"),
     ],

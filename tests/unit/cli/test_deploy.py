@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ovpnha.cli.app import app
+from ovpnha.firewall.findings import LIBERAL
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 SYSTEMD = DEPLOY / "systemd"
@@ -41,20 +42,113 @@ def test_the_commands_of_the_unit_exist() -> None:
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
 
-def test_the_drop_in_fits_the_distribution_s_unit(tmp_path: Path) -> None:
-    unit = Path("/usr/lib/systemd/system/openvpn-server@.service")
-    dropin = tmp_path / "openvpn-server@oha.service.d"
+@pytest.mark.parametrize(
+    ("unit", "name"),
+    [
+        ("openvpn-server@.service", "openvpn-server@oha"),
+        ("keepalived.service", "keepalived"),
+        ("conntrackd.service", "conntrackd"),
+    ],
+)
+def test_the_drop_in_fits_the_distribution_s_unit(tmp_path: Path, unit: str, name: str) -> None:
+    dropin = tmp_path / f"{name}.service.d"
     dropin.mkdir()
-    (tmp_path / "openvpn-server@oha.service").write_text(unit.read_text())
-    source = SYSTEMD / "openvpn-server@.service.d" / "ovpnha.conf"
-    (dropin / "ovpnha.conf").write_text(source.read_text())
+    ours = tmp_path / f"{name}.service"
+    ours.write_text(Path("/usr/lib/systemd/system", unit).read_text())
+    (dropin / "ovpnha.conf").write_text((SYSTEMD / f"{unit}.d" / "ovpnha.conf").read_text())
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", tmp_path / "openvpn-server@oha.service"],
+        ["systemd-analyze", "verify", "--man=no", ours],
         capture_output=True,
         text=True,
         check=False,
     )
     assert not [line for line in done.stderr.splitlines() if "ovpnha.conf" in line]
+
+
+def test_the_firewall_s_drop_in_opens_one_tunable_and_nothing_else(tmp_path: Path) -> None:
+    dropin = tmp_path / "ovpnha.service.d"
+    dropin.mkdir()
+    text = (SYSTEMD / "ovpnha.service.d" / "firewall.conf").read_text()
+    (dropin / "firewall.conf").write_text(text)
+    ours = tmp_path / "ovpnha.service"
+    ours.write_text((SYSTEMD / "ovpnha.service").read_text())
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", ours],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not [line for line in done.stderr.splitlines() if "firewall.conf" in line]
+    service = directives(text.partition("[Service]")[2])
+    assert service == {"ReadWritePaths": f"-/proc/sys/{LIBERAL.replace('.', '/')}"}
+
+
+def test_keepalived_sets_no_limit_of_its_own_and_its_service_starts_it_as_before() -> None:
+    """One that it sets itself is 0 after a reload without CAP_SYS_RESOURCE."""
+    text = re.sub(r"#.*", "", (KEEPALIVED / "keepalived.conf").read_text())
+    assert not re.findall(r"rt_priority|rlimit_rttime", text)
+    unit = Path("/usr/lib/systemd/system/keepalived.service").read_text()
+    dropin = (SYSTEMD / "keepalived.service.d" / "ovpnha.conf").read_text()
+    theirs = re.findall(r"^ExecStart=(.*)", unit, re.MULTILINE)[-1]
+    assert theirs.replace("$", "$$") in re.findall(r"^ExecStart=(.*)", dropin, re.MULTILINE)[-1]
+
+
+def directives(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^(\w+)=(.*)", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    sorted(SYSTEMD.rglob("*.service")) + sorted(SYSTEMD.rglob("*.conf")),
+    ids=lambda p: p.parent.name,
+)
+def test_whoever_restarts_something_never_gives_up(unit: Path) -> None:
+    found = directives(unit.read_text())
+    if "Restart" in found:
+        assert found["StartLimitIntervalSec"] == "0"
+
+
+def test_openvpn_hands_its_role_over_before_it_stops(tmp_path: Path) -> None:
+    """The command of the unit, as systemd would give it to a shell."""
+    source = SYSTEMD / "openvpn-server@.service.d" / "ovpnha.conf"
+    found = directives(source.read_text())
+    assert (found["After"], found["Before"]) == ("ovpnha.service", "keepalived.service")
+    command = re.fullmatch(r"-/bin/sh -c '(.*)'", found["ExecStop"])
+    assert command is not None
+    said = tmp_path / "said"
+    (tmp_path / "ovpnha").write_text(f'#!/bin/sh\necho "$@" >{said}\n')
+    (tmp_path / "ovpnha").chmod(0o755)
+    for pid, expected in (("", False), ("77", True)):
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "MAINPID": pid}
+        script = command[1].replace("$$", "$")
+        subprocess.run(["/bin/sh", "-c", script], env=environment, check=True)
+        assert said.exists() is expected
+    assert said.read_text() == "hand-over --pid 77\n"
+    assert CliRunner().invoke(app, [*said.read_text().split()[:1], "--help"]).exit_code == 0
+
+
+def test_a_container_asks_before_it_ends_openvpn(tmp_path: Path) -> None:
+    """As runit runs `control/t` of a service: it fails, so that runit sends its signal."""
+    (tmp_path / "supervise").mkdir()
+    (tmp_path / "supervise" / "pid").write_text("77\n")
+    (tmp_path / "setpriv").write_text('#!/bin/sh\necho "$@" >said\n')
+    (tmp_path / "setpriv").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    script = DEPLOY / "docker" / "leave-openvpn"
+    done = subprocess.run([script], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 1
+    assert (tmp_path / "said").read_text().endswith(" ovpnha hand-over --pid 77\n")
+
+
+def test_conntrackd_s_drop_in_and_its_configuration_mean_the_same_files() -> None:
+    dropin = (SYSTEMD / "conntrackd.service.d" / "ovpnha.conf").read_text()
+    config = (DEPLOY / "conntrackd" / "conntrackd.conf").read_text()
+    lock = re.search(r"LockFile (\S+)", config)
+    socket = re.search(r"Path (\S+)", config)
+    assert lock
+    assert socket
+    assert f"rm -f {lock[1]}\n" in dropin
+    assert re.findall(r"^ExecStartPost=.* (\S+)$", dropin, re.MULTILINE) == [socket[1]] * 2
 
 
 def test_the_user_of_the_unit_is_made() -> None:
@@ -111,3 +205,20 @@ def test_keepalived_takes_its_files(tmp_path: Path, change: Callable[[str], str]
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_images_are_built_from_files_that_docker_is_given() -> None:
+    text = (DEPLOY / "docker/Dockerfile").read_text().replace("\\\n", " ")
+    copied = [line.split()[1:-1] for line in text.splitlines() if line.startswith("COPY ")]
+    wanted = {name for names in copied if not names[0].startswith("--from") for name in names}
+    lines = (DEPLOY.parent / ".dockerignore").read_text().splitlines()
+    given = [Path(line[1:]) for line in lines if line.startswith("!")]
+    assert wanted
+    missing = [name for name in wanted if not any(is_given(name, one) for one in given)]
+    assert not missing
+
+
+def is_given(name: str, one: Path) -> bool:
+    """Whether this line of .dockerignore lets a file, or some of a directory, through."""
+    path = Path(name)
+    return path == one or one in path.parents or path in one.parents

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -39,6 +40,12 @@ def with_bcn(lines: str) -> str:
 
 
 MISTAKES = {
+    "connections of nobody": Bad(
+        GOOD + '[conntrack]\nmanager = "conntrackd"\n', ("conntrack.flows is empty",)
+    ),
+    "no network": Bad(
+        GOOD + '[conntrack]\nflows = ["10.8.0.1/24"]\n', ("must be a network such as 10.8.0.0/24",)
+    ),
     "empty": Bad("", ("cluster: is missing; add [cluster]", "instance: is missing")),
     "no TOML": Bad("[cluster", ("is not valid TOML",)),
     "cluster is no table": Bad(
@@ -52,7 +59,7 @@ MISTAKES = {
         GOOD + "held_mx = 3\n", ('instance[udp].held_mx: unknown key; did you mean "held_max"?',)
     ),
     "unknown section": Bad(
-        GOOD + "[election]\n", ("election: unknown key; keys here: bcn, cluster, control",)
+        GOOD + "[election]\n", ("election: unknown key; keys here: bcn, cluster, conntrack",)
     ),
     "two mistakes": Bad(
         GOOD + 'held_max = -3\nlone_after = "2"\n',
@@ -77,11 +84,82 @@ MISTAKES = {
     ),
     "same socket twice": Bad(
         GOOD + '[[instance]]\nname = "two"\nmanagement = "/run/./openvpn-server//udp.sock"\n',
-        ("two instances have the same management",),
+        ("instance[two].management and instance[udp].management are both /run/openvpn-server/",),
     ),
     "one path for two things": Bad(
         GOOD + '[control]\nsocket = "/run/openvpn-server/udp.sock"\n',
-        ("control.socket /run/openvpn-server/udp.sock is a path of instance udp too",),
+        ("instance[udp].management and control.socket are both /run/openvpn-server/udp.sock",),
+    ),
+    "the grade would overwrite the key": Bad(
+        GOOD + 'track_file = "/etc/ovpnha/cluster.key"\n',
+        ("instance[udp].track_file and cluster.key_file are both /etc/ovpnha/cluster.key",),
+    ),
+    "nested too deeply": Bad("a = " + "[" * 3000, ("nested too deeply",)),
+    "a number without end": Bad(f"a = {'1' * 5000}", ("a number with too many digits",)),
+    "instances that are numbers": Bad(
+        "instance = [1, 2]\n"
+        + GOOD.partition("[[instance]]")[0]
+        + '[node.b.instance.udp]\nvip = "192.0.2.1"\n',
+        ("node.b.instance.udp: there is no [[instance]] of this name",),
+    ),
+    "an instance without a proper name": Bad(
+        GOOD.replace('name = "udp"', 'name = ["udp"]')
+        + "[node.b.instance.udp]\nvip_alone = true\n",
+        ("node.b.instance.udp: there is no [[instance]] of this name",),
+    ),
+    "no node name": Bad(
+        GOOD.replace("[cluster]", '[cluster]\nnode = ""'), ("cluster.node: must be 1 to 32",)
+    ),
+    "zero in a path": Bad(
+        GOOD.replace("udp.sock", "udp\\u0000.sock"), ("must not have control characters",)
+    ),
+    "the root is no file": Bad(
+        GOOD + 'track_file = "/run/.."\n', ("track_file: must be the path of a file",)
+    ),
+    "path without end": Bad(
+        GOOD + f'track_file = "/{"x" * 5000}"\n', ("a path has at most 4095 bytes",)
+    ),
+    "socket path without end": Bad(
+        GOOD + f'[control]\nsocket = "/run/{"x" * 300}"\n', ("at most 107 bytes",)
+    ),
+    "zero in an argument": Bad(
+        GOOD + '[hooks]\nrole_changed = ["/bin/true", "a\\u0000"]\n', ("no zero characters",)
+    ),
+    "escape in an interface": Bad(
+        GOOD + 'vip_interface = "e\\u001b[2J"\n', ("must be the name of a network interface",)
+    ),
+    **{
+        f"no interface is named {name!r}": Bad(
+            GOOD + f"vip_interface = {json.dumps(name)}\n",
+            (f"instance[udp].vip_interface: {says}",),
+        )
+        for says, names in {
+            "must be the name of a network interface": ("", ".", "..", "a:1", "a b", "à", "x" * 16),
+            "must be the name of one network interface": ("eth*", "e*h", 'e"1', "e\\1", "lan+"),
+        }.items()
+        for name in names
+    },
+    "a pattern for links": Bad(
+        with_bcn('links = [{ interface = "bcn*" }]'), ("bcn.links[0].interface: must be the name",)
+    ),
+    "a pattern for translation": Bad(
+        GOOD + '[firewall]\nsnat = [{ interface = "eth*", vip = "192.0.2.10" }]\n',
+        ("firewall.snat[0].interface: must be the name of one",),
+    ),
+    "escape in a key": Bad(
+        GOOD + '"\\u001b[2J\\u009b" = 1\n', (r"instance[udp].\x1b[2J\x9b: unknown key",)
+    ),
+    "escape in a node's name": Bad(
+        GOOD + '[node."\\u001b[2J"]\nhttp = 1\n', (r"node.\x1b[2J: must be a table",)
+    ),
+    **{
+        f"no host has {address}": Bad(
+            GOOD.replace("192.0.2.10", address), ("instance[udp].vip: must be the address of a",)
+        )
+        for address in ("0.0.0.1", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "127.0.0.1")
+    },
+    "VIP without its link": Bad(
+        GOOD.replace("192.0.2.10", "fe80::1"), ("must not be a link-local IPv6 address",)
     ),
     "no instance": Bad(
         '[cluster]\nname = "office"\n[bcn]\nlinks = []\n[[instance]]\n'.replace(
@@ -128,6 +206,14 @@ MISTAKES = {
     "mistake in another node's section": Bad(
         GOOD + "[node.b.bcn]\nport = 0\n", ("node.b.bcn.port: must be greater",)
     ),
+    "another name of an instance": Bad(
+        GOOD + '[node.b.instance.udp]\nname = "z"\n',
+        ("node.b.instance.udp.name: cannot differ between nodes",),
+    ),
+    "what nodes must agree on": Bad(
+        GOOD + '[node.b.bcn]\nport = 1\n[node.b.conntrack]\nmode = "notrack"\n',
+        ("bcn.port: must be the same on all nodes (it is 11940 on ", "conntrack.mode: must be the"),
+    ),
     "override is no table": Bad(GOOD + "[node]\nb = 3\n", ("node.b: must be a table [node.NAME]",)),
     "node is no table": Bad('node = "b"\n' + GOOD, ("node: must be tables [node.NAME]",)),
 }
@@ -151,7 +237,7 @@ def test_defaults() -> None:
     assert config.bcn.links[0].interface == "bcn0"
     assert config.instance[0].vip == IPv4Address("192.0.2.10")
     assert config.instance[0].held_max == 60.0
-    assert config.log.format is LogFormat.JSON
+    assert config.log.format is LogFormat.CONSOLE
 
 
 def test_the_value_of_an_unknown_key_is_not_shown() -> None:
@@ -174,6 +260,17 @@ def test_the_node_may_be_named_in_the_file() -> None:
     text = GOOD.replace("[cluster]", '[cluster]\nnode = "c"')
     assert parse_config(text, "f").cluster.node == "c"
     assert parse_config(text, "f", node="d").cluster.node == "d"
+
+
+@pytest.mark.parametrize("name", ["eth0", "bond0.100", "br-1a2b", "é1", "Å", "...", "x" * 15])
+def test_an_interface_may_be_named_as_the_kernel_lets_it(name: str) -> None:
+    text = GOOD + f'vip_interface = "{name}"\n'
+    assert parse_config(text, "f").instance[0].vip_interface == name
+
+
+def test_all_nodes_may_override_what_they_agree_on() -> None:
+    text = GOOD + "[node.a.bcn]\nport = 7\n[node.b.bcn]\nport = 7\n"
+    assert parse_config(text, "f", node="a").bcn.port == 7
 
 
 def test_it_is_frozen() -> None:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovpnha.lab.agents.prober import checksum
-from ovpnha.lab.agents.tcpstream import Stream, pattern
+from tests.lab.agents.prober import checksum
+from tests.lab.agents.tcpstream import Stream, pattern
 
 
 def test_the_checksum_is_the_internet_checksum() -> None:

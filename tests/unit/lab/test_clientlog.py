@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ovpnha.lab.clientlog import LogLine, noticed, parse_line
+from tests.lab.clientlog import LogLine, noticed, parse_line
 
 LOST = """
 1795218000.000001 1 [server] Inactivity timeout (--ping-restart), restarting

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ovpnha.lab import plan
-from ovpnha.lab.compose.files import NUMBERS, without_ipv6
-from ovpnha.lab.openvpn import IPV4, server_config
+from tests.lab import plan
+from tests.lab.compose.files import NUMBERS, RULES, by_network, without_ipv6
+from tests.lab.openvpn import IPV4, server_config
+from tests.lab.rules import rule_set
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -23,6 +24,16 @@ def test_the_server_s_configuration_loses_only_ipv6() -> None:
     gone = set(text.splitlines()) - set(without_ipv6(text).splitlines())
     assert len(gone) == 3
     assert all(re.match(r"server-ipv6|push \"route-ipv6|writepid", line) for line in gone)
+
+
+def test_the_nodes_firewall_names_no_interface_of_the_engine() -> None:
+    rules = rule_set(RULES, guarded=True)
+    text = by_network(rules)
+    assert set(re.findall(r'"(\w+)"', text)) == {"tun0"}
+    assert f"ip daddr {plan.LAN.network} snat ip to {plan.LAN.vip}" in text
+    assert len(text.splitlines()) == len(rules.splitlines()) - 2
+    command = ["unshare", "--net", "nft", "--check", "--file", "-"]
+    subprocess.run(command, input=text, check=True, text=True)
 
 
 def test_the_containers_have_the_addresses_of_the_lab() -> None:
@@ -48,7 +59,7 @@ def test_the_host_s_settings_reach_every_image_that_is_built() -> None:
 
 
 def test_a_node_s_image_has_what_ovpnha_needs_and_no_more() -> None:
-    command = [sys.executable, str(DOCKER / "runtime_requirements.py"), "pyproject.toml"]
+    command = [sys.executable, "deploy/part_of_lock.py", "pyproject.toml"]
     done = subprocess.run(
         [*command, "requirements.lock"], cwd=ROOT, check=True, capture_output=True, text=True
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovpnha.lab.keepalived import SOURCE, KeepalivedSetup, make_keepalived
-from ovpnha.lab.openvpn import IPV4, IPV6, client_config, server_config
+from tests.lab.keepalived import SOURCE, KeepalivedSetup, make_keepalived
+from tests.lab.openvpn import IPV4, IPV6, client_config, server_config
 
 PKI = Path("/pki")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovpnha.lab.measure import MS, Curve, Gap, Probe, Run, curve, longest_gap, lost, outage_ms
+from tests.lab.measure import MS, Curve, Gap, Probe, Run, curve, longest_gap, lost, outage_ms
 
 INTERVAL = 10.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ovpnha.lab.nonces import Wire, compare, count, total
+from tests.lab.nonces import Wire, compare, count, total
 
 TRACES = {"1": ["aa 1", "aa 2", "bb 1"], "2": ["aa 3", "aa 4"]}
 

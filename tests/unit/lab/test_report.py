@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ovpnha.lab import report
-from ovpnha.lab.measure import Curve, Run
+from tests.lab import report
+from tests.lab.measure import Curve, Run
+from tests.lab.rules import Rules
 
 
 def make_run(
@@ -20,6 +21,7 @@ def make_run(
     index: int = 1,
     recovered: bool = True,
     fault: str = "",
+    rules: Rules = Rules.SNAT_STATEFUL,
 ) -> Run:
     return Run(
         scenario="kill-openvpn",
@@ -39,6 +41,8 @@ def make_run(
             "renegotiations_in_gap": int(fault == "renegotiations"),
             "tcp_problem": "reset",
             "keepalive": "10 60",
+            "rules": rules.value,
+            "conntrack": rules is not Rules.NONE and not control,
         },
     )
 
@@ -71,12 +75,27 @@ def test_the_control_run_promises_nothing() -> None:
     assert report.broken_promises([make_run(own=9000, control=True, fault="restarts")]) == []
 
 
-def test_the_table_says_who_served_and_how_it_went() -> None:
+def shown(*runs: Run) -> str:
     console = Console(width=report.WIDTH, record=True, file=StringIO())
-    console.print(report.make_table([make_run(), make_run(own=50, control=True, fault="restarts")]))
-    text = console.export_text()
+    console.print(report.make_table(runs))
+    return console.export_text()
+
+
+def test_the_table_says_who_served_and_how_it_went() -> None:
+    text = shown(make_run(), make_run(own=50, control=True, fault="restarts"))
     assert "ovpnha (keepalive 10 60)" in text
     assert "stock OpenVPN (keepalive 10 60)" in text
+
+
+def test_the_table_says_what_the_traffic_went_through() -> None:
+    behind = "every node translates to the inside VIP (SNAT) and filters statefully"
+    ours, theirs = "ovpnha with conntrackd beside it", "stock OpenVPN without conntrackd"
+    both = shown(make_run(), make_run(control=True))
+    assert behind in both
+    assert f"{ours}, {theirs}" in both
+    assert theirs not in shown(make_run())
+    assert ours not in shown(make_run(control=True))
+    assert "the nodes only route: no firewall, no NAT" in shown(make_run(rules=Rules.NONE))
 
 
 def test_the_result_file_is_a_list_of_runs(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
-from ovpnha.lab.errors import LabError
-from ovpnha.lab.waiting import Tail, wait_until
+from tests.lab.errors import LabError
+from tests.lab.waiting import Tail, connect, wait_until
 
 
 def test_what_is_there_is_given_back() -> None:
@@ -30,3 +32,21 @@ def test_a_tail_gives_each_complete_line_once(tmp_path: Path) -> None:
         file.write("o\nthree\n")
     assert tail.lines() == ["two", "three"]
     assert tail.lines() == []
+
+
+def test_a_socket_that_nobody_listens_at_yet_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        with pytest.raises(LabError, match="not within 0 s: the server"):
+            connect(path, "the server", 0)
+        listening = Timer(0.05, server.listen)
+        listening.start()
+        with connect(path, "the server", 5) as client:
+            assert client.getpeername() == str(path)
+        listening.join()
+
+
+def test_a_socket_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="not within 0 s: the server"):
+        connect(tmp_path / "socket", "the server", 0)

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovpnha.errors import ManagementError
+from ovpnha.errors import ManagementError, PasswordAsked
 from ovpnha.management import commands
 from ovpnha.management.channel import Channel
+from ovpnha.management.codes import Code
 from ovpnha.management.lines import LINE_LIMIT, LineReader
 from ovpnha.management.notices import DownNotice, Notice, OtherNotice
 from ovpnha.management.replies import (
@@ -33,7 +34,7 @@ UID = Uid(bytes.fromhex("0011223344556677"))
 HOLDER = HolderId(bytes(range(16)))
 
 STATUS = (
-    b"SUCCESS: cluster-status version=1,format=1,role=held,instances=3,"
+    b"SUCCESS: cluster-status version=2,format=1,role=held,instances=3,"
     b"holder=000102030405060708090a0b0c0d0e0f,epoch=7/a,openvpn=2.6.14,local=192.0.2.10,"
     b"port=1194,proto=udp4,broadcast=-,bcn-port=0,digest=aa,cert=bb,issuer=cc,max-clients=9,"
     b"capped=0\r\n"
@@ -64,14 +65,15 @@ def test_pipelined_commands_are_answered_in_order_with_notices_between() -> None
     channel.send(commands.Drop(UID))
     channel.receive_untrusted(
         b">INFO:hello\r\nSUCCESS: cluster-hold instances=1\r\n0011223344556677,4,0\r\n"
-        b">CLUSTER:DOWN,0011223344556677\r\nEND\r\nERROR: cluster-drop 00: unknown\r\n"
+        b">CLUSTER:DOWN,0011223344556677\r\nEND\r\n"
+        b"ERROR: cluster-drop 00: unknown-client it says\r\n"
     )
     assert events(channel) == [
         OtherNotice("INFO"),
         Done(commands.Hold()),
         DownNotice(UID),
         ListReply({UID: 4}),
-        Refused(commands.Drop(UID), "cluster-drop 00: unknown"),
+        Refused(commands.Drop(UID), Code.UNKNOWN_CLIENT, "it says"),
     ]
 
 
@@ -140,7 +142,6 @@ def test_the_status_is_read() -> None:
             b"SUCCESS: cluster-demote instances=2,holder=000102030405060708090a0b0c0d0e0f",
             DemoteReply(HOLDER),
         ),
-        (commands.Kick(UID), b"SUCCESS: cluster-kick", Done(commands.Kick(UID))),
         (
             commands.ReleaseHold(),
             b"SUCCESS: hold release succeeded",
@@ -160,13 +161,32 @@ def test_the_status_is_read() -> None:
         (commands.Version(), b"END", VersionReply("")),
         (
             commands.Export(UID),
-            b"ERROR: cluster-export 0011223344556677: unknown",
-            Refused(commands.Export(UID), "cluster-export 0011223344556677: unknown"),
+            b"ERROR: cluster-export 0011223344556677: no-key a: b",
+            Refused(commands.Export(UID), Code.NO_KEY, "a: b"),
+        ),
+        (
+            commands.Export(UID),
+            b"ERROR: cluster-export 0011223344556677: unheard-of in version 9",
+            Refused(commands.Export(UID), Code.FAILED, "unheard-of in version 9"),
+        ),
+        (commands.Hold(), b"ERROR: cluster-hold: full", Refused(commands.Hold(), Code.FULL)),
+        (
+            commands.Status(),
+            b"ERROR: The 'cluster-status' command is not supported by the current daemon mode",
+            Refused(
+                commands.Status(),
+                Code.FAILED,
+                "The 'cluster-status' command is not supported by the current daemon mode",
+            ),
         ),
         (
             commands.Status(),
             b"ERROR: unknown command, enter 'help' for more \x01\xff",
-            Refused(commands.Status(), "unknown command, enter 'help' for more ?\ufffd"),
+            Refused(
+                commands.Status(),
+                Code.UNKNOWN_COMMAND,
+                "unknown command, enter 'help' for more ?\ufffd",
+            ),
         ),
     ],
 )
@@ -245,8 +265,8 @@ def test_a_line_without_end_is_refused() -> None:
         LineReader().receive_untrusted(b"x" * (LINE_LIMIT + 1) + b"\n")
 
 
-def test_a_password_prompt_names_the_mend() -> None:
-    with pytest.raises(ManagementError, match="remove the password file"):
+def test_a_password_prompt_is_known() -> None:
+    with pytest.raises(PasswordAsked, match="asks for a password"):
         LineReader().receive_untrusted(b"ENTER PASSWORD:")
 
 

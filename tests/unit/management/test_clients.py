@@ -17,12 +17,17 @@ ALICE = (
     "CLIENT_LIST\tali,ce\t192.0.2.1:5000\t10.8.0.2\t\t100\t200\t2026-11-21 06:00:00"
     "\t1790000000\tUNDEF\t0\t0\tAES-256-GCM"
 )
-READ = ServerClient("ali,ce", "UNDEF", "192.0.2.1:5000", "10.8.0.2", "1790000000", 100, 200)
+READ = ServerClient("ali,ce", "UNDEF", "192.0.2.1:5000", "10.8.0.2", "1790000000", 100, 200, "", 0)
 
 
 def test_clients_are_read() -> None:
     lines = ["TITLE\tOpenVPN", HEADER, ALICE, "HEADER\tROUTING_TABLE\tVirtual", "GLOBAL_STATS\tx"]
     assert read_clients_untrusted(lines) == (READ,)
+
+
+def test_what_a_terminal_would_obey_is_written_out() -> None:
+    (client,) = read_clients_untrusted([HEADER, ALICE.replace("ali,ce", "a\x1b[2J\x9b\u202eb")])
+    assert client.name == r"a\x1b[2J\x9b\x202eb"
 
 
 def test_what_cannot_be_read_is_left_out() -> None:

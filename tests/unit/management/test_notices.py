@@ -15,6 +15,7 @@ from ovpnha.management.notices import (
     ChangedNotice,
     CountersNotice,
     DownNotice,
+    EndNotice,
     FatalNotice,
     HoldNotice,
     NeedNotice,
@@ -38,6 +39,7 @@ HEX = b"000102030405060708090a0b0c0d0e0f"
     ("line", "notice"),
     [
         (b">CLUSTER:STATE,standby," + HEX, RoleNotice(Role.STANDBY, HOLDER)),
+        (b">CLUSTER:END", EndNotice()),
         (
             b">CLUSTER:CHANGED,0011223344556677,9,3,keys",
             ChangedNotice(UID, 9, "keys"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -27,6 +27,7 @@ from ovpnha.model import (
     Uid,
 )
 from ovpnha.replication.config import ReplicationConfig, Timings
+from ovpnha.replication.decoding import decode_untrusted
 from ovpnha.replication.events import (
     Acknowledged,
     Event,
@@ -34,7 +35,9 @@ from ovpnha.replication.events import (
     RecordWithdrawn,
     SnapshotEnded,
 )
+from ovpnha.replication.messages import Entries, Message
 from ovpnha.replication.protocol import Replication
+from ovpnha.replication.sealing import ClusterKey, Kind
 
 INSTANCE = InstanceName("udp1194")
 KEY = b"k" * 32
@@ -83,6 +86,7 @@ class Link:
     delay: float = 0.0005
     jitter: float = 0.0
     cut: Callable[[str, str], bool] = field(default=lambda _sender, _receiver: False)
+    drop: Callable[[str, bytes], bool] = field(default=lambda _sender, _data: False)
 
 
 class End:
@@ -234,7 +238,9 @@ class Network:
         for name in self.ends:
             copies = 1 + (self.random.random() < self.link.duplicate)
             for _ in range(copies):
-                if self.link.cut(sender, name) or self.random.random() < self.link.loss:
+                if self.link.cut(sender, name) or (name != sender and self.link.drop(sender, data)):
+                    continue
+                if self.random.random() < self.link.loss:
                     continue
                 delay = self.link.delay + self.random.random() * self.link.jitter
                 self.call_later(delay, partial(self._deliver, name, data, link))
@@ -248,3 +254,28 @@ def equal(source: list[ClientRecord], *ends: End) -> bool:
     """Whether every end has imported exactly these records."""
     wanted = {record.uid: record for record in source}
     return all(end.imported == wanted for end in ends)
+
+
+def find_key(data: bytes, keys: Iterable[bytes]) -> bytes:
+    """The cluster key that sealed a datagram."""
+    number = int.from_bytes(data[16:20], "big")
+    return next(key for key in keys if ClusterKey.create(key, data[4:12]).number == number)
+
+
+def look_into(data: bytes, key: bytes = KEY) -> tuple[Kind, list[Message]]:
+    """What a datagram holds: the best guess of somebody who drops some of them on purpose."""
+    tag, boot, nonce = data[20:28], data[28:44], data[52:64]
+    cipher = ClusterKey.create(key, data[4:12]).cipher(tag, boot)
+    plain = cipher.decrypt(nonce, data[64:], data[:64])
+    return Kind(plain[0]), decode_untrusted(plain[1:])[0]
+
+
+def is_hello(data: bytes, key: bytes = KEY) -> bool:
+    return look_into(data, key)[0] is Kind.HELLO
+
+
+def holds(kind: type, data: bytes, key: bytes = KEY) -> bool:
+    """Whether there is a message, or an entry of the log, of this kind in it."""
+    messages = look_into(data, key)[1]
+    entries = [entry for one in messages if isinstance(one, Entries) for entry in one.entries]
+    return any(isinstance(one, kind) for one in (*messages, *entries))

@@ -9,7 +9,16 @@ import msgpack
 import pytest
 
 from ovpnha.errors import RefusedDatagram
-from ovpnha.model import ClientRecord, ColdPart, Fingerprint, Grant, HolderId, StoredRange
+from ovpnha.model import (
+    ClientRecord,
+    ColdPart,
+    Fingerprint,
+    Grant,
+    HolderId,
+    InstanceName,
+    StoredRange,
+    Sync,
+)
 from ovpnha.replication import messages as m
 from ovpnha.replication import records
 from ovpnha.replication.decoding import decode_untrusted
@@ -20,9 +29,11 @@ from tests.unit.replication.network import INSTANCE, STATE, make_record, make_ui
 TAG = b"t" * 8
 UID = make_uid(1)
 NAME = b"n" * 16
+PARTIAL = dataclasses.replace(STATE, sync=Sync.PARTIAL)
 
 MESSAGES: list[Any] = [
     m.Hello("node", b"c" * 16, (b"e" * 16,), 7, 0, 1, ((INSTANCE, STATE),)),
+    m.Hello("node", b"c" * 16, (), 7, 0, 1, ((INSTANCE, PARTIAL),)),
     m.Hello("node", b"c" * 16, (), 7, 0, 1, (), 1.79e9, (Heard(3, 0.5), Heard(9, 0.0))),
     m.Goodbye(),
     m.Beacon(INSTANCE, 1 << 40, 9, 3, ((UID, 5),), None),
@@ -195,19 +206,40 @@ def test_no_message_exceeds_a_datagram() -> None:
         ((long, state),),
         4e9,
         (Heard(1, 1.0),) * HEARD_LIMIT,
+        ((long, m.LogHead(big, big, big, big, 2**64 - 1, complete=True)),),
     )
     assert len(hello.encode()) <= PAYLOAD_LIMIT
     assert len(decode_untrusted(hello.encode())[0]) == 1
 
 
-def test_a_hello_of_a_first_sidecar_tells_no_clock() -> None:
-    hello = m.Hello("node", b"c" * 16, (), 7, 0, 1, (), 1.79e9, (Heard(3, 0.5),))
+def test_what_a_hello_says_of_clocks_and_logs_is_checked() -> None:
+    head = m.LogHead(9, 8, 7, 6, 5, complete=True)
+    names = ((INSTANCE, STATE), (InstanceName("without a log"), STATE))
+    hello = m.Hello(
+        "node", b"c" * 16, (), 7, 0, 1, names, 1.79e9, (Heard(3, 0.5),), ((INSTANCE, head),)
+    )
+    assert decode_untrusted(hello.encode()) == ([hello], 0)
     fields = msgpack.unpackb(hello.encode())
-    first = dataclasses.replace(hello, wall=0.0, heard=())
-    assert decode_untrusted(msgpack.packb(fields[:8])) == ([first], 0)
     for clock, heard in ((-1, b""), (1, "text"), (1, b"h" * 8 * (HEARD_LIMIT + 1))):
         with pytest.raises(RefusedDatagram):
             decode_untrusted(msgpack.packb([*fields[:8], clock, heard]))
+    packed = [9, 8, 7, 6, bytes(8), True]
+    broken = [with_field(packed, at, value) for at, value in ((0, -1), (4, bytes(7)), (5, 1))]
+    for wrong in (packed[:5], *broken, 1, None):
+        state = with_field(fields[7][0], 19, wrong)
+        with pytest.raises(RefusedDatagram):
+            decode_untrusted(msgpack.packb(with_field(fields, 7, [state])))
+
+
+def test_the_fields_of_a_state_are_all_needed() -> None:
+    hello = m.Hello("node", b"c" * 16, (), 1, 0, 1, ((INSTANCE, STATE),))
+    fields = msgpack.unpackb(hello.encode())
+    state = fields[7][0]
+    for wrong in (state[:-1], with_field(state, 6, 40_000), with_field(state, 1, "king")):
+        with pytest.raises(RefusedDatagram):
+            decode_untrusted(msgpack.packb(with_field(fields, 7, [wrong])))
+    with pytest.raises(RefusedDatagram):
+        decode_untrusted(msgpack.packb(fields[:9]))
 
 
 def test_a_body_comes_back() -> None:

@@ -12,7 +12,7 @@ import pytest
 from ovpnha.errors import RefusedDatagram
 from ovpnha.model import ClientRecord, ColdPart, InstanceName, NodeName
 from ovpnha.replication import messages as m
-from ovpnha.replication.config import Timings
+from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.events import Event, GenerationHeard, RecordReceived, SnapshotEnded
 from ovpnha.replication.packing import Packer
 from ovpnha.replication.records import pack_body
@@ -31,6 +31,7 @@ from tests.unit.replication.test_protocol import connect
 
 STREAM = 1 << 32
 A_TAG, B_TAG = node_tag("a"), node_tag("b")
+CONFIG = ReplicationConfig("test", NodeName("b"), (bytes(32),))
 
 
 def say(sender: End, receiver: End, payload: bytes, kind: Kind = Kind.STATE) -> None:
@@ -161,7 +162,7 @@ class SinkHarness:
     def __init__(self, clients_limit: int = CLIENTS_LIMIT) -> None:
         self.events: list[Event] = []
         emit: Callable[[Event], None] = self.events.append
-        self.sink = Sink(INSTANCE, NodeName("a"), B_TAG, Timings(), emit, 0.0, clients_limit)
+        self.sink = Sink(INSTANCE, NodeName("a"), B_TAG, CONFIG, emit, 0.0, clients_limit)
 
     def take(self, *entries: m.Entry, head: int, floor: int = 0, stream: int = STREAM) -> None:
         message = m.Entries(INSTANCE, stream, head, floor, entries)

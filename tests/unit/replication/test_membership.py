@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from ovpnha.model import InstanceName, Role
+from ovpnha.replication.config import Timings
 from ovpnha.replication.events import (
     HelloReceived,
     NameConflict,
@@ -14,8 +15,10 @@ from ovpnha.replication.events import (
     NodeUp,
     OneWayLink,
     OtherKey,
+    OtherVersion,
 )
-from ovpnha.replication.messages import STATES_LIMIT
+from ovpnha.replication.messages import STATES_LIMIT, Hello
+from ovpnha.replication.sealing import VERSION
 from tests.unit.replication.network import (
     INSTANCE,
     KEY,
@@ -24,6 +27,8 @@ from tests.unit.replication.network import (
     Link,
     Network,
     equal,
+    is_hello,
+    look_into,
     make_record,
 )
 from tests.unit.replication.test_protocol import connect
@@ -113,7 +118,7 @@ def withhold_hello() -> tuple[Network, End, bytes]:
     network.start("a")
     victim = network.start("b")
     network.run(1)
-    withheld = [data for name, data in network.recorded if name == "a" and data[13] == 1][-1]
+    withheld = [data for name, data in network.recorded if name == "a" and is_hello(data)][-1]
     network.stop("a")
     network.link.cut = lambda _sender, _receiver: False
     assert not victim.of(NodeUp)
@@ -207,19 +212,116 @@ def test_a_one_way_link_is_shown_and_never_believed() -> None:
     assert not second.of(OneWayLink)
 
 
-def test_a_believed_node_that_ceases_to_hear_us_is_shown() -> None:
+def test_a_believed_node_that_ceases_to_hear_us_is_believed_no_longer() -> None:
     network = Network(9)
     first, _ = connect(network, "a", "b")
     network.link.cut = lambda sender, _: sender == "a"
     network.run(20)
+    assert reasons(first) == ["answers no challenge"]
     assert len(first.of(OneWayLink)) == 1
-    assert not reasons(first)
-    node = first.protocol.statistics().nodes[0]
-    assert node.believed
-    assert not node.hears_us
     network.link.cut = lambda _sender, _receiver: False
+    assert network.run_until(lambda: len(first.of(NodeUp)) == 2, 1)
+
+
+def hold_back(network: Network, seconds: float) -> list[bytes]:
+    """Hellos of a, kept from b while a believes that b hears them; then a is dead."""
+    held: list[bytes] = []
+
+    def keep(sender: str, data: bytes) -> bool:
+        if sender == "a" and is_hello(data):
+            held.append(data)
+            return len(held) % 2 == 0
+        return False
+
+    network.link.drop = keep
+    network.run(seconds)
+    network.link.drop = lambda _sender, _data: False
+    network.stop("a")
+    return held[1::2]
+
+
+def test_hellos_that_were_held_back_do_not_keep_a_dead_node_alive() -> None:
+    network = Network(21)
+    _, victim = connect(network, "a", "b")
+    held = hold_back(network, 45)
+    assert len(held) > 30
+    assert not victim.of(NodeDown)
+    died = network.now
+    for data in held:
+        victim.protocol.receive_datagram(data, "bcn", network.now)
+        network.run(1.0)
+        if victim.of(NodeDown):
+            break
+    assert network.now - died <= Timings().proof_timeout + 1.0
+    assert reasons(victim) == ["answers no challenge"]
+    for data in held:
+        victim.protocol.receive_datagram(data, "bcn", network.now)
+        network.run(0.3)
+    assert len(victim.of(NodeUp)) == 1
+
+
+def test_state_that_was_held_back_does_not_keep_a_dead_node_alive() -> None:
+    network = Network(22)
+    source, victim = connect(network, "a", "b")
+    source.become_source([make_record(1)])
+    victim.follow("a")
     network.run(1)
-    assert first.protocol.statistics().nodes[0].hears_us
+    held: list[bytes] = []
+
+    def keep(sender: str, data: bytes) -> bool:
+        wanted = sender == "a" and not is_hello(data)
+        if wanted:
+            held.append(data)
+        return wanted
+
+    network.link.drop = keep
+    network.run(20)
+    network.stop("a")
+    died = network.now
+    for data in held:
+        victim.protocol.receive_datagram(data, "bcn", network.now)
+        network.run(0.5)
+        if victim.of(NodeDown):
+            break
+    assert network.now - died <= Timings().proof_timeout + 0.5
+
+
+def test_a_hello_of_which_a_part_is_dropped_does_not_keep_the_rest_believed() -> None:
+    """Else what that part said, who is master and has the VIP, would be believed for ever."""
+    network = Network(23)
+    first, second = connect(network, "a", "b")
+    for number in range(20):
+        first.protocol.announce(InstanceName(f"instance{number}"), STATE, network.now)
+    network.run(1)
+
+    def is_last_part(sender: str, data: bytes) -> bool:
+        (message,) = look_into(data)[1]
+        return sender == "a" and isinstance(message, Hello) and message.part == message.parts - 1
+
+    network.link.drop = is_last_part
+    network.run(Timings().proof_timeout + 0.2)
+    assert reasons(second) == ["answers no challenge"]
+
+
+def test_loss_costs_no_belief_and_clear_weather_no_datagram() -> None:
+    network = Network(24, Link(loss=0.2, duplicate=0.2, delay=0.001, jitter=0.02))
+    ends = connect(network, "a", "b", "c")
+    network.run(120)
+    assert not any(end.of(NodeDown) for end in ends)
+    network.link = Link(delay=0.02)
+    network.run(5)
+    sent = ends[0].protocol.statistics().sent["hello"]
+    network.run(60)
+    assert ends[0].protocol.statistics().sent["hello"] - sent <= 60 / Timings().hello_interval + 1
+
+
+@pytest.mark.parametrize("deaf", ["a", "b"])
+def test_loss_in_one_direction_costs_no_belief(deaf: str) -> None:
+    network = Network(25)
+    ends = connect(network, "a", "b")
+    network.link.drop = lambda sender, _: sender != deaf and network.random.random() < 0.4
+    network.run(60)
+    assert not any(end.of(NodeDown) for end in ends)
 
 
 def test_two_machines_with_one_name_raise_an_alarm() -> None:
@@ -255,6 +357,18 @@ def test_strangers_are_refused(options: dict[str, object], reason: str) -> None:
     assert len(first.events) == len(said)
     assert said == ([reason] * 2 if "keys" in options else [])
     assert first.protocol.statistics().refused[reason] > 100
+
+
+def test_nodes_of_another_version_are_refused_and_told_of() -> None:
+    network = Network(12)
+    first, other = network.start("a"), network.start("b")
+    for _ in range(140):
+        network.run(0.5)
+        (*_, latest) = [data for name, data in network.recorded if name == other.name]
+        older = latest[:12] + bytes([VERSION - 1]) + latest[13:]
+        first.protocol.receive_datagram(older, "bcn", network.now)
+    assert first.of(OtherVersion) == [OtherVersion("bcn")] * 2
+    assert first.protocol.statistics().refused["version"] == 140
 
 
 def test_a_cluster_key_is_rotated_without_losing_a_node() -> None:

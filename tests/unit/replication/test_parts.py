@@ -66,11 +66,12 @@ def test_the_log_is_bounded_by_its_clients_and_constants() -> None:
     entries.upsert(make_uid(60))
     for number in range(60, 80):
         entries.renegotiation(make_uid(number + 10_000), 1, 1)
-    for _ in range(2 * log.COUNTERS_LIMIT // 900):
-        entries.counters(1, bytes(900))
+    for number in range(1000):
+        entries.counters(1, bytes(900), 5.0, number / 10)
+    assert entries.lost == entries.head - 51, "those of the last five seconds are kept"
     for _ in range(20_000):
         entries.upsert(A)
-    assert len(entries) < log.RENEGOTIATIONS_LIMIT + log.COUNTERS_LIMIT // 900 + 3
+    assert len(entries) < log.RENEGOTIATIONS_LIMIT + 51 + 3
     assert len(entries._order) < 2 * len(entries) + 300
     assert entries.floor == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,6 @@ def test_every_byte_is_authenticated() -> None:
             "foreign",
             "foreign_cluster",
             "version",
-            "not_believed",
             "unknown_key",
             "unauthentic",
         }
@@ -97,7 +97,7 @@ def test_every_byte_is_authenticated() -> None:
         (bytes(1201), "oversized"),
         (bytes(100), "foreign"),
         (b"oHA\x01" + bytes(96), "foreign_cluster"),
-        (b"oHA\x01" + SALT + b"\x02" + bytes(96), "version"),
+        (b"oHA\x01" + SALT + b"\x01" + bytes(96), "version"),
     ],
 )
 def test_what_is_not_ours_is_refused_by_its_header(data: bytes, reason: str) -> None:
@@ -125,9 +125,22 @@ def test_state_is_opened_for_believed_boots_only() -> None:
 def test_a_kind_of_a_newer_version_is_refused() -> None:
     sealer, opener = make_sealer(), make_opener()
     believe(opener, sealer)
-    data = bytearray(sealer.seal(Kind.STATE, b"x"))
-    data[13] = 9
-    assert refusal(opener, bytes(data)) == "version"
+    newer: Any = 9
+    assert refusal(opener, sealer.seal(newer, b"x")) == "version"
+
+
+def test_nobody_without_the_key_can_tell_a_hello_from_state() -> None:
+    sealer = Sealer(KEY, TAG, BOOT, bytes)
+    heads = [sealer.seal(kind, b"the same")[:HEADER_SIZE] for kind in (Kind.HELLO, Kind.STATE)]
+    assert heads[0][:44] + heads[0][52:] == heads[1][:44] + heads[1][52:], "all but the sequence"
+
+
+def test_state_of_an_unproven_boot_is_opened_and_refused_once() -> None:
+    sealer, opener = make_sealer(), make_opener()
+    early = sealer.seal(Kind.STATE, b"x")
+    assert refusal(opener, early) == "not_believed"
+    believe(opener, sealer)
+    assert refusal(opener, early) == "replayed"
 
 
 def test_a_boot_belongs_to_one_node() -> None:

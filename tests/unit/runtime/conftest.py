@@ -9,14 +9,6 @@ from typing import Any
 import pytest
 import structlog.testing
 
-from ovpnha.coordinator.outputs import (
-    ClientView,
-    InstanceStatistics,
-    NodeStatistics,
-    NodeView,
-    Output,
-    RoleChanged,
-)
 from ovpnha.model import (
     Epoch,
     InstanceName,
@@ -28,6 +20,14 @@ from ovpnha.model import (
     Unreachable,
     VipPlace,
 )
+from ovpnha.node.cluster.announcer import AnnouncerStatistics
+from ovpnha.node.cluster.view import NodeView
+from ovpnha.node.master.exporter import ExporterStatistics
+from ovpnha.node.openvpn.discovery import DiscoveryStatistics
+from ovpnha.node.openvpn.openvpn import OpenvpnStatistics
+from ovpnha.node.outputs import ClientView, Output, RoleChanged, Roster
+from ovpnha.node.role.promotion import PromotionStatistics
+from ovpnha.node.statistics import InstanceStatistics, NodeStatistics
 
 DEADLINE = 10.0
 EPOCH = Epoch(7, NodeName("a"))
@@ -61,22 +61,13 @@ def statistics() -> NodeStatistics:
         role=Role.MASTER,
         epoch=EPOCH,
         sync=Sync.NONE,
-        grade=120,
-        grade_reason="master",
         vip=True,
-        management_up=True,
-        openvpn="2.6.14",
-        seamless=True,
         clients=3,
-        protected=2,
-        oldest_unprotected=0.5,
-        records=0,
-        stale=0,
-        following=None,
-        promotions=1,
-        last_promotion=1.0,
-        last_promotion_phases={"promoted": 0.0042},
-        counters={"exports": 5},
+        openvpn=OpenvpnStatistics(management_up=True, counters={"exports": 5}),
+        discovery=DiscoveryStatistics("2.6.14", seamless=True),
+        announcer=AnnouncerStatistics(120, "master"),
+        exporter=ExporterStatistics(protected=2, oldest_unprotected=0.5),
+        promotion=PromotionStatistics(1, 1.0, {"promoted": 0.0042}),
         nodes=(other,),
     )
     return NodeStatistics(
@@ -109,6 +100,7 @@ class NotingCore:
         self.snapshot = statistics
         self.listed: tuple[ServerClient, ...] = ()
         self.tabled: tuple[ClientView, ...] = ()
+        self.told = Roster(0, ())
 
     def become(self, role: Role) -> None:
         """Change the role of the instance and say so."""
@@ -140,6 +132,9 @@ class NotingCore:
 
     def vip_placed(self, instance: InstanceName, place: VipPlace, now: float) -> None:
         self._note("vip_placed", instance, place)
+
+    def grade_read(self, instance: InstanceName, read: bool, now: float) -> None:
+        self._note("grade_read", instance, read)
 
     def link_changed(self, link: str, up: bool, now: float) -> None:
         self._note("link_changed", link, up)
@@ -178,6 +173,12 @@ class NotingCore:
 
     def table(self, instance: InstanceName, now: float) -> tuple[ClientView, ...]:
         return self.tabled
+
+    def ask_clients(self, instance: InstanceName, now: float) -> None:
+        self._note("ask_clients", instance)
+
+    def roster(self, instance: InstanceName, now: float) -> Roster:
+        return self.told
 
     def stop(self, now: float) -> None:
         self._note("stop")

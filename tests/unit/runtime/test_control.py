@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ovpnha.runtime.control import (
+    CONNECTIONS_LIMIT,
     ControlError,
     ControlServer,
     DemoteRequest,
@@ -104,6 +105,51 @@ async def test_a_line_without_end_is_cut_off(tmp_path: Path) -> None:
     async with serving(path):
         assert await send(path, b"x" * 100_000) == b""
         assert (await asyncio.to_thread(ask, path, StatusRequest(), 5.0))["ok"]
+
+
+async def test_however_many_wait_idle_one_that_asks_is_answered(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    async with serving(path):
+        idle = [await asyncio.open_unix_connection(str(path)) for _ in range(CONNECTIONS_LIMIT + 4)]
+        assert (await asyncio.to_thread(ask, path, StatusRequest(), 5.0))["ok"]
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_one_answer_in_a_turn_of_the_loop(tmp_path: Path) -> None:
+    """Whoever asks a lot, and reads nothing, delays what else the loop does by one answer."""
+    path = tmp_path / "control.sock"
+    loop = asyncio.get_running_loop()
+    turn, turns = 0, []
+    asked = asyncio.Event()
+
+    def tick() -> None:
+        nonlocal turn
+        turn += 1
+        loop.call_soon(tick)
+
+    async def count(request: Request) -> dict[str, Any]:
+        turns.append(turn)
+        if len(turns) == 60:
+            asked.set()
+        return {"big": "x" * 100_000}
+
+    server = asyncio.create_task(ControlServer(path, count).run())
+    async with asyncio.timeout(10):
+        while not can_connect(path):  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.001)
+        tick()
+        greedy = [await asyncio.open_unix_connection(str(path)) for _ in range(12)]
+        for _, writer in greedy:
+            writer.write(b'{"command": "status"}\n' * 5)
+        readers = [asyncio.create_task(reader.read()) for reader, _ in greedy]
+        await asked.wait()
+    assert len(set(turns)) == len(turns)
+    for task in (*readers, server):
+        task.cancel()
+    for _, writer in greedy:
+        writer.close()
+    await asyncio.gather(*readers, server, return_exceptions=True)
 
 
 async def test_the_socket_of_a_dead_daemon_is_taken_over(tmp_path: Path) -> None:

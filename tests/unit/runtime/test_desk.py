@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ovpnha.config import Config
-from ovpnha.coordinator.outputs import ClientView
-from ovpnha.model import Grade, Role, Uid
+from ovpnha.model import Grade, NodeName, Role, ServerClient, Uid
+from ovpnha.node.outputs import ClientView, ConnectedClient, Roster
 from ovpnha.runtime import desk as desk_module
 from ovpnha.runtime.control import (
     ClientsRequest,
@@ -21,6 +21,7 @@ from ovpnha.runtime.control import (
 )
 from ovpnha.runtime.desk import CommandDesk
 from ovpnha.runtime.driver import Driver, Ports
+from tests.unit.runtime.change import change
 
 
 def config_of(*names: str) -> Config:
@@ -54,12 +55,12 @@ def driver_of() -> Callable[[CommandDesk], Driver]:
 
 def be(core: Any, role: Role, **changes: Any) -> None:
     changes = {f"last_promotion_{name}": value for name, value in changes.items()}
-    one = replace(core.snapshot.instances[0], role=role, **changes)
+    one = change(core.snapshot.instances[0], role=role, **changes)
     core.snapshot = replace(core.snapshot, instances=(one,))
 
 
 def know(core: Any, **changes: Any) -> None:
-    one = replace(core.snapshot.instances[0], **changes)
+    one = change(core.snapshot.instances[0], **changes)
     core.snapshot = replace(core.snapshot, instances=(one,))
 
 
@@ -76,8 +77,8 @@ async def test_promote_waits_for_the_role(make: Callable[..., CommandDesk], core
 
 
 async def test_a_node_in_fault_is_not_promoted(make: Callable[..., CommandDesk], core: Any) -> None:
-    one = replace(core.snapshot.instances[0], role=Role.STANDBY, grade=Grade.FAULT)
-    one = replace(one, grade_reason="certificate differs from node b's")
+    one = change(core.snapshot.instances[0], role=Role.STANDBY, grade=Grade.FAULT)
+    one = change(one, grade_reason="certificate differs from node b's")
     core.snapshot = replace(core.snapshot, instances=(one,))
     with pytest.raises(ControlError, match="certificate differs from node b's; mend that first"):
         await make("udp").answer(PromoteRequest(expect_vip=0.5))
@@ -141,7 +142,7 @@ async def test_demote_waits_for_the_role(make: Callable[..., CommandDesk], core:
         (Role.MASTER, Role.MASTER, {}, "the VIP is still here. The grade has fallen"),
         (Role.MASTER, Role.MASTER, {"believed": False}, "no other node is heard that could"),
         (Role.MASTER, Role.MASTER, {"grade": -254}, "no other node is heard that could"),
-        (Role.MASTER, Role.HELD, {}, "the VIP is not here, and no other node is master"),
+        (Role.MASTER, Role.HELD, {}, "no other node is known to serve with this one.s clients"),
         (Role.MASTER, Role.FAULT, {}, "still fault after 0.05 s: master; see the log"),
     ],
 )
@@ -196,17 +197,48 @@ async def test_renegotiate_of_nobody(make: Callable[..., CommandDesk], core: Any
     assert not core.notes
 
 
+ALICE = ServerClient(
+    "alice", "UNDEF", "192.0.2.1:5000", "10.8.0.2", "1790000000", 10, 20, "2001:db8::2", 0
+)
+
+
 async def test_clients(make: Callable[..., CommandDesk], core: Any) -> None:
-    core.tabled = (ClientView(UIDS[0], None), ClientView(UIDS[1], 2.5))
-    assert await make("udp").answer(ClientsRequest()) == {
-        "instance": "udp",
-        "clients": [
-            {"uid": "00112233445566ff", "unprotected": None},
-            {"uid": "ff112233445566ff", "unprotected": 2.5},
-        ],
+    told = Roster(
+        1,
+        (
+            ConnectedClient(UIDS[0], ALICE, 2.5, moved=True, origin=NodeName("b")),
+            ConnectedClient(None, replace(ALICE, since="?"), None, moved=False, origin=None),
+        ),
+    )
+    core.reactions["ask_clients"] = lambda: setattr(core, "told", told)
+    answer = await make("udp").answer(ClientsRequest())
+    assert (answer["instance"], answer["role"]) == ("udp", "master")
+    first, second = answer["clients"]
+    assert first == {
+        "uid": "00112233445566ff",
+        "name": "alice",
+        "user": "",
+        "address": "192.0.2.1:5000",
+        "virtual": ["10.8.0.2", "2001:db8::2"],
+        "since": 1790000000,
+        "received": 10,
+        "sent": 20,
+        "unprotected": 2.5,
+        "moved": True,
+        "origin": "b",
     }
-    be(core, Role.STANDBY)
-    with pytest.raises(ControlError, match="not master here"):
+    assert (second["uid"], second["since"], second["origin"]) == (None, None, None)
+
+
+async def test_clients_of_an_openvpn_that_is_down_or_mute(
+    make: Callable[..., CommandDesk], core: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ovpnha.runtime.desk.CLIENTS_TIMEOUT", 0.01)
+    with pytest.raises(ControlError, match="OpenVPN does not answer"):
+        await make("udp").answer(ClientsRequest())
+    one = core.snapshot.instances[0]
+    core.snapshot = replace(core.snapshot, instances=(change(one, management_up=False),))
+    with pytest.raises(ControlError, match="OpenVPN is down"):
         await make("udp").answer(ClientsRequest())
 
 

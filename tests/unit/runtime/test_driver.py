@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ovpnha.coordinator.outputs import (
+from ovpnha.model import Epoch, InstanceName, NodeName, Role
+from ovpnha.node.outputs import (
     CloseManagement,
     LogEvent,
     RoleChanged,
@@ -14,7 +15,6 @@ from ovpnha.coordinator.outputs import (
     SetGrade,
     WriteManagement,
 )
-from ovpnha.model import Epoch, InstanceName, NodeName, Role
 from ovpnha.runtime.driver import Driver, Ports
 
 UDP = InstanceName("udp")

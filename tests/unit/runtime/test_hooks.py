@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ovpnha.config import HooksConfig
-from ovpnha.coordinator.outputs import RoleChanged
 from ovpnha.model import Epoch, InstanceName, NodeName, Role
+from ovpnha.node.outputs import RoleChanged
 from ovpnha.runtime.hooks import HookRunner
 
 Until = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]

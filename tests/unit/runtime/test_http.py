@@ -3,11 +3,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import socket
 import subprocess
 import time
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,17 @@ from typing import Any
 import pytest
 
 from ovpnha.config import HttpConfig
-from ovpnha.coordinator.outputs import (
-    NodeStatistics,
-    PhaseTimes,
-    ProtectTimes,
-    ServerStatistics,
-)
 from ovpnha.model import Role, ServerClient
+from ovpnha.node.master.protection import ProtectTimes
+from ovpnha.node.openvpn.traffic import ServerStatistics
+from ovpnha.node.role.promotion import PhaseTimes
+from ovpnha.node.statistics import NodeStatistics, TrackingFigures
 from ovpnha.runtime import definitions
 from ovpnha.runtime.clientmetrics import ClientList, Pseudonyms
-from ovpnha.runtime.http import StatusApplication, serve_http
+from ovpnha.runtime.http import CONNECTIONS_LIMIT, Reused, StatusApplication, serve_http
 from ovpnha.runtime.metrics import Scrape
+from ovpnha.runtime.status import to_plain
+from tests.unit.runtime.change import change
 
 
 def application(
@@ -57,7 +58,7 @@ async def get(
 
 
 async def test_metrics(statistics: NodeStatistics) -> None:
-    one = replace(statistics.instances[0], last_promotion=time.monotonic() - 60)
+    one = change(statistics.instances[0], last_promotion=time.monotonic() - 60)
     status, headers, body = await get(replace(statistics, instances=(one,)), "/metrics")
     assert status == 200
     assert headers[b"content-type"].startswith(b"text/plain")
@@ -81,7 +82,7 @@ async def test_metrics(statistics: NodeStatistics) -> None:
 
 async def test_histograms_and_openvpn_s_own_figures(statistics: NodeStatistics) -> None:
     now = time.monotonic()
-    one = replace(
+    one = change(
         statistics.instances[0],
         protect_times=ProtectTimes({0.1: 3, float("inf"): 4}, 0.9, ()),
         promotion_times={"promoted": PhaseTimes({0.005: 1, float("inf"): 2}, 0.25)},
@@ -103,6 +104,45 @@ async def test_histograms_and_openvpn_s_own_figures(statistics: NodeStatistics) 
         assert line in lines, line
 
 
+async def test_figures_of_conntrackd(statistics: NodeStatistics) -> None:
+    tracking = TrackingFigures("", 4, 9, {"created": 7}, {"lost": 2}, {"tell": 3}, {"tell": 0.25})
+    _, _, body = await get(replace(statistics, tracking=tracking), "/metrics")
+    lines = body.decode().splitlines()
+    for line in (
+        "ovpnha_conntrack_up 1.0",
+        "ovpnha_conntrack_told_entries 4.0",
+        "ovpnha_conntrack_kernel_entries 9.0",
+        'ovpnha_conntrack_injected_total{kind="created"} 7.0',
+        'ovpnha_conntrack_errors_total{kind="lost"} 2.0',
+        'ovpnha_conntrack_orders_total{kind="tell"} 3.0',
+        'ovpnha_conntrack_order_seconds{kind="tell"} 0.25',
+    ):
+        assert line in lines, line
+
+
+async def test_a_conntrackd_that_is_down_is_a_problem_of_the_node(
+    statistics: NodeStatistics,
+) -> None:
+    broken = replace(statistics, tracking=TrackingFigures("conntrackd does not run"))
+    _, _, body = await get(broken, "/metrics")
+    assert b"\novpnha_conntrack_up 0.0" in body
+    status, _, body = await get(broken, "/health")
+    assert status == 503
+    assert b"conntrackd does not run" in body
+
+
+@pytest.mark.parametrize(("wrong", "value"), [("", "1.0"), ("the table was not set", "0.0")])
+async def test_the_firewall_that_we_keep(
+    statistics: NodeStatistics, wrong: str, value: str
+) -> None:
+    kept = replace(statistics, firewall=wrong)
+    _, _, body = await get(kept, "/metrics")
+    assert f"\novpnha_firewall_set {value}".encode() in body
+    status, _, body = await get(kept, "/health")
+    assert (status == 503) is bool(wrong)
+    assert wrong.encode() in body
+
+
 async def test_every_metric_is_defined_and_every_definition_served(
     statistics: NodeStatistics,
 ) -> None:
@@ -115,7 +155,7 @@ async def test_every_metric_is_defined_and_every_definition_served(
 
 
 async def test_promtool_finds_nothing(statistics: NodeStatistics) -> None:
-    one = replace(
+    one = change(
         statistics.instances[0],
         protect_times=ProtectTimes({0.1: 3, float("inf"): 4}, 0.9, ()),
         server=ServerStatistics(3, 1000, 2000, time.monotonic()),
@@ -132,7 +172,7 @@ def test_the_document_is_made_from_the_definitions() -> None:
 
 
 async def test_a_node_that_never_was_master_has_no_time_of_it(statistics: NodeStatistics) -> None:
-    one = replace(statistics.instances[0], promotions=0, last_promotion=0.0)
+    one = change(statistics.instances[0], promotions=0, last_promotion=0.0)
     _, _, body = await get(replace(statistics, instances=(one,)), "/metrics")
     assert b"\novpnha_last_promotion_timestamp_seconds{" not in body
 
@@ -181,7 +221,7 @@ async def test_hashed_names_are_the_same_on_every_node(statistics: NodeStatistic
 
 
 async def test_what_is_counted_later_is_there_from_the_start(statistics: NodeStatistics) -> None:
-    one = replace(statistics.instances[0], counters={})
+    one = change(statistics.instances[0], counters={})
     quiet = replace(statistics, instances=(one,), received={}, sent={}, refused={})
     _, _, body = await get(quiet, "/metrics")
     lines = body.decode().splitlines()
@@ -198,7 +238,7 @@ async def test_distance_and_room(statistics: NodeStatistics) -> None:
     one = statistics.instances[0]
     near = replace(one.nodes[0], round_trip=0.0005, clock_offset=-2.5)
     _, _, body = await get(
-        replace(statistics, instances=(replace(one, nodes=(near,), room=7),)), "/metrics"
+        replace(statistics, instances=(change(one, nodes=(near,), room=7),)), "/metrics"
     )
     lines = body.decode().splitlines()
     for line in (
@@ -211,8 +251,8 @@ async def test_distance_and_room(statistics: NodeStatistics) -> None:
 
 
 def test_every_event_that_is_counted_is_documented() -> None:
-    """In the coordinator a counter's kind is written where it is counted."""
-    package = Path(definitions.__file__).parents[1] / "coordinator"
+    """In the core of a node a counter's kind is written where it is counted."""
+    package = Path(definitions.__file__).parents[1] / "node"
     text = "".join(file.read_text() for file in package.rglob("*.py"))
     counted = set(re.findall(r'counters\["(\w+)"\]', text))
     counted |= set(re.findall(r'_release\(uid, "(\w+)"\)', text))
@@ -221,7 +261,7 @@ def test_every_event_that_is_counted_is_documented() -> None:
 
 async def test_health(statistics: NodeStatistics) -> None:
     assert (await get(statistics, "/health"))[0] == 200
-    one = replace(statistics.instances[0], management_up=False, role=Role.FAULT)
+    one = change(statistics.instances[0], management_up=False, role=Role.FAULT)
     status, _, body = await get(
         replace(statistics, instances=(one,), links={"bcn0": False}), "/health"
     )
@@ -231,15 +271,15 @@ async def test_health(statistics: NodeStatistics) -> None:
         "instance udp: openvpn does not answer",
     ]
     _, _, body = await get(
-        replace(statistics, instances=(replace(one, management_up=True),)), "/health"
+        replace(statistics, instances=(change(one, management_up=True),)), "/health"
     )
     assert json.loads(body)["problems"] == ["instance udp: fault: master"]
     for role, healthy in ((Role.STANDBY, False), (Role.INIT, True)):
-        lost = replace(one, management_up=True, role=role, grade=-254)
+        lost = change(one, management_up=True, role=role, grade=-254)
         assert (await get(replace(statistics, instances=(lost,)), "/health"))[0] == (
             200 if healthy else 503
         )
-    told = replace(one, problems=("no socket; start it",))
+    told = change(one, problems=("no socket; start it",))
     _, _, body = await get(replace(statistics, instances=(told,)), "/health")
     assert json.loads(body)["problems"] == ["instance udp: no socket; start it"]
 
@@ -281,22 +321,72 @@ async def fetch(port: int, request: bytes) -> bytes:
             return answer
 
 
-async def test_it_is_served(statistics: NodeStatistics) -> None:
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@contextlib.asynccontextmanager
+async def serving(statistics: NodeStatistics) -> AsyncIterator[int]:
     port = free_port()
     config = HttpConfig(listen=f"127.0.0.1:{port}")
-    serving = serve_http(config, application(statistics))
-    task = asyncio.create_task(serving)
+    task = asyncio.create_task(serve_http(config, application(statistics)))
     try:
-        request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        answer = await fetch(port, request)
-        assert answer.startswith(b"HTTP/1.1 200")
-        assert b'"healthy": true' in answer
-        assert (await fetch(port, b"\x16\x03\x01 junk\r\n\r\n")).startswith(b"HTTP/1.1 400")
-        assert (await fetch(port, request)).startswith(b"HTTP/1.1 200")
+        yield port
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+async def test_it_is_served(statistics: NodeStatistics) -> None:
+    async with serving(statistics) as port:
+        answer = await fetch(port, HEALTH)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b'"healthy": true' in answer
+        assert (await fetch(port, b"\x16\x03\x01 junk\r\n\r\n")).startswith(b"HTTP/1.1 400")
+        assert (await fetch(port, HEALTH)).startswith(b"HTTP/1.1 200")
+
+
+async def test_however_many_wait_idle_one_that_asks_is_answered(
+    statistics: NodeStatistics,
+) -> None:
+    async with serving(statistics) as port:
+        await fetch(port, HEALTH)
+        before = len(os.listdir("/proc/self/fd"))
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(300)]
+        for _, writer in idle[::3]:
+            writer.write(b"GET /health HTTP/1.1\r\n")  # and never the rest
+        assert (await fetch(port, HEALTH)).startswith(b"HTTP/1.1 200")
+        ours = len(os.listdir("/proc/self/fd")) - before - len(idle)
+        assert ours <= CONNECTIONS_LIMIT
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_a_request_has_its_time(
+    statistics: NodeStatistics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ovpnha.runtime.http.REQUEST_WITHIN", 0.05)
+    async with serving(statistics) as port:
+        for start in (b"", b"GET /health HTTP/1.1\r\nHost: x\r\n"):
+            with contextlib.suppress(ConnectionResetError):
+                assert await fetch(port, start) == b""
+
+
+async def test_an_answer_is_made_again_only_when_it_may_take_the_time() -> None:
+    now = [0.0]
+    made: list[float] = []
+
+    async def make() -> tuple[int, str, bytes]:
+        made.append(now[0])
+        now[0] += 0.1
+        return 200, "text/plain", str(len(made)).encode()
+
+    answer = Reused(make, lambda: now[0])
+    bodies = [(await answer.get())[2] for _ in range(3)]
+    assert bodies == [b"1"] * 3
+    now[0] += 10 * 0.1
+    assert (await answer.get())[2] == b"2"
+    assert made == [0.0, pytest.approx(1.1)]
 
 
 async def test_a_port_in_use_is_one_error_and_no_end(
@@ -312,3 +402,23 @@ async def test_a_port_in_use_is_one_error_and_no_end(
 
 async def test_switched_off(statistics: NodeStatistics) -> None:
     await serve_http(HttpConfig(listen=""), application(statistics))
+
+
+SHOWN_TEXT = """
+    name role epoch sync grade grade_reason vip management_up openvpn seamless clients protected
+    oldest_unprotected records stale lacking refused following promotions last_promotion
+    last_promotion_phases counters nodes protect_times promotion_times server room rekey problems
+    managed
+"""
+SHOWN = set(SHOWN_TEXT.split())
+
+
+def test_status_shows_the_figures_of_all_parts_among_those_of_the_instance(
+    statistics: NodeStatistics,
+) -> None:
+    """Scripts read these names."""
+    (shown,) = to_plain(statistics)["instances"]
+    assert set(shown) == SHOWN
+    assert shown["openvpn"] == "2.6.14"
+    assert shown["counters"] == {"exports": 5}
+    assert set(shown["rekey"]) == {"pending", "done", "left"}

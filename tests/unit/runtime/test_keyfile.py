@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from ovpnha.errors import ConfigError
 from ovpnha.runtime.keyfile import KEYS_LIMIT, add_key, create_key_file, read_keys
 
 KEY_A, KEY_B = bytes(range(32)), bytes(range(32, 64))
+KEYS = "".join(sha256(bytes([number])).hexdigest() + "\n" for number in range(KEYS_LIMIT + 1))
 
 
 def write(path: Path, text: str, mode: int = 0o600) -> Path:
@@ -100,7 +102,10 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         ("secret secret", "line 1 is neither hexadecimal nor base64"),
         (base64.b64encode(KEY_A[:31]).decode(), "has 31 bytes, 32 are needed"),
         (f"{KEY_A.hex()}\n{KEY_A.hex()}\n", "the same key twice"),
-        ("".join(f"{number:064x}\n" for number in range(KEYS_LIMIT + 1)), "more than 16 keys"),
+        (KEYS, "more than 16 keys"),
+        (KEY_A.hex() + "00", "has 33 bytes, 32 are needed"),
+        (KEY_A.hex()[:-1], "has 63 hexadecimal digits, 64 are needed"),
+        ("00" * 32, "the key on line 1 is not random"),
         ("\x00" * 20000, "is no key file"),
         ("ß", "is no key file"),
     ],

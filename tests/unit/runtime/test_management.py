@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping
 from pathlib import Path
@@ -87,6 +88,7 @@ async def test_bytes_go_both_ways(openvpn: FakeOpenvpn, until: Until) -> None:
     async with running(openvpn.path) as (channel, notes):
         other = await openvpn.accept()
         await until(lambda: notes.events == ["up"])
+        assert channel.peer == os.getpid()
         channel.write(b"cluster-status\n")
         loop = asyncio.get_running_loop()
         assert await loop.sock_recv(other, 100) == b"cluster-status\n"
@@ -123,6 +125,7 @@ async def test_it_waits_for_an_openvpn_that_is_not_there_yet(
     assert notes.missed[0] == Unreachable(
         f"management socket {openvpn.path}: No such file or directory (errno 2, ENOENT)",
         f"does OpenVPN run, and does its configuration say: management {openvpn.path} unix?",
+        absent=True,
     )
 
 
@@ -133,6 +136,7 @@ async def test_a_dead_socket_file_is_no_openvpn(openvpn: FakeOpenvpn, until: Unt
         await until(lambda: notes.missed)
         assert "Connection refused (errno 111, ECONNREFUSED)" in notes.missed[0].reason
         assert "start it" in notes.missed[0].mend
+        assert notes.missed[0].absent
         openvpn.listen()
         await openvpn.accept()
         await until(lambda: notes.events == ["up"])

@@ -6,6 +6,11 @@ import sys
 SCRIPT = """
 import ctypes, gc, resource
 from ovpnha.runtime.process import calm_garbage_collector, protect_memory
+from ovpnha.runtime.process import raise_descriptor_limit
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+raise_descriptor_limit()
+assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(hard, 65536)
 protect_memory()
 calm_garbage_collector()
 print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from ovpnha.config import Config
-from ovpnha.coordinator.outputs import OpenvpnFound
 from ovpnha.model import NO_EPOCH, HolderId, InstanceName, OpenvpnStatus, Role, VipPlace
+from ovpnha.node.outputs import OpenvpnFound
 from ovpnha.runtime.bcn import BcnSockets
 from ovpnha.runtime.driver import Driver, Ports
 from ovpnha.runtime.network import IFF_LOWER_UP, IFF_UP, NetworkTable
@@ -54,7 +56,7 @@ def make(core: Any, ports: Any) -> Make:
     return build
 
 
-def found(local: str) -> OpenvpnFound:
+def found(local: str, port: int = 1194) -> OpenvpnFound:
     status = OpenvpnStatus(
         version=1,
         record_format=1,
@@ -64,7 +66,7 @@ def found(local: str) -> OpenvpnFound:
         epoch=NO_EPOCH,
         openvpn="2.6.14",
         local=local,
-        port=1194,
+        port=port,
         proto="udp4",
         broadcast="",
         bcn_port=0,
@@ -74,6 +76,17 @@ def found(local: str) -> OpenvpnFound:
         max_clients=1024,
     )
     return OpenvpnFound(InstanceName("udp"), status)
+
+
+async def test_the_socket_of_an_openvpn_that_is_found_is_known(make: Make) -> None:
+    surroundings = make()
+    assert surroundings.inode("udp") == 0
+    with socket.socket(type=socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        surroundings.openvpn_found(found("127.0.0.1", one.getsockname()[1]))
+        assert surroundings.inode("udp") == os.fstat(one.fileno()).st_ino
+    surroundings.openvpn_found(found("127.0.0.1", 1))
+    assert surroundings.inode("udp") == 0
 
 
 async def test_only_differences_are_told(make: Make, core: Any) -> None:

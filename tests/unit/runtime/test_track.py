@@ -3,7 +3,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ovpnha.runtime.track import TrackFile
+from ovpnha.model import Vouched
+from ovpnha.runtime.track import UNREAD_LIMIT, TrackFile
 
 
 def make(path: Path) -> tuple[TrackFile, list[str]]:
@@ -37,10 +38,71 @@ def test_touching_renews_the_time_and_nothing_else(tmp_path: Path) -> None:
     track, _ = make(path)
     track.set_grade(90)
     os.utime(path, (1, 1))
-    inode = path.stat().st_ino
     track.touch()
     assert path.stat().st_mtime > 1
-    assert path.stat().st_ino == inode
+    assert path.read_text() == "90\n"
+
+
+class Watched:
+    """A track file, what it said of readers, and a clock that the test moves."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "udp.grade"
+        self.told: list[bool] = []
+        self.vouched: Vouched | None = Vouched(4711, "192.0.2.10")
+        self.now = 0.0
+        self.track = TrackFile(
+            self.path, _fail, lambda: self.vouched, self.told.append, lambda: self.now
+        )
+        self.track.set_grade(90)
+
+    def pass_seconds(self, count: int, *, read: bool) -> None:
+        for _ in range(count):
+            if read:
+                self.path.read_bytes()
+            self.now += 1.0
+            self.track.touch()
+
+
+def _fail(reason: str) -> None:
+    raise AssertionError(reason)
+
+
+def test_a_file_that_nobody_reads_is_told_after_some_seconds(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    watched.pass_seconds(UNREAD_LIMIT - 1, read=False)
+    assert watched.told == []
+    watched.pass_seconds(3, read=False)
+    assert watched.told == [False]
+    watched.pass_seconds(3, read=True)
+    assert watched.told == [False, True]
+    watched.pass_seconds(UNREAD_LIMIT - 1, read=False)
+    watched.pass_seconds(2, read=True)
+    assert watched.told == [False, True]
+
+
+def test_a_grade_that_has_just_changed_may_still_be_read(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    for grade in range(20):
+        watched.track.set_grade(grade)
+        watched.track.touch()
+    assert watched.told == []
+
+
+def test_the_openvpn_that_the_grade_speaks_of_is_named_beside_it(tmp_path: Path) -> None:
+    watched = Watched(tmp_path)
+    beside = tmp_path / "udp.grade.openvpn"
+    assert beside.read_text() == "4711 192.0.2.10\n"
+    assert beside.stat().st_mode & 0o777 == 0o644
+    watched.vouched = None
+    watched.track.set_grade(-254)
+    assert not beside.exists()
+    watched.vouched = Vouched(4712, "192.0.2.10")
+    watched.track.touch()
+    assert beside.read_text() == "4712 192.0.2.10\n"
+    watched.vouched = Vouched(4712, "192.0.2.10", 33)
+    watched.track.touch()
+    assert beside.read_text() == "4712 192.0.2.10\n33\n"
 
 
 def test_a_removed_file_comes_back(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+/*
+ *  OpenVPN -- An application to securely tunnel IP networks
+ *             over a single TCP/UDP port, with support for SSL/TLS-based
+ *             session authentication and key exchange,
+ *             packet encryption, packet authentication, and
+ *             packet compression.
+ *
+ *  Copyright (C) 2026 the ovpnha authors
+ *
+ *  This program is free software; you can redistribute it and/or modify
+ *  it under the terms of the GNU General Public License version 2
+ *  as published by the Free Software Foundation.
+ *
+ *  This program is distributed in the hope that it will be useful,
+ *  but WITHOUT ANY WARRANTY; without even the implied warranty of
+ *  MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+ *  GNU General Public License for more details.
+ *
+ *  You should have received a copy of the GNU General Public License along
+ *  with this program; if not, write to the Free Software Foundation, Inc.,
+ *  51 Franklin Street, Fifth Floor, Boston, MA 02110-1301 USA.
+ */
+
+/**
+ * @file cluster_export.h
+ * From an instance to the record of its client.
+ */
+
+#ifndef CLUSTER_EXPORT_H
+#define CLUSTER_EXPORT_H
+
+#ifdef ENABLE_CLUSTER
+
+struct cluster_record;
+struct multi_context;
+struct multi_instance;
+
+/**
+ * Make the record of a client. It is to be freed by the caller.
+ *
+ * @return false if the client has no key yet
+ */
+bool cluster_client_record(const struct multi_context *m, struct multi_instance *mi,
+                           struct cluster_record *rec);
+
+#endif /* ifdef ENABLE_CLUSTER */
+#endif /* CLUSTER_EXPORT_H */

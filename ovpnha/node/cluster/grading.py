@@ -1,0 +1,153 @@
+"""How good a master this node would be: the grade, and why.
+
+A grade is a weight, not a veto: only a fault refuses the VIP; any other node may be given it and
+will serve. A standby that has the VIP refuses it too while another standby has the clients that it
+lacks: an OpenVPN that lost them is not fit, and the other can serve at once. Decides nothing but
+the number. Rules: docs/roles.md, "Grades"; docs/architecture.md, invariant 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ovpnha.model import Grade, Role
+from ovpnha.node.cluster.obstacles import Obstacle
+
+LISTENING = 1.0
+"""Seconds after the return of a BCN link in which other nodes have said hello twice."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All that a grade depends on."""
+
+    role: Role
+    fault: str  # why the role is fault
+    seamless: bool  # OpenVPN has the patch
+    vip: bool
+    handing_over: bool  # a demote was asked while the VIP is here
+    complete: bool  # the copy is, or was when its master fell silent, all of the highest epoch
+    master_heard: bool  # the followed master is heard
+    links_up: bool  # every BCN link can carry datagrams
+    relinked: float | None  # seconds since a BCN link came back; None when none ever did
+    silent: float | None  # seconds since a node fell silent; None when all are heard
+    outranked: bool  # another node says that it is master of a higher epoch, and has the VIP
+    lone: float | None  # seconds without any other node; None when one is heard
+    age: float  # seconds since this sidecar started
+    served: bool  # another node is master or held
+    outdone: bool  # another standby knows more clients
+    lone_after: float
+    obstacle: Obstacle | None = None  # what keeps this node from serving on the VIP
+    lacking: bool = False  # as master: a held node keeps clients that this one lacks
+    superseded: bool = False  # as held: another node was promoted since
+    outlived: bool = False  # by the node that our clients came from: they went on there
+    wanting: bool = False  # it is heard, and lacks clients that this node has
+    refused: int = 0  # clients of the master that our OpenVPN refuses, for some time
+    rangeless: int = 0  # copies without packet ids to send with, for some time
+    empty: bool = False  # our OpenVPN has no client at all
+    bettered: bool = False  # another standby is in sync
+    proved: bool = True  # what the followed master says it has arrives, or did while it was heard
+
+
+def grade(standing: Standing) -> tuple[Grade, str]:
+    """The grade and its reason, a constant phrase unless it names a fault."""
+    if standing.role is Role.FAULT:
+        return Grade.FAULT, standing.fault
+    if not standing.seamless:
+        return _grade_stock(standing)
+    if standing.obstacle is not None:
+        return standing.obstacle.grade, standing.obstacle.reason
+    if standing.handing_over:
+        return Grade.DEGRADED, "demote asked: handing the VIP over"
+    if standing.role is Role.MASTER:
+        return _grade_master(standing)
+    if standing.role is Role.HELD:
+        return _grade_held(standing)
+    return _grade_standby(standing)
+
+
+def _grade_master(standing: Standing) -> tuple[Grade, str]:
+    """Of two masters the newer one has the clients' newest keys: the VIP manager should keep it."""
+    if standing.outranked:
+        return Grade.DEGRADED, "another master has a higher epoch"
+    if standing.lacking:
+        return Grade.DEGRADED, "master, and a held node has clients that this one lacks"
+    return Grade.MASTER, "master"
+
+
+def _grade_held(standing: Standing) -> tuple[Grade, str]:
+    """Held is as good as master only while this node would have heard of another promotion."""
+    if not standing.links_up:
+        return Grade.DEGRADED, "held, and a BCN link is down"
+    if standing.relinked is not None and standing.relinked < LISTENING:
+        return Grade.DEGRADED, "held, listening after a BCN link came back"
+    if standing.silent is not None and standing.silent < standing.lone_after:
+        return Grade.DEGRADED, "held, and a node has fallen silent"
+    if standing.superseded:
+        return _grade_superseded(standing)
+    return Grade.MASTER, "held, and nobody else was promoted"
+
+
+def _grade_superseded(standing: Standing) -> tuple[Grade, str]:
+    """The VIP goes where the clients are."""
+    if standing.outlived:
+        return Grade.DEGRADED, "held, and its clients have gone on elsewhere"
+    if standing.wanting:
+        return Grade.MASTER, "held, and the node promoted since lacks its clients"
+    return Grade.LONE, "held, and another node was promoted since"
+
+
+def _grade_stock(standing: Standing) -> tuple[Grade, str]:
+    if standing.vip:
+        return Grade.MASTER, "OpenVPN without the patch, and the VIP is here"
+    if not standing.links_up:
+        return Grade.DEGRADED, "a BCN link is down"
+    return Grade.LONE, "OpenVPN without the patch"
+
+
+def _grade_standby(standing: Standing) -> tuple[Grade, str]:
+    if standing.vip and standing.outdone and not (standing.served or standing.complete):
+        return Grade.FAULT, "another standby has the clients that this node lacks"
+    if standing.complete and standing.master_heard:
+        return _grade_copy(standing, "in sync with the master")
+    if not standing.links_up:
+        return Grade.DEGRADED, "a BCN link is down"
+    if standing.lone is not None:
+        return _grade_lone(standing, standing.lone)
+    if standing.served:
+        unproved = "what the master says it has does not arrive"
+        return Grade.DEGRADED, "syncing" if standing.proved else unproved
+    if standing.complete:
+        return _grade_copy(standing, "in sync with the last master")
+    if standing.outdone:
+        return Grade.DEGRADED, "another standby knows more clients"
+    if standing.age < standing.lone_after:
+        return Grade.DEGRADED, "listening for a master"
+    return Grade.LONE, "no node is master, and none knows more clients"
+
+
+def _grade_lone(standing: Standing, lone: float) -> tuple[Grade, str]:
+    if lone >= standing.lone_after:
+        return Grade.LONE, "no other node is heard"
+    if standing.complete:
+        return _grade_copy(standing, "in sync with the last master")
+    return Grade.DEGRADED, "listening for other nodes"
+
+
+def _grade_copy(standing: Standing, reason: str) -> tuple[Grade, str]:
+    """A copy of all that OpenVPN takes is better than none, but must draw the VIP from nobody."""
+    if not standing.refused:
+        return _grade_ids(standing, reason)
+    if standing.empty:
+        return Grade.DEGRADED, "OpenVPN refuses every client of the master"
+    if standing.bettered:
+        return Grade.DEGRADED, "OpenVPN refuses clients that another standby has"
+    return Grade.LONE, "in sync, but for clients that OpenVPN refuses"
+
+
+def _grade_ids(standing: Standing, reason: str) -> tuple[Grade, str]:
+    if not standing.rangeless:
+        return Grade.IN_SYNC, reason
+    if standing.bettered:
+        return Grade.DEGRADED, "clients without packet ids, which another standby has"
+    return Grade.LONE, "in sync, but for clients without packet ids"

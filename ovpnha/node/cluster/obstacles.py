@@ -1,0 +1,125 @@
+"""What keeps an instance from serving on its VIP, whatever its OpenVPN can do.
+
+Decides what that costs the grade, and says in one line what it is and how to mend it. A VIP that is
+not OpenVPN's ``local`` can never be served: fault. An interface that is missing may still come: the
+grade falls, and a node that has nobody else may be given the VIP all the same. Rules:
+docs/roles.md, "Grades".
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ovpnha.management.replies import StatusReply
+from ovpnha.model import Grade, VipPlace
+from ovpnha.node.openvpn.openvpn import Openvpn
+from ovpnha.node.part import Part
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Something that an administrator has to mend."""
+
+    grade: Grade
+    reason: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.mend}"
+
+
+class Obstacles(Part):
+    """The obstacles of one instance."""
+
+    def __init__(self, openvpn: Openvpn, vip: str) -> None:
+        self._openvpn = openvpn
+        self._vip = vip
+        self._local: Obstacle | None = None
+        self._place: Obstacle | None = None
+        self._strayed = ""  # the other interface on which the VIP was last
+
+    @property
+    def first(self) -> Obstacle | None:
+        """The one that counts, if there is one."""
+        return self._local or self._place
+
+    def take(self, event: object, now: float) -> None:
+        """OpenVPN says which address it serves, or the VIP was looked for."""
+        match event:
+            case StatusReply(status=status):
+                self._take_local(status.local)
+            case VipPlace():
+                self._take_place(event)
+
+    def problems(self, now: float) -> Iterator[str]:
+        """The one that counts."""
+        if self.first is not None:
+            yield str(self.first)
+
+    def _take_local(self, local: str) -> None:
+        before, self._local = self._local, self._judge_local(local)
+        if self._local is not None and self._local != before:
+            self._openvpn.log("error", "vip is not openvpn's local", vip=self._vip, local=local)
+
+    def _judge_local(self, local: str) -> Obstacle | None:
+        """A name says nothing: OpenVPN alone knows what it stands for."""
+        address = normal_address(local)
+        if address is None and not self._vip:
+            return Obstacle(
+                Grade.FAULT,
+                f"OpenVPN's local {local} is a name",
+                "write vip = ADDRESS into ovpnha.toml, or the address behind local",
+            )
+        if address is None or not self._vip or address == normal_address(self._vip):
+            return None
+        return Obstacle(
+            Grade.FAULT,
+            f"vip {self._vip} is not OpenVPN's local {local}",
+            "write the same address as vip in ovpnha.toml and as local in OpenVPN's configuration",
+        )
+
+    def _take_place(self, place: VipPlace) -> None:
+        """Where the VIP counts on this host, and where it is instead."""
+        if place.found or place.here:
+            self._strayed = place.found
+        before, self._place = self._place, self._judge_place(place)
+        if self._place == before:
+            return
+        fields = {"interface": place.interface, "vip": self._vip}
+        if place.found:
+            self._openvpn.log("error", "vip is on another interface", found=place.found, **fields)
+        elif not place.exists:
+            self._openvpn.log("error", "vip interface missing", **fields)
+        elif self._place is None:
+            self._openvpn.log("info", "vip interface found", **fields)
+
+    def _judge_place(self, place: VipPlace) -> Obstacle | None:
+        if place.found:
+            return _elsewhere(Grade.FAULT, f"the VIP is on {place.found}", place)
+        if not place.exists:
+            return Obstacle(
+                Grade.DEGRADED,
+                f"the VIP's interface {place.interface} is missing",
+                "bring it up, or correct vip_interface in ovpnha.toml",
+            )
+        if self._strayed:
+            return _elsewhere(Grade.DEGRADED, f"the VIP came on {self._strayed}", place)
+        return None
+
+
+def _elsewhere(grade: Grade, what: str, place: VipPlace) -> Obstacle:
+    return Obstacle(
+        grade,
+        f"{what}, and counts on {place.interface} only",
+        "correct vip_interface in ovpnha.toml, or take it out",
+    )
+
+
+def normal_address(text: str) -> str | None:
+    """An address in its canonical form; ``None`` when it is none."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return None

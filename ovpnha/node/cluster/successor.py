@@ -1,0 +1,100 @@
+"""The node that was promoted after this one, as long as this one is held and keeps its clients.
+
+Decides nothing: it measures for how long that node has served without a break, and notes which
+clients have a newer generation there, so that a node that goes on without it knows whose keys it
+does not have. Imports nothing (rule R5). Rules: docs/roles.md, "Steps".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ovpnha.model import NO_EPOCH, InstanceName, InstanceState, NodeName, Role, Sync, Uid
+from ovpnha.node.part import Part
+from ovpnha.node.ports import Backchannel
+from ovpnha.node.role.lineage import Kin
+from ovpnha.node.role.succession import Heir
+from ovpnha.replication.events import GenerationHeard, RecordReceived
+
+
+class Successor(Part):
+    """What is known of it."""
+
+    def __init__(self, instance: InstanceName, backchannel: Backchannel) -> None:
+        self._instance = instance
+        self._backchannel = backchannel
+        self._generations: dict[Uid, int] = {}
+        self._epoch = NO_EPOCH
+        self._state: InstanceState | None = None
+        self.serves_since: float | None = None  # without a break, as master with the VIP
+        self.following: NodeName | None = None
+        self.planned = False  # somebody moved the VIP in order, or asked for a demote
+
+    def observe(self, state: InstanceState | None, now: float) -> None:
+        """What the node of a higher epoch says now; ``None`` when there is none, or it is silent.
+
+        One that is master without the VIP was promised it: a planned move.
+        """
+        self._state = state
+        serves = state is not None and state.role is Role.MASTER and state.vip
+        if state is None or not serves:
+            self.serves_since = None
+        elif self.serves_since is None or self._epoch != state.epoch:
+            self.serves_since, self._epoch = now, state.epoch
+        if state is not None and state.role is Role.MASTER and not state.vip:
+            self.planned = True
+
+    def follow(self, node: NodeName | None, now: float) -> None:
+        """Listen to what this node publishes, or to nobody."""
+        if node == self.following:
+            return
+        self.following = node
+        self._generations.clear()
+        epoch = self._state.epoch if node is not None and self._state is not None else None
+        self._backchannel.follow(self._instance, node, epoch, now)
+
+    def stop(self, now: float) -> None:
+        """This node is not held any more."""
+        self.follow(None, now)
+        self.planned = False
+
+    def take(self, event: object, now: float) -> None:
+        """That node publishes something."""
+        match event:
+            case GenerationHeard(uid=uid, generation=generation):
+                self._hear(uid, generation)
+            case RecordReceived(record=record):
+                self._hear(record.uid, record.generation)
+
+    def _hear(self, uid: Uid, generation: int) -> None:
+        """A client has this generation there."""
+        self._generations[uid] = max(generation, self._generations.get(uid, generation))
+
+    def newer(self, ours: Mapping[Uid, int]) -> list[Uid]:
+        """The clients of ours that have changed there."""
+        return sorted(
+            uid
+            for uid, generation in ours.items()
+            if self._generations.get(uid, generation) > generation
+        )
+
+    def describe(
+        self, kin: Kin, now: float, *, spare: bool, alive: bool = False, touched: bool = False
+    ) -> Heir:
+        """For the next step.
+
+        ``spare``: what we have is worth nothing to that node. ``touched``: clients changed between
+        our epoch and its own.
+        """
+        state = self._state
+        if state is None or state.role not in (Role.MASTER, Role.HELD):
+            return Heir(kin, None, False, False, None, False)
+        has = state.sync is Sync.NONE or (state.sync is Sync.IN_SYNC and state.origin != NO_EPOCH)
+        return Heir(
+            kin=kin,
+            role=state.role,
+            has=has or spare or kin is Kin.ABOVE,
+            touched=state.touched or touched,
+            served=None if self.serves_since is None else now - self.serves_since,
+            alive=alive,
+        )

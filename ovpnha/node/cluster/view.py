@@ -1,0 +1,349 @@
+"""What the other nodes say of one instance, and what follows from it for this node.
+
+Decides whom a standby follows, which holders are granted packet ids, and which epoch is the
+highest. Believes only nodes whose boot has proved fresh. Rules: docs/roles.md, "Epochs".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ovpnha.model import (
+    NO_EPOCH,
+    Epoch,
+    HolderId,
+    InstanceName,
+    InstanceState,
+    NodeName,
+    OpenvpnStatus,
+    Role,
+    Sync,
+)
+from ovpnha.node.cluster.grading import LISTENING
+from ovpnha.node.part import Part, first
+from ovpnha.node.role.lineage import Lineage
+from ovpnha.replication.events import HelloReceived, NodeDown, NodeUp, OneWayLink
+
+NO_HOLDER = HolderId(bytes(16))
+
+SOURCES = (Role.MASTER, Role.HELD)
+"""The roles of a node that tells of its own clients."""
+
+LACKS_AFTER = 5.0
+"""Seconds after which a node that tells nothing of an instance has none: until its sidecar knows
+what its OpenVPN is, which takes 3 s at most, it says nothing either."""
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """Another node as this one sees it, for ``status``."""
+
+    name: NodeName
+    believed: bool
+    age: float  # seconds since its last hello
+    role: Role
+    epoch: Epoch
+    vip: bool
+    sync: Sync
+    grade: int
+    clients: int
+    problem: str  # "" or why it must not replicate with us
+    round_trip: float | None = None  # seconds; None while not measured
+    clock_offset: float | None = None  # seconds that its clock is ahead of ours
+    has_instance: bool = True  # False: it is heard, and tells nothing of this instance
+    lost: bool = False  # it was believed, and is not any more: what it said is history
+    managed: bool = True  # a VIP manager reads its grade, as far as it can tell
+
+
+@dataclass
+class Other:
+    """Another node's side of this instance."""
+
+    heard: float
+    state: InstanceState | None = None
+    believed: bool = True
+    lost: float = 0.0
+    problem: str = ""
+    problem_until: float = math.inf
+    met: bool = True  # it was believed once; of others only the trouble is known
+    mute_since: float = 0.0  # since when it tells nothing of this instance
+
+    def trouble(self, now: float) -> str:
+        """What is wrong with it now."""
+        return self.problem if now < self.problem_until else ""
+
+    def lacks(self, now: float) -> bool:
+        """Whether it has no such instance, as far as can be known."""
+        return self.believed and self.state is None and now - self.mute_since >= LACKS_AFTER
+
+
+class Picture:
+    """What the nodes that are heard say, until one of them says something else."""
+
+    def __init__(self, states: Mapping[NodeName, InstanceState]) -> None:
+        told = sorted(states.items())
+        standbys = [(name, state) for name, state in told if state.role is Role.STANDBY]
+        self.states = states
+        self.bearers = frozenset(name for name, state in told if state.vip)
+        self.rivals = [name for name, state in told if state.vip and state.role is Role.MASTER]
+        self.holders = {name: state.holder for name, state in standbys if state.holder != NO_HOLDER}
+        self.served = any(state.role in SOURCES for _, state in told)
+        self.syncs = frozenset(state.sync for _, state in standbys)
+
+
+class ClusterView(Part):
+    """Every other node, as far as this instance is concerned."""
+
+    def __init__(self, instance: InstanceName, now: float, lone_after: float) -> None:
+        self._instance = instance
+        self._nodes: dict[NodeName, Other] = {}
+        self._picture = Picture({})
+        self._lone_after = lone_after
+        self._lone_since = self._seen = now
+        self.started = now
+        self.links_up = True
+        self.relinked: float | None = None  # when a BCN link came back
+        self.highest = NO_EPOCH
+        self.lineage = Lineage()
+
+    def take(self, event: object, now: float) -> None:
+        """Another node is heard, says what it is, or has fallen silent."""
+        match event:
+            case HelloReceived(node=node, instances=states):
+                self.hello(node, states.get(self._instance), now)
+            case NodeUp(node=node):
+                self.node_up(node, now)
+            case NodeDown(node=node):
+                self.node_down(node, now)
+            case OneWayLink(node=node):
+                self.trouble(node, "it does not hear us", now)
+
+    def set_links(self, up: bool, now: float) -> None:
+        """Every BCN link can carry datagrams, or one cannot."""
+        if up and not self.links_up:
+            self.relinked = now
+        self.links_up = up
+
+    def get_timer(self) -> float | None:
+        """When silence has lasted long enough to mean something."""
+        silences = (self.lone_since(), self.silent_since(), self.started)
+        moments = [one + self._lone_after for one in silences if one is not None]
+        if self.relinked is not None:
+            moments.append(self.relinked + LISTENING)
+        return first(moments, after=self._seen)
+
+    def handle_timer(self, now: float) -> None:
+        """What silence means is seen in the step that follows."""
+        self._seen = now
+
+    def note_epoch(self, epoch: Epoch) -> None:
+        """An epoch that exists; the highest ever is kept for good."""
+        self.highest = max(self.highest, epoch)
+
+    def node_up(self, node: NodeName, now: float) -> None:
+        """A node is believed from now on; what it is, its hello says."""
+        self._nodes[node] = Other(now, mute_since=now)
+        self._look()
+
+    def node_down(self, node: NodeName, now: float) -> None:
+        """A node is silent. Its last state stays known, and counts for nothing."""
+        other = self._nodes.get(node)
+        if other is not None and other.believed:
+            other.believed = False
+            other.lost = self._lone_since = now
+            self._look()
+
+    def hello(self, node: NodeName, state: InstanceState | None, now: float) -> None:
+        """A node's current state; ``None`` when it has no such instance."""
+        other = self._nodes.setdefault(node, Other(now, mute_since=now))
+        other.heard, other.believed, other.met = now, True, True
+        if state is None and other.state is not None:
+            self._lone_since = other.mute_since = now
+        other.state = state
+        self._look()
+        if state is not None:
+            self.note_epoch(state.epoch)
+            if state.role in SOURCES:
+                self.lineage.note(state.epoch, state.origin, touched=state.touched)
+
+    def _look(self) -> None:
+        heard = {name: other.state for name, other in self._nodes.items() if other.believed}
+        self._picture = Picture({name: one for name, one in heard.items() if one is not None})
+
+    def trouble(self, node: NodeName, problem: str, now: float, lasts: float = math.inf) -> bool:
+        """Something is wrong with a node, believed or not; returns whether that is news."""
+        other = self._nodes.setdefault(node, Other(now, believed=False, met=False))
+        news = other.trouble(now) != problem
+        other.problem, other.problem_until = problem, now + lasts
+        return news
+
+    def others(self, now: float) -> Iterator[tuple[NodeName, Other]]:
+        """Every node that was ever believed, and those with which something is wrong now."""
+        for name, other in self._nodes.items():
+            if other.met or other.trouble(now):
+                yield name, other
+
+    def states(self) -> Iterable[tuple[NodeName, InstanceState]]:
+        """The nodes that are heard now and have this instance."""
+        return self._picture.states.items()
+
+    def state(self, node: NodeName | None) -> InstanceState | None:
+        """One node's state, if it is heard now."""
+        return self._picture.states.get(node) if node is not None else None
+
+    def lone_since(self) -> float | None:
+        """Since when no other node with this instance is heard; ``None`` when one is."""
+        return None if self._picture.states else self._lone_since
+
+    def silent_since(self) -> float | None:
+        """Since when a node that had this instance is not heard; ``None`` when all are."""
+        silent = [
+            other.lost
+            for other in self._nodes.values()
+            if other.state is not None and not other.believed
+        ]
+        return max(silent, default=None)
+
+    def bearers(self) -> frozenset[NodeName]:
+        """The nodes that say they have the VIP, whatever they are."""
+        return self._picture.bearers
+
+    def rivals(self) -> Sequence[NodeName]:
+        """The nodes that say they are master and have the VIP."""
+        return self._picture.rivals
+
+    def highest_is_claimed(self) -> bool:
+        """Whether the node of the highest epoch says that it is master of it.
+
+        A master without the VIP has been promised it: whoever loses the VIP is held.
+        """
+        state = self.state(self.highest.node)
+        return state is not None and state.role is Role.MASTER and state.epoch == self.highest
+
+    def heir(self, epoch: Epoch) -> InstanceState | None:
+        """The node of the highest epoch, if that lies above this one and it is heard as such."""
+        state = self.state(self.highest.node) if self.highest > epoch else None
+        there = state is not None and state.role in SOURCES and state.epoch == self.highest
+        return state if there else None
+
+    def is_outranked(self, epoch: Epoch) -> bool:
+        """Whether another node says that it is master of a higher epoch and has the VIP."""
+        return self.highest > epoch and self.highest_is_claimed() and bool(self.rivals())
+
+    def anyone_begins(self, now: float, within: float) -> bool:
+        """Whether a node's sidecar has just started and has not said yet what its OpenVPN has."""
+        return any(
+            other.believed and other.state is None and now < other.mute_since + within
+            for other in self._nodes.values()
+        )
+
+    def choose_master(self, current: NodeName | None, followed: Epoch) -> NodeName | None:
+        """Whom a standby follows: the highest epoch that has the VIP, else whom it followed.
+
+        Never one below the epoch ``followed`` last: its records are older than our copies, and a
+        master that goes on overtakes as soon as it hears of that epoch. Without the VIP only the
+        highest epoch ever heard of counts: any other is history.
+        """
+        claims = {name: state for name, state in self.states() if state.role is Role.MASTER}
+        claims = {
+            name: state for name, state in claims.items() if state.vip and state.epoch >= followed
+        }
+        if claims:
+            return max(claims, key=lambda name: claims[name].epoch)
+        silent = {name: state for name, state in self.states() if state.role in SOURCES}
+        if current in silent:
+            return current
+        return next((name for name in silent if silent[name].epoch == self.highest), None)
+
+    def holders(self) -> Mapping[NodeName, HolderId]:
+        """The standbys that packet ids are granted to."""
+        return self._picture.holders
+
+    def anyone_serves(self) -> bool:
+        """Whether a node is heard that is master or held."""
+        return self._picture.served
+
+    def anyone_whole(self) -> bool:
+        """Whether a standby is heard that has everything, or all that its OpenVPN takes."""
+        return bool(self._picture.syncs & {Sync.IN_SYNC, Sync.PARTIAL})
+
+    def anyone_in_sync(self) -> bool:
+        """Whether a standby is heard that has everything."""
+        return Sync.IN_SYNC in self._picture.syncs
+
+    def most_clients(self) -> int:
+        """The most clients that a node says it has."""
+        return max((state.clients for _, state in self.states()), default=0)
+
+    def knows_more(self, state: InstanceState, clients: int) -> bool:
+        """Whether this is a standby that is in sync, or holds more clients than that."""
+        more = state.sync is Sync.IN_SYNC or state.clients > clients
+        return state.role is Role.STANDBY and more
+
+
+def find_difference(
+    ours: OpenvpnStatus, theirs: InstanceState, tolerate: frozenset[str] = frozenset()
+) -> str:
+    """What keeps two nodes from replicating with each other; "" when nothing does."""
+    pairs = {
+        "record format": (str(ours.record_format), str(theirs.record_format)),
+        "digest": (ours.digest, theirs.digest),
+        "issuer": (ours.issuer, theirs.issuer),
+        "certificate": (ours.certificate, theirs.certificate),
+    }
+    for name, (mine, other) in pairs.items():
+        comparable = name != "digest" or _digest_version(mine) == _digest_version(other)
+        if mine != other and comparable and name not in tolerate:
+            return DIFFERENCES[name] + (_name_options(mine, other) if name == "digest" else "")
+    return ""
+
+
+def _digest_version(digest: str) -> str:
+    """What servers of different releases say of their options cannot be compared."""
+    return digest.rpartition(":")[0]
+
+
+def _name_options(mine: str, other: str) -> str:
+    """Which options two digests say differ, in brackets; "" when they do not tell."""
+    at = len(mine) - 2 * len(OPTION_GROUPS)
+    if at <= 0 or len(mine) != len(other):
+        return ""
+    hints = [digest[at:] for digest in (mine, other)]
+    differ = [
+        group
+        for number, group in enumerate(OPTION_GROUPS)
+        if hints[0][2 * number : 2 * number + 2] != hints[1][2 * number : 2 * number + 2]
+    ]
+    return f" (look at {'; '.join(differ)})" if differ else ""
+
+
+OPTION_GROUPS = (
+    "proto, local, port",
+    "tls-auth, tls-crypt, tls-crypt-v2 and their keys",
+    "tls-version-min, tls-cipher, verify-client-cert and the like",
+    "hand-window, tran-window",
+    "reneg-sec, reneg-bytes, reneg-pkts",
+    "auth-gen-token, auth-gen-token-secret",
+    "data-ciphers",
+    "auth",
+    "replay-window",
+    "keepalive, inactive",
+    "tun-mtu, mssfix",
+    "compress",
+    "topology, server",
+    "ifconfig-pool",
+    "max-clients, duplicate-cn, client-to-client",
+    "push",
+    "ca, crl-verify, remote-cert-tls, verify-x509-name, tls-verify, auth-user-pass-verify",
+    "client-config-dir, client-connect, learn-address, plugin and the like",
+)
+"""In the order of ``enum cluster_digest_group``: the digest ends in a byte for each."""
+
+DIFFERENCES = {
+    "record format": "record format differs: install the same version of the patched OpenVPN",
+    "digest": "configuration differs: make OpenVPN's configuration the same on all nodes",
+    "issuer": "certificate issuer differs: use server certificates of the same CA",
+    "certificate": "certificate differs: use the same server certificate on all nodes",
+}

@@ -1,0 +1,541 @@
+"""One OpenVPN instance of this node: the steps of its role.
+
+The only one who moves the role. Every event is taken by the parts that it concerns (``dispatch``);
+then ``evaluate`` looks at the whole situation anew, so that no order of events can lead astray. It
+does, in this order:
+
+1. **Take up** the role that OpenVPN was found in. Until OpenVPN, its clients and the VIP are known
+   nothing may be ordered: it may be serving clients at this very moment.
+2. **Follow** the right node. Before the step, which depends on whose copy this is; and two nodes
+   that must not replicate are in fault before anybody is promoted by what the other says.
+3. **Step**: ask ``succession``, carry the step out, follow anew, until it says stay. An order is
+   written at once, before anything else of this list: a promotion must not wait, and OpenVPN
+   answers in order, so that all that is written later can rely on it. The VIP manager hears of a
+   new role within the step, too.
+4. **The VIP has arrived** no longer, once a master's OpenVPN has answered. After the steps, which
+   that word is for.
+5. **Grant**: tell the exporter which standbys there are. After the role: only a master may grant,
+   or a held node as long as no higher epoch exists. What is exported stands behind the order.
+6. **Protect**: whether new clients wait. After the role: nobody waits for a node that serves no
+   more.
+7. **Answer** a node that has just been given the VIP: a source that lives can be fetched from.
+8. **Watch** for a second master, which needs the role of now.
+9. **Note** that a promotion is published: the last step may have been the one that completed it.
+10. **Say** grade and state, which depend on everything above; the other nodes believe them.
+11. **Flush**: all commands of this step leave in one write.
+
+News of clients alone change no role of a master, nor of a standby that wants no VIP: for them
+``evaluate_clients`` does 9 to 11 only, and looks at the grade only when the copy has changed.
+
+Each may be interrupted, by the death of this process, after any of them: whoever starts anew finds
+OpenVPN in the role that was ordered, and begins with 1. Must never wait. Rules: docs/roles.md.
+"""
+
+from __future__ import annotations
+
+from ovpnha.management.codes import Code
+from ovpnha.management.commands import Demote, Drop, Hold, ListInstances, Promote
+from ovpnha.management.notices import EndNotice, RoleNotice
+from ovpnha.management.replies import Refused
+from ovpnha.model import NO_EPOCH, Grade, NodeName, OpenvpnStatus, Role, Sync, Uid, Unreachable
+from ovpnha.node.cluster.view import SOURCES, find_difference
+from ovpnha.node.openvpn.discovery import RETRY_AFTER, RETRY_ORDER_AFTER
+from ovpnha.node.part import first
+from ovpnha.node.parts import LOCKED_OUT, Parts
+from ovpnha.node.role.lineage import Kin
+from ovpnha.node.role.machine import MEANING, Trigger
+from ovpnha.node.role.reasons import describe_held, describe_step
+from ovpnha.node.role.succession import Step, decide, next_epoch
+
+
+class Instance:
+    """The role of one OpenVPN. Every event is followed by ``evaluate``."""
+
+    def __init__(self, parts: Parts, now: float) -> None:
+        self.parts = parts
+        self._seen = now  # the last step
+        self._copy: tuple[object, ...] = ()  # what the grade was made from, as far as records go
+
+    @property
+    def role(self) -> Role:
+        """The role now."""
+        return self.parts.role.role
+
+    # The connection to OpenVPN.
+
+    def connect(self, now: float) -> None:
+        """The shell has connected to OpenVPN."""
+        parts = self.parts
+        parts.discovery.unreachable = None
+        if parts.role.fault == LOCKED_OUT:
+            self._forget(now, wait=True)  # it may ask for it again
+        else:
+            self._unlearn(now)
+        parts.openvpn.open()
+        parts.discovery.ask()
+
+    def miss(self, unreachable: Unreachable, now: float) -> None:
+        """The shell cannot connect to OpenVPN, and knows why."""
+        discovery = self.parts.discovery
+        discovery.unreachable = unreachable
+        if unreachable.absent and self._refuse_vip(discovery.down, now):
+            discovery.forget(now, wait=False)
+        if self.role is Role.FAULT and not self.parts.openvpn.connected:
+            self.parts.role.fault = discovery.down
+
+    def disconnect(self, reason: str, now: float) -> None:
+        """The connection is gone. One that we had closed is not OpenVPN's end."""
+        openvpn = self.parts.openvpn
+        if openvpn.closing:
+            openvpn.closing = False
+            return
+        if openvpn.unfinished:
+            openvpn.log("warning", "management socket closed in mid-line")
+        self._fail(f"OpenVPN is down: {reason}", now)
+        self.parts.own.forget()
+        self._forget(now, wait=False)
+        openvpn.close()
+
+    def reset(self, problem: str, now: float) -> None:
+        """OpenVPN broke the contract of the channel: connect again. It may serve all the while."""
+        openvpn = self.parts.openvpn
+        openvpn.log("error", "management channel broken", problem=problem)
+        openvpn.counters["management_errors"] += 1
+        openvpn.hang_up(problem)
+        self._unlearn(now)
+        openvpn.close()
+
+    def give_up(self, reason: str, now: float) -> None:
+        """Nothing can be ordered: another node must serve. The next connection may be better."""
+        self._fail(reason, now)
+        self.parts.openvpn.hang_up(reason)
+        self._forget(now, wait=False)
+        self.parts.openvpn.close()
+
+    # What OpenVPN says of its role.
+
+    def take(self, event: object, now: float) -> None:
+        """A notice of its role, the end of its clients, or an order that it refuses."""
+        match event:
+            case RoleNotice():
+                self._take_role_notice(event, now)
+            case EndNotice():
+                self._end(now)
+            case Refused(command=Promote() | Hold() | Demote() as order, reason=reason):
+                self._order_refused(order.name, reason, now)
+            case Refused(code=code):
+                self._status_refused(code, now)
+
+    def _take_role_notice(self, notice: RoleNotice, now: float) -> None:
+        """Unless an order is under way, it must be the role that we know."""
+        openvpn, discovery = self.parts.openvpn, self.parts.discovery
+        known = Role.STANDBY if self.role is Role.FAULT else self.role
+        expected = notice.role is known and notice.holder == openvpn.holder
+        if discovery.settled and not openvpn.unanswered and not expected:
+            openvpn.log("warning", "openvpn changed its role by itself")
+            self._unlearn(now)
+            discovery.ask()
+
+    def _end(self, now: float) -> None:
+        """OpenVPN has given up its clients. It exits, or starts anew and answers in a moment."""
+        self._fail("OpenVPN starts anew", now)
+        self.parts.own.forget()
+        self._forget(now, wait=True)
+        self.parts.discovery.ask_later(now + RETRY_AFTER)
+
+    def _order_refused(self, order: str, reason: str, now: float) -> None:
+        """Find out anew what it is."""
+        openvpn = self.parts.openvpn
+        openvpn.log("error", "openvpn refused an order", order=order, reason=reason)
+        openvpn.counters["orders_refused"] += 1
+        self._unlearn(now)
+        self.parts.discovery.ask_later(now + RETRY_ORDER_AFTER)
+
+    def _status_refused(self, code: Code, now: float) -> None:
+        """OpenVPN does not say what it is: it lacks the patch, or it is starting."""
+        self.parts.discovery.take_refusal(code, now)
+        if not self.parts.discovery.stock:
+            self._refuse_vip("OpenVPN starts anew", now)
+
+    def _refuse_vip(self, reason: str, now: float) -> bool:
+        """At the start of a sidecar: the VIP is with an OpenVPN that cannot serve."""
+        refuses = self.role is Role.INIT and bool(self.parts.vip.here)
+        if refuses:
+            self._fail(reason, now)
+        return refuses
+
+    # What the administrator asks.
+
+    def ask_promote(self, expect_vip: float, now: float) -> None:
+        """Promote before the VIP comes; without it this node will be held again."""
+        if self.role is Role.MASTER:
+            return
+        self.parts.vip.promise(now + expect_vip)
+        if not self.parts.discovery.settled:
+            self.parts.openvpn.log("warning", "promote asked while openvpn does not answer")
+
+    def ask_demote(self, now: float) -> None:
+        """Master: let the VIP manager move the VIP, and be held when it has.
+
+        Held: demote as soon as another node serves that has the clients. What may be the last copy
+        is not for an order to destroy, nor what another node is fetching.
+        """
+        vip, log = self.parts.vip, self.parts.openvpn.log
+        vip.break_promise()
+        if self.role is Role.HELD:
+            self.parts.successor.planned = True
+        elif self.role is Role.MASTER:
+            vip.hand_over(now)
+            log("info", "handing the vip over")
+        else:
+            log("warning", "demote asked of no master", role=self.role.value)
+
+    def ask_renegotiate(self, uid: Uid | None, rate: float, now: float) -> None:
+        """Renegotiate with one client, or with all."""
+        parts = self.parts
+        if self.role is Role.MASTER:
+            parts.rekey.order(parts.exporter.table if uid is None else [uid], rate, now)
+        else:
+            parts.openvpn.log("warning", "renegotiate asked of no master", role=self.role.value)
+
+    # Time.
+
+    def get_timer(self) -> float | None:
+        """When time alone will change something."""
+        return first((self.parts.get_timer(), first(self.parts.moments(), after=self._seen)))
+
+    def handle_timer(self, now: float) -> None:
+        """Let what depends on time happen; ``evaluate`` must follow."""
+        discovery, liveness, *others = self.parts
+        discovery.handle_timer(now)
+        if self.parts.discovery.overdue:
+            silent = self.parts.openvpn.connected
+            self._fail("OpenVPN does not answer" if silent else self.parts.discovery.down, now)
+        liveness.handle_timer(now)
+        if self.parts.liveness.hangs and self.parts.discovery.settled:
+            self.give_up("OpenVPN does not answer", now)
+        for part in others:
+            part.handle_timer(now)
+
+    # The whole situation.
+
+    def evaluate(self, now: float) -> None:
+        """Do what the situation demands now, in the order that stands above."""
+        parts = self.parts
+        self._seen = now
+        self._settle(now)
+        self._choose(now)
+        while (step := decide(situation := parts.situation(now))) is not Step.STAY:
+            parts.role.reason = describe_step(step, situation)
+            self._take_step(step, now)
+            self._choose(now)
+        master = self.role is Role.MASTER
+        if master and not parts.openvpn.unanswered:
+            parts.vip.arrived = False
+        latest = self.role in SOURCES and parts.view.highest <= parts.own.epoch
+        parts.exporter.set_holders(parts.view.holders(), now, granting=master or latest)
+        if master:
+            parts.exporter.protection.set_ready(parts.view.anyone_whole(), now)
+        else:
+            parts.exporter.protection.stop()
+        if latest or master:
+            parts.announcer.answer(parts.view.bearers(), now)
+        parts.two_masters.watch(parts.view.rivals() if master and parts.vip.here else [], now)
+        if parts.exporter.complete:
+            parts.promotion.reach("published", now)
+        self._say(now)
+        parts.openvpn.flush()
+
+    def evaluate_clients(self, now: float) -> None:
+        """Do what follows from news of clients alone, when nothing is waited for."""
+        parts = self.parts
+        if parts.exporter.complete:
+            parts.promotion.reach("published", now)
+        if self.role is Role.MASTER:
+            touched = parts.exporter.touched
+            parts.announcer.say_clients(parts.clients, now, touched=touched)
+        elif self._describe_copy(now) != self._copy:
+            self._say(now)
+        parts.openvpn.flush()
+
+    def _describe_copy(self, now: float) -> tuple[object, ...]:
+        """All that records change in the grade and the state of a standby."""
+        importer, highest = self.parts.importer, self.parts.view.highest
+        refused, rangeless = len(importer.refusals.lasting(now)), importer.rangeless(now)
+        return (
+            importer.table.copies,
+            importer.is_complete(highest),
+            importer.proved,
+            refused,
+            rangeless,
+        )
+
+    def _choose(self, now: float) -> None:
+        """Follow the right node, unless this node must not replicate with it."""
+        parts, importer = self.parts, self.parts.importer
+        status = parts.discovery.status
+        if self.role in SOURCES:
+            self._watch_successor(now)
+        if self.role not in (Role.STANDBY, Role.FAULT) or not parts.discovery.settled:
+            return
+        assert status is not None  # noqa: S101 - settled means answered
+        latest = max(importer.epoch, parts.own.epoch)
+        master = parts.view.choose_master(importer.following, latest)
+        state = parts.view.state(master)
+        difference = find_difference(status, state, parts.config.tolerate) if state else ""
+        if difference:
+            self._differ(difference, master, now)
+            return
+        if self.role is Role.FAULT:
+            self._move(Trigger.AGREES, now)
+        importer.follow(master, state.epoch if state else NO_EPOCH, now)
+        if state is not None:
+            importer.keep(state.sync is Sync.SYNCING, now)
+
+    def _watch_successor(self, now: float) -> None:
+        """Held: listen to the node that was promoted after this one."""
+        parts = self.parts
+        state = parts.view.heir(parts.own.epoch)
+        parts.successor.observe(state, now)
+        listens = self.role is Role.HELD and state is not None and not parts.differs(state)
+        parts.successor.follow(parts.view.highest.node if listens else None, now)
+
+    def _differ(self, difference: str, master: NodeName | None, now: float) -> None:
+        parts = self.parts
+        parts.importer.follow(None, NO_EPOCH, now)
+        if difference != parts.role.fault:
+            parts.openvpn.log("error", "must not replicate", problem=difference, node=master)
+        parts.role.fault = difference
+        if self.role is Role.STANDBY:
+            self._move(Trigger.DIFFERS, now)
+
+    # Steps of the role.
+
+    def _take_step(self, step: Step, now: float) -> None:
+        {
+            Step.PROMOTE: self._promote,
+            Step.RESUME: self._resume,
+            Step.RETURN: self._return,
+            Step.HOLD: self._hold,
+            Step.DEMOTE: self._demote,
+            Step.OVERTAKE: self._overtake,
+        }[step](now)
+
+    def _promote(self, now: float) -> None:
+        """Drop what is known to be stale and serve with the rest, in one write."""
+        parts, importer = self.parts, self.parts.importer
+        table, whole = importer.table, self._is_whole()
+        stale, lacks = importer.stale(), table.lacks()
+        for uid in stale:
+            parts.openvpn.send(Drop(uid))
+        current = table.copies - sum(table.copy(uid) is not None for uid in stale)
+        if not whole:
+            unproved = int(not importer.proved)
+            lacks = max(lacks, parts.view.most_clients() - current, unproved)
+        origin, epoch = importer.epoch, next_epoch(parts.view.highest, parts.node)
+        parts.own.begin(epoch, origin, lacks, now, whole=whole)
+        self._begin_epoch(now)
+        parts.openvpn.log(
+            "info" if whole and not lacks else "warning",
+            "promoted",
+            epoch=str(epoch),
+            current=current,
+            dropped=len(stale),
+            lacking=lacks,
+        )
+        self._move(Trigger.PROMOTED, now)
+        parts.presence.promote(origin.node or None)
+        parts.rekey.promote(importer.retire(now), now)
+        parts.successor.stop(now)
+        self._become_source(now)
+
+    def _is_whole(self) -> bool:
+        """Whether this standby has everything that there was, as far as it was ever told."""
+        highest, importer = self.parts.view.highest, self.parts.importer
+        return highest == NO_EPOCH or (importer.is_complete(highest) and not len(importer.refusals))
+
+    def _resume(self, now: float) -> None:
+        """Go on as if the VIP had never left."""
+        parts = self.parts
+        self._order(Promote(parts.own.epoch))
+        parts.rekey.resume(now)
+        parts.role.held_since = None
+        parts.openvpn.log("info", "resumed", epoch=str(parts.own.epoch))
+        parts.successor.stop(now)
+        self._move(Trigger.RESUMED, now)
+
+    def _return(self, now: float) -> None:
+        """Go on above the heirs: with all clients that did not change there.
+
+        The others have keys that are not here. They still take what is sent under the one before,
+        and are told to reconnect.
+        """
+        parts, higher = self.parts, self.parts.view.highest
+        newer = parts.successor.newer(parts.exporter.table.generations())
+        outlived = self._is_outlived()
+        parts.own.go_on(next_epoch(higher, parts.node))
+        self._begin_epoch(now)
+        parts.openvpn.log(
+            "warning",
+            "returned above another epoch",
+            epoch=str(parts.own.epoch),
+            higher=str(higher),
+            changed=len(newer),
+        )
+        parts.rekey.resume(now)
+        if outlived:
+            parts.rekey.hurry()
+        parts.reconnecting.begin(newer, now)
+        parts.role.held_since = None
+        parts.successor.stop(now)
+        self._move(Trigger.RETURNED, now)
+        self._become_source(now)
+
+    def _hold(self, now: float) -> None:
+        """Be silent at once, keep everything."""
+        parts = self.parts
+        self._order(Hold())
+        parts.rekey.pause()
+        parts.reconnecting.stop(now)
+        parts.role.held_since = now
+        parts.vip.break_promise()
+        parts.successor.planned |= parts.vip.handed_over
+        epoch, higher = str(parts.own.epoch), str(parts.view.highest)
+        why = parts.role.reason or MEANING[Trigger.HELD]
+        parts.openvpn.log("warning", "held", epoch=epoch, higher=higher, reason=why)
+        self._move(Trigger.HELD, now)
+
+    def _demote(self, now: float) -> None:
+        """Wipe everything and be standby, with a new holder id."""
+        parts = self.parts
+        self._order(Demote())
+        parts.role.held_since = None
+        epoch, higher = str(parts.own.epoch), str(parts.view.highest)
+        reason = parts.role.reason
+        parts.openvpn.log("info", "demoted", epoch=epoch, higher=higher, reason=reason)
+        parts.successor.stop(now)
+        self._move(Trigger.DEMOTED, now)
+        parts.exporter.stop(now)
+        parts.rekey.stop(now)
+        parts.importer.reset(now)
+
+    def _overtake(self, now: float) -> None:
+        """Stay master, above an epoch whose node does not have the VIP.
+
+        A promotion in another epoch makes OpenVPN jump over every range it granted: its clients
+        may have accepted packets of that node. If that has outlived ours, they refuse ours until
+        they have new keys.
+        """
+        parts = self.parts
+        if self._is_outlived():
+            parts.rekey.hurry()
+        parts.own.go_on(next_epoch(parts.view.highest, parts.node))
+        self._order(Promote(parts.own.epoch))
+        self._note_epoch()
+        epoch = str(parts.own.epoch)
+        parts.openvpn.log("warning", "overtaking an epoch without master", epoch=epoch)
+        self._become_source(now)
+
+    def _is_outlived(self) -> bool:
+        """Whether our clients refuse our packet ids, having heard the node above us."""
+        view = self.parts.view
+        return view.lineage.judge(self.parts.own.epoch, view.highest) is Kin.ABOVE
+
+    def _order(self, order: Promote | Hold | Demote) -> None:
+        """Tell OpenVPN its role, before anything else is done; it then waits for no client."""
+        self.parts.exporter.protection.stop()
+        self.parts.openvpn.order(order)
+
+    def _begin_epoch(self, now: float) -> None:
+        """Serve in the epoch that has just been made, because of the VIP."""
+        vip = self.parts.vip
+        self._order(Promote(self.parts.own.epoch))
+        self._note_epoch()
+        self.parts.promotion.begin(vip.since if vip.arrived else now, now)
+
+    def _note_epoch(self) -> None:
+        view, own = self.parts.view, self.parts.own
+        view.note_epoch(own.epoch)
+        view.lineage.note(own.epoch, own.origin)
+
+    def _become_source(self, now: float) -> None:
+        self.parts.exporter.start(self.parts.own.epoch, now)
+        self.parts.openvpn.send(ListInstances())
+
+    # What was found, and what was lost.
+
+    def _settle(self, now: float) -> None:
+        """Take up the role that OpenVPN was found in, once the VIP is known too."""
+        parts, discovery = self.parts, self.parts.discovery
+        status, clients = discovery.status, discovery.clients
+        if discovery.settled or status is None or clients is None or parts.vip.here is None:
+            return
+        discovery.settle(now)
+        parts.traffic.start(now)
+        parts.view.note_epoch(status.epoch)
+        if status.role is Role.STANDBY:
+            parts.own.forget()
+            parts.importer.table.find(clients)
+            self._move(Trigger.FOUND_STANDBY, now)
+        else:
+            self._take_up(status, now)
+            parts.exporter.take_list(clients, now)
+
+    def _take_up(self, status: OpenvpnStatus, now: float) -> None:
+        """OpenVPN was found master or held: its clients are untouched, the source is rebuilt."""
+        parts, own = self.parts, self.parts.own
+        if status.epoch > own.epoch:
+            own.take_up(status.epoch)
+        if status.role is Role.MASTER and parts.vip.wanted(now):
+            if own.epoch == NO_EPOCH:
+                own.take_up(next_epoch(parts.view.highest, parts.node))
+                self._note_epoch()
+            self._move(Trigger.FOUND_MASTER, now)
+            parts.openvpn.send(ListInstances())
+        else:
+            if status.role is Role.MASTER:
+                self._order(Hold())
+            parts.role.held_since, parts.role.reason = now, describe_held(status)
+            self._move(Trigger.FOUND_HELD, now)
+        parts.exporter.start(own.epoch, now, touched=True)
+
+    def _fail(self, reason: str, now: float) -> None:
+        """OpenVPN is of no use: the VIP manager hears it before anyone else."""
+        role = self.parts.role
+        told = self.role is Role.FAULT and role.fault == reason == LOCKED_OUT
+        role.fault = reason
+        self._move(Trigger.LOST, now)
+        if not told:
+            self.parts.openvpn.log("error", "openvpn lost", reason=reason)
+
+    def _unlearn(self, now: float) -> None:
+        """What was known of OpenVPN may be wrong; it may serve all the while."""
+        self._forget(now, wait=True)
+        if self.role is not Role.INIT:
+            self._move(Trigger.RECONNECTED, now)
+
+    def _forget(self, now: float, *, wait: bool) -> None:
+        self.parts.discovery.forget(now, wait=wait)
+        for part in self.parts:
+            part.stop(now)
+
+    # What is said.
+
+    def _move(self, trigger: Trigger, now: float) -> None:
+        self.parts.role.move(trigger, now)
+        self._say_grade(now)
+        self.parts.role.tell(trigger, self.parts.own.epoch)
+
+    @property
+    def _known(self) -> bool:
+        return self.parts.discovery.known or self.role is Role.FAULT
+
+    def _say_grade(self, now: float) -> Grade:
+        parts = self.parts
+        return parts.announcer.say_grade(parts.standing(now)) if self._known else Grade.FAULT
+
+    def _say(self, now: float) -> None:
+        parts = self.parts
+        self._copy = self._describe_copy(now)
+        if self._known:
+            parts.announcer.say_state(parts.state(self._say_grade(now), now), now)

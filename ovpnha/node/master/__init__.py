@@ -1,0 +1,1 @@
+"""The duties of a node whose clients these are. Pure."""

@@ -1,0 +1,312 @@
+"""A whole node without its shell: management channels, back channel and policy, composed.
+
+Every verb takes ``now`` in monotonic seconds; after each, the shell carries out what
+``next_output`` gives, in order, and sets one timer to ``get_timer``. Must never raise for what
+comes from outside, never wait, and hold no policy of its own: that is ``instance``'s. Rules:
+docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
+from types import MappingProxyType
+
+from ovpnha.model import (
+    BootId,
+    InstanceName,
+    NodeName,
+    Role,
+    ServerClient,
+    Uid,
+    Unreachable,
+    VipPlace,
+)
+from ovpnha.node.config import NodeConfig
+from ovpnha.node.dispatch import Dispatch, RecordEvent
+from ovpnha.node.instance import Instance
+from ovpnha.node.outputs import ClientView, LogEvent, Output, Roster, SendDatagram
+from ovpnha.node.part import first
+from ovpnha.node.parts import Parts
+from ovpnha.node.statistics import NodeStatistics
+from ovpnha.replication import events
+from ovpnha.replication.membership import NodeHeard
+from ovpnha.replication.protocol import Replication
+
+CONFLICT_SHOWN = 30.0
+"""Seconds for which two machines of one name are shown: longer than a challenge lives."""
+
+
+class Node:
+    """One node of the cluster."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        boot: BootId,
+        random: Callable[[int], bytes],
+        now: float,
+        wall: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._name = config.replication.node
+        self._boot = boot
+        self._started = now
+        self._outputs: deque[Output] = deque()
+        self._replication = Replication(
+            config.replication, boot=boot, random=random, now=now, wall=wall
+        )
+        self._links = dict.fromkeys(config.replication.links, True)
+        self._told: dict[NodeName, frozenset[InstanceName]] = {}  # instances of the nodes heard
+        self._instances = {
+            one.name: Instance(Parts(one, self._name, self._replication, self._outputs, now), now)
+            for one in config.instances
+        }
+        self._dispatch = {name: Dispatch(one) for name, one in self._instances.items()}
+
+    # OpenVPN.
+
+    def management_up(self, instance: InstanceName, now: float) -> None:
+        """The management socket is connected."""
+        self._instances[instance].connect(now)
+        self._go_on(now)
+
+    def management_down(self, instance: InstanceName, reason: str, now: float) -> None:
+        """The management socket is closed, or cannot be connected."""
+        self._instances[instance].disconnect(reason, now)
+        self._go_on(now)
+
+    def management_unreachable(self, instance: InstanceName, why: Unreachable, now: float) -> None:
+        """The management socket cannot be connected, for this reason."""
+        self._instances[instance].miss(why, now)
+        self._go_on(now)
+
+    def receive_management(self, instance: InstanceName, data: bytes, now: float) -> None:
+        """Bytes as read from the management socket."""
+        alone = self._dispatch[instance].take_bytes(data, now)
+        self._go_on(now, {instance} if alone else None)
+
+    # The network.
+
+    def receive_datagram(self, data: bytes, link: str, now: float) -> None:
+        """A datagram as read from a BCN socket."""
+        self.receive_datagrams((data,), link, now)
+
+    def receive_datagrams(self, batch: Sequence[bytes], link: str, now: float) -> None:
+        """Datagrams that were waiting together; the situation changes only when one says news."""
+        for data in batch:
+            self._replication.receive_datagram(data, link, now)
+        if self._replication.has_events:
+            self._go_on(now, set())
+        else:
+            self._send(now)
+
+    def vip_changed(self, instance: InstanceName, present: bool, now: float) -> None:
+        """The VIP arrived or left; the first call tells the initial state."""
+        self._instances[instance].parts.vip.set(present, now)
+        self._go_on(now)
+
+    def vip_placed(self, instance: InstanceName, place: VipPlace, now: float) -> None:
+        """Where the VIP counts, and where it is; told at the start and whenever it changes."""
+        self._instances[instance].parts.obstacles.take(place, now)
+        self._go_on(now)
+
+    def grade_read(self, instance: InstanceName, read: bool, now: float) -> None:
+        """Whether a VIP manager reads the grade; until told otherwise, one does."""
+        self._instances[instance].parts.announcer.note_reader(read)
+        self._go_on(now)
+
+    def link_changed(self, link: str, up: bool, now: float) -> None:
+        """A BCN link can carry datagrams, or cannot. Until told otherwise, all can."""
+        if self._links.get(link) != up:
+            level = "info" if up else "warning"
+            self._outputs.append(LogEvent(level, "bcn link", {"link": link, "up": up}))
+        self._links[link] = up
+        for one in self._instances.values():
+            one.parts.view.set_links(all(self._links.values()), now)
+        self._go_on(now)
+
+    # The administrator.
+
+    def ask_promote(self, instance: InstanceName, expect_vip: float, now: float) -> None:
+        """Promote now; the VIP is to come within ``expect_vip`` seconds."""
+        self._instances[instance].ask_promote(expect_vip, now)
+        self._go_on(now)
+
+    def ask_demote(self, instance: InstanceName, now: float) -> None:
+        """Master: hand the VIP over. Held: demote as soon as another node has the clients."""
+        self._instances[instance].ask_demote(now)
+        self._go_on(now)
+
+    def ask_renegotiate(
+        self, instance: InstanceName, uid: Uid | None, rate: float, now: float
+    ) -> None:
+        """Renegotiate with one client, or with all at ``rate`` a second."""
+        self._instances[instance].ask_renegotiate(uid, rate, now)
+        self._go_on(now)
+
+    def use_keys(
+        self, keys: Sequence[bytes], cookie_keys: Mapping[InstanceName, bytes], now: float
+    ) -> None:
+        """The cluster keys were read again: the first seals, all open; cookie keys follow."""
+        self._replication.use_keys(keys)
+        for name, one in self._instances.items():
+            one.parts.discovery.use_cookie_key(cookie_keys[name])
+        self._outputs.append(LogEvent("info", "cluster keys read again", {"keys": len(keys)}))
+        self._go_on(now)
+
+    # Time and outputs.
+
+    def get_timer(self) -> float | None:
+        """When ``handle_timer`` is to be called next."""
+        instances = (one.get_timer() for one in self._instances.values())
+        return first((*instances, self._replication.get_timer()))
+
+    def handle_timer(self, now: float) -> None:
+        """Time has passed."""
+        self._replication.handle_timer(now)
+        timers = ((name, one.get_timer()) for name, one in self._instances.items())
+        due = {name for name, moment in timers if moment is not None and moment <= now}
+        for name in due:
+            self._instances[name].handle_timer(now)
+        self._go_on(now, set(), due)
+
+    def next_output(self) -> Output | None:
+        """What the shell is to do next."""
+        return self._outputs.popleft() if self._outputs else None
+
+    def statistics(self, now: float) -> NodeStatistics:
+        """Everything ``status`` and metrics may read."""
+        figures = self._replication.statistics()
+        heard: dict[NodeName, NodeHeard] = {}
+        for one in sorted(figures.nodes, key=lambda one: one.last_heard):
+            heard[one.node] = one
+        return NodeStatistics(
+            node=self._name,
+            boot=self._boot.hex(),
+            uptime=now - self._started,
+            links=MappingProxyType(dict(self._links)),
+            instances=tuple(one.parts.statistics(heard, now) for one in self._instances.values()),
+            received=figures.received,
+            sent=figures.sent,
+            refused=figures.refused,
+            bytes_received=figures.bytes_received,
+            bytes_sent=figures.bytes_sent,
+            resyncs=figures.resyncs,
+            nacks=figures.nacks,
+            repaired=figures.repaired,
+            differences=figures.differences,
+            oversized=figures.oversized,
+            lacking=self._lacking(),
+        )
+
+    def _lacking(self) -> Mapping[str, tuple[NodeName, ...]]:
+        """Instances of other nodes that this node does not have."""
+        names = sorted(set[InstanceName]().union(*self._told.values()) - set(self._instances))
+        return {
+            name: tuple(sorted(node for node, told in self._told.items() if name in told))
+            for name in names
+        }
+
+    def clients(self, instance: InstanceName) -> tuple[ServerClient, ...]:
+        """Each client as OpenVPN last told; apart from ``statistics``, which names no client."""
+        return self._instances[instance].parts.traffic.clients
+
+    def table(self, instance: InstanceName, now: float) -> tuple[ClientView, ...]:
+        """Each client that a master or held instance has, by its uid."""
+        waits = self._instances[instance].parts.exporter.table.waits(now)
+        return tuple(ClientView(uid, wait) for uid, wait in sorted(waits, key=itemgetter(0)))
+
+    def ask_clients(self, instance: InstanceName, now: float) -> None:
+        """Somebody wants to know who is connected; ``roster`` has it when OpenVPN has answered."""
+        parts = self._instances[instance].parts
+        parts.presence.ask(stock=parts.discovery.stock)
+        self._go_on(now)
+
+    def roster(self, instance: InstanceName, now: float) -> Roster:
+        """Who is connected, as OpenVPN told when it was last asked."""
+        parts = self._instances[instance].parts
+        copied = parts.importer.following if parts.role.role is Role.STANDBY else None
+        return parts.presence.roster(dict(parts.exporter.table.waits(now)), copied)
+
+    def stop(self, now: float) -> None:
+        """The sidecar stops: say so on the BCN. OpenVPN keeps its role and its clients."""
+        self._replication.goodbye()
+        self._send(now)
+
+    def _go_on(
+        self,
+        now: float,
+        told: set[InstanceName] | None = None,
+        due: Collection[InstanceName] = (),
+    ) -> None:
+        """Everything that follows from an event.
+
+        Args:
+            now: Monotonic seconds.
+            told: The instances of which something was told, if that was of clients alone.
+            due: Those for which time has passed.
+        """
+        whole, names = told is None, told or set()
+        while (event := self._replication.next_event()) is not None:
+            self._take(event, now)
+            if isinstance(event, RecordEvent):
+                names.add(event.instance)
+            else:
+                whole = True
+        for name, one in self._instances.items():
+            if whole or name in due or not one.parts.is_settled_in():
+                one.evaluate(now)
+            elif name in names:
+                one.evaluate_clients(now)
+        self._send(now)
+
+    def _send(self, now: float) -> None:
+        for datagram in self._replication.datagrams_to_send(now):
+            self._outputs.append(SendDatagram(datagram.data, datagram.link))
+
+    def _take(self, event: events.Event, now: float) -> None:
+        match event:
+            case events.NodeUp(node=node):
+                self._log("info", "node heard", node)
+                self._tell_views(event, now)
+            case events.NodeDown(node=node, reason=reason):
+                self._log("warning", "node lost", node, reason=reason)
+                self._told.pop(node, None)
+                self._tell_views(event, now)
+            case events.HelloReceived(node=node, instances=states):
+                self._told[node] = frozenset(states)
+                self._tell_views(event, now)
+            case events.NameConflict(node=node, boot=boot):
+                self._name_conflict(node, boot, now)
+            case events.OneWayLink(node=node):
+                self._tell_views(event, now)
+                self._log("error", "node does not hear us", node)
+            case events.OtherKey(reason=reason, link=link):
+                fields = {"reason": reason, "link": link}
+                self._outputs.append(LogEvent("warning", "datagrams under another key", fields))
+            case events.OtherVersion(link=link):
+                phrase = "datagrams of another version of ovpnha"
+                self._outputs.append(LogEvent("error", phrase, {"link": link}))
+            case _ if event.instance in self._instances:
+                self._dispatch[event.instance].take_backchannel(event, now)
+            case _:
+                pass
+
+    def _tell_views(self, event: events.Event, now: float) -> None:
+        for one in self._instances.values():
+            one.parts.view.take(event, now)
+
+    def _name_conflict(self, node: NodeName, boot: BootId, now: float) -> None:
+        """Logged once; counted and shown for as long as it lasts."""
+        problem = "another machine has the same node name"
+        news = False
+        for one in self._instances.values():
+            one.parts.openvpn.counters["name_conflicts"] += 1
+            news |= one.parts.view.trouble(node, problem, now, lasts=CONFLICT_SHOWN)
+        if news:
+            self._log("error", "two machines have one node name", node, refused_boot=boot.hex())
+
+    def _log(self, level: str, event: str, node: NodeName, **fields: object) -> None:
+        self._outputs.append(LogEvent(level, event, {"node": node, **fields}))

@@ -1,0 +1,1 @@
+"""Our OpenVPN: the channel to it, and what is known of it. Pure."""

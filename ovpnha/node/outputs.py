@@ -1,0 +1,118 @@
+"""What the pure core of a node asks its shell to do, and who its clients are.
+
+The shell carries these out in order and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ovpnha.model import (
+    Epoch,
+    InstanceName,
+    NodeName,
+    OpenvpnStatus,
+    Role,
+    ServerClient,
+    Uid,
+)
+
+
+@dataclass(frozen=True)
+class WriteManagement:
+    """Bytes for the management socket of one instance. They may hold keys."""
+
+    instance: InstanceName
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class CloseManagement:
+    """This connection is of no more use: close it and connect again."""
+
+    instance: InstanceName
+    reason: str
+
+
+@dataclass(frozen=True)
+class OpenvpnFound:
+    """OpenVPN has said what it is: its ``local`` address, its BCN options, its version."""
+
+    instance: InstanceName
+    status: OpenvpnStatus
+
+
+@dataclass(frozen=True)
+class SendDatagram:
+    """One sealed datagram, to be sent once on every BCN link (or only on ``link``)."""
+
+    data: bytes = field(repr=False)
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class SetGrade:
+    """The number for the VIP manager's track file, and why it is that number."""
+
+    instance: InstanceName
+    grade: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class RoleChanged:
+    """The role of an instance has changed. For logs, hooks, metrics and the service manager."""
+
+    instance: InstanceName
+    old: Role
+    new: Role
+    epoch: Epoch
+    reason: str
+
+
+@dataclass(frozen=True)
+class LogEvent:
+    """A constant short phrase with keys; never key material, never bytes of the network."""
+
+    level: str  # "debug", "info", "warning", "error"
+    event: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+Output = (
+    WriteManagement
+    | CloseManagement
+    | OpenvpnFound
+    | SendDatagram
+    | SetGrade
+    | RoleChanged
+    | LogEvent
+)
+
+
+@dataclass(frozen=True)
+class ClientView:
+    """One client of a master or held instance, for ``ovpnha clients``."""
+
+    uid: Uid
+    unprotected: float | None  # seconds for which no other node has it as it is; None when one has
+
+
+@dataclass(frozen=True)
+class ConnectedClient:
+    """One client as OpenVPN tells of it, for ``ovpnha clients``."""
+
+    uid: Uid | None  # None: this OpenVPN has not the patch
+    client: ServerClient
+    unprotected: float | None  # seconds; None: protected, or a copy on a standby
+    moved: bool  # it came from another node
+    origin: NodeName | None  # that node, when it is known
+
+
+@dataclass(frozen=True)
+class Roster:
+    """All of them, and how many times OpenVPN has told."""
+
+    answers: int
+    clients: tuple[ConnectedClient, ...]

@@ -1,0 +1,380 @@
+"""The parts of one instance, and what they are together at one moment.
+
+Decides nothing: it describes, for the next step of the role (``situation``), for the VIP manager
+(``standing``), for the other nodes (``state``) and for whoever looks (``statistics``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from ovpnha.model import NO_EPOCH, Epoch, Grade, InstanceState, NodeName, Role, Sync
+from ovpnha.node.cluster.announcer import Announcer
+from ovpnha.node.cluster.grading import Standing
+from ovpnha.node.cluster.obstacles import Obstacles
+from ovpnha.node.cluster.successor import Successor
+from ovpnha.node.cluster.two_masters import TwoMasters
+from ovpnha.node.cluster.view import NO_HOLDER, ClusterView, NodeView, Other, find_difference
+from ovpnha.node.config import InstanceConfig
+from ovpnha.node.master.exporter import Exporter
+from ovpnha.node.master.reconnecting import Reconnecting
+from ovpnha.node.master.rekey import Rekey
+from ovpnha.node.openvpn.discovery import Discovery
+from ovpnha.node.openvpn.liveness import Liveness
+from ovpnha.node.openvpn.openvpn import Openvpn
+from ovpnha.node.openvpn.presence import Presence
+from ovpnha.node.openvpn.traffic import Traffic
+from ovpnha.node.outputs import Output
+from ovpnha.node.part import Part, first
+from ovpnha.node.ports import Backchannel
+from ovpnha.node.role.current import CurrentRole
+from ovpnha.node.role.lineage import Kin
+from ovpnha.node.role.ownepoch import OwnEpoch
+from ovpnha.node.role.promotion import Promotion
+from ovpnha.node.role.succession import (
+    FETCH_LONG,
+    FETCH_MAX,
+    KEEP,
+    LISTEN,
+    SAY_HELD,
+    Heir,
+    Situation,
+    Sources,
+)
+from ovpnha.node.role.vip import Vip
+from ovpnha.node.standby.importer import Importer
+from ovpnha.node.statistics import InstanceStatistics
+from ovpnha.replication.membership import NodeHeard
+
+LOCKED_OUT = "OpenVPN's management socket asks for a password"
+FAULT_MENDS = {
+    "OpenVPN does not answer": "see its log; does a script of it hang, or has another program its "
+    "management socket (ss -xp)?",
+    LOCKED_OUT: "remove the file from its management "
+    "option: the socket lets in nobody but whom management-client-user and -group name",
+}
+KEPT_MEND = (
+    "move the VIP there (if that node is held, a VIP manager that follows the grade does), or they "
+    "reconnect when they have missed their server for long enough"
+)
+
+
+class Parts:
+    """All of one instance."""
+
+    def __init__(
+        self,
+        config: InstanceConfig,
+        node: NodeName,
+        backchannel: Backchannel,
+        outputs: deque[Output],
+        now: float,
+    ) -> None:
+        self.config = config
+        self.node = node
+        self.backchannel = backchannel
+        self.role = CurrentRole(config.name, outputs, now)
+        self.vip = Vip(now)
+        self.own = OwnEpoch(config.held_max)
+        self.promotion = Promotion()
+        self.openvpn = openvpn = Openvpn(config.name, outputs)
+        self.discovery = Discovery(openvpn, now, config.cookie_key)
+        self.liveness = Liveness(openvpn, config.answer_within)
+        self.traffic = Traffic(openvpn, lambda: self.role.role, per_client=config.per_client)
+        self.presence = Presence(openvpn)
+        self.view = ClusterView(config.name, now, config.lone_after)
+        self.obstacles = Obstacles(openvpn, config.vip)
+        self.announcer = Announcer(openvpn, backchannel)
+        self.two_masters = TwoMasters(openvpn)
+        self.successor = Successor(config.name, backchannel)
+        self.importer = Importer(openvpn, backchannel)
+        self.exporter = Exporter(openvpn, backchannel, config.protect_wait)
+        self.rekey = Rekey(openvpn, config.rekey_after_promotion, config.rekey_rate)
+        self.reconnecting = Reconnecting(openvpn)
+
+        # In the order in which time passes for them: first, whether OpenVPN is there at all.
+        self._all: tuple[Part, ...] = (
+            *(self.discovery, self.liveness, self.traffic, self.own, self.reconnecting),
+            *(self.role, self.vip, self.promotion, self.openvpn, self.presence, self.view),
+            *(self.obstacles, self.announcer, self.two_masters, self.successor),
+            *(self.importer, self.exporter, self.rekey),
+        )
+
+        self._timed = [one for one in self._all if type(one).get_timer is not Part.get_timer]
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self._all)
+
+    def get_timer(self) -> float | None:
+        """The next moment of any part."""
+        return first([one.get_timer() for one in self._timed])
+
+    @property
+    def clients(self) -> int:
+        """How many clients our OpenVPN has."""
+        if self.exporter.active:
+            return len(self.exporter.table)
+        return self.discovery.stock_clients if self.discovery.stock else self.importer.table.copies
+
+    @property
+    def epoch(self) -> Epoch:
+        """A source's own epoch, or the highest that a standby has heard of."""
+        return self.own.epoch if self.exporter.active else self.view.highest
+
+    def sync(self, now: float) -> Sync:
+        """How complete the copy of a standby is."""
+        standby = self.role.role is Role.STANDBY
+        return self.importer.sync(self.view.highest, now) if standby else Sync.NONE
+
+    def is_settled_in(self) -> bool:
+        """Whether news of clients lead to no step: a master, or a standby that wants no VIP."""
+        if not self.discovery.settled:
+            return False
+        role = self.role.role
+        return role is Role.MASTER or (role is Role.STANDBY and not self.vip.concerns)
+
+    # For the next step.
+
+    def situation(self, now: float) -> Situation:
+        """All that the next step depends on."""
+        view, vip, held = self.view, self.vip, self.role.held_since
+        return Situation(
+            role=self.role.role,
+            able=self.discovery.settled,
+            vip=bool(vip.here),
+            arrived=vip.arrived,
+            promised=vip.promised(now),
+            waited=now - max(vip.since, self.role.since),
+            epoch=self.own.epoch,
+            highest=view.highest,
+            highest_claimed=view.highest_is_claimed(),
+            rivalled=bool(view.rivals()),
+            touched=self.exporter.touched,
+            unanswered=bool(self.openvpn.unanswered),
+            changed_late=held is not None and vip.since <= held <= self.exporter.touched_at,
+            planned=self.successor.planned,
+            held_over=held is not None and now >= held + self.config.held_max,
+            heir=self._heir(now),
+            sources=self._sources(now),
+        )
+
+    def moments(self) -> Iterator[float]:
+        """When time alone may make a step due: not while there is nothing to wait for."""
+        if self.is_settled_in():
+            return
+        begin = max(self.vip.since, self.role.since)
+        yield from (begin + SAY_HELD, begin + FETCH_MAX, begin + FETCH_LONG)
+        yield from (self.importer.gained + FETCH_MAX, self._awaited_until())
+        yield self._listened()
+        if self.role.held_since is not None:
+            yield self.role.held_since + self.config.held_max
+        if self.successor.serves_since is not None:
+            yield self.successor.serves_since + KEEP
+
+    def _heir(self, now: float) -> Heir:
+        """The node that made the highest epoch, as this one sees it."""
+        view = self.view
+        kin, state = view.lineage.judge(self.own.epoch, view.highest), view.heir(self.own.epoch)
+        spare = state is not None and self._is_spare(kin, state)
+        alive = self._is_alive(view.highest.node)
+        touched = view.lineage.has_changed(self.own.epoch, view.highest)
+        return self.successor.describe(kin, now, spare=spare, alive=alive, touched=touched)
+
+    def _is_alive(self, node: NodeName | None) -> bool:
+        """Whether a node was heard since the VIP is here: it answers the hello that says so."""
+        here = self.vip.since if self.vip.here else math.inf
+        return node is not None and self.backchannel.last_heard(node) > here
+
+    def _is_spare(self, kin: Kin, heir: InstanceState) -> bool:
+        """Whether there is nothing here that the heir should have.
+
+        The table is empty. Or the options differ: then the VIP was given to it without our clients
+        on purpose. Or both began with a part, of different tables: who serves now is as good as we
+        are, and two nodes that each claim to be better would move the VIP for ever.
+        """
+        if not len(self.exporter.table) or self.differs(heir):
+            return True
+        return kin is Kin.UNKNOWN and self.own.sync is Sync.SYNCING
+
+    def _sources(self, now: float) -> Sources:
+        view, importer = self.view, self.importer
+        followed = view.state(importer.following)
+        return Sources(
+            complete=importer.is_complete(view.highest),
+            behind=importer.table.lacks() > len(importer.refusals),
+            followed=None if followed is None else followed.role,
+            alive=self._is_alive(importer.following),
+            fetching=now < max(importer.gained + FETCH_MAX, self._awaited_until()),
+            elsewhere=self._is_elsewhere(),
+            begins=view.anyone_begins(now, FETCH_MAX),
+            unheard=view.lone_since() is not None and now < self._listened(),
+        )
+
+    def _awaited_until(self) -> float:
+        """Until when a standby that has nothing waits for a node that has clients and was heard."""
+        node = self.importer.following
+        followed = self.view.state(node)
+        if self.clients or node is None or followed is None or not followed.clients:
+            return -math.inf
+        return self.backchannel.last_heard(node) + FETCH_MAX
+
+    def _listened(self) -> float:
+        """When all other nodes have been heard, if there are any: a sidecar may start slowly."""
+        found_at = self.discovery.found_at
+        return (self.view.started if found_at is None else found_at) + LISTEN
+
+    def _is_elsewhere(self) -> bool:
+        """Whether another standby, with the same options, has clients that this node lacks."""
+        return any(
+            self.view.knows_more(state, self.clients) and not self.differs(state)
+            for _, state in self.view.states()
+        )
+
+    def _is_copied(self) -> bool:
+        """Whether a standby keeps copies of clients that this master lacks."""
+        lacks = self.role.role is Role.MASTER and self.own.sync is Sync.SYNCING
+        return lacks and any(
+            state.role is Role.STANDBY and state.clients > self.clients
+            for _, state in self.view.states()
+        )
+
+    def _is_kept(self) -> bool:
+        """Whether a held node, with the same options, keeps clients that this master lacks."""
+        return (
+            self.role.role is Role.MASTER
+            and self.own.sync is Sync.SYNCING
+            and any(
+                state.role is Role.HELD and state.grade == Grade.MASTER and not self.differs(state)
+                for _, state in self.view.states()
+            )
+        )
+
+    def differs(self, state: InstanceState) -> bool:
+        """Whether a node must not replicate with this one, as far as is known."""
+        status = self.discovery.status
+        return status is not None and bool(find_difference(status, state, self.config.tolerate))
+
+    # For the VIP manager and the other nodes.
+
+    def standing(self, now: float) -> Standing:
+        """All that the grade depends on."""
+        view, heir = self.view, self._heir(now)
+        higher = self.role.role is Role.HELD and view.highest > self.own.epoch
+        lone, silent, relinked = view.lone_since(), view.silent_since(), view.relinked
+        return Standing(
+            role=self.role.role,
+            fault=self.role.fault,
+            seamless=self.discovery.seamless,
+            vip=bool(self.vip.here),
+            handing_over=self.vip.handing_over(now),
+            complete=self.importer.is_complete(view.highest),
+            master_heard=self.importer.following is not None,
+            links_up=view.links_up,
+            relinked=None if relinked is None else now - relinked,
+            silent=None if silent is None else now - silent,
+            outranked=view.is_outranked(self.own.epoch),
+            lone=None if lone is None else now - lone,
+            age=now - view.started,
+            served=view.anyone_serves(),
+            outdone=self._is_elsewhere(),
+            lone_after=self.config.lone_after,
+            obstacle=self.obstacles.first,
+            lacking=self._is_kept(),
+            superseded=higher,
+            outlived=higher and heir.kin is Kin.ABOVE,
+            wanting=higher and heir.role is not None and not heir.has,
+            refused=len(self.importer.refusals.lasting(now)),
+            rangeless=self.importer.rangeless(now),
+            empty=not self.clients,
+            bettered=view.anyone_in_sync(),
+            proved=self.importer.proved,
+        )
+
+    def state(self, grade: Grade, now: float) -> InstanceState:
+        """What hello says."""
+        status, source = self.discovery.status, self.exporter.active
+        return InstanceState(
+            role=self.role.role,
+            epoch=self.epoch,
+            vip=bool(self.vip.here),
+            sync=self.own.sync if source else self.sync(now),
+            grade=int(grade),
+            holder=self.openvpn.holder or NO_HOLDER,
+            clients=self.clients,
+            record_format=status.record_format if status else 0,
+            openvpn=self.discovery.version,
+            digest=status.digest if status else "",
+            certificate=status.certificate if status else "",
+            issuer=status.issuer if status else "",
+            managed=self.announcer.managed,
+            origin=self.own.origin if source else NO_EPOCH,
+            touched=source and self.exporter.touched,
+        )
+
+    # For whoever looks.
+
+    def statistics(self, heard: Mapping[NodeName, NodeHeard], now: float) -> InstanceStatistics:
+        """The instance at one moment."""
+        problems = (one for part in self for one in part.problems(now))
+        return InstanceStatistics(
+            name=self.config.name,
+            role=self.role.role,
+            epoch=self.epoch,
+            sync=self.sync(now),
+            vip=bool(self.vip.here),
+            clients=self.clients,
+            openvpn=self.openvpn.statistics(now),
+            discovery=self.discovery.statistics(now),
+            announcer=self.announcer.statistics(now),
+            own=self.own.statistics(now),
+            promotion=self.promotion.statistics(now),
+            exporter=self.exporter.statistics(now),
+            importer=self.importer.statistics(now),
+            traffic=self.traffic.statistics(now),
+            rekey=self.rekey.statistics(now),
+            nodes=tuple(
+                self._describe_node(name, other, heard.get(name), now)
+                for name, other in self.view.others(now)
+            ),
+            problems=(*self._problems(), *problems),
+        )
+
+    def _problems(self) -> Iterator[str]:
+        """What no part knows alone."""
+        missed, fault = self.discovery.unreachable, self.role.fault
+        if self.role.role is Role.FAULT:
+            mend = missed.mend if missed is not None else FAULT_MENDS.get(fault, "")
+            yield f"{fault}; {mend}" if mend else fault
+        elif missed is not None:
+            yield f"OpenVPN is not reached: {missed.reason}; {missed.mend}"
+        if self._is_kept() or self._is_copied():
+            lacked = self.own.lacked
+            yield f"{lacked} clients or more are on another node and not here: {KEPT_MEND}"
+
+    def _describe_node(
+        self, name: NodeName, other: Other, heard: NodeHeard | None, now: float
+    ) -> NodeView:
+        state, status = other.state, self.discovery.status
+        problem = other.trouble(now)
+        distance = heard.distance if heard is not None else None
+        if state is not None and status is not None and state.record_format and not problem:
+            problem = find_difference(status, state, self.config.tolerate)
+        return NodeView(
+            name=name,
+            believed=other.believed,
+            age=now - (heard.last_heard if heard is not None else other.heard),
+            role=state.role if state else Role.INIT,
+            epoch=state.epoch if state else NO_EPOCH,
+            vip=state.vip if state else False,
+            sync=state.sync if state else Sync.NONE,
+            grade=state.grade if state else 0,
+            clients=state.clients if state else 0,
+            problem=problem,
+            round_trip=distance.round_trip if distance is not None else None,
+            clock_offset=distance.offset if distance is not None else None,
+            has_instance=not other.lacks(now),
+            lost=other.met and not other.believed,
+            managed=state is None or not other.believed or state.managed,
+        )

@@ -1,0 +1,1 @@
+"""What this node is to its clients, and when that changes. Pure."""

@@ -1,0 +1,1 @@
+"""The duties of a node that keeps a copy. Pure."""

@@ -1,0 +1,511 @@
+"""A standby's duties: what the followed master publishes becomes OpenVPN's, or goes.
+
+Decides when a record is imported, dropped, acknowledged or rejected, and when the copy is complete.
+Must never import a stale record, nor one whose grants name another holder (rules R4 and R5): grants
+are picked when the command is written, by the holder id that OpenVPN has at that moment. Rules:
+docs/architecture.md, invariants 4 and 5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ovpnha.management.codes import Code
+from ovpnha.management.commands import Drop, Import, PackedCounters, Update
+from ovpnha.management.notices import DownNotice
+from ovpnha.management.replies import DemoteReply, ImportReply, Refused, UpdateReply
+from ovpnha.model import (
+    NO_EPOCH,
+    ClientRecord,
+    CounterKind,
+    Epoch,
+    Grant,
+    NodeName,
+    Sync,
+    Uid,
+)
+from ovpnha.node.openvpn.openvpn import Openvpn
+from ovpnha.node.openvpn.pipeline import Pipeline
+from ovpnha.node.openvpn.refusals import Refusals, describe_refused
+from ovpnha.node.part import Part, PartStatistics, first
+from ovpnha.node.ports import Backchannel
+from ovpnha.node.standby.table import Copy, StandbyTable, lacking
+from ovpnha.replication.events import (
+    CopyProved,
+    CountersReceived,
+    GenerationHeard,
+    RecordReceived,
+    RecordWithdrawn,
+    RenegotiationHeard,
+    SnapshotEnded,
+)
+
+SETTLE_WAIT = 5.0
+"""Seconds for which a whole copy waits for packet ids that its master has not granted yet, and for
+clients that OpenVPN refuses."""
+
+TIDY_AFTER = 1.0
+"""Seconds until the table of a standby that was promoted is freed: with ten thousand clients that
+takes as long as the promotion itself, which must not wait for it."""
+
+REFUSED_AGAIN_AFTER = 2.0
+"""Seconds until a refused record is tried again, twice as many after each try."""
+
+REFUSED_AGAIN_MOST = 64.0
+"""Seconds between two tries, at most: each may run a script that makes OpenVPN deaf."""
+
+EAGER_TRIES = 3
+"""Tries up to which a refused record is tried again as soon as a client goes, which may have stood
+in its way."""
+
+STORED_LIMIT = 16
+"""Most ranges of one client that an acknowledgement names: the newest."""
+
+RANGELESS_AFTER = 5.0
+"""Seconds without a break with copies that have no packet ids, after which they count."""
+
+COUNTERS_WAITING = 1024
+"""Most counter messages kept while OpenVPN has not answered the last; then the oldest go."""
+
+UNPROVED_MEND = (
+    "its hellos do: look for what loses or drops datagrams between the two on the BCN (full socket "
+    "buffers, a limit of packet size, a filter, somebody who should not be there)"
+)
+RANGELESS_MEND = (
+    "they get them with their next key: ovpnha renegotiate on the master, if it does not do so by "
+    "itself (rekey_after_promotion)"
+)
+
+
+@dataclass(frozen=True)
+class ImporterStatistics(PartStatistics):
+    """How complete the copy of a standby is."""
+
+    records: int = 0  # imported at the generation heard
+    stale: int = 0  # clients heard of that are not held at their generation
+    refused: int = 0  # clients that OpenVPN has refused for some time
+    following: NodeName | None = None
+
+
+@dataclass(frozen=True)
+class _Job:
+    record: ClientRecord
+    epoch: Epoch
+    again: bool = False  # dropped and imported anew
+    refused: int = 0  # how often OpenVPN has refused it; the master knows of the first time
+    again_at: float = 0.0  # when it is tried again
+
+
+class Importer(Part):
+    """Keeps one OpenVPN a copy of the followed master."""
+
+    def __init__(self, openvpn: Openvpn, backchannel: Backchannel) -> None:
+        self._openvpn = openvpn
+        self._backchannel = backchannel
+        self._jobs: Pipeline[_Job] = Pipeline()
+        self._cancelled: set[Uid] = set()
+        self._refused: dict[Uid, _Job] = {}
+        self.refusals = Refusals()
+        self._lasting_at: float | None = None
+        self._counters: deque[PackedCounters] = deque(maxlen=COUNTERS_WAITING)
+        self._updating = False
+        self._settle_due: float | None = None
+        self._complete = False
+        self.proved = True  # what the followed master said it has is here, or was when it was heard
+        self._keeps = False
+        self._kept: set[Uid] = set()  # copies of clients that the followed master lacks
+        self._rangeless_since: float | None = None
+        self._rangeless_at: float | None = None
+        self._renegotiating: dict[Uid, int] = {}  # the generation when it began
+        self.following: NodeName | None = None
+        self.epoch = NO_EPOCH
+        self.gained = -math.inf  # when a record came, or was imported, last
+        self.table = StandbyTable()
+        self._old: StandbyTable | None = None
+        self._tidy_at: float | None = None
+
+    def follow(self, node: NodeName | None, epoch: Epoch, now: float) -> None:
+        """Follow this node in this epoch, or nobody; the copy stays and is updated in place."""
+        if node == self.following and (node is None or epoch == self.epoch):
+            return
+        self._jobs.discard_all()
+        self._refused.clear()
+        self.refusals.clear()
+        self._kept.clear()
+        instance, same, self.following = self._openvpn.instance, node == self.following, node
+        self.proved |= not same and node is not None
+        self._backchannel.follow(instance, node, epoch if node is not None else None, now)
+        if same:
+            self._backchannel.resync(instance, now)
+        if node is not None:
+            if epoch != self.epoch:
+                self._drop_stale()
+            self.epoch = epoch
+            self.table.restart(epoch)
+            self._complete, self._settle_due = False, None
+            self._openvpn.log("info", "following a master", node=node, epoch=str(epoch))
+
+    def take(self, event: object, now: float) -> None:
+        """The followed master or our OpenVPN has told something."""
+        match event:
+            case RecordReceived(record=record):
+                self.take_record(record, now)
+            case ImportReply():
+                self.imported(event, now)
+            case CountersReceived(kind=kind, payload=payload):
+                self.take_counters(kind, payload)
+            case UpdateReply():
+                self.updated(event)
+            case _:
+                self._take_rest(event, now)
+
+    def _take_rest(self, event: object, now: float) -> None:
+        match event:
+            case GenerationHeard(uid=uid, generation=generation):
+                self.hear_generation(uid, generation)
+            case RecordWithdrawn(uid=uid):
+                self.withdraw(uid, now)
+            case SnapshotEnded(clients=clients):
+                self.end_snapshot(clients, now)
+            case CopyProved(proved=proved):
+                self.prove(proved)
+            case RenegotiationHeard(uid=uid, generation=generation):
+                self._hear_renegotiation(uid, generation)
+            case _:
+                self._take_answer(event, now)
+
+    def _take_answer(self, event: object, now: float) -> None:
+        match event:
+            case Refused(command=Import() as command):
+                self.refused(command, event, now)
+            case Refused(command=Update()):
+                self.updated(None)
+            case DemoteReply():
+                self.pump()
+            case DownNotice(uid=uid):
+                self._renegotiating.pop(uid, None)
+
+    def _hear_renegotiation(self, uid: Uid, generation: int) -> None:
+        """A client's new key will come with a record later than this generation."""
+        self._openvpn.counters["renegotiations_heard"] += 1
+        begun = generation or self.table.heard(uid)
+        self._renegotiating[uid] = max(begun, self._renegotiating.get(uid, 0))
+
+    def retire(self, now: float) -> list[Uid]:
+        """The copy is the master's now. Returns the clients that were caught in renegotiations."""
+        begun, held = self._renegotiating, self.table.held
+        caught = [uid for uid, generation in begun.items() if 0 <= held(uid) <= generation]
+        self._renegotiating = {}
+        self._end(now)
+        self.reset(now)
+        return caught
+
+    def stop(self, now: float) -> None:
+        """OpenVPN is gone, and the copy with it."""
+        self._end(now)
+        self._lose_copy()
+
+    def _end(self, now: float) -> None:
+        """Be no standby any more; replies still to come find nothing waiting for them."""
+        self.follow(None, NO_EPOCH, now)
+        self._jobs.clear()
+        self._cancelled.clear()
+        self._counters.clear()
+        self._updating = False
+
+    def reset(self, now: float) -> None:
+        """This OpenVPN has become another: what was heard of concerns it no more."""
+        self._old, self._tidy_at = self.table, now + TIDY_AFTER
+        self.table = StandbyTable()
+        self._complete, self._settle_due, self._rangeless_since = False, None, None
+
+    def _lose_copy(self) -> None:
+        """OpenVPN is gone or was wiped: nothing is left of the copy."""
+        self._kept.clear()
+        self.table.lose()
+        self._complete, self._settle_due = False, None
+
+    def keep(self, lacks: bool, now: float) -> None:
+        """Whether the followed master lacks clients: what is here of others is kept meanwhile."""
+        self._keeps = lacks
+        if not lacks:
+            self._release(now)
+
+    def _release(self, now: float) -> None:
+        for uid in sorted(self._kept):
+            self.withdraw(uid, now)
+
+    def is_complete(self, highest: Epoch) -> bool:
+        """Whether the copy is, or was when its master fell silent, all of the highest epoch."""
+        return self._complete and self.proved and self.epoch == highest
+
+    def sync(self, highest: Epoch, now: float) -> Sync:
+        """How complete the copy is."""
+        if self.is_complete(highest):
+            some = self.refusals.lasting(now) or self.rangeless(now)
+            return Sync.PARTIAL if some else Sync.IN_SYNC
+        return Sync.NONE if self.following is None else Sync.SYNCING
+
+    def rangeless(self, now: float) -> int:
+        """How many copies have no packet ids, and will not have them in a moment."""
+        since = self._rangeless_since
+        lasts = since is not None and now >= since + RANGELESS_AFTER
+        return self.table.rangeless if lasts else 0
+
+    def hear_generation(self, uid: Uid, generation: int) -> None:
+        """The master has this client at this generation."""
+        self.table.hear(uid, generation)
+
+    def take_record(self, record: ClientRecord, now: float) -> None:
+        """Import a record, unless OpenVPN holds all of it already or it is stale."""
+        uid = record.uid
+        self.gained = now
+        self._kept.discard(uid)
+        self.table.hear(uid, record.generation)
+        if record.generation < self.table.heard(uid):
+            return
+        copy = self.table.copy(uid)
+        if copy is not None and copy.generation > record.generation:
+            self._drop_copy(uid)
+        elif copy is not None and copy.serves(record.generation, self._own_grants(record)):
+            self._confirm(uid, Copy(copy.generation, copy.stored, self.epoch), now)
+            return
+        self._refused.pop(uid, None)
+        self._jobs.put(uid, _Job(record, self.epoch), urgent=self._complete)
+        self.pump()
+
+    def withdraw(self, uid: Uid, now: float) -> None:
+        """The client is gone on the master."""
+        self._kept.discard(uid)
+        self._jobs.discard(uid)
+        if self._jobs.started(uid) is not None:
+            self._cancelled.add(uid)
+        if self.table.copy(uid) is not None or uid in self._cancelled:
+            self._openvpn.send(Drop(uid))
+        self.table.remove(uid)
+        self._refused.pop(uid, None)
+        self.refusals.settle(uid)
+        self._retry(now, EAGER_TRIES)
+        self.judge(now)
+
+    def end_snapshot(self, clients: Mapping[Uid, int], now: float) -> None:
+        """The master's whole table was received: drop what is not in it, unless it lacks some."""
+        for uid in self.table.end_snapshot(clients):
+            if self._keeps and self.table.copy(uid) is not None:
+                self._kept.add(uid)
+            else:
+                self.withdraw(uid, now)
+        self.judge(now)
+
+    def prove(self, proved: bool) -> None:
+        """Whether what the followed master says it has arrives here in time."""
+        self.proved = proved
+        level, what = ("info", "arrives") if proved else ("warning", "does not arrive")
+        self._openvpn.log(level, f"what the master has {what}", node=self.following)
+
+    def take_counters(self, kind: CounterKind, payload: bytes) -> None:
+        """Pass counters on to OpenVPN, one command at a time."""
+        if len(self._counters) == COUNTERS_WAITING:
+            self._openvpn.counters["updates_dropped"] += 1
+        self._counters.append(PackedCounters(kind, payload))
+        self._update()
+
+    def imported(self, reply: ImportReply, now: float) -> None:
+        """OpenVPN has imported a record."""
+        job = self._finish(reply.command)
+        if job is not None:
+            self.gained = now
+            self._openvpn.counters["imports"] += 1
+            copy = Copy(job.record.generation, reply.stored, job.epoch)
+            if lacking(copy, reply.command.grants) and not job.again:
+                self._import_anew(job)
+            else:
+                self._confirm(job.record.uid, copy, now)
+        self.pump()
+        self.judge(now)
+
+    def refused(self, command: Import, why: Refused, now: float) -> None:
+        """OpenVPN has refused a record and keeps what it had."""
+        job = self._finish(command)
+        if job is not None and why.code is Code.DROP_FIRST and not job.again:
+            self._import_anew(job)
+        elif job is not None:
+            self._reject(job, why, now)
+        self.pump()
+        self.judge(now)
+
+    def updated(self, reply: UpdateReply | None) -> None:
+        """OpenVPN has answered the counters."""
+        self._updating = False
+        if reply is not None:
+            self._openvpn.counters["updates_unknown"] += reply.unknown
+        self._update()
+
+    def stale(self) -> list[Uid]:
+        """What OpenVPN holds, or is about to, at a generation below the highest heard of."""
+        late = [
+            uid
+            for uid in self._jobs.under_way()
+            if self.table.copy(uid) is None and uid not in self._cancelled
+        ]
+        return [uid for uid in (*self.table.stale(), *late) if not self._will_be_current(uid)]
+
+    def pump(self) -> None:
+        """Give OpenVPN as much as it may have under way."""
+        if self._openvpn.holder is None:
+            return
+        while (job := self._jobs.start()) is not None:
+            self._openvpn.send(Import(job.record, self._own_grants(job.record)))
+
+    def get_timer(self) -> float | None:
+        """When ``handle_timer`` is due."""
+        waiting = self.following is not None and self.table.imported and not self._complete
+        moments = (
+            self._settle_due if waiting else None,
+            self._tidy_at,
+            self._lasting_at,
+            self._rangeless_at,
+            *(job.again_at for job in self._refused.values()),
+        )
+        return first(moments)
+
+    def handle_timer(self, now: float) -> None:
+        """Time has passed."""
+        if self._tidy_at is not None and now >= self._tidy_at:
+            self._old = self._tidy_at = None
+        self._retry(now)
+        self.judge(now)
+
+    def judge(self, now: float) -> None:
+        """See whether the copy is complete now."""
+        self._lasting_at = self.refusals.next_lasting(now)
+        self._watch_rangeless(now)
+        if self._complete or self.following is None or not self.table.imported:
+            return
+        if self._settle_due is None:
+            self._settle_due = now + SETTLE_WAIT
+        if not (self.table.rangeless or len(self.refusals)) or now >= self._settle_due:
+            self._complete = True
+            self._openvpn.log(
+                "info",
+                "in sync",
+                node=self.following,
+                clients=self.table.copies,
+                rangeless=self.table.rangeless,
+                refused=len(self.refusals),
+            )
+
+    def statistics(self, now: float) -> ImporterStatistics:
+        """How complete the copy is."""
+        table = self.table
+        return ImporterStatistics(
+            records=table.copies - len(table.stale()),
+            stale=table.lacks(),
+            refused=len(self.refusals.lasting(now)),
+            following=self.following,
+        )
+
+    def problems(self, now: float) -> Iterator[str]:
+        """What a takeover would lose."""
+        source = self.following or "the last master"
+        if self.following is not None and not self.proved:
+            yield f"what {source} says it has does not arrive here; {UNPROVED_MEND}"
+        if refused := self.refusals.lasting(now):
+            yield f"OpenVPN refuses {describe_refused(refused, source)}"
+        if count := self.rangeless(now):
+            yield f"{count} of {source}'s clients have no packet ids here; {RANGELESS_MEND}"
+
+    def _watch_rangeless(self, now: float) -> None:
+        if not self.table.rangeless:
+            self._rangeless_since = self._rangeless_at = None
+            return
+        if self._rangeless_since is None:
+            self._rangeless_since = now
+        at = self._rangeless_since + RANGELESS_AFTER
+        self._rangeless_at = at if now < at else None
+
+    def _own_grants(self, record: ClientRecord) -> tuple[Grant, ...]:
+        return tuple(one for one in record.grants if one.holder == self._openvpn.holder)
+
+    def _confirm(self, uid: Uid, copy: Copy, now: float) -> None:
+        self.table.store(uid, copy)
+        self.refusals.settle(uid)
+        if copy.epoch == self.epoch:
+            stored = copy.stored[-STORED_LIMIT:]
+            self._backchannel.acknowledge(self._openvpn.instance, uid, copy.generation, stored, now)
+
+    def _reject(self, job: _Job, why: Refused, now: float) -> None:
+        """Tell the master, and try again later: what stands in the way may be on its way out."""
+        uid, generation, reason = job.record.uid, job.record.generation, why.reason
+        self._openvpn.counters["imports_refused"] += 1
+        self.refusals.note(uid, reason, now)
+        if not job.refused:
+            self._openvpn.log(
+                "warning",
+                "import refused",
+                uid=uid.hex(),
+                generation=generation,
+                code=why.code,
+                reason=reason,
+            )
+            self._backchannel.reject(self._openvpn.instance, uid, generation, reason, now)
+        if self._jobs.waiting(uid) is None:
+            wait = min(REFUSED_AGAIN_AFTER * 2**job.refused, REFUSED_AGAIN_MOST)
+            self._refused[uid] = replace(job, refused=job.refused + 1, again_at=now + wait)
+        self.table.refuse(uid, generation)
+        self._release(now)
+
+    def _retry(self, now: float, eager: int = 0) -> None:
+        """Try again what is due, and what was tried no more often than that."""
+        due = {
+            uid: job
+            for uid, job in self._refused.items()
+            if now >= job.again_at or job.refused <= eager
+        }
+        for uid, job in due.items():
+            del self._refused[uid]
+            self._jobs.put(uid, job, urgent=False)
+        self.pump()
+
+    def _import_anew(self, job: _Job) -> None:
+        """What OpenVPN has under this uid stands in the way."""
+        uid = job.record.uid
+        self._drop_copy(uid)
+        if self._jobs.waiting(uid) is None:
+            self._jobs.put(uid, replace(job, again=True), urgent=True)
+
+    def _drop_copy(self, uid: Uid) -> None:
+        self._openvpn.send(Drop(uid))
+        self.table.drop_copy(uid)
+
+    def _drop_stale(self) -> None:
+        """What was heard in an epoch is forgotten with it, so what it made stale must go before."""
+        for uid in self.stale():
+            if self._jobs.started(uid) is not None:
+                self._cancelled.add(uid)
+            self._drop_copy(uid)
+
+    def _finish(self, command: Import) -> _Job | None:
+        """The job that this command carried out, unless it has become pointless meanwhile."""
+        uid = command.record.uid
+        job = self._jobs.started(uid)
+        if job is None or job.record is not command.record:
+            return None
+        self._jobs.finish(uid)
+        if uid in self._cancelled:
+            self._cancelled.discard(uid)
+            return None
+        return job
+
+    def _will_be_current(self, uid: Uid) -> bool:
+        job = self._jobs.started(uid)
+        return job is not None and job.record.generation >= self.table.heard(uid)
+
+    def _update(self) -> None:
+        if self._counters and not self._updating and self._openvpn.connected:
+            self._updating = True
+            self._openvpn.send(Update(tuple(self._counters)))
+            self._counters.clear()

@@ -1,1 +1,0 @@
-"""The role machine of one OpenVPN instance. Pure."""

@@ -1,0 +1,189 @@
+"""The packet filter of this host: reads it for ``check-config``, and keeps a table of our own.
+
+Decides nothing about rules (``ovpnha.firewall`` does). It says what it could not read. Must never
+touch a table that is not ours, nor anything at all unless ``[firewall] manage`` says so. The table
+stays when the sidecar ends: a restart leaves no hole. Rules: docs/adr/0034-a-table-of-its-own.md.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovpnha.errors import OvpnhaError
+from ovpnha.firewall.findings import LIBERAL, LOOSE
+from ovpnha.firewall.iptables import is_nft, read_iptables
+from ovpnha.firewall.nft import read_nft
+from ovpnha.firewall.rules import Ruleset, UnreadableRules
+from ovpnha.firewall.table import FAMILY, NOTE, TABLE, Plan, render_table
+
+COMMAND_TIMEOUT = 10.0
+SYSCTLS = Path("/proc/sys")
+LIBERAL_DEFAULT = 0
+DROP_IN = "deploy/systemd/ovpnha.service.d/firewall.conf"
+
+
+class FirewallError(OvpnhaError):
+    """The table of our own could not be set or removed."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read of this host's packet filter, and a line for each thing that was not."""
+
+    rules: Ruleset
+    unread: tuple[str, ...]
+
+
+def read_rules() -> Reading:
+    """Read nftables and iptables."""
+    unread: list[str] = []
+    rules = Ruleset()
+    text, problem = _run("nft", "-j", "list", "ruleset")
+    if problem:
+        unread.append(f"nftables was not looked at: {problem}")
+    else:
+        try:
+            rules = read_nft(text, _run("nft", "-a", "list", "ruleset")[0])
+        except UnreadableRules as error:
+            unread.append(f"nftables was not looked at: {error}")
+    for tool in ("iptables", "ip6tables"):
+        saved, problem = _run(f"{tool}-save")
+        if problem == _no_program(f"{tool}-save") and not unread and '"xt"' not in text:
+            continue  # nft shows all there is
+        if problem:
+            unread.append(f"{tool} was not looked at: {problem}")
+            continue
+        try:
+            more = read_iptables(saved, tool)
+        except UnreadableRules as error:
+            unread.append(f"{tool} was not looked at: {error}")
+            continue
+        if is_nft(saved):  # the same rules, which nft shows in part only
+            for chain in more.chains:
+                rules = rules.without(chain.family, chain.table)
+        rules = rules.joined(more)
+    return Reading(rules, tuple(unread))
+
+
+def set_table(plan: Plan) -> None:
+    """Set the table, in one step; it notes what the tunable was before.
+
+    Raises:
+        FirewallError: With the reason.
+    """
+    before = _read_note()
+    if before is None:
+        before = dict(read_tunables()).get(LIBERAL, LIBERAL_DEFAULT)
+    _, problem = _run("nft", "-f", "-", given=render_table(plan, before))
+    if problem:
+        raise FirewallError(f"the table {FAMILY} {TABLE} was not set: {problem}")
+
+
+def remove_table() -> bool:
+    """Take the table away and restore the tunable; returns whether there was one.
+
+    Raises:
+        FirewallError: With the reason.
+    """
+    before = _read_note()
+    if read_table() is None:
+        return False
+    _, problem = _run("nft", "delete", "table", FAMILY, TABLE)
+    if problem:
+        raise FirewallError(f"the table {FAMILY} {TABLE} was not removed: {problem}")
+    if before is not None:
+        write_liberal(before)
+    return True
+
+
+def read_table() -> str | None:
+    """The table of our own as the kernel has it, without counters; None when there is none.
+
+    Raises:
+        FirewallError: Nobody can tell.
+    """
+    text, problem = _run("nft", "-s", "list", "table", FAMILY, TABLE)
+    if not problem:
+        return text
+    if "No such file or directory" in problem:
+        return None
+    raise FirewallError(f"nftables cannot be read: {problem}")
+
+
+def read_liberal() -> int | None:
+    """The tunable as it is; None while connection tracking is not loaded."""
+    return dict(read_tunables()).get(LIBERAL)
+
+
+def _read_note() -> int | None:
+    """What the tunable was before we set it, as the table notes."""
+    match = re.search(rf"{NOTE} (\d)", read_table() or "")
+    return int(match[1]) if match else None
+
+
+def write_liberal(value: int) -> None:
+    """Set the tunable.
+
+    Raises:
+        FirewallError: With the reason and what to do.
+    """
+    path = _path(LIBERAL)
+    try:
+        if path.read_text().strip() != str(value):
+            path.write_text(str(value))
+    except OSError as error:
+        raise FirewallError(
+            f"{LIBERAL} = {value} was not set: {error.strerror}; install {DROP_IN}, or set it:"
+            f" sysctl -w {LIBERAL}={value}"
+        ) from None
+
+
+def _no_program(name: str) -> str:
+    return f"there is no program {name} that this user may run"
+
+
+def _run(*command: str, given: str | None = None) -> tuple[str, str]:
+    """What a program prints, and why that is not to be believed ("" when it is)."""
+    try:
+        done = subprocess.run(
+            command,
+            input=given,
+            stdin=subprocess.DEVNULL if given is None else None,
+            capture_output=True,
+            text=True,
+            errors="replace",  # a comment may hold anything
+            timeout=COMMAND_TIMEOUT,
+            check=False,
+        )
+    except FileNotFoundError:
+        return "", _no_program(command[0])
+    except (OSError, subprocess.SubprocessError) as error:
+        return "", f"{command[0]}: {error}"
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return "", f"{command[0]}: {said[0]}"
+    return done.stdout, ""
+
+
+def _path(tunable: str) -> Path:
+    return SYSCTLS / tunable.replace(".", "/")
+
+
+def read_tunables() -> Iterator[tuple[str, int]]:
+    """Connection tracking's tunables; one that cannot be read is left out."""
+    for name in (LIBERAL, LOOSE):
+        value = read_number(_path(name))
+        if value is not None:
+            yield name, value
+
+
+def read_number(path: Path) -> int | None:
+    """The number in a file; None when there is none."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

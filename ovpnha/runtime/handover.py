@@ -1,0 +1,112 @@
+"""Gives the role away before OpenVPN is stopped, so that its clients notice nothing of the stop.
+
+Decides whom this concerns, whether there is anybody to give the role to, and for how long that is
+waited for: whoever stops an OpenVPN has decided that it stops, and gets an answer within the limit
+that it named. When no other node can take the role over nothing is waited for. Never changes a role
+itself: it asks the core for what ``ovpnha demote`` asks. Why so: docs/adr/0026.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ovpnha.model import Grade, InstanceName, Role, Sync
+from ovpnha.node.cluster.view import NodeView
+from ovpnha.node.statistics import InstanceStatistics
+from ovpnha.runtime.driver import Driver
+
+SYNC_SHARE = 0.5
+"""Of the limit: for so long a standby that is on its way may take to come in sync."""
+
+Serving = (Role.MASTER, Role.HELD)
+
+
+class HandOver:
+    """``leave`` gives up the role of some instances, each for itself."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def leave(self, names: Sequence[InstanceName], within: float) -> list[dict[str, Any]]:
+        """What became of each: ``instance``, ``role``, ``good`` and ``note``, for the user."""
+        notes = await asyncio.gather(*(self._leave(name, within) for name in names))
+        return [
+            {
+                "instance": name,
+                "role": self._find(name).role.value,
+                "good": not problem,
+                "note": problem or _describe(self._find(name)),
+            }
+            for name, problem in zip(names, notes, strict=True)
+        ]
+
+    async def _leave(self, name: InstanceName, within: float) -> str:
+        """What is wrong; "" when this instance can be stopped and nobody will notice."""
+        if self._find(name).role not in Serving:
+            return ""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within
+        await self._until(name, _is_clear, within * SYNC_SHARE)
+        one = self._find(name)
+        if one.role is Role.MASTER:
+            if not _someone_in_sync(one):
+                return f"no other node is in sync: {_count(one.clients)} must reconnect"
+            self._driver.step(lambda core, now: core.ask_demote(name, now))
+        elif not _someone_comes(one):
+            return "the VIP is not here, and no other node is heard that could take it"
+        if await self._until(name, _has_left, end - loop.time()):
+            return ""
+        return f"the VIP manager has not moved the VIP within {within:g} s"
+
+    async def _until(
+        self, name: InstanceName, holds: Callable[[InstanceStatistics], bool], seconds: float
+    ) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                while not holds(self._find(name)):
+                    await self._driver.next_step()
+        except TimeoutError:
+            return False
+        return True
+
+    def _find(self, name: InstanceName) -> InstanceStatistics:
+        return next(one for one in self._driver.statistics().instances if one.name == name)
+
+
+def _has_left(one: InstanceStatistics) -> bool:
+    """Nothing of what this node has is needed any more."""
+    return one.role not in Serving
+
+
+def _is_clear(one: InstanceStatistics) -> bool:
+    """Whether it is known what can be done, so that nothing is to be waited for first."""
+    return _has_left(one) or _someone_in_sync(one) or not _someone_comes(one)
+
+
+def _someone_in_sync(one: InstanceStatistics) -> bool:
+    return any(_could_serve(node) and node.sync is Sync.IN_SYNC for node in one.nodes)
+
+
+def _someone_comes(one: InstanceStatistics) -> bool:
+    """Whether waiting makes sense: a node is heard that serves, or may be in sync soon."""
+    return any(_could_serve(node) or _serves(node) for node in one.nodes)
+
+
+def _could_serve(node: NodeView) -> bool:
+    ready = node.believed and node.has_instance and node.role is Role.STANDBY
+    return ready and node.grade > Grade.FAULT
+
+
+def _serves(node: NodeView) -> bool:
+    return node.believed and node.has_instance and node.role is Role.MASTER
+
+
+def _describe(one: InstanceStatistics) -> str:
+    masters = ", ".join(node.name for node in one.nodes if _serves(node))
+    return f"{masters} is master" if masters else "has no role to hand over"
+
+
+def _count(clients: int) -> str:
+    return f"{clients} client{'' if clients == 1 else 's'}"

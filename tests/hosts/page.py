@@ -1,0 +1,49 @@
+"""The commands of docs/operations.md, as the page has them: it is followed literally."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+NAME = "udp"
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def blocks(step: int) -> list[list[str]]:
+    """The lines of each fenced block of a step, without comments; NAME is the lab's instance."""
+    return _blocks(_text(step))
+
+
+def blocks_under(heading: str) -> list[list[str]]:
+    """Likewise of what stands under a heading, before the next one."""
+    pattern = rf"^#+ {re.escape(heading)}$(.*?)(?=^#+ )"
+    found = re.search(pattern, PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise LookupError(f"{PAGE}: there is no heading {heading}")
+    return _blocks(found[1])
+
+
+def _blocks(text: str) -> list[list[str]]:
+    """Those that are of no language: commands, and pieces of ovpnha.toml."""
+    found = (block for language, block in _BLOCK.findall(text) if not language)
+    lines = ([_plain(line) for line in block.splitlines()] for block in found)
+    return [[line for line in block if line] for block in lines]
+
+
+def quoted(step: int) -> list[str]:
+    """What the running text of a step has as code."""
+    found = re.findall(r"`([^`]+)`", _BLOCK.sub("", _text(step)))
+    return [one.replace("NAME", NAME) for one in found]
+
+
+def _text(step: int) -> str:
+    pattern = rf"^\*\*{step}\. .*?(?=^\*\*{step + 1}\. )"
+    found = re.search(pattern, PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise LookupError(f"{PAGE}: there is no step {step}")
+    return found[0]
+
+
+def _plain(line: str) -> str:
+    return re.sub(r"\s+#.*", "", line).replace("NAME", NAME).strip()

@@ -1,0 +1,238 @@
+"""One lab, from bare namespaces to a cluster with clients: a context manager.
+
+Inside the ``with`` block the networks exist; what runs in them is started step by step by whoever
+uses the lab (``scenarios`` or a test). Leaving the block, in whatever way, takes everything away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+
+from tests.lab import plan, sidecar, topology
+from tests.lab.cleanup import Claim, clean
+from tests.lab.node import Node, Setup
+from tests.lab.openvpn import Client, client_config, server_config
+from tests.lab.pki import Pki
+from tests.lab.process import Process
+from tests.lab.traffic import ProbeStream, TcpSession
+from tests.lab.vips import VipHistory
+from tests.lab.waiting import wait_until
+
+GRADE_MASTER = 120
+GRADE_IN_SYNC = 90
+START_SECONDS = 30.0
+
+
+def quiet(_text: str) -> None:
+    """Progress that nobody watches."""
+
+
+class Lab:
+    """A cluster of two nodes, a client network, a LAN and a BCN. ``say`` is told each step."""
+
+    def __init__(
+        self, setup: Setup, say: Callable[[str], None] = quiet, *, keep_logs: bool = False
+    ) -> None:
+        self.setup = setup
+        self.say = say
+        self.run_id = plan.new_run_id()
+        self.directory = plan.run_directory(self.run_id)
+        self.nodes: dict[str, Node] = {}
+        self.clients: list[Client] = []
+        self._traffic: list[Process] = []
+        self._keep_logs = keep_logs
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Lab:
+        clean()
+        with ExitStack() as stack:
+            self.say("building networks")
+            stack.enter_context(Claim(self.run_id, keep=self._keep_logs))
+            self.topology = stack.enter_context(topology.Topology(self.run_id))
+            self._prepare()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.say("taking it away")
+        for process in self._processes():
+            process.discard()
+        self._stack.close()
+
+    def _processes(self) -> Iterator[Process]:
+        """Everything that was started or may have been; what is left dies with its namespace."""
+        for node in self.nodes.values():
+            yield from node.processes
+        yield from (client.process for client in self.clients)
+        yield from self._traffic
+        yield self.vips.process
+
+    def _prepare(self) -> None:
+        self.pki = Pki(self.directory / "pki")
+        self.pki.issue("server", server=True)
+        self._write_server_config()
+        for name in plan.NODES:
+            namespace = self.topology.namespace(name)
+            self.nodes[name] = Node(name, self.setup, self.directory, namespace)
+        if self.setup.seamless:
+            manager = "keepalived" if self.setup.keepalived else "other"
+            address = self.setup.transport.address
+            sidecar.write_shared_files(
+                self.directory, address, manager, conntrack=self.setup.conntrack
+            )
+        else:
+            self._allow_foreign_bind()
+        self.vips = VipHistory(self.topology, self.directory)
+
+    def _write_server_config(self) -> None:
+        text = server_config(
+            self.pki.directory,
+            keepalive=self.setup.keepalive,
+            transport=self.setup.transport,
+            cluster=self.setup.seamless,
+            tls_crypt=self.setup.tls_crypt,
+            options=self.setup.server_options,
+        )
+        (self.directory / "server.conf").write_text(text)
+
+    def _allow_foreign_bind(self) -> None:
+        """What people who bind a standby to the VIP do today; ``cluster`` needs no such thing."""
+        values = {"net/ipv4/ip_nonlocal_bind": "1", "net/ipv6/ip_nonlocal_bind": "1"}
+        for name in plan.NODES:
+            topology.set_sysctls(self.topology.namespace(name), values)
+
+    def start_cluster(self) -> None:
+        """Start both nodes; on return node a has the addresses and serves."""
+        self.say("starting the cluster")
+        self.vips.start()
+        for node in self.nodes.values():
+            node.start()
+        if self.setup.seamless:
+            wait_until(self._all_graded, "a grade from every sidecar", START_SECONDS)
+        if self.setup.keepalived:
+            self.nodes["a"].keepalived.start()
+        else:
+            self.move_vips("a")
+        self.wait_master("a")
+        if self.setup.keepalived:
+            self.nodes["b"].keepalived.start()
+
+    def _all_graded(self) -> bool:
+        for node in self.nodes.values():
+            node.openvpn.expect_running()
+            node.sidecar.process.expect_running()
+        return all(node.grade() is not None for node in self.nodes.values())
+
+    def wait_master(self, name: str, seconds: float = START_SECONDS) -> None:
+        """Wait until this node has the addresses and serves."""
+        what = f"node {name} becomes master"
+        wait_until(lambda: self.vips.holder() == name, f"{what}: the VIP is there", seconds)
+        if self.setup.seamless:
+            node = self.nodes[name]
+            wait_until(lambda: node.grade() == GRADE_MASTER, f"{what}: grade 120", seconds)
+
+    def wait_in_sync(self, name: str, seconds: float = START_SECONDS) -> None:
+        """Wait until this node is a standby that holds every client."""
+        if self.setup.seamless:
+            self.say(f"waiting until node {name} is in sync")
+            node = self.nodes[name]
+            what = f"node {name} is in sync (grade {GRADE_IN_SYNC})"
+            wait_until(lambda: node.grade() == GRADE_IN_SYNC, what, seconds)
+
+    @property
+    def master(self) -> Node:
+        """The node that has the addresses."""
+        return self.nodes[self.vips.wait_holder()]
+
+    def move_vips(self, name: str | None) -> None:
+        """Move both addresses by hand, to a node or (None) to nowhere; needs no keepalived."""
+        holder = self.vips.holder()
+        for segment in (plan.OUT, plan.LAN):
+            if holder is not None:
+                topology.change_vip(self.topology.namespace(holder), segment, "del")
+            if name is not None:
+                topology.change_vip(self.topology.namespace(name), segment, "add")
+
+    def start_client(self, name: str = "client") -> Client:
+        """Start the stock client and wait until it is connected."""
+        self.say("connecting the client")
+        client = self.launch_client(name)
+        client.wait_connected()
+        return client
+
+    def launch_client(self, name: str = "client") -> Client:
+        """Start the stock client."""
+        return self._make_client(name, ["dev tun0", *self.setup.client_options])
+
+    def start_clients(self, count: int) -> list[Client]:
+        """Start many clients at once, each with a device of its own and no routes."""
+        self.say(f"connecting {count} clients")
+        clients = [self.launch_beside(f"many{index}") for index in range(count)]
+        for client in clients:
+            client.wait_connected(seconds=30.0 + count)
+        return clients
+
+    def launch_beside(self, name: str, options: Sequence[str] = ()) -> Client:
+        """Start one more client, with a device of its own and no routes."""
+        more = ["route-nopull", "route-noexec", *self.setup.client_options, *options]
+        return self._make_client(name, [f"dev tun{len(self.clients) + 1}", *more])
+
+    def _make_client(self, name: str, options: list[str]) -> Client:
+        self.pki.issue(name, server=False)
+        config = self.directory / f"{name}.conf"
+        text = client_config(
+            self.pki.directory,
+            name,
+            self.setup.transport,
+            options,
+            tls_crypt=self.setup.tls_crypt,
+        )
+        config.write_text(text)
+        process = Process(
+            [self.setup.client_openvpn, "--config", config],
+            namespace=self.topology.namespace("client"),
+            directory=self.directory,
+            log=self.directory / f"{name}.log",
+        )
+        self.clients.append(Client(process))
+        process.start()
+        return self.clients[-1]
+
+    def start_probes(self) -> tuple[ProbeStream, ProbeStream]:
+        """Start the streams client → LAN host and LAN host → client."""
+        self.say("starting probes and the TCP session")
+        client, lan = (self.topology.namespace(name) for name in ("client", "lan"))
+        inside = self.tunnel_address()
+        forward = ProbeStream("probe-forward", client, plan.LAN.address(100), self.directory)
+        reverse = ProbeStream("probe-reverse", lan, inside, self.directory)
+        self._traffic += [forward.process, reverse.process]
+        return forward.start(), reverse.start()
+
+    def start_tcp(self) -> TcpSession:
+        """Start the TCP session between client and LAN host."""
+        client, lan = (self.topology.namespace(name) for name in ("client", "lan"))
+        session = TcpSession(client, lan, self.directory)
+        self._traffic += session.processes
+        return session.start()
+
+    def look_after(self, process: Process) -> Process:
+        """End this process, too, when the lab ends."""
+        self._traffic.append(process)
+        return process
+
+    def tunnel_address(self) -> str:
+        """The client's address inside the tunnel."""
+        found = topology.addresses(self.topology.namespace("client"), "tun0")
+        return next(address for address in found if "." in address)
+
+
+def other(name: str) -> str:
+    """The node that is not ``name``."""
+    return next(node for node in plan.NODES if node != name)

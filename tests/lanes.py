@@ -1,0 +1,165 @@
+"""``python3 tests/lanes.py LANE...``: make targets in lanes that run side by side.
+
+A lane is a list of targets with commas between, done one after the other; `integration/2:1` is
+`make integration SHARD=2:1`, and a lane that begins with `nice:` leaves the processors to the
+others. Each target's output goes to ``build/ci/TARGET.log``. A target that fails is named with the
+end of its log, the rest goes on, and the exit status is 1. ``--table`` shows all that ran since
+``--begin``, and below it the last lines of what failed: whoever reads only the end of it all
+must see why. Only the standard library: it runs before there is a virtual environment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+LOGS = Path("build/ci")
+TABLE = "parts.tsv"
+NICE = "nice:"
+TAIL_LINES, LAST_LINES = 60, 15
+STILL_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A make target, perhaps one shard of it."""
+
+    target: str
+    shard: str = ""
+    nice: bool = False
+
+    @property
+    def name(self) -> str:
+        """As it is shown, and as its log is named."""
+        return self.target + (f"-{self.shard.replace(':', 'of')}" if self.shard else "")
+
+    @property
+    def command(self) -> list[str]:
+        """What runs it."""
+        nice = ["nice", "-n", "10"] if self.nice else []
+        return [*nice, "make", self.target, *([f"SHARD={self.shard}"] if self.shard else [])]
+
+
+def read_lane(text: str) -> list[Part]:
+    """The parts of a lane that is written as the module's text says."""
+    nice = text.startswith(NICE)
+    names = text.removeprefix(NICE).split(",")
+    pairs = [name.partition("/") for name in names]
+    return [Part(target, shard, nice) for target, _, shard in pairs]
+
+
+class Runner:
+    """Runs lanes, tells what happens, and ends what it started."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[str, tuple[float, subprocess.Popen[bytes]]] = {}
+        self._stopped = threading.Event()
+        self.failed: list[str] = []
+
+    def run(self, lanes: list[list[Part]]) -> None:
+        """All lanes side by side, to their ends."""
+        threads = [threading.Thread(target=self._lane, args=(lane,)) for lane in lanes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(STILL_SECONDS)
+                self._say_what_runs()
+
+    def stop(self) -> None:
+        """End every part with all its processes; no other one starts."""
+        self._stopped.set()
+        for _, process in list(self._running.values()):
+            os.killpg(process.pid, signal.SIGTERM)
+
+    def _lane(self, lane: list[Part]) -> None:
+        for part in lane:
+            if not self._stopped.is_set():
+                self._part(part)
+
+    def _part(self, part: Part) -> None:
+        log = LOGS / f"{part.name}.log"
+        start = time.monotonic()
+        say(f"{part.name} begins")
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                part.command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self._running[part.name] = (start, process)
+        status = process.wait()
+        del self._running[part.name]
+        self._note(part, log, round(time.monotonic() - start), status)
+
+    def _note(self, part: Part, log: Path, seconds: int, status: int) -> None:
+        outcome = "passed" if status == 0 else "FAILED"
+        with self._lock:
+            with (LOGS / TABLE).open("a") as table:
+                table.write(f"{part.name}\t{seconds}\t{outcome}\n")
+            if status:
+                self.failed.append(part.name)
+                show_end(part.name, TAIL_LINES)
+            say(f"{part.name} {outcome} after {seconds} s" + (f": {log}" if status else ""))
+
+    def _say_what_runs(self) -> None:
+        now = time.monotonic()
+        running = [f"{name} ({now - start:.0f} s)" for name, (start, _) in self._running.items()]
+        if running:
+            say(f"running: {', '.join(running)}; load {os.getloadavg()[0]:.0f}")
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def show_end(name: str, count: int) -> None:
+    """Print the last lines that a part has said."""
+    lines = (LOGS / f"{name}.log").read_text(errors="replace").splitlines()[-count:]
+    print("\n".join(f"{name} | {line}" for line in lines), flush=True)
+
+
+def show_table() -> int:
+    """Print every part since the beginning and the end of each that failed; 1 when there is one."""
+    rows = [line.split("\t") for line in (LOGS / TABLE).read_text().splitlines()]
+    width = max([len(name) for name, *_ in rows], default=0)
+    for name, seconds, outcome in rows:
+        print(f"{name:{width}}  {seconds:>5} s  {outcome}")
+    failed = [name for name, _, outcome in rows if outcome != "passed"]
+    for name in failed:
+        print()
+        show_end(name, LAST_LINES)
+    return int(bool(failed))
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the command line says; returns the exit status."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    if arguments == ["--begin"]:
+        (LOGS / TABLE).write_text("")
+        return 0
+    if arguments == ["--table"]:
+        return show_table()
+    runner = Runner()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        runner.stop()
+        sys.exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    runner.run([read_lane(argument) for argument in arguments])
+    if runner.failed:
+        say(f"FAILED: {', '.join(runner.failed)}; their logs are in {LOGS}")
+    return int(bool(runner.failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,170 @@
+"""What `ovpnha status` says on a terminal."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from ovpnha.cli.show import show_status
+from tests.unit.cli.answers import NODE_VIEW, STATUS
+
+
+def row(title: str, **changes: Any) -> str:
+    """What a row of the first table says of an instance, on 80 columns, its lines joined."""
+    text = shown(STATUS["instances"][0] | {"nodes": []} | changes)
+    lines = iter(text.splitlines())
+    begin = next(line for line in lines if line.startswith(f"{title} "))
+    more = itertools.takewhile(lambda line: line.startswith("  "), lines)
+    return " ".join(line.partition("│")[2].strip() for line in (begin, *more))
+
+
+STANDBY = {"role": "standby", "sync": "in_sync", "following": "b", "records": 7}
+
+
+@pytest.mark.parametrize(
+    ("title", "changes", "expected"),
+    [
+        ("role", {}, "master: serves the clients"),
+        ("role", STANDBY, "standby: silent, ready to take over"),
+        ("role", {"role": "init", "openvpn": ""}, "init: has not heard from OpenVPN yet"),
+        ("role", {"role": "init"}, "init: OpenVPN without cluster serves by itself"),
+        ("role", STANDBY | {"grade": -254}, "standby: silent, and must not take over"),
+        ("VIP", {"vip": False}, "no node that is heard has it"),
+        ("VIP", {"vip": False, "nodes": [NODE_VIEW | {"vip": True}]}, "not here, b has it"),
+        ("OpenVPN", {}, "2.6.14, takeovers are seamless"),
+        ("OpenVPN", {"seamless": False}, "2.6.14, clients reconnect at a takeover"),
+        ("OpenVPN", {"openvpn": ""}, "connected, has not answered yet"),
+        ("OpenVPN", {"management_up": False}, "not connected"),
+        ("clients", {"protected": 3}, "3, all protected"),
+        ("clients", {"protected": 0}, "3, none protected (one has waited for 4.0 s)"),
+        ("clients", {"clients": 0, "protected": 0}, "none"),
+        ("clients", STANDBY, "7 copied here"),
+        ("clients", STANDBY | {"stale": 2}, "7 copied here, 2 missing or outdated"),
+        ("clients", {"role": "init"}, "3"),
+        ("copy", {}, "- (this node has the originals)"),
+        ("copy", STANDBY, "in sync with b"),
+        ("copy", STANDBY | {"following": None}, "was in sync; the master is not heard any more"),
+        ("copy", STANDBY | {"sync": "none"}, "none: no master is heard"),
+        ("copy", {"role": "fault", "sync": "none"}, "none"),
+        ("copy", STANDBY | {"sync": "syncing"}, "being made of b"),
+        (
+            "copy",
+            STANDBY | {"sync": "syncing", "following": None},
+            "being made of a master that is not heard",
+        ),
+        ("grade", {}, "120, master"),
+        ("grade", {"grade": -254, "problems": ["x"]}, "-254, refuses the VIP (see below)"),
+        ("epoch", {"epoch": "0/"}, "none: no node has ever been promoted"),
+        ("promotions", {"promotions": 0}, "none of this node"),
+        ("promotions", {"last_promotion_phases": {}}, "1 of this node"),
+        ("new keys", {"rekey": {"pending": 0, "done": 0, "left": 0}}, "-"),
+    ],
+)
+def test_what_the_rows_say(title: str, changes: dict[str, Any], expected: str) -> None:
+    assert row(title, **changes) == expected
+
+
+def test_a_vip_that_nobody_has_and_a_node_that_refuses_it_are_told() -> None:
+    nobody = STATUS["instances"][0] | STANDBY | {"vip": False}
+    text = shown(nobody | {"nodes": [NODE_VIEW | {"vip": True, "believed": False}]})
+    assert "- udp: no node that is heard has the VIP; does the VIP manager run?" in text
+    refusing = nobody | {"grade": -254}
+    text = shown(refusing | {"nodes": [NODE_VIEW | {"vip": False, "grade": -254}]})
+    assert "- udp: no node that is heard has the VIP; each refuses it (grade -254)" in text
+    text = shown(STATUS["instances"][0] | {"nodes": [NODE_VIEW | {"grade": -254}]})
+    assert "- udp, node b: refuses the VIP (grade -254); ovpnha status there says why" in text
+    text = shown(STATUS["instances"][0] | {"nodes": [NODE_VIEW | {"managed": False}]})
+    assert "- udp, node b: cannot take the VIP: no VIP manager reads its grade" in text
+
+
+def test_what_is_to_be_mended_is_told_with_the_mend() -> None:
+    path = "/run/openvpn-server/udp.sock"
+    instance = STATUS["instances"][0] | {
+        "problems": [f"OpenVPN is not reached: management socket {path}: No such file"],
+        "nodes": [NODE_VIEW | {"has_instance": False, "vip": True}],
+    }
+    status = STATUS | {
+        "instances": [instance],
+        "links": {"bcn0": False},
+        "lacking": {"tcp": ["b", "c"]},
+    }
+    console = Console(record=True, width=80, file=io.StringIO())
+    show_status(status, console)
+    text = console.export_text()
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert " ".join(text.partition("To mend:")[2].split()) == (
+        "- BCN link bcn0 is down: no carrier, switched off, or not there"
+        " - b, c: has an instance tcp, which this node lacks; write the same [[instance]] on all"
+        f" nodes - udp: OpenVPN is not reached: management socket {path}: No such file"
+        " - udp, node b: has no instance udp; write the same [[instance]] on all nodes"
+    )
+
+
+def test_connections_that_do_not_travel_are_to_be_mended() -> None:
+    console = Console(record=True, width=200, file=io.StringIO())
+    show_status(STATUS | {"tracking": {"problem": "conntrackd does not run"}}, console)
+    assert "conntrackd does not run. Connections behind NAT would break" in console.export_text()
+
+
+def test_a_firewall_that_is_not_set_is_to_be_mended() -> None:
+    console = Console(record=True, width=200, file=io.StringIO())
+    show_status(STATUS | {"firewall": "the table was not set"}, console)
+    assert "the table was not set. Connections behind NAT would break" in console.export_text()
+
+
+@pytest.mark.parametrize(
+    ("offset", "shown"),
+    [(None, ""), (0.4, ""), (7.04, "clock is 7.0 s ahead"), (-2.0, "clock is 2.0 s behind")],
+)
+def test_a_clock_that_is_off_is_a_problem(offset: float | None, shown: str) -> None:
+    one = STATUS["instances"][0] | {"nodes": [NODE_VIEW | {"clock_offset": offset}]}
+    console = Console(record=True, width=200, file=io.StringIO())
+    show_status(STATUS | {"instances": [one]}, console)
+    text = console.export_text()
+    assert shown in text
+    assert bool(shown) is ("clock" in text)
+
+
+def shown(*instances: dict[str, Any]) -> str:
+    console = Console(record=True, width=80, file=io.StringIO())
+    show_status(STATUS | {"instances": list(instances)}, console)
+    return console.export_text()
+
+
+def test_a_long_problem_is_whole_on_a_narrow_terminal() -> None:
+    node = NODE_VIEW | {"problem": "certificate differs", "role": "master", "vip": True}
+    one = STATUS["instances"][0] | {"nodes": [node]}
+    assert "\n- udp, node b: certificate differs\n" in shown(one)
+    doubted = one | {"name": "other", "nodes": [NODE_VIEW | {"believed": False}]}
+    text = shown(one, doubted)
+    assert "\n- other, node b: heard, but not believed yet; if that lasts," in text
+    (line,) = [line for line in text.splitlines() if line.startswith("b ") and "has it" in line]
+    assert line.replace("│", "").split() == [
+        "b",
+        "master",
+        "has",
+        "it",
+        "-",
+        "90",
+        "2",
+        "0.2",
+        "s",
+        "ago",
+        "udp",
+    ]
+
+
+def test_a_node_that_left_is_not_one_to_be_believed_soon() -> None:
+    gone = NODE_VIEW | {"believed": False, "lost": True, "age": 60.0, "vip": True}
+    text = shown(STATUS["instances"][0] | {"nodes": [gone]})
+    assert "- udp, node b: not heard any more; it is down" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("b ")]
+    assert [cell.strip() for cell in line.split("│")][1:5] == ["was standby", "had it", "-", "-"]
+
+
+def test_a_node_without_others_says_so() -> None:
+    assert "Other nodes: none is heard" in shown(STATUS["instances"][0] | {"nodes": []})

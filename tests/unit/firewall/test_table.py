@@ -1,0 +1,54 @@
+"""The table of our own, as text and as rules."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
+from ovpnha.firewall.rules import Packet
+from ovpnha.firewall.table import Plan, Translation, planned_rules, render_table
+
+FOUR = Translation("lan0", IPv4Address("10.99.2.10"))
+SIX = Translation("lan0", IPv6Address("2001:db8:2::10"))
+NETS = (ip_network("10.8.0.0/22"), ip_network("2001:db8:8::/64"))
+PLAN = Plan((FOUR, SIX), NETS)
+
+
+def test_the_text() -> None:
+    text = render_table(PLAN, 0)
+    assert text.startswith("table inet ovpnha\ndelete table inet ovpnha\ntable inet ovpnha {\n")
+    assert 'comment "nf_conntrack_tcp_be_liberal was 0"' in text
+    assert 'oifname "lan0" ip6 saddr { 2001:db8:8::/64 } counter snat ip6 to 2001:db8:2::10' in text
+    assert "comment" not in render_table(PLAN)
+
+
+def test_a_family_that_is_not_named_is_not_translated() -> None:
+    assert "ip6" not in render_table(Plan((FOUR,), NETS))
+    assert "snat" not in render_table(Plan((SIX,), NETS[:1]))
+
+
+def test_the_same_as_rules() -> None:
+    rules = planned_rules(PLAN)
+    leaving = Packet(4, oif="lan0", saddr=NETS[0], state="new")
+    found = rules.translation(leaving)
+    assert found is not None
+    assert found.rule is not None
+    assert found.rule.target == "10.99.2.10"
+    assert rules.stops("forward", Packet(4, oif="lan0", saddr=NETS[0], state="invalid"))
+    assert not rules.stops("forward", leaving)
+
+
+def test_who_is_answered() -> None:
+    rules = planned_rules(PLAN)
+    vip = ip_network("10.99.2.10")
+    ack, syn = frozenset({"ack"}), frozenset({"syn"})
+
+    def stops(flags: frozenset[str], state: str, *, socket: bool, iif: str = "lan0") -> bool:
+        packet = Packet(4, iif=iif, daddr=vip, proto="tcp", flags=flags, state=state, socket=socket)
+        return rules.stops("input", packet) is not None
+
+    assert stops(ack, "new", socket=False)
+    assert stops(ack, "invalid", socket=False)
+    assert not stops(ack, "established", socket=False)
+    assert not stops(ack, "new", socket=True)
+    assert not stops(syn, "new", socket=False)
+    assert not stops(ack, "new", socket=False, iif="out0")

@@ -1,0 +1,116 @@
+"""The parts of an instance: who takes what, and when time passes for them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from typing import get_args
+
+import pytest
+
+from ovpnha.management import commands, notices, replies
+from ovpnha.management.codes import Code
+from ovpnha.management.replies import Refused
+from ovpnha.node.config import InstanceConfig
+from ovpnha.node.dispatch import Dispatch
+from ovpnha.node.instance import Instance
+from ovpnha.node.outputs import Output
+from ovpnha.node.part import Part, first
+from ovpnha.node.parts import Parts
+from tests.model_cluster import World
+from tests.unit.node.desk import INSTANCE, A, NoteTaker, uid
+
+
+def make() -> Parts:
+    outputs: deque[Output] = deque()
+    return Parts(InstanceConfig(INSTANCE), A, NoteTaker(), outputs, 0.0)
+
+
+@pytest.mark.parametrize("event", [*get_args(notices.Notice), *get_args(replies.Reply)])
+def test_everything_that_openvpn_says_has_its_place(event: type) -> None:
+    dispatch = Dispatch(Instance(make(), 0.0))
+    assert event in dispatch._management or event is Refused
+
+
+def test_a_refusal_has_its_place_by_its_command() -> None:
+    dispatch = Dispatch(Instance(make(), 0.0))
+    parts = dispatch._parts
+    assert dispatch._find(Refused(commands.Kick(uid(1)), Code.UNKNOWN_CLIENT)) == (parts.openvpn,)
+    assert dispatch._find(Refused(commands.Export(uid(1), ()), Code.UNKNOWN_CLIENT)) == (
+        parts.exporter,
+    )
+
+
+def test_what_does_not_concern_a_part_changes_nothing() -> None:
+    parts = make()
+    for part in (*parts, Instance(parts, 0.0)):
+        part.take(object(), 1.0)
+    for part in parts:
+        figures = part.statistics(1.0)
+        assert figures is None or dataclasses.is_dataclass(figures)
+    assert not parts.openvpn.counters
+
+
+def test_a_part_that_has_nothing_to_do_does_nothing() -> None:
+    part = Part()
+    part.take(object(), 1.0)
+    part.handle_timer(1.0)
+    part.stop(1.0)
+    assert (part.get_timer(), part.statistics(1.0), list(part.problems(1.0))) == (None, None, [])
+
+
+def test_every_attribute_that_is_a_part_takes_part() -> None:
+    parts = make()
+    assert set(parts) == {one for one in vars(parts).values() if isinstance(one, Part)}
+
+
+def test_first() -> None:
+    assert first(()) is None
+    assert first((None, 3.0, 2.0)) == 2.0
+    assert first((None, 3.0, 2.0), after=2.0) == 3.0
+
+
+def test_an_event_just_before_a_late_timer_does_not_make_its_moment_vanish() -> None:
+    """A socket is read before a timer that is due: the deadline of a client that waits stands."""
+    world = World()
+    a, _ = world.add("a"), world.add("b")
+    world.move_vip("a")
+    world.run(2.0)
+    assert a.node is not None
+    due = a.node._instances[INSTANCE].parts.traffic.get_timer()
+    assert due is not None
+    assert due > world.now
+    a.node.grade_read(INSTANCE, True, due + 0.001)
+    found = a.node.get_timer()
+    assert found is not None
+    assert found <= due
+
+
+def test_a_client_that_connects_does_not_make_the_role_be_looked_at_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    a, b = world.add("a"), world.add("b")
+    world.move_vip("a")
+    world.run(3.0)
+    assert a.openvpn is not None
+    assert b.openvpn is not None
+    world.run_until(lambda: world.now % 1.0 > 0.5)
+    looked: list[Instance] = []
+    evaluate = Instance.evaluate
+
+    def look(self: Instance, now: float) -> None:
+        looked.append(self)
+        evaluate(self, now)
+
+    monkeypatch.setattr(Instance, "evaluate", look)
+    told = [(one.node, one.node.statistics(world.now).received) for one in (a, b) if one.node]
+    for number in range(20):
+        a.openvpn.connect_client(f"client{number}")
+        a.pump()
+        world.run(0.01)
+    hellos = sum(
+        node.statistics(world.now).received["hello"] - before["hello"] for node, before in told
+    )
+    assert len(b.openvpn.clients) == 20
+    assert len(looked) <= hellos + 4  # and those of timers

@@ -1,0 +1,66 @@
+"""Parts that run side by side: none is lost, and what failed is named with the end of its log."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.lanes import Part, read_lane
+
+LANES = Path(__file__).parents[1] / "lanes.py"
+MAKEFILE = """
+good: ; @echo all is well
+bad: ; @echo the reason; exit 3
+sharded: ; @echo shard $(SHARD)
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    return tmp_path
+
+
+def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(LANES), *arguments]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+
+
+def test_a_lane_is_read_as_it_is_written() -> None:
+    assert read_lane("nice:a,b/1:2") == [Part("a", nice=True), Part("b", "1:2", nice=True)]
+    assert Part("b", "1:2", nice=True).command == ["nice", "-n", "10", "make", "b", "SHARD=1:2"]
+    assert Part("b", "1:2").name == "b-1of2"
+
+
+def test_all_lanes_run_to_their_ends(directory: Path) -> None:
+    done = run(directory, "good,sharded/1:2", "nice:sharded/2:2")
+    assert done.returncode == 0, done.stdout
+    assert "all is well" in (directory / "build/ci/good.log").read_text()
+    for number in (1, 2):
+        log = directory / f"build/ci/sharded-{number}of2.log"
+        assert f"shard {number}:2" in log.read_text()
+
+
+def test_a_part_that_fails_is_named_and_the_rest_goes_on(directory: Path) -> None:
+    done = run(directory, "bad,good")
+    assert done.returncode == 1
+    assert "bad | the reason" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("FAILED: bad; their logs are in build/ci")
+    assert "good passed after" in done.stdout
+
+
+def test_the_table_has_every_part_since_the_beginning(directory: Path) -> None:
+    assert run(directory, "--begin").returncode == 0
+    run(directory, "good")
+    assert run(directory, "--table").returncode == 0
+    run(directory, "bad")
+    shown = run(directory, "--table")
+    assert shown.returncode == 1
+    table, _, ends = shown.stdout.partition("\n\n")
+    assert "bad | the reason" in ends
+    assert "good |" not in ends
+    rows = [line.split() for line in table.splitlines()]
+    assert [(row[0], row[-1]) for row in rows] == [("good", "passed"), ("bad", "FAILED")]
