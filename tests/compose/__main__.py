@@ -160,6 +160,7 @@ def miss_keepalived(lab: ComposeLab, node: Node, neighbour: Node) -> None:
 
 def main() -> int:
     """All checks; the exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a background job
     try:
         check_engine()
         checks = (whole_demo, interrupted_demo, failing_demo, killed_again_and_again)
