@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 
 from ovpnha import __version__
-from ovpnha.config import Config, InstanceConfig
+from ovpnha.config import Config, InstanceSection
 from ovpnha.errors import ConfigError, OvpnhaError
 from ovpnha.model import (
     BOOT_SIZE,
@@ -32,17 +32,16 @@ from ovpnha.model import (
     VipManager,
     Vouched,
 )
-from ovpnha.node.config import InstanceConfig as CoreInstanceConfig
-from ovpnha.node.config import NodeConfig
+from ovpnha.node.config import InstanceConfig, NodeConfig
 from ovpnha.node.node import Node
 from ovpnha.node.outputs import OpenvpnFound, RoleChanged, SetGrade
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.sealing import MAGIC, cluster_tag
 from ovpnha.runtime.bcn import BcnSockets
 from ovpnha.runtime.clientmetrics import ClientList, Pseudonyms
+from ovpnha.runtime.commands import Commands
 from ovpnha.runtime.conntrack import ConntrackKeeper
 from ovpnha.runtime.control import ControlServer
-from ovpnha.runtime.desk import CommandDesk
 from ovpnha.runtime.driver import Driver, Ports
 from ovpnha.runtime.firewallkeeper import FirewallKeeper
 from ovpnha.runtime.hooks import HookRunner
@@ -51,13 +50,13 @@ from ovpnha.runtime.keyfile import derive_key, read_keys
 from ovpnha.runtime.logs import configure_logs
 from ovpnha.runtime.management import ManagementChannel
 from ovpnha.runtime.netlink import NetworkWatcher, read_network
+from ovpnha.runtime.network_events import NetworkEvents
 from ovpnha.runtime.process import (
     calm_garbage_collector,
     protect_memory,
     raise_descriptor_limit,
 )
 from ovpnha.runtime.service import ServiceManager
-from ovpnha.runtime.surroundings import Surroundings
 from ovpnha.runtime.track import TrackFile
 
 log = structlog.get_logger()
@@ -104,7 +103,7 @@ def compose_node(config: Config, keys: tuple[bytes, ...]) -> Node:
         links=config.bcn.link_names(),
     )
     settings = tuple(
-        CoreInstanceConfig(
+        InstanceConfig(
             name=InstanceName(one.name),
             vip=str(one.vip or ""),
             held_max=one.held_max,
@@ -168,10 +167,10 @@ class Daemon:
             ),
         )
         self._channels = {InstanceName(one.name): self._channel(one) for one in config.instance}
-        self._surroundings = Surroundings(config, self._bcn, self._driver)
-        self._desk = CommandDesk(config, self._driver, lambda name: self._channels[name].peer)
-        self._control = ControlServer(config.control.socket, self._desk.answer)
-        self._watcher = NetworkWatcher(self._surroundings.changed)
+        self._network_events = NetworkEvents(config, self._bcn, self._driver)
+        self._commands = Commands(config, self._driver, lambda name: self._channels[name].peer)
+        self._control = ControlServer(config.control.socket, self._commands.answer)
+        self._watcher = NetworkWatcher(self._network_events.changed)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then end in order."""
@@ -250,7 +249,7 @@ class Daemon:
         log.info("stopping")
         self._driver.stop()
 
-    def _channel(self, one: InstanceConfig) -> ManagementChannel:
+    def _channel(self, one: InstanceSection) -> ManagementChannel:
         name = InstanceName(one.name)
         step = self._driver.step
         return ManagementChannel(
@@ -261,12 +260,12 @@ class Daemon:
             missed=lambda why: step(lambda core, now: core.management_unreachable(name, why, now)),
         )
 
-    def _track(self, one: InstanceConfig, path: Path) -> TrackFile:
+    def _track(self, one: InstanceSection, path: Path) -> TrackFile:
         name = InstanceName(one.name)
 
         def vouched() -> Vouched | None:
             peer = self._channels[name].peer
-            around = self._surroundings
+            around = self._network_events
             return Vouched(peer, around.address(name), around.inode(name)) if peer else None
 
         def reader(read: bool) -> None:
@@ -291,7 +290,7 @@ class Daemon:
         asyncio.get_running_loop().call_soon(self._take_up, found)
 
     def _take_up(self, found: OpenvpnFound) -> None:
-        self._surroundings.openvpn_found(found)
+        self._network_events.openvpn_found(found)
         if found.instance in self._tracks:
             self._tracks[found.instance].touch()
 

@@ -91,15 +91,15 @@ def run(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -> None:
 
 @app.command("check-config", short_help="Check configuration, key file and host.")
 def check_config(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -> None:
-    """Check configuration and key file as `run` would, and say what is odd on this host.
+    """Check configuration and key file as `run` would, and warn of what is odd on this host.
 
-    OpenVPN's own configuration is read as well: what `cluster` refuses there is a mistake, and
+    OpenVPN's own configuration is read as well: what `cluster` refuses there is a problem, and
     before that file says `cluster` something to mend first. So is this host's packet filter: what
     in it ends the connections of clients at a move is told with the rule to use instead.
 
-    Exit code 2 and one line for each mistake; oddities are told but are no mistakes.
+    Exit code 2 and one line for each problem; warnings are told but are no problems.
     """
-    from ovpnha.cli.odd import find_firewall_oddities, find_http_oddity, find_oddities
+    from ovpnha.cli.lint import lint, lint_firewall, lint_http
     from ovpnha.runtime.hostcheck import check_host, find_missing_programs
     from ovpnha.runtime.netlink import read_network
     from ovpnha.runtime.serverfile import check_server_files
@@ -110,12 +110,12 @@ def check_config(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -
     check_host(checked, network)
     if missing := list(find_missing_programs(checked)):
         raise ConfigError("\n".join(missing))
-    mistakes, soon = check_server_files(checked)
-    if mistakes:
-        raise ConfigError("\n".join(mistakes))
-    oddities = [*find_oddities(checked, network), *find_http_oddity(checked), *soon]
-    for oddity in (*oddities, *find_firewall_oddities(checked, network)):
-        typer.echo(f"odd: {oddity}", err=True)
+    problems, soon = check_server_files(checked)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    warnings = [*lint(checked, network), *lint_http(checked), *soon]
+    for warning in (*warnings, *lint_firewall(checked, network)):
+        typer.echo(f"warning: {warning}", err=True)
     names = ", ".join(one.name for one in checked.instance)
     typer.echo(
         f"{config}: good. Node {checked.cluster.node} of cluster {checked.cluster.name},"

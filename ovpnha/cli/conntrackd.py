@@ -6,7 +6,14 @@ import re
 import socket
 from collections.abc import Iterator
 
-from ovpnha.config import BcnLink, BcnMode, Channel, Config, ConntrackMode, render_conntrackd
+from ovpnha.config import (
+    BcnLink,
+    BcnMode,
+    Config,
+    ConntrackdChannel,
+    ConntrackMode,
+    render_conntrackd,
+)
 from ovpnha.errors import ConfigError
 from ovpnha.runtime.network import NetworkTable
 
@@ -52,7 +59,7 @@ def _implied_links(broadcast: str, table: NetworkTable) -> Iterator[BcnLink]:
             return
 
 
-def _channel(config: Config, link: BcnLink, table: NetworkTable) -> Channel:
+def _channel(config: Config, link: BcnLink, table: NetworkTable) -> ConntrackdChannel:
     if not NAME.fullmatch(link.interface):
         raise ConfigError(
             f"bcn.links: conntrackd's configuration takes no interface {link.interface}: a letter,"
@@ -66,10 +73,10 @@ def _channel(config: Config, link: BcnLink, table: NetworkTable) -> Channel:
             f"bcn.links: interface {link.interface} has no IPv4 address, or is not on this host:"
             " conntrackd needs one to send from"
         )
-    return Channel(link.interface, own)
+    return ConntrackdChannel(link.interface, own)
 
 
-def _unicast(mode: ConntrackMode, link: BcnLink, table: NetworkTable) -> Channel:
+def _unicast(mode: ConntrackMode, link: BcnLink, table: NetworkTable) -> ConntrackdChannel:
     nodes = [str(node) for node in link.nodes]
     own = [node for node in nodes if table.has_address(node, link.interface)]
     others = [node for node in nodes if node not in own]
@@ -78,7 +85,7 @@ def _unicast(mode: ConntrackMode, link: BcnLink, table: NetworkTable) -> Channel
             f"bcn.links: {link.interface}: by unicast conntrackd reaches one other node: nodes must"
             " be two addresses, one of them this node's, and conntrack.mode ftfw"
         )
-    return Channel(link.interface, own[0], others[0])
+    return ConntrackdChannel(link.interface, own[0], others[0])
 
 
 def _own_addresses(interface: str, table: NetworkTable) -> Iterator[str]:

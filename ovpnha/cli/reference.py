@@ -10,12 +10,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from ovpnha.config import BcnLink, Config, SnatConfig
-from ovpnha.config.mistakes import toml_value
+from ovpnha.config.problems import toml_value
 
 HEAD = """# Configuration
 
 `/etc/ovpnha/ovpnha.toml`, in [TOML](https://toml.io). The same file may serve all nodes. Unknown \
-keys are refused; `ovpnha check-config` says what is wrong, and what is only odd. \
+keys are refused; `ovpnha check-config` says what is wrong, and what is only a warning. \
 [deploy/ovpnha.toml](../deploy/ovpnha.toml) is an example to start from. This page is made from \
 the program by `ovpnha reference`.
 """

@@ -1,6 +1,6 @@
 """The configuration of one node: ``load_config`` reads and checks it, ``Config`` is the result."""
 
-from ovpnha.config.conntrackd import Channel, render_conntrackd
+from ovpnha.config.conntrackd import ConntrackdChannel, render_conntrackd
 from ovpnha.config.fields import (
     DEFAULT_PATH,
     IMPLIED_LINK,
@@ -12,15 +12,15 @@ from ovpnha.config.fields import (
     ConntrackConfig,
     ConntrackMode,
     ControlConfig,
-    Difference,
     FirewallConfig,
     HooksConfig,
     HttpConfig,
-    InstanceConfig,
+    InstanceSection,
     LogConfig,
     LogFormat,
     LogLevel,
     SnatConfig,
+    Tolerated,
 )
 from ovpnha.config.reading import load_config, parse_config
 from ovpnha.config.values import split_listen
@@ -31,21 +31,21 @@ __all__ = [
     "BcnConfig",
     "BcnLink",
     "BcnMode",
-    "Channel",
     "ClusterConfig",
     "Config",
     "ConntrackConfig",
     "ConntrackMode",
+    "ConntrackdChannel",
     "ControlConfig",
-    "Difference",
     "FirewallConfig",
     "HooksConfig",
     "HttpConfig",
-    "InstanceConfig",
+    "InstanceSection",
     "LogConfig",
     "LogFormat",
     "LogLevel",
     "SnatConfig",
+    "Tolerated",
     "load_config",
     "parse_config",
     "render_conntrackd",

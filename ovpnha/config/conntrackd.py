@@ -17,7 +17,7 @@ GROUP = "225.0.0.50"
 
 
 @dataclass(frozen=True)
-class Channel:
+class ConntrackdChannel:
     """One way to the other nodes: out of ``interface``, which has ``address``.
 
     ``to`` is the address of the other node; "" sends to all that listen.
@@ -28,7 +28,9 @@ class Channel:
     to: str = ""
 
 
-def render_conntrackd(config: ConntrackConfig, channels: Sequence[Channel], node: str) -> str:
+def render_conntrackd(
+    config: ConntrackConfig, channels: Sequence[ConntrackdChannel], node: str
+) -> str:
     """The whole file. The first channel is used, the next when its interface is down."""
     channel_lines = [
         line
@@ -67,7 +69,7 @@ def _mode(mode: ConntrackMode) -> Iterator[str]:
     yield "}"
 
 
-def _channel(channel: Channel, port: int, *, default: bool) -> Iterator[str]:
+def _channel(channel: ConntrackdChannel, port: int, *, default: bool) -> Iterator[str]:
     """What lies on the BCN is neither sealed nor signed: nobody else may reach that port."""
     version = ipaddress.ip_address(channel.address).version
     word = " Default" if default else ""

@@ -41,7 +41,7 @@ class BcnMode(StrEnum):
     UNICAST = "unicast"
 
 
-class Difference(StrEnum):
+class Tolerated(StrEnum):
     """What two nodes may be told to overlook in each other."""
 
     DIGEST = "digest"
@@ -193,7 +193,7 @@ def _check_link(mode: BcnMode, link: BcnLink) -> None:
         raise ValueError(f'link {name}: IPv6 has no broadcast; set mode = "multicast"')
 
 
-class InstanceConfig(Section):
+class InstanceSection(Section):
     """One OpenVPN daemon."""
 
     name: Name = Field(
@@ -289,7 +289,7 @@ class InstanceConfig(Section):
         "0.35 s instead of 2 ms.",
         examples=["hashes"],
     )
-    tolerate: tuple[Annotated[Difference, choice(Difference)], ...] = Field(
+    tolerate: tuple[Annotated[Tolerated, choice(Tolerated)], ...] = Field(
         default=(),
         strict=False,
         description="What may differ between the nodes during a rolling replacement: `digest` (of "
@@ -466,7 +466,7 @@ class Config(Section):
 
     cluster: ClusterConfig
     bcn: BcnConfig = Field(default_factory=BcnConfig)
-    instance: tuple[InstanceConfig, ...] = Field(strict=False)
+    instance: tuple[InstanceSection, ...] = Field(strict=False)
     http: HttpConfig = Field(default_factory=HttpConfig)
     control: ControlConfig = Field(default_factory=ControlConfig)
     log: LogConfig = Field(default_factory=LogConfig)

@@ -1,7 +1,7 @@
 """Reads the file: one text for all nodes in, this node's checked view out.
 
 Decides how ``[node.NAME]`` is laid over the rest. Every node's view is checked wherever the file
-is read, so that a mistake for another node is found before it is copied there.
+is read, so that a problem for another node is found before it is copied there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ovpnha.config.fields import Config
-from ovpnha.config.mistakes import find_mistakes, known_keys, printable
+from ovpnha.config.problems import find_problems, known_keys, printable
 from ovpnha.config.values import NAME_PATTERN
 from ovpnha.errors import ConfigError
 
@@ -33,7 +33,7 @@ def load_config(path: Path, node: str | None = None) -> Config:
         node: Name of this node; else what the file says, else the short host name.
 
     Raises:
-        ConfigError: With one line for every mistake.
+        ConfigError: With one line for every problem.
     """
     return parse_config(_read(path), str(path), node)
 
@@ -47,11 +47,11 @@ def parse_config(text: str, source: str, node: str | None = None) -> Config:
         views = {each: _overlay(raw, each, overrides) for each in (name, *overrides)}
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
-    mistakes: dict[str, None] = {}
+    problems: dict[str, None] = {}
     for each, view in views.items():
-        mistakes |= dict.fromkeys(find_mistakes(view, each, overrides.get(each, {})))
-    if mistakes:
-        raise ConfigError("\n".join(f"{source}: {mistake}" for mistake in mistakes))
+        problems |= dict.fromkeys(find_problems(view, each, overrides.get(each, {})))
+    if problems:
+        raise ConfigError("\n".join(f"{source}: {problem}" for problem in problems))
     configs = {each: Config.model_validate(view) for each, view in views.items()}
     if differences := list(_find_differences(configs)):
         raise ConfigError("\n".join(f"{source}: {one}" for one in differences))

@@ -43,7 +43,7 @@ LOCAL_PORT, REMOTE_PORT = 40000, 443
 GUIDE = 'docs/operations.md, "Firewall and NAT"'
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What a finding is about."""
 
     MASQUERADE = "masquerade"
@@ -64,7 +64,7 @@ class Kind(StrEnum):
 class Finding:
     """One thing that should be changed."""
 
-    kind: Kind
+    kind: FindingKind
     what: str
     fix: str
 
@@ -172,7 +172,7 @@ def _leftover(site: Site, rules: Ruleset) -> Iterator[Finding]:
     has = any((one.family, one.table) == (FAMILY, TABLE) for one in rules.chains)
     if has and site.plan is None:
         yield Finding(
-            Kind.LEFTOVER,
+            FindingKind.LEFTOVER,
             f"the table {FAMILY} {TABLE} is there, and nobody keeps it: manage is false",
             "remove it: ovpnha firewall --remove",
         )
@@ -257,12 +257,12 @@ def _wrong_address(one: _Wrong) -> Finding:
         )
     if found.action is Action.MASQUERADE:
         what = f"{where} to this node's own address, which no other node gets: sessions end"
-        return Finding(Kind.MASQUERADE, f"{what} at a move", fix)
+        return Finding(FindingKind.MASQUERADE, f"{what} at a move", fix)
     if one.home:
         what = f"{where} to {rule.target}, the VIP of {one.home}: no answer comes back this way"
-        return Finding(Kind.FOREIGN_SNAT, what, fix)
+        return Finding(FindingKind.FOREIGN_SNAT, what, fix)
     what = f"{where} to {rule.target}, which is no VIP that is known here: sessions end at a move"
-    return Finding(Kind.FOREIGN_SNAT, what, fix)
+    return Finding(FindingKind.FOREIGN_SNAT, what, fix)
 
 
 def _resets(paths: Sequence[_Path], rules: Ruleset) -> Iterator[Finding]:
@@ -282,7 +282,7 @@ def _resets(paths: Sequence[_Path], rules: Ruleset) -> Iterator[Finding]:
         if answered and (path.interface, vip) not in told:
             told.add((path.interface, vip))
             yield Finding(
-                Kind.RESETS,
+                FindingKind.RESETS,
                 f"this host answers with a TCP reset what comes by {path.interface} for a session"
                 f" that is translated to {vip}, before it knows the session",
                 drop_strangers(path.interface, vip, found.chain, rules),
@@ -305,14 +305,14 @@ def _lost_states(site: Site, paths: Sequence[_Path], rules: Ruleset) -> Iterator
         invalid = dropped["invalid"]
         then = f"are dropped by {name_outcome(invalid)}" if invalid else "leave without translation"
         yield Finding(
-            Kind.INVALID,
+            FindingKind.INVALID,
             f"{LIBERAL} = 0: where an old entry of a session is left, as on a node that becomes"
             f" master again, its packets are invalid and {then}",
             set_tunable(LIBERAL),
         )
     if site.tunables.get(LOOSE) == 0:
         yield Finding(
-            Kind.LOOSE,
+            FindingKind.LOOSE,
             f"{LOOSE} = 0: a session that this node has not seen begin is invalid for good, unless"
             " conntrackd brings its entry",
             set_tunable(LOOSE),
@@ -347,14 +347,14 @@ def _unknown_sessions(dropped: Outcome | None, translated: Outcome | None) -> It
     mend = f"let conntrackd carry the entries to the other nodes ({GUIDE})"
     if dropped is not None:
         yield Finding(
-            Kind.STATEFUL,
+            FindingKind.STATEFUL,
             f"{name_outcome(dropped)} stops sessions that this node has not seen begin, which all"
             " are after a move, and conntrackd does not run",
             f"{mend}; without it, the best that can be had: {let_midstream(dropped.chain)}",
         )
     elif translated is not None:
         yield Finding(
-            Kind.NO_CONNTRACKD,
+            FindingKind.NO_CONNTRACKD,
             f"{name_outcome(translated)} translates, and conntrackd does not run: after a move a"
             " session goes on only when its client sends something, and a download stalls",
             mend,
@@ -369,7 +369,7 @@ def _flowtables(site: Site, paths: Sequence[_Path], rules: Ruleset) -> Iterator[
         if found is None or found.rule is None:
             continue
         yield Finding(
-            Kind.FLOWTABLE,
+            FindingKind.FLOWTABLE,
             f"{name_outcome(found)} gives flows of the tunnels to a flowtable, which connection"
             " tracking hears nothing of until they end",
             keep_from_flowtable(found.chain, found.rule, site.tun or "tun0"),
@@ -388,15 +388,15 @@ def _blocked(site: Site, rules: Ruleset) -> Iterator[Finding]:
             state=None if site.bcn_answers else "new",
         )
         what = f"the back channel network on {link} (UDP {port})"
-        yield from _blocked_on(link, packet, Kind.BCN, what, ("udp", port), rules)
+        yield from _blocked_on(link, packet, FindingKind.BCN, what, ("udp", port), rules)
     for link in site.vrrp_links:
         packet = Packet(version=4, proto="vrrp", state="new")
         what = f"the VIP manager on {link} (VRRP, IP protocol 112)"
-        yield from _blocked_on(link, packet, Kind.VRRP, what, ("vrrp", 0), rules)
+        yield from _blocked_on(link, packet, FindingKind.VRRP, what, ("vrrp", 0), rules)
 
 
 def _blocked_on(
-    link: str, packet: Packet, kind: Kind, what: str, match: tuple[str, int], rules: Ruleset
+    link: str, packet: Packet, kind: FindingKind, what: str, match: tuple[str, int], rules: Ruleset
 ) -> Iterator[Finding]:
     for hook, asked in (
         ("input", replace(packet, iif=link)),
@@ -416,7 +416,7 @@ def _strict(site: Site) -> Iterator[Finding]:
         names = ", ".join(site.strict)
         commands = "; ".join(loosen(name) for name in site.strict)
         yield Finding(
-            Kind.RP_FILTER,
+            FindingKind.RP_FILTER,
             f"rp_filter is strict on {names}, and this host has dropped {site.strictly_dropped}"
             " packets that came by another interface than their answers would leave by",
             f"if paths may be asymmetric: {commands}",

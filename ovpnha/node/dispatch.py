@@ -125,7 +125,7 @@ def _make_management(instance: Instance) -> Table:
         notices.NeedNotice: (openvpn,),
         notices.FatalNotice: (openvpn,),
         notices.OtherNotice: (),
-        replies.StatusReply: (openvpn, discovery, parts.obstacles),
+        replies.StatusReply: (openvpn, discovery, parts.vip_problems),
         # Of an OpenVPN whose role has been taken up; before, discovery waits for it.
         replies.ListReply: (parts.promotion, rekey, presence, exporter),
         replies.ExportReply: (exporter,),

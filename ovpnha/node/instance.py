@@ -532,7 +532,7 @@ class Instance:
 
     def _say_grade(self, now: float) -> Grade:
         parts = self.parts
-        return parts.announcer.say_grade(parts.standing(now)) if self._known else Grade.FAULT
+        return parts.announcer.say_grade(parts.grade_input(now)) if self._known else Grade.FAULT
 
     def _say(self, now: float) -> None:
         parts = self.parts

@@ -109,7 +109,7 @@ class Node:
 
     def vip_placed(self, instance: InstanceName, place: VipPlace, now: float) -> None:
         """Where the VIP counts, and where it is; told at the start and whenever it changes."""
-        self._instances[instance].parts.obstacles.take(place, now)
+        self._instances[instance].parts.vip_problems.take(place, now)
         self._go_on(now)
 
     def grade_read(self, instance: InstanceName, read: bool, now: float) -> None:
@@ -304,7 +304,7 @@ class Node:
         news = False
         for one in self._instances.values():
             one.parts.openvpn.counters["name_conflicts"] += 1
-            news |= one.parts.view.trouble(node, problem, now, lasts=CONFLICT_SHOWN)
+            news |= one.parts.view.set_problem(node, problem, now, lasts=CONFLICT_SHOWN)
         if news:
             self._log("error", "two machines have one node name", node, refused_boot=boot.hex())
 

@@ -1,7 +1,7 @@
 """The parts of one instance, and what they are together at one moment.
 
 Decides nothing: it describes, for the next step of the role (``situation``), for the VIP manager
-(``standing``), for the other nodes (``state``) and for whoever looks (``statistics``).
+(``grade_input``), for the other nodes (``state``) and for whoever looks (``statistics``).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 
 from ovpnha.model import NO_EPOCH, Epoch, Grade, InstanceState, NodeName, Role, Sync
 from ovpnha.node.cluster.announcer import Announcer
-from ovpnha.node.cluster.grading import Standing
-from ovpnha.node.cluster.obstacles import Obstacles
+from ovpnha.node.cluster.grading import GradeInput
 from ovpnha.node.cluster.successor import Successor
 from ovpnha.node.cluster.two_masters import TwoMasters
 from ovpnha.node.cluster.view import NO_HOLDER, ClusterView, NodeView, Other, find_difference
+from ovpnha.node.cluster.vip_problems import VipProblems
 from ovpnha.node.config import InstanceConfig
 from ovpnha.node.master.exporter import Exporter
 from ovpnha.node.master.reconnecting import Reconnecting
@@ -85,7 +85,7 @@ class Parts:
         self.traffic = Traffic(openvpn, lambda: self.role.role, per_client=config.per_client)
         self.presence = Presence(openvpn)
         self.view = ClusterView(config.name, now, config.lone_after)
-        self.obstacles = Obstacles(openvpn, config.vip)
+        self.vip_problems = VipProblems(openvpn, config.vip)
         self.announcer = Announcer(openvpn, backchannel)
         self.two_masters = TwoMasters(openvpn)
         self.successor = Successor(config.name, backchannel)
@@ -98,7 +98,7 @@ class Parts:
         self._all: tuple[Part, ...] = (
             *(self.discovery, self.liveness, self.traffic, self.own, self.reconnecting),
             *(self.role, self.vip, self.promotion, self.openvpn, self.presence, self.view),
-            *(self.obstacles, self.announcer, self.two_masters, self.successor),
+            *(self.vip_problems, self.announcer, self.two_masters, self.successor),
             *(self.importer, self.exporter, self.rekey),
         )
 
@@ -258,12 +258,12 @@ class Parts:
 
     # For the VIP manager and the other nodes.
 
-    def standing(self, now: float) -> Standing:
+    def grade_input(self, now: float) -> GradeInput:
         """All that the grade depends on."""
         view, heir = self.view, self._heir(now)
         higher = self.role.role is Role.HELD and view.highest > self.own.epoch
         lone, silent, relinked = view.lone_since(), view.silent_since(), view.relinked
-        return Standing(
+        return GradeInput(
             role=self.role.role,
             fault=self.role.fault,
             seamless=self.discovery.seamless,
@@ -280,7 +280,7 @@ class Parts:
             served=view.anyone_serves(),
             outdone=self._is_elsewhere(),
             lone_after=self.config.lone_after,
-            obstacle=self.obstacles.first,
+            vip_problem=self.vip_problems.first,
             lacking=self._is_kept(),
             superseded=higher,
             outlived=higher and heir.kin is Kin.ABOVE,
@@ -357,7 +357,7 @@ class Parts:
         self, name: NodeName, other: Other, heard: NodeHeard | None, now: float
     ) -> NodeView:
         state, status = other.state, self.discovery.status
-        problem = other.trouble(now)
+        problem = other.current_problem(now)
         distance = heard.distance if heard is not None else None
         if state is not None and status is not None and state.record_format and not problem:
             problem = find_difference(status, state, self.config.tolerate)

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ovpnha.config import BcnMode, Config, InstanceConfig
+from ovpnha.config import BcnMode, Config, InstanceSection
 from ovpnha.errors import ConfigError
 from ovpnha.runtime.network import NetworkTable
 
@@ -98,7 +98,7 @@ def find_missing_programs(config: Config) -> Iterator[str]:
         )
 
 
-def _shared_links(one: InstanceConfig, config: Config, table: NetworkTable) -> Iterator[str]:
+def _shared_links(one: InstanceSection, config: Config, table: NetworkTable) -> Iterator[str]:
     facing = _client_facing(one, table)
     for link in config.bcn.links:
         if link.interface in facing:
@@ -109,7 +109,7 @@ def _shared_links(one: InstanceConfig, config: Config, table: NetworkTable) -> I
             )
 
 
-def _listed_vip(one: InstanceConfig, config: Config) -> Iterator[str]:
+def _listed_vip(one: InstanceSection, config: Config) -> Iterator[str]:
     if any(one.vip in link.nodes for link in config.bcn.links):
         yield (
             f"instance[{one.name}].vip: {one.vip} is listed in bcn.links nodes, so it belongs to"
@@ -117,7 +117,7 @@ def _listed_vip(one: InstanceConfig, config: Config) -> Iterator[str]:
         )
 
 
-def _client_facing(one: InstanceConfig, table: NetworkTable) -> set[str]:
+def _client_facing(one: InstanceSection, table: NetworkTable) -> set[str]:
     """Interfaces on which the VIP lives or would live."""
     if one.vip_interface is not None:
         return {one.vip_interface}
@@ -130,13 +130,13 @@ def _client_facing(one: InstanceConfig, table: NetworkTable) -> set[str]:
     return names
 
 
-def is_alone(one: InstanceConfig, table: NetworkTable) -> bool:
+def is_alone(one: InstanceSection, table: NetworkTable) -> bool:
     """Whether the VIP is here, on an interface that has no other address of its family."""
     link = table.link_of(str(one.vip)) if one.vip is not None else None
     return link is not None and not has_own_address(one, link.name, table)
 
 
-def has_own_address(one: InstanceConfig, interface: str, table: NetworkTable) -> bool:
+def has_own_address(one: InstanceSection, interface: str, table: NetworkTable) -> bool:
     """Whether an interface has an address of the VIP's family beside the VIP."""
     others = (
         ipaddress.ip_address(address.address)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ovpnha.config import Config, InstanceConfig
+from ovpnha.config import Config, InstanceSection
 
 DEFAULT_DIRECTORY = Path("/etc/openvpn/server")
 QUESTIONS = (
@@ -46,7 +46,7 @@ class Server:
         return next(iter(self.last(name)), "")
 
 
-def find_server_file(one: InstanceConfig) -> Path | None:
+def find_server_file(one: InstanceSection) -> Path | None:
     """The file of this instance's OpenVPN, when it is known and there."""
     path = one.server_config or DEFAULT_DIRECTORY / f"{one.name}.conf"
     return path if one.server_config is not None or path.is_file() else None
@@ -54,7 +54,7 @@ def find_server_file(one: InstanceConfig) -> Path | None:
 
 def check_server_files(config: Config) -> tuple[list[str], list[str]]:
     """What is wrong with the servers' files, and what will be when they say ``cluster``."""
-    mistakes: list[str] = []
+    problems: list[str] = []
     soon: list[str] = []
     for one in config.instance:
         path = find_server_file(one)
@@ -68,11 +68,11 @@ def check_server_files(config: Config) -> tuple[list[str], list[str]]:
             continue
         found = [*find_refusals(server), *find_contradictions(server, one)]
         if server.has("cluster"):
-            mistakes += (f"{where}: {line}" for line in found)
+            problems += (f"{where}: {line}" for line in found)
         else:
             soon.append(f"{where}: does not say cluster yet; add it when the rest is done")
             soon += (f"{where}: before it says cluster, {line}" for line in found)
-    return mistakes, soon
+    return problems, soon
 
 
 def read_server(path: Path) -> Server:
@@ -117,7 +117,7 @@ def find_refusals(server: Server) -> Iterator[str]:
             yield line
 
 
-def find_contradictions(server: Server, one: InstanceConfig) -> Iterator[str]:
+def find_contradictions(server: Server, one: InstanceSection) -> Iterator[str]:
     """What this file and ours do not agree on."""
     local = server.word("local")
     if one.vip is not None and _address(local) not in (None, one.vip):

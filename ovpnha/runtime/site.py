@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ovpnha.config import BcnMode, Config, InstanceConfig
+from ovpnha.config import BcnMode, Config, InstanceSection
 from ovpnha.errors import ConfigError
 from ovpnha.firewall.findings import Site
 from ovpnha.firewall.rules import IpAddress, IpNetwork
@@ -95,7 +95,7 @@ def find_broadcast(config: Config) -> str:
     return next(filter(None, addresses), "")
 
 
-def _read_server(one: InstanceConfig) -> Server | None:
+def _read_server(one: InstanceSection) -> Server | None:
     path = find_server_file(one)
     try:
         return read_server(path) if path is not None else None
@@ -127,7 +127,7 @@ def _find_interfaces(
     return {name: tuple(dict.fromkeys(found)) for name, found in vips.items()}
 
 
-def _vip(one: InstanceConfig) -> IpAddress | None:
+def _vip(one: InstanceSection) -> IpAddress | None:
     """The VIP of an instance, from our file or from OpenVPN's."""
     if one.vip is not None:
         return one.vip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.config import Channel, ConntrackConfig, ConntrackMode, render_conntrackd
+from ovpnha.config import ConntrackConfig, ConntrackdChannel, ConntrackMode, render_conntrackd
 from ovpnha.runtime.control import DemoteRequest, StatusRequest
 from tests.integration.conftest import configure
 from tests.integration.pace import PATIENCE
@@ -177,7 +177,7 @@ def start_conntrackd(home: Path, name: str, number: int) -> Process:
     socket = home / f"{number}.ctl"
     config = ConntrackConfig(mode=ConntrackMode.NOTRACK, flows=(plan.TUNNEL,), socket=socket)
     file = home / f"{number}.conf"
-    channel = Channel("bcn0", f"10.99.0.{number + 1}")
+    channel = ConntrackdChannel("bcn0", f"10.99.0.{number + 1}")
     file.write_text(render_conntrackd(config, [channel], str(number)))
     log = home / f"conntrackd-{number}.log"
     process = Process([PROGRAM, "-C", file], namespace=name, directory=home, log=log).start()

@@ -475,7 +475,7 @@ def test_check_config_knows_its_own_daemon(cluster: Pair) -> None:
     finally:
         other.stop()
     assert checked.returncode == 0
-    assert "odd: http.listen: 127.0.0.1:9594: another program has this port" in checked.stderr
+    assert "warning: http.listen: 127.0.0.1:9594: another program has this port" in checked.stderr
 
 
 def listening(node: Node) -> str:

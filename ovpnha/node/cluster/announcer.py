@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ovpnha.model import Grade, InstanceState, NodeName
-from ovpnha.node.cluster.grading import Standing, grade
+from ovpnha.node.cluster.grading import GradeInput, grade
 from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.outputs import SetGrade
 from ovpnha.node.part import Part, PartStatistics
@@ -86,9 +86,9 @@ class Announcer(Part):
         """The grade last said, and its reason."""
         return self._grade or (Grade.FAULT, "not known yet")
 
-    def say_grade(self, standing: Standing) -> Grade:
+    def say_grade(self, given: GradeInput) -> Grade:
         """Give the VIP manager its number."""
-        news = grade(standing)
+        news = grade(given)
         if news != self._grade:
             self._grade = news
             self._openvpn.put(SetGrade(self._openvpn.instance, int(news[0]), news[1]))

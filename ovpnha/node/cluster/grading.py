@@ -11,14 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ovpnha.model import Grade, Role
-from ovpnha.node.cluster.obstacles import Obstacle
+from ovpnha.node.cluster.vip_problems import VipProblem
 
 LISTENING = 1.0
 """Seconds after the return of a BCN link in which other nodes have said hello twice."""
 
 
 @dataclass(frozen=True)
-class Standing:
+class GradeInput:
     """All that a grade depends on."""
 
     role: Role
@@ -37,7 +37,7 @@ class Standing:
     served: bool  # another node is master or held
     outdone: bool  # another standby knows more clients
     lone_after: float
-    obstacle: Obstacle | None = None  # what keeps this node from serving on the VIP
+    vip_problem: VipProblem | None = None  # what keeps this node from serving on the VIP
     lacking: bool = False  # as master: a held node keeps clients that this one lacks
     superseded: bool = False  # as held: another node was promoted since
     outlived: bool = False  # by the node that our clients came from: they went on there
@@ -49,105 +49,105 @@ class Standing:
     proved: bool = True  # what the followed master says it has arrives, or did while it was heard
 
 
-def grade(standing: Standing) -> tuple[Grade, str]:
+def grade(given: GradeInput) -> tuple[Grade, str]:
     """The grade and its reason, a constant phrase unless it names a fault."""
-    if standing.role is Role.FAULT:
-        return Grade.FAULT, standing.fault
-    if not standing.seamless:
-        return _grade_stock(standing)
-    if standing.obstacle is not None:
-        return standing.obstacle.grade, standing.obstacle.reason
-    if standing.handing_over:
+    if given.role is Role.FAULT:
+        return Grade.FAULT, given.fault
+    if not given.seamless:
+        return _grade_stock(given)
+    if given.vip_problem is not None:
+        return given.vip_problem.grade, given.vip_problem.reason
+    if given.handing_over:
         return Grade.DEGRADED, "demote asked: handing the VIP over"
-    if standing.role is Role.MASTER:
-        return _grade_master(standing)
-    if standing.role is Role.HELD:
-        return _grade_held(standing)
-    return _grade_standby(standing)
+    if given.role is Role.MASTER:
+        return _grade_master(given)
+    if given.role is Role.HELD:
+        return _grade_held(given)
+    return _grade_standby(given)
 
 
-def _grade_master(standing: Standing) -> tuple[Grade, str]:
+def _grade_master(given: GradeInput) -> tuple[Grade, str]:
     """Of two masters the newer one has the clients' newest keys: the VIP manager should keep it."""
-    if standing.outranked:
+    if given.outranked:
         return Grade.DEGRADED, "another master has a higher epoch"
-    if standing.lacking:
+    if given.lacking:
         return Grade.DEGRADED, "master, and a held node has clients that this one lacks"
     return Grade.MASTER, "master"
 
 
-def _grade_held(standing: Standing) -> tuple[Grade, str]:
+def _grade_held(given: GradeInput) -> tuple[Grade, str]:
     """Held is as good as master only while this node would have heard of another promotion."""
-    if not standing.links_up:
+    if not given.links_up:
         return Grade.DEGRADED, "held, and a BCN link is down"
-    if standing.relinked is not None and standing.relinked < LISTENING:
+    if given.relinked is not None and given.relinked < LISTENING:
         return Grade.DEGRADED, "held, listening after a BCN link came back"
-    if standing.silent is not None and standing.silent < standing.lone_after:
+    if given.silent is not None and given.silent < given.lone_after:
         return Grade.DEGRADED, "held, and a node has fallen silent"
-    if standing.superseded:
-        return _grade_superseded(standing)
+    if given.superseded:
+        return _grade_superseded(given)
     return Grade.MASTER, "held, and nobody else was promoted"
 
 
-def _grade_superseded(standing: Standing) -> tuple[Grade, str]:
+def _grade_superseded(given: GradeInput) -> tuple[Grade, str]:
     """The VIP goes where the clients are."""
-    if standing.outlived:
+    if given.outlived:
         return Grade.DEGRADED, "held, and its clients have gone on elsewhere"
-    if standing.wanting:
+    if given.wanting:
         return Grade.MASTER, "held, and the node promoted since lacks its clients"
     return Grade.LONE, "held, and another node was promoted since"
 
 
-def _grade_stock(standing: Standing) -> tuple[Grade, str]:
-    if standing.vip:
+def _grade_stock(given: GradeInput) -> tuple[Grade, str]:
+    if given.vip:
         return Grade.MASTER, "OpenVPN without the patch, and the VIP is here"
-    if not standing.links_up:
+    if not given.links_up:
         return Grade.DEGRADED, "a BCN link is down"
     return Grade.LONE, "OpenVPN without the patch"
 
 
-def _grade_standby(standing: Standing) -> tuple[Grade, str]:
-    if standing.vip and standing.outdone and not (standing.served or standing.complete):
+def _grade_standby(given: GradeInput) -> tuple[Grade, str]:
+    if given.vip and given.outdone and not (given.served or given.complete):
         return Grade.FAULT, "another standby has the clients that this node lacks"
-    if standing.complete and standing.master_heard:
-        return _grade_copy(standing, "in sync with the master")
-    if not standing.links_up:
+    if given.complete and given.master_heard:
+        return _grade_copy(given, "in sync with the master")
+    if not given.links_up:
         return Grade.DEGRADED, "a BCN link is down"
-    if standing.lone is not None:
-        return _grade_lone(standing, standing.lone)
-    if standing.served:
+    if given.lone is not None:
+        return _grade_lone(given, given.lone)
+    if given.served:
         unproved = "what the master says it has does not arrive"
-        return Grade.DEGRADED, "syncing" if standing.proved else unproved
-    if standing.complete:
-        return _grade_copy(standing, "in sync with the last master")
-    if standing.outdone:
+        return Grade.DEGRADED, "syncing" if given.proved else unproved
+    if given.complete:
+        return _grade_copy(given, "in sync with the last master")
+    if given.outdone:
         return Grade.DEGRADED, "another standby knows more clients"
-    if standing.age < standing.lone_after:
+    if given.age < given.lone_after:
         return Grade.DEGRADED, "listening for a master"
     return Grade.LONE, "no node is master, and none knows more clients"
 
 
-def _grade_lone(standing: Standing, lone: float) -> tuple[Grade, str]:
-    if lone >= standing.lone_after:
+def _grade_lone(given: GradeInput, lone: float) -> tuple[Grade, str]:
+    if lone >= given.lone_after:
         return Grade.LONE, "no other node is heard"
-    if standing.complete:
-        return _grade_copy(standing, "in sync with the last master")
+    if given.complete:
+        return _grade_copy(given, "in sync with the last master")
     return Grade.DEGRADED, "listening for other nodes"
 
 
-def _grade_copy(standing: Standing, reason: str) -> tuple[Grade, str]:
+def _grade_copy(given: GradeInput, reason: str) -> tuple[Grade, str]:
     """A copy of all that OpenVPN takes is better than none, but must draw the VIP from nobody."""
-    if not standing.refused:
-        return _grade_ids(standing, reason)
-    if standing.empty:
+    if not given.refused:
+        return _grade_ids(given, reason)
+    if given.empty:
         return Grade.DEGRADED, "OpenVPN refuses every client of the master"
-    if standing.bettered:
+    if given.bettered:
         return Grade.DEGRADED, "OpenVPN refuses clients that another standby has"
     return Grade.LONE, "in sync, but for clients that OpenVPN refuses"
 
 
-def _grade_ids(standing: Standing, reason: str) -> tuple[Grade, str]:
-    if not standing.rangeless:
+def _grade_ids(given: GradeInput, reason: str) -> tuple[Grade, str]:
+    if not given.rangeless:
         return Grade.IN_SYNC, reason
-    if standing.bettered:
+    if given.bettered:
         return Grade.DEGRADED, "clients without packet ids, which another standby has"
     return Grade.LONE, "in sync, but for clients without packet ids"

@@ -67,10 +67,10 @@ class Other:
     lost: float = 0.0
     problem: str = ""
     problem_until: float = math.inf
-    met: bool = True  # it was believed once; of others only the trouble is known
+    met: bool = True  # it was believed once; of others only the problem is known
     mute_since: float = 0.0  # since when it tells nothing of this instance
 
-    def trouble(self, now: float) -> str:
+    def current_problem(self, now: float) -> str:
         """What is wrong with it now."""
         return self.problem if now < self.problem_until else ""
 
@@ -118,7 +118,7 @@ class ClusterView(Part):
             case NodeDown(node=node):
                 self.node_down(node, now)
             case OneWayLink(node=node):
-                self.trouble(node, "it does not hear us", now)
+                self.set_problem(node, "it does not hear us", now)
 
     def set_links(self, up: bool, now: float) -> None:
         """Every BCN link can carry datagrams, or one cannot."""
@@ -172,17 +172,19 @@ class ClusterView(Part):
         heard = {name: other.state for name, other in self._nodes.items() if other.believed}
         self._picture = Picture({name: one for name, one in heard.items() if one is not None})
 
-    def trouble(self, node: NodeName, problem: str, now: float, lasts: float = math.inf) -> bool:
+    def set_problem(
+        self, node: NodeName, problem: str, now: float, lasts: float = math.inf
+    ) -> bool:
         """Something is wrong with a node, believed or not; returns whether that is news."""
         other = self._nodes.setdefault(node, Other(now, believed=False, met=False))
-        news = other.trouble(now) != problem
+        news = other.current_problem(now) != problem
         other.problem, other.problem_until = problem, now + lasts
         return news
 
     def others(self, now: float) -> Iterator[tuple[NodeName, Other]]:
         """Every node that was ever believed, and those with which something is wrong now."""
         for name, other in self._nodes.items():
-            if other.met or other.trouble(now):
+            if other.met or other.current_problem(now):
                 yield name, other
 
     def states(self) -> Iterable[tuple[NodeName, InstanceState]]:

@@ -49,7 +49,7 @@ def test_keygen_and_check_config(config: Path, tmp_path: Path) -> None:
     code, out, err = run("check-config", "-c", config)
     assert code == 0
     assert out == f"{config}: good. Node a of cluster office, 1 key(s), instances: udp\n"
-    assert "odd: bcn.links: interface bcn0 is missing on this host" in err
+    assert "warning: bcn.links: interface bcn0 is missing on this host" in err
     assert run("keygen", "--add", key)[0] == 0
     assert "2 key(s)" in run("check-config", "-c", config)[1]
 

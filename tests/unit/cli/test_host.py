@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.cli.odd import find_http_oddity, find_oddities
+from ovpnha.cli.lint import lint, lint_http
 from ovpnha.config import Config, parse_config
 from ovpnha.errors import ConfigError
 from ovpnha.runtime.control import Request
@@ -34,11 +34,11 @@ def table(*addresses: tuple[int, str, int]) -> NetworkTable:
     return found
 
 
-def oddities(config: Path, network: NetworkTable, **changes: str) -> str:
+def warnings(config: Path, network: NetworkTable, **changes: str) -> str:
     text = config.read_text()
     for old, new in changes.items():
         text = text.replace(old, new)
-    return "\n".join(find_oddities(parsed(text), network))
+    return "\n".join(lint(parsed(text), network))
 
 
 def parsed(text: str) -> Config:
@@ -61,7 +61,7 @@ GOOD = table((2, "192.0.2.1", 24), (3, "10.0.0.1", 24))
 
 def test_nothing_is_odd_about_a_good_host(config: Path) -> None:
     (config.parent / "udp.sock").touch()
-    assert not oddities(config, GOOD)
+    assert not warnings(config, GOOD)
     assert not refusals(config, GOOD)
 
 
@@ -131,8 +131,8 @@ def test_a_vip_interface_without_an_address_of_its_own_is_odd(config: Path) -> N
     (config.parent / "udp.sock").touch()
     text = config.read_text() + '[node.a.instance.udp]\nvip_interface = "eth0"\n'
     network = table((3, "10.0.0.1", 24))
-    assert "set vip_alone = true" in "\n".join(find_oddities(parsed(text), network))
-    assert not list(find_oddities(parsed(text + "vip_alone = true\n"), network))
+    assert "set vip_alone = true" in "\n".join(lint(parsed(text), network))
+    assert not list(lint(parsed(text + "vip_alone = true\n"), network))
 
 
 def test_missing_interfaces_are_odd_a_missing_directory_is_refused(config: Path) -> None:
@@ -141,7 +141,7 @@ def test_missing_interfaces_are_odd_a_missing_directory_is_refused(config: Path)
     text = text.replace('vip = "192', 'track_file = "/run/oha-none/udp.grade"\nvip = "192').replace(
         '"bcn0"', '"bcn7"'
     )
-    found = "\n".join(find_oddities(parsed(text), network))
+    found = "\n".join(lint(parsed(text), network))
     assert "interface bcn7 is missing on this host" in found
     assert "instance[udp].vip_interface: interface eth7 is missing" in found
     with pytest.raises(ConfigError, match="there is no directory /run/oha-none; make it"):
@@ -151,9 +151,9 @@ def test_missing_interfaces_are_odd_a_missing_directory_is_refused(config: Path)
 def test_a_management_socket_that_is_not_there_is_odd(config: Path) -> None:
     path = config.parent / "udp.sock"
     assert f"OpenVPN does not run yet, or its configuration does not say: management {path}" in (
-        oddities(config, GOOD)
+        warnings(config, GOOD)
     )
-    nowhere = oddities(config, GOOD, **{f"{path}": "/run/oha-none/udp.sock"})
+    nowhere = warnings(config, GOOD, **{f"{path}": "/run/oha-none/udp.sock"})
     assert "instance[udp].management: there is no directory /run/oha-none" in nowhere
 
 
@@ -165,7 +165,7 @@ def test_a_management_socket_out_of_reach_is_odd(config: Path) -> None:
     config.parent.chmod(0o700)
     os.seteuid(12345)
     try:
-        found = list(find_oddities(checked, GOOD))
+        found = list(lint(checked, GOOD))
     finally:
         os.seteuid(0)
     assert any("this user may not look into" in one for one in found)
@@ -177,7 +177,7 @@ def test_a_conntrackd_that_is_not_there_is_odd(config: Path, tmp_path: Path) -> 
 
     def found(manager: str) -> str:
         text = config.read_text() + f'{more}manager = "{manager}"\n'
-        return "\n".join(find_oddities(parsed(text), GOOD))
+        return "\n".join(lint(parsed(text), GOOD))
 
     assert "conntrack.socket" not in found("none")
     assert f"conntrack.socket: there is no {socket}" in found("conntrackd")
@@ -186,22 +186,22 @@ def test_a_conntrackd_that_is_not_there_is_odd(config: Path, tmp_path: Path) -> 
 
 
 def test_a_bcn_interface_without_an_address_is_odd(config: Path) -> None:
-    assert "has no IPv4 address to broadcast from" in oddities(config, table())
+    assert "has no IPv4 address to broadcast from" in warnings(config, table())
 
 
-def http_oddity(config: Path, listen: str) -> str:
+def http_warning(config: Path, listen: str) -> str:
     more = f'[http]\nlisten = "{listen}"\n'
-    return "\n".join(find_http_oddity(parsed(config.read_text() + more)))
+    return "\n".join(lint_http(parsed(config.read_text() + more)))
 
 
 def test_an_http_port_that_is_free_or_switched_off_is_not_odd(config: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as one:
         free = one.getsockname()[1]
-    assert http_oddity(config, f"127.0.0.1:{free}") == http_oddity(config, "") == ""
+    assert http_warning(config, f"127.0.0.1:{free}") == http_warning(config, "") == ""
 
 
 def test_an_http_address_of_another_host_is_odd(config: Path) -> None:
-    assert "192.0.2.77:9594: this host has no such address" in http_oddity(
+    assert "192.0.2.77:9594: this host has no such address" in http_warning(
         config, "192.0.2.77:9594"
     )
 
@@ -247,11 +247,11 @@ def test_an_http_port_that_another_program_has_is_odd(
     config: Path, daemon: list[Request], body: bytes, odd: bool
 ) -> None:
     with answering(body) as listen:
-        assert ("another program has this port" in http_oddity(config, listen)) is odd
+        assert ("another program has this port" in http_warning(config, listen)) is odd
 
 
 def test_a_daemon_that_may_not_be_asked_is_known_by_its_node(config: Path) -> None:
     with answering(b'{"node": "a", "boot": "00ff"}') as listen:
-        assert "another program" in http_oddity(config, listen)
+        assert "another program" in http_warning(config, listen)
         (config.parent / "control.sock").touch()  # somebody is there, and does not answer us
-        assert not http_oddity(config, listen)
+        assert not http_warning(config, listen)

@@ -13,7 +13,7 @@ from ovpnha.firewall.findings import (
     LIBERAL,
     LOOSE,
     Finding,
-    Kind,
+    FindingKind,
     Site,
     find_findings,
 )
@@ -90,7 +90,7 @@ def masquerade(*asked: Question, text: str) -> Rule:
 def test_masquerade_in_nftables() -> None:
     rule = masquerade(OUT_LAN, text='oifname "lan0" ')
     found = only(nft("postrouting", rule, family="ip"))
-    assert found.kind is Kind.MASQUERADE
+    assert found.kind is FindingKind.MASQUERADE
     assert 'the rule "oifname "lan0" masquerade" (nft ip own postrouting handle 8)' in found.what
     assert found.fix == (
         "instead: nft insert rule ip own postrouting position 8"
@@ -280,7 +280,7 @@ def test_other_networks_are_nobody_s_business() -> None:
 
 def test_translation_to_what_does_not_move() -> None:
     found = only(save("nat", "-A POSTROUTING -o lan0 -j SNAT --to-source 10.99.2.11"))
-    assert found.kind is Kind.FOREIGN_SNAT
+    assert found.kind is FindingKind.FOREIGN_SNAT
     assert "to 10.99.2.11, which is no VIP that is known here" in found.what
     assert f"--to-source {VIP}" in found.fix
 
@@ -288,7 +288,7 @@ def test_translation_to_what_does_not_move() -> None:
 def test_translation_to_the_vip_of_another_interface() -> None:
     rules = save("nat", f"-A POSTROUTING -s {NET} -j SNAT --to-source {VIP}").joined(GUARD)
     found = only(rules)
-    assert found.kind is Kind.FOREIGN_SNAT
+    assert found.kind is FindingKind.FOREIGN_SNAT
     assert f"out of out0 to {VIP}, the VIP of lan0: no answer comes back this way" in found.what
     assert f"-I POSTROUTING 1 -o out0 -s {NET} -j SNAT --to-source {OUTSIDE}" in found.fix
     unknown = {"lan0": (VIP,), "eth7": ()}
@@ -310,16 +310,16 @@ def test_translation_to_the_vip() -> None:
 
 def test_who_answers_foreign_packets() -> None:
     found = only(SNAT, replace(SITE, tunnels=(NET, ip_network("10.8.5.0/24"))))
-    assert found.kind is Kind.RESETS
+    assert found.kind is FindingKind.RESETS
     assert found.fix == (
         f"iptables -I INPUT -i lan0 -d {VIP} -p tcp ! --syn"
         " -m conntrack --ctstate NEW,INVALID -j DROP"
     )
     only_new = replace(GUARD.chains[0].rules[0], action=Action.RESET)
     resets = Ruleset((replace(GUARD.chains[0], rules=(only_new,)), *GUARD.chains[1:]))
-    assert only(SNAT.joined(resets)).kind is Kind.RESETS
+    assert only(SNAT.joined(resets)).kind is FindingKind.RESETS
     half = save("filter", f"-A INPUT -d {VIP} -m conntrack --ctstate NEW -j DROP")
-    assert only(SNAT.joined(half)).kind is Kind.RESETS
+    assert only(SNAT.joined(half)).kind is FindingKind.RESETS
     closed = read_iptables(
         "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT", "iptables"
     )
@@ -359,7 +359,7 @@ STATEFUL = save(
 def test_a_stateful_filter_needs_conntrackd() -> None:
     assert find(STATEFUL) == []
     found = only(STATEFUL, replace(SITE, conntrackd=False))
-    assert found.kind is Kind.STATEFUL
+    assert found.kind is FindingKind.STATEFUL
     assert 'the rule "-j DROP" (iptables filter FORWARD, number 4) stops' in found.what
     assert "iptables -I FORWARD -p tcp ! --syn -m conntrack --ctstate NEW -j ACCEPT" in found.fix
     state = Question("state", ("established",))
@@ -416,14 +416,14 @@ def test_a_host_of_docker_does_not_stop_what_could_never_begin() -> None:
     answers = "-o tun0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
     assert find(docker_with(answers), site) == []
     found = only(docker_with(answers, "-i tun0 -p tcp -m tcp --dport 22 -j ACCEPT"), site)
-    assert found.kind is Kind.STATEFUL
+    assert found.kind is FindingKind.STATEFUL
     assert "the policy drop of iptables filter FORWARD stops sessions" in found.what
     assert find(docker_with("-i tun0 -j ACCEPT", "-o tun0 -j ACCEPT"), site) == []
 
 
 def test_translation_needs_conntrackd() -> None:
     found = only(GOOD, replace(SITE, conntrackd=False))
-    assert found.kind is Kind.NO_CONNTRACKD
+    assert found.kind is FindingKind.NO_CONNTRACKD
     assert "conntrackd" in found.fix
 
 
@@ -436,7 +436,7 @@ def test_translation_needs_conntrackd() -> None:
 )
 def test_the_tunables(rules: Ruleset, then: str) -> None:
     liberal, loose = find(rules, replace(SITE, tunables={LIBERAL: 0, LOOSE: 0}))
-    assert (liberal.kind, loose.kind) == (Kind.INVALID, Kind.LOOSE)
+    assert (liberal.kind, loose.kind) == (FindingKind.INVALID, FindingKind.LOOSE)
     assert then in liberal.what
     assert f"sysctl -w {LIBERAL}=1" in liberal.fix
     assert f"sysctl -w {LOOSE}=1" in loose.fix
@@ -451,7 +451,7 @@ def test_the_tunables_do_not_matter_without_states() -> None:
 def test_flowtables(way: str) -> None:
     gives = Rule((Question(way, ("lan0",)),), Action.OFFLOAD, text="flow add @f", handle=5)
     found = only(nft("forward", gives), replace(SITE, tun=""))
-    assert found.kind is Kind.FLOWTABLE
+    assert found.kind is FindingKind.FLOWTABLE
     assert found.fix == (
         "nft replace rule inet own forward handle 5"
         ' \'iifname != "tun0" oifname != "tun0" flow add @f\''
@@ -465,7 +465,11 @@ def test_the_nodes_must_hear_each_other() -> None:
         "*filter\n:INPUT DROP [0:0]\n:OUTPUT DROP [0:0]\n-A OUTPUT -o out0 -j ACCEPT", "iptables"
     )
     heard, said, vrrp = find(closed)
-    assert (heard.kind, said.kind, vrrp.kind) == (Kind.BCN, Kind.BCN, Kind.VRRP)
+    assert (heard.kind, said.kind, vrrp.kind) == (
+        FindingKind.BCN,
+        FindingKind.BCN,
+        FindingKind.VRRP,
+    )
     assert heard.fix == "iptables -I INPUT -i bcn0 -p udp --dport 11940 -j ACCEPT"
     assert said.fix == "iptables -I OUTPUT -o bcn0 -p udp --dport 11940 -j ACCEPT"
     assert vrrp.fix == "iptables -I INPUT -i out0 -p vrrp -j ACCEPT"
@@ -484,7 +488,7 @@ def test_answers_come_through_what_passes_established() -> None:
     state = Question("state", ("established",))
     rules = nft("input", Rule((state,), Action.ACCEPT), policy=Action.DROP)
     site = replace(SITE, vrrp_links=())
-    assert only(rules, site).kind is Kind.BCN
+    assert only(rules, site).kind is FindingKind.BCN
     assert find(rules, replace(site, bcn_answers=True)) == []
 
 
@@ -492,20 +496,20 @@ def test_strict_rp_filter_is_told_when_it_drops() -> None:
     strict = replace(SITE, strict=("lan0.7", "tun0"))
     assert find(Ruleset(), strict) == []
     found = only(Ruleset(), replace(strict, strictly_dropped=7))
-    assert found.kind is Kind.RP_FILTER
+    assert found.kind is FindingKind.RP_FILTER
     assert "sysctl -w net/ipv4/conf/lan0.7/rp_filter=2; sysctl -w net/ipv4/conf/tun0" in found.fix
 
 
 def test_the_table_of_our_own() -> None:
     ours = planned_rules(PLAN)
     left = find(ours)
-    assert [one.kind for one in left] == [Kind.LEFTOVER]
+    assert [one.kind for one in left] == [FindingKind.LEFTOVER]
     assert "ovpnha firewall --remove" in left[0].fix
     managed = replace(SITE, plan=PLAN, tunables={LIBERAL: 0, LOOSE: 1})
     assert find(ours, managed) == []
     theirs = save("nat", "-A POSTROUTING -o lan0 -j MASQUERADE")
     assert find(theirs, managed) == []
-    assert only(theirs, replace(managed, conntrackd=False)).kind is Kind.NO_CONNTRACKD
+    assert only(theirs, replace(managed, conntrackd=False)).kind is FindingKind.NO_CONNTRACKD
 
 
 def test_how_a_rule_is_named() -> None:

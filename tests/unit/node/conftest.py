@@ -22,7 +22,7 @@ def news_of_clients_miss_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         due, parts = self.get_timer(), self.parts
         if due is None or due > now:
             assert decide(parts.situation(now)) is Step.STAY
-            assert parts.announcer.grade == grade(parts.standing(now))
+            assert parts.announcer.grade == grade(parts.grade_input(now))
             assert parts.announcer._last == parts.state(parts.announcer.grade[0], now)
 
     monkeypatch.setattr(Instance, "evaluate_clients", check)

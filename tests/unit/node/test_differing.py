@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ovpnha.model import Role
 from ovpnha.node.cluster.view import OPTION_GROUPS, _name_options, find_difference
-from tests.unit.node.desk import STATUS, state
+from tests.unit.node.doubles import STATUS, state
 
 HALF = "ab" * 16
 

@@ -14,7 +14,7 @@ from ovpnha.management.replies import ExportReply, Refused
 from ovpnha.model import CounterKind, Grant, HolderId, NodeName, StoredRange
 from ovpnha.node.master.exporter import Exporter
 from ovpnha.node.openvpn.pipeline import BULK_IN_FLIGHT
-from tests.unit.node.desk import (
+from tests.unit.node.doubles import (
     EPOCH,
     GRANT,
     HOLDER,

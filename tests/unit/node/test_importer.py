@@ -18,7 +18,7 @@ from ovpnha.node.standby.importer import (
 )
 from ovpnha.node.standby.table import Copy
 from ovpnha.replication.events import RenegotiationHeard
-from tests.unit.node.desk import (
+from tests.unit.node.doubles import (
     EPOCH,
     GRANT,
     HOLDER,

@@ -6,7 +6,7 @@ import pytest
 
 from ovpnha.model import NO_EPOCH, Epoch
 from ovpnha.node.role.lineage import LINES_LIMIT, Kin, Lineage
-from tests.unit.node.desk import A, B, C
+from tests.unit.node.doubles import A, B, C
 
 A1, B2, A3 = Epoch(1, A), Epoch(2, B), Epoch(3, A)
 C3, B4, C5 = Epoch(3, C), Epoch(4, B), Epoch(5, C)

@@ -19,7 +19,7 @@ from ovpnha.model import (
     Unreachable,
     VipPlace,
 )
-from ovpnha.node.cluster.obstacles import Obstacles
+from ovpnha.node.cluster.vip_problems import VipProblems
 from ovpnha.node.node import CONFLICT_SHOWN, Node
 from ovpnha.node.outputs import ConnectedClient
 from ovpnha.replication.events import (
@@ -34,7 +34,7 @@ from ovpnha.replication.events import (
     RenegotiationHeard,
 )
 from tests.model_cluster import INSTANCE, KEY, ModelNode, World
-from tests.unit.node.desk import STATUS, Desk, state, uid
+from tests.unit.node.doubles import STATUS, Desk, state, uid
 
 BOOT = BootId(bytes(BOOT_SIZE))
 
@@ -200,7 +200,7 @@ def test_a_vip_that_openvpn_does_not_serve_is_a_fault() -> None:
     ],
 )
 def test_the_vip_and_local_are_compared_as_addresses(vip: str, local: str, problem: str) -> None:
-    obstacles = Obstacles(Desk().openvpn, vip)
+    obstacles = VipProblems(Desk().openvpn, vip)
     obstacles.take(StatusReply(replace(STATUS, local=local)), 0.0)
     assert (obstacles.first.reason if obstacles.first else "") == problem
 

@@ -10,7 +10,7 @@ import pytest
 
 from ovpnha.model import Uid
 from ovpnha.node.master.pacing import FIRST_WINDOW, LATE, Pace
-from tests.unit.node.desk import uid
+from tests.unit.node.doubles import uid
 
 STEP = 0.01
 

@@ -18,7 +18,7 @@ from ovpnha.node.outputs import Output
 from ovpnha.node.part import Part, first
 from ovpnha.node.parts import Parts
 from tests.model_cluster import World
-from tests.unit.node.desk import INSTANCE, A, NoteTaker, uid
+from tests.unit.node.doubles import INSTANCE, A, NoteTaker, uid
 
 
 def make() -> Parts:

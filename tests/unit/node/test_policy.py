@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovpnha.model import NO_EPOCH, Epoch, Grade, NodeName, Role, Sync
-from ovpnha.node.cluster.grading import Standing, grade
-from ovpnha.node.cluster.obstacles import Obstacle
+from ovpnha.node.cluster.grading import GradeInput, grade
 from ovpnha.node.cluster.view import NO_HOLDER, ClusterView
+from ovpnha.node.cluster.vip_problems import VipProblem
 from ovpnha.node.role import reasons
 from ovpnha.node.role.lineage import Kin
 from ovpnha.node.role.machine import TRANSITIONS, Trigger
@@ -29,7 +29,7 @@ from ovpnha.node.role.succession import (
     next_epoch,
 )
 from ovpnha.node.role.vip import HANDOVER_MAX, Vip
-from tests.unit.node.desk import INSTANCE, A, B, C, state
+from tests.unit.node.doubles import INSTANCE, A, B, C, state
 
 FIRST, SECOND = Epoch(1, A), Epoch(2, B)
 
@@ -328,7 +328,7 @@ def test_an_epoch_is_above_every_one_before() -> None:
     assert next_epoch(Epoch(5, C), A) > Epoch(5, C)
 
 
-FRESH = Standing(
+FRESH = GradeInput(
     role=Role.STANDBY,
     fault="",
     seamless=True,
@@ -387,9 +387,12 @@ FRESH = Standing(
         ({"role": Role.HELD, "superseded": True, "outlived": True}, Grade.DEGRADED),
         ({"role": Role.HELD, "superseded": True, "wanting": True}, Grade.MASTER),
         ({"age": 9.0}, Grade.DEGRADED),
-        ({"obstacle": Obstacle(Grade.FAULT, "why", "mend")}, Grade.FAULT),
-        ({"role": Role.HELD, "obstacle": Obstacle(Grade.DEGRADED, "why", "mend")}, Grade.DEGRADED),
-        ({"seamless": False, "obstacle": Obstacle(Grade.FAULT, "why", "mend")}, Grade.LONE),
+        ({"vip_problem": VipProblem(Grade.FAULT, "why", "mend")}, Grade.FAULT),
+        (
+            {"role": Role.HELD, "vip_problem": VipProblem(Grade.DEGRADED, "why", "mend")},
+            Grade.DEGRADED,
+        ),
+        ({"seamless": False, "vip_problem": VipProblem(Grade.FAULT, "why", "mend")}, Grade.LONE),
         ({}, Grade.LONE),
     ],
 )
@@ -400,7 +403,7 @@ def test_grades(changes: dict[str, object], expected: Grade) -> None:
 
 
 STANDINGS = st.builds(
-    Standing,
+    GradeInput,
     role=st.sampled_from([Role.STANDBY, Role.MASTER, Role.HELD]),
     fault=st.just(""),
     seamless=st.booleans(),
@@ -427,7 +430,7 @@ STANDINGS = st.builds(
 
 
 @given(STANDINGS)
-def test_only_fault_refuses_the_vip(standing: Standing) -> None:
+def test_only_fault_refuses_the_vip(standing: GradeInput) -> None:
     """Or a standby without clients, while another has them."""
     yields = standing.role is Role.STANDBY and standing.vip and standing.outdone
     assert grade(standing)[0] > 0 or yields
@@ -436,12 +439,12 @@ def test_only_fault_refuses_the_vip(standing: Standing) -> None:
 
 
 @given(STANDINGS)
-def test_a_copy_that_lacks_refused_clients_is_never_worth_more(standing: Standing) -> None:
+def test_a_copy_that_lacks_refused_clients_is_never_worth_more(standing: GradeInput) -> None:
     assert grade(replace(standing, refused=1))[0] <= grade(standing)[0]
 
 
 @given(STANDINGS)
-def test_a_whole_copy_is_never_worth_less(standing: Standing) -> None:
+def test_a_whole_copy_is_never_worth_less(standing: GradeInput) -> None:
     without, whole = replace(standing, complete=False), replace(standing, complete=True)
     assert grade(whole)[0] >= grade(without)[0]
 
@@ -572,7 +575,7 @@ def test_the_heir_is_the_source_of_the_highest_epoch() -> None:
 
 def test_a_node_in_trouble_is_shown() -> None:
     cluster = ClusterView(INSTANCE, 0.0, 10.0)
-    cluster.trouble(C, "it does not hear us", 1.0)
+    cluster.set_problem(C, "it does not hear us", 1.0)
     ((name, other),) = cluster.others(1.0)
     assert (name, other.problem, other.believed) == (C, "it does not hear us", False)
 

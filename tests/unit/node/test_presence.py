@@ -15,7 +15,7 @@ from ovpnha.model import InstanceName, NodeName, ServerClient
 from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.openvpn.presence import Presence
 from ovpnha.node.outputs import Output, WriteManagement
-from tests.unit.node.desk import uid
+from tests.unit.node.doubles import uid
 
 ALICE = ServerClient("alice", "", "192.0.2.1:1", "10.8.0.2", "1790000000", 1, 2, "", 7)
 BOB = ServerClient("bob", "", "192.0.2.2:1", "10.8.0.3", "1790000000", 1, 2, "", 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ovpnha.model import Role
 from ovpnha.node.master.protection import BOUNDS, MISSES, RECENT, RENEW_AFTER, Protection
 from tests.model_cluster import ModelNode, World
-from tests.unit.node.desk import Desk, uid
+from tests.unit.node.doubles import Desk, uid
 
 WAIT = 0.1
 NOW = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ovpnha.management.notices import DownNotice
 from ovpnha.node.master.reconnecting import AGAIN_AFTER, TIMES, Reconnecting
-from tests.unit.node.desk import Desk, uid
+from tests.unit.node.doubles import Desk, uid
 
 
 def kicks(desk: Desk) -> list[str]:

@@ -12,7 +12,7 @@ from ovpnha.model import RekeyPolicy, Role, Uid
 from ovpnha.node.master.pacing import BEHIND_LIMIT, FIRST_WINDOW, LATE
 from ovpnha.node.master.rekey import CAUGHT_PATIENCE, QUIET, ROOM_STEP, SHORT, Rekey, RekeyProgress
 from tests.model_cluster import ModelNode, World
-from tests.unit.node.desk import Desk, uid
+from tests.unit.node.doubles import Desk, uid
 
 RATE = 10.0
 SPARE = ROOM_STEP * 10

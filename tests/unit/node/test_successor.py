@@ -9,7 +9,7 @@ from ovpnha.node.cluster.successor import Successor
 from ovpnha.node.role.lineage import Kin
 from ovpnha.node.role.ownepoch import OwnEpoch
 from ovpnha.replication.events import GenerationHeard, RecordReceived
-from tests.unit.node.desk import INSTANCE, A, B, NoteTaker, record, state, uid
+from tests.unit.node.doubles import INSTANCE, A, B, NoteTaker, record, state, uid
 
 FIRST, SECOND = Epoch(1, A), Epoch(2, B)
 SERVES = replace(

@@ -9,8 +9,8 @@ import pytest
 
 from ovpnha.config import Config
 from ovpnha.model import Grade, InstanceName, Role, Sync
+from ovpnha.runtime.commands import Commands
 from ovpnha.runtime.control import HandOverRequest
-from ovpnha.runtime.desk import CommandDesk
 from ovpnha.runtime.driver import Driver, Ports
 
 LONG, SHORT = 20.0, 0.05
@@ -37,11 +37,11 @@ def leave(driver: Driver) -> Callable[..., Any]:
     instances = [{"name": "udp", "management": "/run/udp.sock"}]
     config = Config.model_validate({"cluster": {"name": "x", "node": "a"}, "instance": instances})
     pids = {InstanceName("udp"): 77}
-    desk = CommandDesk(config, driver, pids.__getitem__)
+    commands = Commands(config, driver, pids.__getitem__)
 
     async def ask(within: float = LONG, pid: int | None = 77) -> Any:
         async with asyncio.timeout(LONG / 2):  # so that a wait for the whole limit fails
-            return (await desk.answer(HandOverRequest(pid=pid, within=within)))["left"]
+            return (await commands.answer(HandOverRequest(pid=pid, within=within)))["left"]
 
     return ask
 

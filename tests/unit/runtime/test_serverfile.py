@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.config import Config, InstanceConfig, parse_config
+from ovpnha.config import Config, InstanceSection, parse_config
 from ovpnha.runtime.serverfile import (
     REFUSALS,
     RULES,
@@ -79,9 +79,9 @@ def test_included_files_count_and_do_not_run_in_circles(tmp_path: Path) -> None:
     assert refusals(tmp_path, GOOD + "config more.conf\n'open\n") == [REFUSALS["multihome"]]
 
 
-def instance(**changes: object) -> InstanceConfig:
+def instance(**changes: object) -> InstanceSection:
     known = {"name": "udp", "management": "/run/openvpn-server/udp.sock", "vip": "192.0.2.10"}
-    return InstanceConfig.model_validate({**known, **changes})
+    return InstanceSection.model_validate({**known, **changes})
 
 
 def test_two_files_that_do_not_agree(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_two_files_that_do_not_agree(tmp_path: Path) -> None:
     assert socket.startswith("management /run/other.sock is not its management /run/openvpn")
 
 
-def test_a_password_on_the_management_socket_is_a_mistake(tmp_path: Path) -> None:
+def test_a_password_on_the_management_socket_is_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "udp.conf"
     path.write_text(GOOD.replace(" unix", " unix /etc/openvpn/management.pw"))
     (line,) = find_contradictions(read_server(path), instance())
@@ -119,12 +119,12 @@ server_config = "{directory}/udp.conf"
 def test_before_it_says_cluster_it_is_advice(tmp_path: Path) -> None:
     path = tmp_path / "udp.conf"
     path.write_text(GOOD.replace("dev tun", "dev tap", 1))
-    mistakes, soon = check_server_files(config(tmp_path))
-    assert [REFUSALS["tap"] in line for line in mistakes] == [True]
+    problems, soon = check_server_files(config(tmp_path))
+    assert [REFUSALS["tap"] in line for line in problems] == [True]
     assert soon == []
     path.write_text(GOOD.replace("cluster\n", "", 1).replace("dev tun", "dev tap"))
-    mistakes, soon = check_server_files(config(tmp_path))
-    assert mistakes == []
+    problems, soon = check_server_files(config(tmp_path))
+    assert problems == []
     assert "does not say cluster yet" in soon[0]
     assert f"before it says cluster, {REFUSALS['tap']}" in soon[1]
     path.unlink()

@@ -13,10 +13,10 @@ from ovpnha.node.outputs import OpenvpnFound
 from ovpnha.runtime.bcn import BcnSockets
 from ovpnha.runtime.driver import Driver, Ports
 from ovpnha.runtime.network import IFF_LOWER_UP, IFF_UP, NetworkTable
-from ovpnha.runtime.surroundings import Surroundings
+from ovpnha.runtime.network_events import NetworkEvents
 
 VIP = "192.0.2.10"
-Make = Callable[..., Surroundings]
+Make = Callable[..., NetworkEvents]
 
 
 def network(*addresses: str, name: str = "eth0") -> NetworkTable:
@@ -33,7 +33,7 @@ def network(*addresses: str, name: str = "eth0") -> NetworkTable:
 
 @pytest.fixture
 def make(core: Any, ports: Any) -> Make:
-    def build(**instance: str) -> Surroundings:
+    def build(**instance: str) -> NetworkEvents:
         plain = {
             "cluster": {"name": "x", "node": "a"},
             "bcn": {"links": [{"interface": "oha-none"}]},
@@ -51,7 +51,7 @@ def make(core: Any, ports: Any) -> Make:
                 role_changed=ports.note,
             ),
         )
-        return Surroundings(config, BcnSockets(config.bcn, lambda batch, link: None), driver)
+        return NetworkEvents(config, BcnSockets(config.bcn, lambda batch, link: None), driver)
 
     return build
 
@@ -79,20 +79,20 @@ def found(local: str, port: int = 1194) -> OpenvpnFound:
 
 
 async def test_the_socket_of_an_openvpn_that_is_found_is_known(make: Make) -> None:
-    surroundings = make()
-    assert surroundings.inode("udp") == 0
+    network_events = make()
+    assert network_events.inode("udp") == 0
     with socket.socket(type=socket.SOCK_DGRAM) as one:
         one.bind(("127.0.0.1", 0))
-        surroundings.openvpn_found(found("127.0.0.1", one.getsockname()[1]))
-        assert surroundings.inode("udp") == os.fstat(one.fileno()).st_ino
-    surroundings.openvpn_found(found("127.0.0.1", 1))
-    assert surroundings.inode("udp") == 0
+        network_events.openvpn_found(found("127.0.0.1", one.getsockname()[1]))
+        assert network_events.inode("udp") == os.fstat(one.fileno()).st_ino
+    network_events.openvpn_found(found("127.0.0.1", 1))
+    assert network_events.inode("udp") == 0
 
 
 async def test_only_differences_are_told(make: Make, core: Any) -> None:
-    surroundings = make(vip=VIP)
+    network_events = make(vip=VIP)
     for table in (network(), network(), network(VIP), network(VIP, "192.0.2.1"), network()):
-        surroundings.changed(table)
+        network_events.changed(table)
     assert core.notes == [
         ("vip_changed", "udp", False),
         ("link_changed", "oha-none", False),
@@ -102,10 +102,10 @@ async def test_only_differences_are_told(make: Make, core: Any) -> None:
 
 
 async def test_the_vip_counts_on_its_interface_only(make: Make, core: Any) -> None:
-    surroundings = make(vip=VIP, vip_interface="eth7")
-    surroundings.changed(network(VIP))
-    surroundings.changed(network(VIP))
-    surroundings.changed(network())
+    network_events = make(vip=VIP, vip_interface="eth7")
+    network_events.changed(network(VIP))
+    network_events.changed(network(VIP))
+    network_events.changed(network())
     assert core.notes == [
         ("vip_changed", "udp", False),
         ("link_changed", "oha-none", False),
@@ -115,9 +115,9 @@ async def test_the_vip_counts_on_its_interface_only(make: Make, core: Any) -> No
 
 
 async def test_a_vip_in_its_place_is_told_too(make: Make, core: Any) -> None:
-    surroundings = make(vip=VIP, vip_interface="eth0")
-    surroundings.changed(network())
-    surroundings.changed(network(VIP))
+    network_events = make(vip=VIP, vip_interface="eth0")
+    network_events.changed(network())
+    network_events.changed(network(VIP))
     assert [note for note in core.notes if note[0] == "vip_placed"] == [
         ("vip_placed", "udp", VipPlace("eth0", exists=True)),
         ("vip_placed", "udp", VipPlace("eth0", exists=True, here=True)),
@@ -125,28 +125,28 @@ async def test_a_vip_in_its_place_is_told_too(make: Make, core: Any) -> None:
 
 
 async def test_a_vip_on_loopback_may_be_there_for_good(make: Make, core: Any) -> None:
-    surroundings = make(vip=VIP, vip_interface="eth7")
-    surroundings.changed(network(VIP, name="lo"))
+    network_events = make(vip=VIP, vip_interface="eth7")
+    network_events.changed(network(VIP, name="lo"))
     assert core.notes[-1] == ("vip_placed", "udp", VipPlace("eth7", exists=False))
 
 
 async def test_openvpn_tells_the_vip(make: Make, core: Any) -> None:
-    surroundings = make()
-    surroundings.changed(network(VIP))
+    network_events = make()
+    network_events.changed(network(VIP))
     assert ("vip_changed", "udp", True) not in core.notes
-    surroundings.openvpn_found(found(VIP))
+    network_events.openvpn_found(found(VIP))
     assert core.notes[-1] == ("vip_changed", "udp", True)
 
 
 async def test_openvpn_may_write_the_vip_otherwise(make: Make, core: Any) -> None:
-    surroundings = make()
-    surroundings.openvpn_found(found("2001:DB8:0::10"))
-    surroundings.changed(network("2001:db8::10"))
+    network_events = make()
+    network_events.openvpn_found(found("2001:DB8:0::10"))
+    network_events.changed(network("2001:db8::10"))
     assert ("vip_changed", "udp", True) in core.notes
 
 
 async def test_a_name_is_no_vip(make: Make, core: Any) -> None:
-    surroundings = make()
-    surroundings.openvpn_found(found("vpn.example.com"))
-    surroundings.changed(network(VIP))
+    network_events = make()
+    network_events.openvpn_found(found("vpn.example.com"))
+    network_events.changed(network(VIP))
     assert not [note for note in core.notes if note[0] == "vip_changed"]

@@ -10,7 +10,8 @@ import pytest
 from ovpnha.config import Config
 from ovpnha.model import Grade, NodeName, Role, ServerClient, Uid
 from ovpnha.node.outputs import ClientView, ConnectedClient, Roster
-from ovpnha.runtime import desk as desk_module
+from ovpnha.runtime import commands as commands_module
+from ovpnha.runtime.commands import Commands
 from ovpnha.runtime.control import (
     ClientsRequest,
     ControlError,
@@ -19,7 +20,6 @@ from ovpnha.runtime.control import (
     RenegotiateRequest,
     StatusRequest,
 )
-from ovpnha.runtime.desk import CommandDesk
 from ovpnha.runtime.driver import Driver, Ports
 from tests.unit.runtime.change import change
 
@@ -30,8 +30,8 @@ def config_of(*names: str) -> Config:
 
 
 @pytest.fixture
-def make(core: Any, ports: Any) -> Callable[..., CommandDesk]:
-    def build(*names: str) -> CommandDesk:
+def make(core: Any, ports: Any) -> Callable[..., Commands]:
+    def build(*names: str) -> Commands:
         driver = Driver(
             core,
             Ports(
@@ -43,14 +43,14 @@ def make(core: Any, ports: Any) -> Callable[..., CommandDesk]:
                 role_changed=ports.note,
             ),
         )
-        return CommandDesk(config_of(*names), driver)
+        return Commands(config_of(*names), driver)
 
     return build
 
 
 @pytest.fixture
-def driver_of() -> Callable[[CommandDesk], Driver]:
-    return lambda desk: desk._driver
+def driver_of() -> Callable[[Commands], Driver]:
+    return lambda commands: commands._driver
 
 
 def be(core: Any, role: Role, **changes: Any) -> None:
@@ -64,11 +64,11 @@ def know(core: Any, **changes: Any) -> None:
     core.snapshot = replace(core.snapshot, instances=(one,))
 
 
-async def test_status(make: Callable[..., CommandDesk]) -> None:
+async def test_status(make: Callable[..., Commands]) -> None:
     assert (await make("udp").answer(StatusRequest()))["status"]["node"] == "a"
 
 
-async def test_promote_waits_for_the_role(make: Callable[..., CommandDesk], core: Any) -> None:
+async def test_promote_waits_for_the_role(make: Callable[..., Commands], core: Any) -> None:
     be(core, Role.STANDBY)
     core.reactions["ask_promote"] = lambda: core.become(Role.MASTER)
     answer = await make("udp").answer(PromoteRequest(expect_vip=0.5))
@@ -76,7 +76,7 @@ async def test_promote_waits_for_the_role(make: Callable[..., CommandDesk], core
     assert core.notes == [("ask_promote", "udp", 0.5)]
 
 
-async def test_a_node_in_fault_is_not_promoted(make: Callable[..., CommandDesk], core: Any) -> None:
+async def test_a_node_in_fault_is_not_promoted(make: Callable[..., Commands], core: Any) -> None:
     one = change(core.snapshot.instances[0], role=Role.STANDBY, grade=Grade.FAULT)
     one = change(one, grade_reason="certificate differs from node b's")
     core.snapshot = replace(core.snapshot, instances=(one,))
@@ -94,14 +94,14 @@ async def test_a_node_in_fault_is_not_promoted(make: Callable[..., CommandDesk],
     ],
 )
 async def test_a_promotion_that_does_not_come(
-    make: Callable[..., CommandDesk],
+    make: Callable[..., Commands],
     core: Any,
     monkeypatch: pytest.MonkeyPatch,
     role: Role,
     problems: tuple[str, ...],
     told: str,
 ) -> None:
-    monkeypatch.setattr(desk_module, "PROMOTE_TIMEOUT", 0.05)
+    monkeypatch.setattr(commands_module, "PROMOTE_TIMEOUT", 0.05)
     be(core, Role.STANDBY, phases={})
     know(core, problems=problems)
     core.reactions["ask_promote"] = lambda: core.become(role)
@@ -110,20 +110,20 @@ async def test_a_promotion_that_does_not_come(
 
 
 async def test_promote_waits_for_openvpn(
-    make: Callable[..., CommandDesk], core: Any, driver_of: Callable[[CommandDesk], Driver]
+    make: Callable[..., Commands], core: Any, driver_of: Callable[[Commands], Driver]
 ) -> None:
     be(core, Role.STANDBY, phases={})
     core.reactions["ask_promote"] = lambda: core.become(Role.MASTER)
-    desk = make("udp")
-    task = asyncio.ensure_future(desk.answer(PromoteRequest()))
+    commands = make("udp")
+    task = asyncio.ensure_future(commands.answer(PromoteRequest()))
     await asyncio.sleep(0)
     assert not task.done()
     be(core, Role.MASTER, phases={"promoted": 0.002})
-    driver_of(desk).step(lambda core, now: None)
+    driver_of(commands).step(lambda core, now: None)
     assert (await task)["role"] == "master"
 
 
-async def test_demote_waits_for_the_role(make: Callable[..., CommandDesk], core: Any) -> None:
+async def test_demote_waits_for_the_role(make: Callable[..., Commands], core: Any) -> None:
     be(core, Role.HELD)
     core.reactions["ask_demote"] = lambda: core.become(Role.STANDBY)
     answer = await make("udp").answer(DemoteRequest())
@@ -147,7 +147,7 @@ async def test_demote_waits_for_the_role(make: Callable[..., CommandDesk], core:
     ],
 )
 async def test_a_demote_that_nobody_follows_says_what_to_do(
-    make: Callable[..., CommandDesk],
+    make: Callable[..., Commands],
     core: Any,
     monkeypatch: pytest.MonkeyPatch,
     before: Role,
@@ -155,7 +155,7 @@ async def test_a_demote_that_nobody_follows_says_what_to_do(
     other: dict[str, Any],
     told: str,
 ) -> None:
-    monkeypatch.setattr(desk_module, "DEMOTE_TIMEOUT", 0.05)
+    monkeypatch.setattr(commands_module, "DEMOTE_TIMEOUT", 0.05)
     be(core, before)
     know(core, nodes=tuple(replace(one, **other) for one in core.snapshot.instances[0].nodes))
     core.reactions["ask_demote"] = lambda: core.become(after)
@@ -165,7 +165,7 @@ async def test_a_demote_that_nobody_follows_says_what_to_do(
 
 @pytest.mark.parametrize("role", [Role.FAULT, Role.INIT])
 async def test_who_has_no_role_cannot_give_it_up(
-    make: Callable[..., CommandDesk], core: Any, role: Role
+    make: Callable[..., Commands], core: Any, role: Role
 ) -> None:
     be(core, role)
     with pytest.raises(ControlError, match=f"udp: has no role to give up, it is {role.value}"):
@@ -176,7 +176,7 @@ async def test_who_has_no_role_cannot_give_it_up(
 UIDS = (Uid(bytes.fromhex("00112233445566ff")), Uid(bytes.fromhex("ff112233445566ff")))
 
 
-async def test_renegotiate(make: Callable[..., CommandDesk], core: Any) -> None:
+async def test_renegotiate(make: Callable[..., Commands], core: Any) -> None:
     core.tabled = (ClientView(UIDS[0], None), ClientView(UIDS[1], 2.5))
     request = RenegotiateRequest(uid="00112233445566ff", rate=5.0)
     assert (await make("udp").answer(request)) == {"instance": "udp", "clients": 1}
@@ -190,7 +190,7 @@ async def test_renegotiate(make: Callable[..., CommandDesk], core: Any) -> None:
         await make("udp").answer(RenegotiateRequest())
 
 
-async def test_renegotiate_of_nobody(make: Callable[..., CommandDesk], core: Any) -> None:
+async def test_renegotiate_of_nobody(make: Callable[..., Commands], core: Any) -> None:
     told = "udp: no client has the uid 00112233445566ff; see: ovpnha clients"
     with pytest.raises(ControlError, match=told):
         await make("udp").answer(RenegotiateRequest(uid="00112233445566ff"))
@@ -202,7 +202,7 @@ ALICE = ServerClient(
 )
 
 
-async def test_clients(make: Callable[..., CommandDesk], core: Any) -> None:
+async def test_clients(make: Callable[..., Commands], core: Any) -> None:
     told = Roster(
         1,
         (
@@ -231,9 +231,9 @@ async def test_clients(make: Callable[..., CommandDesk], core: Any) -> None:
 
 
 async def test_clients_of_an_openvpn_that_is_down_or_mute(
-    make: Callable[..., CommandDesk], core: Any, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Commands], core: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ovpnha.runtime.desk.CLIENTS_TIMEOUT", 0.01)
+    monkeypatch.setattr("ovpnha.runtime.commands.CLIENTS_TIMEOUT", 0.01)
     with pytest.raises(ControlError, match="OpenVPN does not answer"):
         await make("udp").answer(ClientsRequest())
     one = core.snapshot.instances[0]
@@ -243,10 +243,10 @@ async def test_clients_of_an_openvpn_that_is_down_or_mute(
 
 
 async def test_the_instance_is_named_when_there_are_several(
-    make: Callable[..., CommandDesk],
+    make: Callable[..., Commands],
 ) -> None:
-    desk = make("udp", "udp6")
+    commands = make("udp", "udp6")
     with pytest.raises(ControlError, match="name one with --instance: udp, udp6"):
-        await desk.answer(DemoteRequest())
+        await commands.answer(DemoteRequest())
     with pytest.raises(ControlError, match="there is no instance tcp; there are: udp, udp6"):
-        await desk.answer(DemoteRequest(instance="tcp"))
+        await commands.answer(DemoteRequest(instance="tcp"))

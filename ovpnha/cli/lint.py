@@ -1,4 +1,4 @@
-"""What is odd about a configuration on this host: legal, but seldom meant.
+"""Warns of what in a configuration is legal on this host, but seldom meant.
 
 Decides what deserves a word from ``ovpnha check-config``. Looks at interfaces and directories, and
 tries the HTTP port; changes nothing.
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ovpnha.config import BcnMode, Config, InstanceConfig, split_listen
+from ovpnha.config import BcnMode, Config, InstanceSection, split_listen
 from ovpnha.errors import ConfigError, OvpnhaError
 from ovpnha.firewall.findings import find_findings
 from ovpnha.model import ConntrackManager
@@ -27,19 +27,19 @@ from ovpnha.runtime.site import make_plan, make_site
 ASK_TIMEOUT = 2.0
 
 
-def find_oddities(config: Config, table: NetworkTable) -> Iterator[str]:
-    """One line for each oddity, naming the key and the mend."""
-    yield from _bcn_oddities(config, table)
+def lint(config: Config, table: NetworkTable) -> Iterator[str]:
+    """One line for each warning, naming the key and the mend."""
+    yield from _lint_bcn(config, table)
     for one in config.instance:
-        yield from _vip_oddities(one, table)
-        yield from _path_oddities(one)
+        yield from _lint_vip(one, table)
+        yield from _lint_path(one)
     if config.conntrack.manager is ConntrackManager.CONNTRACKD:
-        yield from _conntrack_oddities(config.conntrack.socket)
+        yield from _lint_conntrack(config.conntrack.socket)
     if not config.control.socket.parent.is_dir():
         yield f"control.socket: there is no directory {config.control.socket.parent}; make it"
 
 
-def _bcn_oddities(config: Config, table: NetworkTable) -> Iterator[str]:
+def _lint_bcn(config: Config, table: NetworkTable) -> Iterator[str]:
     for link in config.bcn.links:
         name = link.interface
         found = table.link(name)
@@ -58,7 +58,7 @@ def _bcn_oddities(config: Config, table: NetworkTable) -> Iterator[str]:
             yield f"bcn.links: {name} lists no nodes"
 
 
-def _vip_oddities(one: InstanceConfig, table: NetworkTable) -> Iterator[str]:
+def _lint_vip(one: InstanceSection, table: NetworkTable) -> Iterator[str]:
     where, name = f"instance[{one.name}]", one.vip_interface
     if name is None:
         return
@@ -71,7 +71,7 @@ def _vip_oddities(one: InstanceConfig, table: NetworkTable) -> Iterator[str]:
         )
 
 
-def _conntrack_oddities(socket: Path) -> Iterator[str]:
+def _lint_conntrack(socket: Path) -> Iterator[str]:
     try:
         lacks = not socket.exists()
     except PermissionError:
@@ -83,7 +83,7 @@ def _conntrack_oddities(socket: Path) -> Iterator[str]:
         )
 
 
-def _path_oddities(one: InstanceConfig) -> Iterator[str]:
+def _lint_path(one: InstanceSection) -> Iterator[str]:
     where, path = f"instance[{one.name}].management", one.management
     try:
         if not path.parent.is_dir():
@@ -100,7 +100,7 @@ def _path_oddities(one: InstanceConfig) -> Iterator[str]:
         )
 
 
-def find_firewall_oddities(config: Config, table: NetworkTable) -> Iterator[str]:
+def lint_firewall(config: Config, table: NetworkTable) -> Iterator[str]:
     """What in the packet filter ends clients' connections at a move, and what was not read."""
     try:
         make_plan(config)
@@ -120,7 +120,7 @@ def find_firewall_oddities(config: Config, table: NetworkTable) -> Iterator[str]
         yield f"firewall: {line}"
 
 
-def find_http_oddity(config: Config) -> Iterator[str]:
+def lint_http(config: Config) -> Iterator[str]:
     """Whether the HTTP endpoint could be opened, or is open already by this node's daemon."""
     listen = config.http.listen
     if not listen:

@@ -19,7 +19,7 @@ from ovpnha.node.part import Part
 
 
 @dataclass(frozen=True)
-class Obstacle:
+class VipProblem:
     """Something that an administrator has to mend."""
 
     grade: Grade
@@ -30,18 +30,18 @@ class Obstacle:
         return f"{self.reason}: {self.mend}"
 
 
-class Obstacles(Part):
-    """The obstacles of one instance."""
+class VipProblems(Part):
+    """What keeps one instance from serving on its VIP."""
 
     def __init__(self, openvpn: Openvpn, vip: str) -> None:
         self._openvpn = openvpn
         self._vip = vip
-        self._local: Obstacle | None = None
-        self._place: Obstacle | None = None
+        self._local: VipProblem | None = None
+        self._place: VipProblem | None = None
         self._strayed = ""  # the other interface on which the VIP was last
 
     @property
-    def first(self) -> Obstacle | None:
+    def first(self) -> VipProblem | None:
         """The one that counts, if there is one."""
         return self._local or self._place
 
@@ -63,18 +63,18 @@ class Obstacles(Part):
         if self._local is not None and self._local != before:
             self._openvpn.log("error", "vip is not openvpn's local", vip=self._vip, local=local)
 
-    def _judge_local(self, local: str) -> Obstacle | None:
+    def _judge_local(self, local: str) -> VipProblem | None:
         """A name says nothing: OpenVPN alone knows what it stands for."""
         address = normal_address(local)
         if address is None and not self._vip:
-            return Obstacle(
+            return VipProblem(
                 Grade.FAULT,
                 f"OpenVPN's local {local} is a name",
                 "write vip = ADDRESS into ovpnha.toml, or the address behind local",
             )
         if address is None or not self._vip or address == normal_address(self._vip):
             return None
-        return Obstacle(
+        return VipProblem(
             Grade.FAULT,
             f"vip {self._vip} is not OpenVPN's local {local}",
             "write the same address as vip in ovpnha.toml and as local in OpenVPN's configuration",
@@ -95,11 +95,11 @@ class Obstacles(Part):
         elif self._place is None:
             self._openvpn.log("info", "vip interface found", **fields)
 
-    def _judge_place(self, place: VipPlace) -> Obstacle | None:
+    def _judge_place(self, place: VipPlace) -> VipProblem | None:
         if place.found:
             return _elsewhere(Grade.FAULT, f"the VIP is on {place.found}", place)
         if not place.exists:
-            return Obstacle(
+            return VipProblem(
                 Grade.DEGRADED,
                 f"the VIP's interface {place.interface} is missing",
                 "bring it up, or correct vip_interface in ovpnha.toml",
@@ -109,8 +109,8 @@ class Obstacles(Part):
         return None
 
 
-def _elsewhere(grade: Grade, what: str, place: VipPlace) -> Obstacle:
-    return Obstacle(
+def _elsewhere(grade: Grade, what: str, place: VipPlace) -> VipProblem:
+    return VipProblem(
         grade,
         f"{what}, and counts on {place.interface} only",
         "correct vip_interface in ovpnha.toml, or take it out",

@@ -35,7 +35,7 @@ UNDEFINED = "UNDEF"
 DEMOTE_TIMEOUT = 10.0  # a master waits until the VIP manager has moved the VIP
 
 
-class CommandDesk:
+class Commands:
     """``answer`` serves one request. ``find_process`` tells an OpenVPN's process id, or 0."""
 
     def __init__(

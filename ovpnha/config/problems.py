@@ -1,4 +1,4 @@
-"""Says what is wrong with a configuration: one line for each mistake, naming the key and the mend.
+"""Says what is wrong with a configuration: one line for each problem, naming the key and the mend.
 
 Decides the wording. Must never show the value of an unknown key: it may be a secret put in the
 wrong file.
@@ -24,7 +24,7 @@ Table = Mapping[str, Any]
 Location = tuple[int | str, ...]
 
 
-def find_mistakes(view: Table, node: str, override: Table) -> Iterator[str]:
+def find_problems(view: Table, node: str, override: Table) -> Iterator[str]:
     """Check one node's view; ``override`` is what ``[node.NAME]`` says, to name the right place."""
     try:
         Config.model_validate(view)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from ovpnha.config import Config, InstanceConfig
+from ovpnha.config import Config, InstanceSection
 from ovpnha.model import InstanceName, VipPlace
-from ovpnha.node.cluster.obstacles import normal_address
+from ovpnha.node.cluster.vip_problems import normal_address
 from ovpnha.node.outputs import OpenvpnFound
 from ovpnha.runtime.bcn import BcnSockets
 from ovpnha.runtime.core import Core
@@ -20,7 +20,7 @@ from ovpnha.runtime.socketinode import find_inode
 LOOPBACK = "lo"
 
 
-class Surroundings:
+class NetworkEvents:
     """Remembers what the core was told, and tells it every difference."""
 
     def __init__(self, config: Config, bcn: BcnSockets, driver: Driver) -> None:
@@ -65,7 +65,7 @@ class Surroundings:
         """The socket that OpenVPN had open when it was found; 0 when that is not known."""
         return self._inodes.get(instance, 0)
 
-    def _check_vip(self, one: InstanceConfig, table: NetworkTable) -> None:
+    def _check_vip(self, one: InstanceSection, table: NetworkTable) -> None:
         if one.name not in self._addresses:
             return  # unknown until OpenVPN says it
         present = table.has_address(self._addresses[one.name], one.vip_interface)
@@ -73,7 +73,7 @@ class Surroundings:
             self._vips[one.name] = present
             self._driver.step(partial(_tell_vip, InstanceName(one.name), present))
 
-    def _check_place(self, one: InstanceConfig, table: NetworkTable) -> None:
+    def _check_place(self, one: InstanceSection, table: NetworkTable) -> None:
         """Only where the VIP counts on one interface; on any, it is never on a wrong one."""
         name = one.vip_interface
         if name is None:
