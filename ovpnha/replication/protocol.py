@@ -8,7 +8,7 @@ raises for what arrives from the network: it counts the reason.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -29,6 +29,7 @@ from ovpnha.model import (
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.decoding import decode_untrusted
 from ovpnha.replication.events import Event, NodeDown, NodeUp, OtherKey, OtherVersion
+from ovpnha.replication.ledger import Ledger
 from ovpnha.replication.membership import Membership, NodeHeard
 from ovpnha.replication.messages import (
     Ack,
@@ -124,18 +125,7 @@ class Replication:
         self._sinks: dict[InstanceName, Sink] = {}
         self._streams = 0
         self._out: list[bytes] = []
-        self._received: Counter[str] = Counter()
-        self._sent: Counter[str] = Counter()
-        self._refused: Counter[str] = Counter()
-        self._ignored: Counter[str] = Counter()
-        self._bytes_received: Counter[str] = Counter()
-        self._bytes_sent: Counter[str] = Counter()
-        self._resyncs = 0
-        self._nacks = 0
-        self._differences = 0
-        self._snapshots = 0
-        self._repaired = 0
-        self._oversized = 0
+        self._ledger = Ledger()
         self._strangers = TokenBucket(STRANGER_RATE, 1.0, now)
         self._other_keys = TokenBucket(OTHER_RATE, 1.0, now)
         self._other_versions = TokenBucket(OTHER_RATE, 1.0, now)
@@ -160,12 +150,13 @@ class Replication:
             kind = opened.kind.name.lower()
             self._take_untrusted(opened, link, now)
         except RefusedDatagram as refused:
-            counts = self._ignored if refused.reason in NOT_REFUSALS else self._refused
+            ledger = self._ledger
+            counts = ledger.ignored if refused.reason in NOT_REFUSALS else ledger.refused
             counts[refused.reason] += 1
             if refused.reason == "not_believed":
                 self._membership.answer(now)
             self._tell_of_strangers(refused.reason, link, now)
-        self._bytes_received[kind] += len(data)
+        self._ledger.bytes_received[kind] += len(data)
 
     def _tell_of_strangers(self, reason: str, link: str, now: float) -> None:
         if reason in OTHER_KEY and self._other_keys.take(1.0, now):
@@ -176,14 +167,14 @@ class Replication:
     def _take_untrusted(self, opened: Opened, link: str, now: float) -> None:
         messages, unknown = decode_untrusted(opened.payload)
         if unknown:
-            self._ignored["unknown_type"] += unknown
+            self._ledger.ignored["unknown_type"] += unknown
         if opened.kind is Kind.HELLO:
             self._take_hello_untrusted(messages, opened, link, now)
             return
         node = self._membership.node_of(opened.boot)
         self._membership.heard(opened.boot, now)
         for message in messages:
-            self._received[type(message).__name__.lower()] += 1
+            self._ledger.received[type(message).__name__.lower()] += 1
             self._dispatch_untrusted(message, node, opened.boot, now)
 
     def _take_hello_untrusted(
@@ -191,7 +182,7 @@ class Replication:
     ) -> None:
         if len(messages) != 1 or not isinstance(messages[0], Hello):
             raise RefusedDatagram("malformed")
-        self._received["hello"] += 1
+        self._ledger.received["hello"] += 1
         self._membership.hear_untrusted(messages[0], opened, link, now)
 
     def _dispatch_untrusted(
@@ -214,7 +205,7 @@ class Replication:
                     self._refuse_state(message.instance, now)
 
     def _refuse_state(self, instance: InstanceName, now: float) -> None:
-        self._refused["not_followed"] += 1
+        self._ledger.refused["not_followed"] += 1
         if self._membership.announced(instance) and self._strangers.take(1, now):
             self._membership.answer(now)
 
@@ -246,8 +237,8 @@ class Replication:
 
     def _seal(self, kind: Kind, payload: bytes, link: str | None) -> Datagram:
         data = self._sealer.seal(kind, payload)
-        self._sent[kind.name.lower()] += 1
-        self._bytes_sent[kind.name.lower()] += len(data)
+        self._ledger.sent[kind.name.lower()] += 1
+        self._ledger.bytes_sent[kind.name.lower()] += len(data)
         return Datagram(data, link)
 
     # --- time and events
@@ -319,7 +310,7 @@ class Replication:
         self._streams += 1
         stream = self._streams << 32 | int.from_bytes(self._random(4), "big")
         self._sources[instance] = Source(
-            instance, stream, self._config, self._pace, self._events.append, now
+            instance, stream, self._config, self._pace, self._ledger, self._events.append, now
         )
 
     def publish(self, instance: InstanceName, record: ClientRecord, now: float) -> None:
@@ -330,7 +321,7 @@ class Replication:
         if fits(record):
             self._sources[instance].publish(record, now)
         else:
-            self._oversized += 1
+            self._ledger.oversized += 1
 
     def withdraw(self, instance: InstanceName, uid: Uid, now: float) -> None:
         """This client is gone."""
@@ -342,10 +333,7 @@ class Replication:
 
     def end_source(self, instance: InstanceName) -> None:
         """Forget this instance's table; nothing is said to anyone."""
-        source = self._sources.pop(instance, None)
-        if source is not None:
-            self._snapshots += source.snapshots
-            self._repaired += source.repaired
+        self._sources.pop(instance, None)
 
     def publish_counters(
         self, instance: InstanceName, kind: CounterKind, payload: bytes, now: float
@@ -375,14 +363,10 @@ class Replication:
         sink = self._sinks.get(instance)
         if sink is not None and sink.node == node:
             return
-        if sink is not None:
-            self._resyncs += sink.resyncs
-            self._nacks += sink.nacks
-            self._differences += sink.differences
-            del self._sinks[instance]
+        self._sinks.pop(instance, None)
         if node is not None:
-            emit = self._events.append
-            self._sinks[instance] = Sink(instance, node, self._tag, self._config, emit, now)
+            place = (instance, node, self._tag, self._config)
+            self._sinks[instance] = Sink(*place, self._ledger, self._events.append, now)
 
     def resync(self, instance: InstanceName, now: float) -> None:
         """Our OpenVPN lost its table: ask for everything again."""
@@ -411,20 +395,21 @@ class Replication:
     # --- figures
 
     def statistics(self) -> ReplicationStatistics:
-        """Counters since start."""
+        """Counters since start, and how things stand."""
+        ledger = self._ledger
         return ReplicationStatistics(
-            received=MappingProxyType(dict(self._received)),
-            sent=MappingProxyType(dict(self._sent)),
-            refused=MappingProxyType(dict(self._refused)),
-            ignored=MappingProxyType(dict(self._ignored)),
-            bytes_received=MappingProxyType(dict(self._bytes_received)),
-            bytes_sent=MappingProxyType(dict(self._bytes_sent)),
-            resyncs=self._resyncs + sum(sink.resyncs for sink in self._sinks.values()),
-            snapshots=self._snapshots + sum(one.snapshots for one in self._sources.values()),
-            nacks=self._nacks + sum(sink.nacks for sink in self._sinks.values()),
-            repaired=self._repaired + sum(one.repaired for one in self._sources.values()),
-            oversized=self._oversized + sum(one.oversized for one in self._sinks.values()),
-            differences=self._differences + sum(sink.differences for sink in self._sinks.values()),
+            received=MappingProxyType(dict(ledger.received)),
+            sent=MappingProxyType(dict(ledger.sent)),
+            refused=MappingProxyType(dict(ledger.refused)),
+            ignored=MappingProxyType(dict(ledger.ignored)),
+            bytes_received=MappingProxyType(dict(ledger.bytes_received)),
+            bytes_sent=MappingProxyType(dict(ledger.bytes_sent)),
+            resyncs=ledger.resyncs,
+            snapshots=ledger.snapshots,
+            nacks=ledger.nacks,
+            repaired=ledger.repaired,
+            oversized=ledger.oversized,
+            differences=ledger.differences,
             waiting=sum(sink.waiting for sink in self._sinks.values()),
             outstanding=MappingProxyType(
                 {name: source.outstanding() for name, source in self._sources.items()}

@@ -34,6 +34,7 @@ from ovpnha.replication.events import (
     SnapshotEnded,
 )
 from ovpnha.replication.fragments import Fragments
+from ovpnha.replication.ledger import Ledger
 from ovpnha.replication.marks import LateMarks
 from ovpnha.replication.messages import (
     NAMES_LIMIT,
@@ -139,20 +140,18 @@ class Sink:
         node: NodeName,
         own_tag: bytes,
         config: ReplicationConfig,
+        ledger: Ledger,
         emit: Callable[[Event], None],
         now: float,
         clients_limit: int = CLIENTS_LIMIT,
     ) -> None:
         self.node = node
-        self.resyncs = 0
-        self.nacks = 0
-        self.differences = 0  # buckets that were found to differ
-        self.oversized = 0
         self._instance = instance
         self._tag = node_tag(node)
         self._own_tag = own_tag
         self._config = config
         self._timings = timings = config.timings
+        self._ledger = ledger
         self._emit = emit
         self._clients_limit = clients_limit
         self._cold = ColdCache()
@@ -341,7 +340,7 @@ class Sink:
         try:
             record = unpack_untrusted(packed)
         except RefusedDatagram:
-            self.oversized += 1
+            self._ledger.oversized += 1
             return
         self._copy.table[body.uid].delivered = True
         self._emit(RecordReceived(self._instance, self.node, record))
@@ -385,7 +384,7 @@ class Sink:
     def _compare(self, message: Digest | Bucket) -> None:
         generations = self._copy.generations()
         if isinstance(message, Digest):
-            self.differences += self._copy.differences.compare(message, generations)
+            self._ledger.differences += self._copy.differences.compare(message, generations)
             return
         for uid in self._copy.differences.take(message, generations):
             self._forget(uid)
@@ -431,7 +430,7 @@ class Sink:
         return out
 
     def _resync(self, now: float) -> bytes:
-        self.resyncs += 1
+        self._ledger.resyncs += 1
         self._resync_at = None if self._stream else now + self._retry
         self._retry = min(2 * self._retry, self._timings.resync_interval)
         return Resync(self._tag, self._instance, self._stream, bool(len(self._cold))).encode()
@@ -441,7 +440,7 @@ class Sink:
         gaps = tuple(received.missing(self._copy.head, RANGES_LIMIT))
         self._nack_at = now + self._timings.nack_interval if gaps else None
         place = (self._tag, self._instance, self._stream, received.cumulative())
-        self.nacks += bool(gaps)
+        self._ledger.nacks += bool(gaps)
         return [Nack(*place, gaps).encode()] if gaps else []
 
     def _want(self, now: float) -> list[bytes]:

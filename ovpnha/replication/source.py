@@ -16,6 +16,7 @@ from ovpnha.model import ClientRecord, CounterKind, InstanceName, NodeName, Uid
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.events import Event
 from ovpnha.replication.followers import Followers
+from ovpnha.replication.ledger import Ledger
 from ovpnha.replication.log import CompactedLog, Slot
 from ovpnha.replication.marks import Marks
 from ovpnha.replication.messages import (
@@ -99,6 +100,7 @@ class Source:
         stream: int,
         config: ReplicationConfig,
         pace: TokenBucket,
+        ledger: Ledger,
         emit: Callable[[Event], None],
         now: float,
     ) -> None:
@@ -107,6 +109,7 @@ class Source:
         self._config = config
         self._timings = timings = config.timings
         self._pace = pace
+        self._ledger = ledger
         self._followers = Followers(instance, stream, timings, emit)
         self._complete = False
         self._log = CompactedLog()
@@ -128,8 +131,6 @@ class Source:
         self._beacon_at = now
         self._early: Iterator[float] = iter(())
         self._digest_at = now + timings.digest_interval
-        self.repaired = 0
-        self.snapshots = 0
 
     # --- the table
 
@@ -250,7 +251,7 @@ class Source:
 
     def _resync(self, node: NodeName, message: Resync, now: float) -> None:
         self._followers.begin(node, self._numbers(), now)
-        self.snapshots += 1
+        self._ledger.snapshots += 1
         if self._log.lost:
             self._tell_marks_again(now)
         if self._log.head:
@@ -386,7 +387,7 @@ class Source:
         self._pending.remove(first, number)
         if now - slot.sent < self._delay.gap:
             return [], []
-        self.repaired += 1
+        self._ledger.repaired += 1
         return self._entries(number, slot, now, first), self._pass_cold(slot, now)
 
     def _pass_cold(self, slot: Slot, now: float) -> list[bytes]:

@@ -86,7 +86,7 @@ class BcnSockets:
         return sum((link.failures for link in self._links.values()), Counter[str]())
 
     def dropped(self) -> int:
-        """Datagrams that the kernel did not keep for us, on the sockets open now."""
+        """Datagrams that the kernel did not keep for us, on all sockets that there were."""
         return sum(link.dropped() for link in self._links.values())
 
     def close(self) -> None:
@@ -116,6 +116,7 @@ class _LinkSockets:
         self._plan: _Plan | None = None
         self._sockets: dict[socket.AddressFamily, socket.socket] = {}
         self._problem = ""
+        self._dropped = 0  # on sockets that are closed
 
     def openvpn_found(self, status: OpenvpnStatus) -> None:
         if status.broadcast:
@@ -150,9 +151,10 @@ class _LinkSockets:
                 self.failures[_reason(error)] += 1
 
     def dropped(self) -> int:
-        return sum(map(count_dropped, self._sockets.values()))
+        return self._dropped + sum(map(count_dropped, self._sockets.values()))
 
     def close(self) -> None:
+        self._dropped = self.dropped()
         for one in self._sockets.values():
             asyncio.get_running_loop().remove_reader(one)
             one.close()

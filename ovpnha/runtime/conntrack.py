@@ -17,6 +17,7 @@ import structlog
 
 from ovpnha.config import Config
 from ovpnha.model import InstanceName
+from ovpnha.node.carried import CarriedCounts
 from ovpnha.node.outputs import RoleChanged
 from ovpnha.node.statistics import TrackingFigures
 from ovpnha.node.tracking import Order, Tracking
@@ -32,10 +33,11 @@ log = structlog.get_logger()
 
 @dataclass
 class _Counts:
-    """What happened here."""
+    """What happened here, and what conntrackd counts, over its restarts."""
 
     orders: Counter[str] = field(default_factory=Counter)
-    failed: int = 0
+    injected: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=lambda: Counter(order=0))
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -48,6 +50,7 @@ class ConntrackKeeper:
         names = [InstanceName(one.name) for one in config.instance]
         self._tracking = Tracking(names, config.conntrack.refresh, clock())
         self._counts = _Counts()
+        self._carried = CarriedCounts()
         self._figures = TrackingFigures()
         self._wakeup = asyncio.Event()
         self._looked = -math.inf
@@ -64,7 +67,8 @@ class ConntrackKeeper:
             kernel=_read_count(KERNEL_ENTRIES),
             orders={order.value: self._counts.orders[order.value] for order in Order},
             seconds=dict(self._counts.seconds),
-            errors={**self._figures.errors, "order": self._counts.failed},
+            injected=dict(self._counts.injected),
+            errors=dict(self._counts.errors),
         )
 
     async def run(self) -> None:
@@ -84,18 +88,19 @@ class ConntrackKeeper:
         if self._figures.problem:
             log.info("conntrackd answers")
         self._tracking.answered(found.told, self._clock())
-        self._figures = TrackingFigures(
-            told=found.told,
-            injected=found.injected,
-            errors={**found.failed, "lost": found.lost, "malformed": found.malformed},
-        )
+        self._figures = TrackingFigures(told=found.told)
+        for kind, count in found.injected.items():
+            self._counts.injected[kind] += self._carried.rise(f"injected {kind}", count)
+        errors = {**found.failed, "lost": found.lost, "malformed": found.malformed}
+        for kind, count in errors.items():
+            self._counts.errors[kind] += self._carried.rise(kind, count)
 
     async def _give(self, order: Order) -> None:
         began = self._clock()
         try:
             await ask(self._path, NUMBERS[order])
         except ConntrackdError:
-            self._counts.failed += 1
+            self._counts.errors["order"] += 1
             raise
         self._counts.orders[order.value] += 1
         self._counts.seconds[order.value] = self._clock() - began

@@ -298,7 +298,7 @@ TABLE = (
     Definition(
         "counter",
         "ovpnha_conntrack_injected",
-        "Entries of another node that conntrackd has put into this kernel, since it started.",
+        "Entries of another node that conntrackd has put into this kernel.",
         ("kind",),
     ),
     Definition(

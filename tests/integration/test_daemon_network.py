@@ -322,6 +322,10 @@ async def test_what_does_not_begin_as_ours_is_never_read(wire: Wire, ends: Make)
     await arrives(b, (b"twelve bytes and more", "bcn0"))
     assert b.sockets.dropped() == 6
     assert a.sockets.dropped() == 0
+    b.sockets.close()
+    assert b.sockets.dropped() == 6, "a counter does not fall with its sockets"
+    b.refresh()
+    assert b.sockets.dropped() == 6
 
 
 async def test_a_datagram_that_is_too_long_shows_it(ends: Make) -> None:

@@ -18,6 +18,7 @@ from ovpnha.management.commands import Command, Demote, Hold, Promote, ReleaseHo
 from ovpnha.management.notices import CappedNotice, FatalNotice, HoldNotice, NeedNotice, Notice
 from ovpnha.management.replies import DemoteReply, Done, PromoteReply, Refused, Reply, StatusReply
 from ovpnha.model import HolderId, InstanceName
+from ovpnha.node.carried import CarriedCounts
 from ovpnha.node.outputs import CloseManagement, LogEvent, Output, WriteManagement
 from ovpnha.node.part import Part, PartStatistics
 
@@ -39,6 +40,7 @@ class Openvpn(Part):
         self.unanswered = 0  # orders about its role
         self.closing = False  # we have asked for the end of this connection
         self.counters: Counter[str] = Counter()
+        self._carried = CarriedCounts()  # what OpenVPN counts itself
         self._outputs = outputs
         self._channel: Channel | None = None
         self._unwritten = bytearray()
@@ -82,8 +84,9 @@ class Openvpn(Part):
         match event:
             case StatusReply(status=status):
                 self.holder = status.holder
-                self.counters["waits_lapsed"] = status.lapses
-                self.counters["waits_in_vain"] = status.unreleased
+                rise = self._carried.rise
+                self.counters["waits_lapsed"] += rise("lapses", status.lapses)
+                self.counters["waits_in_vain"] += rise("unreleased", status.unreleased)
             case DemoteReply(holder=holder):
                 self.unanswered -= 1
                 self.holder = holder

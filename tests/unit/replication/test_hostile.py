@@ -14,6 +14,7 @@ from ovpnha.model import ClientRecord, ColdPart, InstanceName, NodeName
 from ovpnha.replication import messages as m
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.events import Event, GenerationHeard, RecordReceived, SnapshotEnded
+from ovpnha.replication.ledger import Ledger
 from ovpnha.replication.packing import Packer
 from ovpnha.replication.records import pack_body
 from ovpnha.replication.sealing import Kind, node_tag
@@ -162,7 +163,9 @@ class SinkHarness:
     def __init__(self, clients_limit: int = CLIENTS_LIMIT) -> None:
         self.events: list[Event] = []
         emit: Callable[[Event], None] = self.events.append
-        self.sink = Sink(INSTANCE, NodeName("a"), B_TAG, CONFIG, emit, 0.0, clients_limit)
+        self.ledger = Ledger()
+        place = (INSTANCE, NodeName("a"), B_TAG, CONFIG)
+        self.sink = Sink(*place, self.ledger, emit, 0.0, clients_limit)
 
     def take(self, *entries: m.Entry, head: int, floor: int = 0, stream: int = STREAM) -> None:
         message = m.Entries(INSTANCE, stream, head, floor, entries)
@@ -257,7 +260,7 @@ def test_a_record_whose_parts_exceed_the_limit_is_not_delivered() -> None:
             chunk = m.Cold(INSTANCE, STREAM, part.name, part.kind, 30_000, at, data)
             harness.sink.receive_untrusted(chunk, 1.0)
     assert not harness.of(RecordReceived)
-    assert harness.sink.oversized == 1
+    assert harness.ledger.oversized == 1
 
 
 def test_an_acknowledgement_before_delivery_does_not_settle_the_newer_record() -> None:
@@ -294,9 +297,9 @@ def test_a_digest_at_another_head_says_nothing() -> None:
         digest = m.Digest(INSTANCE, STREAM, head, (7,) * 128)
         harness.sink.receive_untrusted(digest, 1.0)
     harness.sink.receive_untrusted(m.Bucket(INSTANCE, STREAM, 1, 5, 0, 1, ()), 1.0)
-    assert harness.sink.differences == 0
+    assert harness.ledger.differences == 0
     harness.sink.receive_untrusted(m.Digest(INSTANCE, STREAM, 1, (7,) * 128), 1.0)
-    assert harness.sink.differences == 128
+    assert harness.ledger.differences == 128
     harness.sink.receive_untrusted(m.Bucket(INSTANCE, STREAM, 1, 5, 0, 2, ()), 1.0)
     harness.sink.receive_untrusted(m.Digest(INSTANCE, STREAM, 1, (7,) * 128), 1.0)
 

@@ -165,6 +165,20 @@ async def test_its_figures(config: Config, until: Until) -> None:
         assert found.orders == dict.fromkeys(("fill", "tell", "forget", "ask"), 0)
 
 
+async def test_its_counts_go_on_when_it_is_started_again(
+    config: Config, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ovpnha.runtime.conntrack.LOOK", 0.0)
+    async with listening(config) as fake, running(config, Clock()) as keeper:
+        await until(lambda: keeper.figures().injected.get("created") == 77)
+        looks = fake.looks
+        fake.text = TEXT.replace("77", "3").replace("7 Lost", "1 Lost")
+        await until(lambda: fake.looks > looks + 2)
+        found = keeper.figures()
+        assert (found.injected["created"], found.injected["updated"]) == (80, 66)
+        assert (found.errors["lost"], found.errors["malformed"]) == (8, 6)
+
+
 async def test_an_answer_in_parts_is_read_to_its_end(config: Config) -> None:
     """conntrackd writes each part by itself, and a busy machine runs us in between."""
     asked: list[asyncio.Task[str]] = []
