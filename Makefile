@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 OPENVPN := openvpn-patches/build.sh
-SCRIPTS := .ci/run .ci/fresh $(OPENVPN) tests/lab/dco/init.sh tests/hosts/tree.sh $(shell grep -rlE '^.!.*\b(ba)?sh$$' deploy)
+SCRIPTS := .ci/run .ci/fresh $(OPENVPN) tests/lab/dco/init.sh tests/lab/ucarp.sh tests/hosts/tree.sh $(shell grep -rlE '^.!.*\b(ba)?sh$$' deploy)
 PYTEST := $(BIN)/python -m pytest --fail-on-skip
 # The pure packages decide everything; every branch of them is tested.
 PURE := errors model management replication firewall node
@@ -24,7 +24,7 @@ empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach p,$(PURE),ovpnha/$(p).py ovpnha/$(p)/*))
 
 .PHONY: help lab test lint format types unit sim sim-bounces proof hunt fuzz c-test c-fuzz openvpn-check integration \
-	integration-asan faults fresh split-brain renegotiation nat compose-demo test-compose test-dco test-hosts binary deb steps bench bootstrap venv lock root clean
+	integration-asan faults fresh split-brain renegotiation nat compose-demo test-compose test-dco test-hosts binary ucarp deb steps bench bootstrap venv lock root clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -81,7 +81,7 @@ c-fuzz: bootstrap ## coverage-guided fuzzing of cluster-import in OpenVPN; SECON
 openvpn-check: bootstrap ## OpenVPN's own make check, feature compiled in and compiled out
 	@$(OPENVPN) check
 
-integration: root bootstrap venv ## real OpenVPN, clients and keepalived in namespaces; SHARD=1:2 the first half (root)
+integration: root bootstrap venv ucarp ## real OpenVPN, clients and keepalived in namespaces; SHARD=1:2 the first half (root)
 	@$(OPENVPN) binary
 	$(OPENVPN) deb trace old-client
 	$(PYTEST) -m integration --durations=15 $(addprefix --shard=,$(SHARD)) tests
@@ -135,6 +135,9 @@ root:
 
 binary: bootstrap ## the patched OpenVPN: build/openvpn/openvpn
 	@$(OPENVPN) binary
+
+ucarp: bootstrap ## the other VIP manager of the tests, unpacked and not installed: build/ucarp
+	@tests/lab/ucarp.sh
 
 deb: bootstrap ## the package that replaces Debian's: build/openvpn/*.deb
 	@$(OPENVPN) deb

@@ -12,8 +12,8 @@ build_packages=(
     libsystemd-dev libtool pkg-config procps python3-docutils quilt rsync systemd util-linux
 )
 lab_packages=(
-    ca-certificates conntrack conntrackd debootstrap git iproute2 iptables iputils-ping keepalived
-    make nftables openssl openvpn procps prometheus python3-venv shellcheck systemd-container
+    ca-certificates conntrack conntrackd debootstrap git iproute2 iptables iputils-arping iputils-ping
+    keepalived libpcap0.8 make nftables openssl openvpn procps prometheus python3-venv shellcheck systemd-container
     util-linux
 )
 fuzz_packages=(clang libclang-rt-dev)

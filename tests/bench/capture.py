@@ -31,7 +31,7 @@ class Sample:
 
 def capture(count: int = 2) -> list[Sample]:
     """Connect so many clients and export each."""
-    with Lab(Setup(openvpn=OPENVPN, keepalived=False)) as lab:
+    with Lab(Setup(openvpn=OPENVPN, vip_manager=None)) as lab:
         node = lab.nodes["a"]
         node.openvpn.start()
         path = node.directory / "openvpn.sock"

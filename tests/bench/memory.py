@@ -123,7 +123,7 @@ def fill(manager: Manager, sample: Sample, clients: int) -> None:
 
 def measure(clients: int) -> dict[str, float]:
     """KiB for each client."""
-    with Lab(Setup(openvpn=OPENVPN, keepalived=False)) as lab:
+    with Lab(Setup(openvpn=OPENVPN, vip_manager=None)) as lab:
         widen(lab)
         sample = capture(lab)
         node = lab.nodes["b"]

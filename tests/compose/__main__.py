@@ -125,7 +125,7 @@ def killed_again_and_again() -> None:
         seen = noticed(client.log(), begun, None)
         expect(not seen.restarts, f"the client has noticed: {seen}")
         print(f"test-compose: {lives} containers killed and started", flush=True)
-        miss_keepalived(lab, lab.nodes[other(master)], lab.nodes[master])
+        miss_keepalived(lab.nodes[other(master)], lab.nodes[master])
 
 
 def wait_takeover(lab: ComposeLab, heir: Node) -> None:
@@ -143,10 +143,9 @@ def serves(node: Node) -> bool:
     return instance is not None and instance["vip"] and instance["role"] == "master"
 
 
-def miss_keepalived(lab: ComposeLab, node: Node, neighbour: Node) -> None:
+def miss_keepalived(node: Node, neighbour: Node) -> None:
     """keepalived is away in one container: both nodes say so."""
-    service = ("sv", "-w", "20", "down", "/run/service/keepalived")
-    docker("exec", lab.containers[node.name], *service)
+    node.vip_manager.stop()
 
     def told() -> bool:
         here, there = node.sidecar.instance(), neighbour.sidecar.instance()

@@ -117,7 +117,7 @@ def _open(interface: str) -> socket.socket:
 
 
 def _make_lab(say: Say) -> Lab:
-    return Lab(Setup(openvpn=OPENVPN, keepalived=False), say)
+    return Lab(Setup(openvpn=OPENVPN, vip_manager=None), say)
 
 
 def _key(lab: Lab) -> bytes:

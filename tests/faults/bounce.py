@@ -16,8 +16,10 @@ from pathlib import Path
 
 from tests.faults.fault import Fault, Say
 from tests.lab.clientlog import noticed
+from tests.lab.keepalived import Keepalived, keepalived_of
 from tests.lab.lab import GRADE_IN_SYNC, GRADE_MASTER, Lab, other
 from tests.lab.node import Setup
+from tests.lab.vip_manager import VipProgram
 from tests.lab.waiting import POLL, wait_until
 
 OPENVPN = Path(os.environ.get("OVPNHA_OPENVPN", "build/openvpn/openvpn")).resolve()
@@ -48,15 +50,15 @@ def by_hand(lab: Lab, rng: random.Random) -> None:
 
 def restart_keepalived(lab: Lab, rng: random.Random) -> None:
     """Both at once, as an upgrade of the package does; which starts first is anyone's guess."""
-    nodes = [node.keepalived for node in lab.nodes.values()]
-    rng.shuffle(nodes)
+    managers = [keepalived_of(node) for node in lab.nodes.values()]
+    rng.shuffle(managers)
     _pass(SERVED)
-    for process in nodes:
-        process.signal(signal.SIGTERM)
-    for process in nodes:
-        process.wait()
-    for process in nodes:
-        process.start()
+    for manager in managers:
+        manager.process.signal(signal.SIGTERM)
+    for manager in managers:
+        manager.process.wait()
+    for manager in managers:
+        manager.start()
 
 
 def reload_keepalived(lab: Lab, rng: random.Random) -> None:
@@ -64,7 +66,7 @@ def reload_keepalived(lab: Lab, rng: random.Random) -> None:
     nodes = list(lab.nodes.values())
     rng.shuffle(nodes)
     for node in nodes:
-        node.keepalived.signal(signal.SIGHUP)
+        keepalived_of(node).reload()
 
 
 def _pass(seconds: float) -> None:
@@ -125,11 +127,13 @@ def _count(lab: Lab, since: int) -> str:
     return f"{restarts} restarted, {inactive} of them in silence, {renegotiated} renegotiations"
 
 
-def _make(bounce: Bounce, *, keepalived: bool, changing: bool = False) -> Callable[[Say], str]:
+def _make(
+    bounce: Bounce, vip_manager: type[VipProgram] | None, *, changing: bool = False
+) -> Callable[[Say], str]:
     restart = CHANGING_RESTART if changing else PING_RESTART
     setup = Setup(
         openvpn=OPENVPN,
-        keepalived=keepalived,
+        vip_manager=vip_manager,
         keepalive=f"1 {restart}",
         server_options=("max-clients 1000",),
         client_options=("reneg-sec 7",) if changing else (),
@@ -138,14 +142,12 @@ def _make(bounce: Bounce, *, keepalived: bool, changing: bool = False) -> Callab
 
 
 FAULTS = (
-    Fault("B1 the VIP bounces by hand", 1, _make(by_hand, keepalived=False)),
-    Fault(
-        "B1 keepalived is restarted on both nodes", 1, _make(restart_keepalived, keepalived=True)
-    ),
-    Fault("B1 keepalived is reloaded on both nodes", 1, _make(reload_keepalived, keepalived=True)),
+    Fault("B1 the VIP bounces by hand", 1, _make(by_hand, None)),
+    Fault("B1 keepalived is restarted on both nodes", 1, _make(restart_keepalived, Keepalived)),
+    Fault("B1 keepalived is reloaded on both nodes", 1, _make(reload_keepalived, Keepalived)),
     Fault(
         "B1 the VIP bounces while clients renegotiate",
         1,
-        _make(by_hand, keepalived=False, changing=True),
+        _make(by_hand, None, changing=True),
     ),
 )

@@ -22,7 +22,7 @@ from tests.lab.node import Setup
 def _import(name: str, say: Say) -> str:
     """The clients of one row, on the master and on the standby."""
     (case,) = (one for one in CLAIMS if one.row.name == name)
-    setup = Setup(openvpn=OPENVPN, keepalived=False, server_options=(*STATUS, *case.row.server))
+    setup = Setup(openvpn=OPENVPN, vip_manager=None, server_options=(*STATUS, *case.row.server))
     with Lab(setup, say) as lab:
         write_files(case.row, lab)
         lab.start_cluster()
@@ -34,7 +34,7 @@ def _import(name: str, say: Say) -> str:
 
 def _refuse(say: Say) -> str:
     """A standby whose script refuses what the master's allows."""
-    setup = Setup(openvpn=OPENVPN, keepalived=False, server_options=REFUSING)
+    setup = Setup(openvpn=OPENVPN, vip_manager=None, server_options=REFUSING)
     with Lab(setup, say) as lab:
         return let_it_refuse(lab)
 

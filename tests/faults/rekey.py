@@ -18,6 +18,7 @@ from tests.integration.conftest import OPENVPN, configure
 from tests.integration.test_replay import DATA_HEAD, P_DATA_V2, Capture, Sent, link, payload
 from tests.lab import plan
 from tests.lab.clientlog import CONTROL_CHANNEL, noticed
+from tests.lab.keepalived import Keepalived
 from tests.lab.lab import GRADE_MASTER, Lab
 from tests.lab.node import Node, Setup
 from tests.lab.openvpn import READY, Client
@@ -49,13 +50,11 @@ PERCENT = 2.0
 REKEYED_WITHIN = 60.0
 
 
-def make_lab(
-    say: Say, *client_options: str, keepalived: bool = False, tls_crypt: bool = True
-) -> Lab:
+def make_lab(say: Say, *client_options: str, by_hand: bool = True, tls_crypt: bool = True) -> Lab:
     return Lab(
         Setup(
             openvpn=OPENVPN,
-            keepalived=keepalived,
+            vip_manager=None if by_hand else Keepalived,
             tls_crypt=tls_crypt,
             server_options=OPTIONS,
             client_options=client_options,
@@ -120,7 +119,7 @@ def try_slow_daemons(say: Say) -> str:
 
     keepalived runs in real time, which no quota concerns.
     """
-    with make_lab(say, keepalived=True) as lab:
+    with make_lab(say, by_hand=False) as lab:
         lab.start_cluster()
         clients = lab.start_clients(FEW_CLIENTS)
         lab.wait_in_sync("b", PATIENCE + FEW_CLIENTS)

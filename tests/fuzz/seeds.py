@@ -191,7 +191,7 @@ def serving(row: Row) -> Iterator[Exporter]:
     """A lab with one server that was promoted, and one client."""
     setup = Setup(
         openvpn=OPENVPN,
-        keepalived=False,
+        vip_manager=None,
         tls_crypt=row.tls_crypt,
         server_options=(*COMMON, *row.server),
         client_options=(*COMMON, *row.client),

@@ -43,7 +43,7 @@ def lab(make_lab: MakeLab) -> Lab:
 @pytest.fixture
 def manual_lab(make_lab: MakeLab) -> Lab:
     """A cluster whose addresses the test moves by hand, not started yet."""
-    return make_lab(keepalived=False)
+    return make_lab(vip_manager=None)
 
 
 def configure(lab: Lab, old: str, new: str) -> None:

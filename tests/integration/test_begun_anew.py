@@ -56,7 +56,7 @@ def try_renegotiation_after_reset(openvpn: Path, *, moved: bool) -> str:
     """The gap that it cost; ``moved``: another server goes on with the new session."""
     setup = Setup(
         openvpn=openvpn,
-        keepalived=False,
+        vip_manager=None,
         server_options=(f"hand-window {SERVER_WINDOW}",),
         client_options=(f"hand-window {CLIENT_WINDOW}",),
     )

@@ -205,7 +205,7 @@ def records(lab: Lab) -> tuple[int, int]:
 
 @pytest.mark.parametrize("case", CLAIMS, ids=[case.row.name for case in CLAIMS])
 def test_the_standby_has_what_the_master_has(make_lab: MakeLab, case: Claim) -> None:
-    lab = make_lab(keepalived=False, server_options=(*STATUS, *case.row.server))
+    lab = make_lab(vip_manager=None, server_options=(*STATUS, *case.row.server))
     write_files(case.row, lab)
     lab.start_cluster()
     lab.wait_in_sync("b")
@@ -257,4 +257,4 @@ def told(lab: Lab) -> list[str]:
 
 
 def test_a_standby_that_refuses_a_client_says_so_and_is_not_in_sync(make_lab: MakeLab) -> None:
-    assert let_it_refuse(make_lab(keepalived=False, server_options=REFUSING))
+    assert let_it_refuse(make_lab(vip_manager=None, server_options=REFUSING))

@@ -51,7 +51,7 @@ def cipher_keys(relay: Relay) -> set[bytes]:
 
 def start(make_lab: MakeLab) -> Lab:
     windows = (f"hand-window {HAND_WINDOW}", f"tran-window {TRANSITION}")
-    return make_lab(keepalived=False, server_options=windows)
+    return make_lab(vip_manager=None, server_options=windows)
 
 
 def wait_forgotten(node: Node, keys: set[bytes]) -> None:
@@ -102,7 +102,7 @@ def test_core_dumps_are_forbidden_after_the_last_change_of_user(
     subprocess.run(["cc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", shim, SHIM], check=True)
     tmp_path.chmod(0o755)
     monkeypatch.setenv("LD_PRELOAD", str(shim))
-    lab = make_lab(keepalived=False, server_options=("user nobody", "group nogroup"))
+    lab = make_lab(vip_manager=None, server_options=("user nobody", "group nogroup"))
     monkeypatch.delenv("LD_PRELOAD")
     node = lab.nodes["a"]
     node.openvpn.start()

@@ -48,7 +48,7 @@ def renegotiate(lab: Lab, session: Session) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_the_client_notices_nothing(make_lab: MakeLab, row: Row) -> None:
     lab = make_lab(
-        keepalived=False,
+        vip_manager=None,
         tls_crypt=row.tls_crypt,
         client_openvpn=OLD_CLIENT if row.old_client else STOCK,
         server_options=(*COMMON, *row.server),

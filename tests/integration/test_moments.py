@@ -61,7 +61,7 @@ def move_client(lab: Lab, old: int, new: int) -> None:
 def test_right_after_a_renegotiation(make_lab: MakeLab, by: str) -> None:
     """Both sides still send on the old key, the lame duck, when the master dies."""
     lab = make_lab(
-        keepalived=False,
+        vip_manager=None,
         server_options=(f"hand-window {HAND_WINDOW}",),
         client_options=("hand-window 20", *(["reneg-sec 8"] if by == "client" else [])),
     )
@@ -81,7 +81,7 @@ def test_right_after_a_renegotiation(make_lab: MakeLab, by: str) -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_the_client_s_address_changes(make_lab: MakeLab, when: str) -> None:
     """It floats shortly before the master dies, or when the new one has begun to serve."""
-    lab = make_lab(keepalived=False, server_options=("float",))
+    lab = make_lab(vip_manager=None, server_options=("float",))
     session = begin(lab)
     begun = session.mark()
     if when == "before":
@@ -128,7 +128,7 @@ def test_many_clients_at_once(manual_lab: Lab) -> None:
 
 
 def test_a_client_that_says_goodbye_before_a_takeover_is_gone(make_lab: MakeLab) -> None:
-    lab = make_lab(keepalived=False, client_options=("explicit-exit-notify 1",))
+    lab = make_lab(vip_manager=None, client_options=("explicit-exit-notify 1",))
     session = begin(lab)
     (extra,) = lab.start_clients(1)
     wait_protected(lab, 2)

@@ -109,7 +109,7 @@ def move(make_lab: MakeLab) -> Move:
         **changes: Any,
     ) -> tuple[Session, Moment]:
         lab = make_lab(
-            keepalived=False,
+            vip_manager=None,
             server_options=(*OPTIONS, *server),
             client_options=client,
             **changes,
@@ -191,7 +191,7 @@ def test_a_kill_that_cannot_be_told_is_told_through_the_data_channel(move: Move)
 def test_a_kill_of_a_client_inside_a_handshake_is_told_there_too(make_lab: MakeLab) -> None:
     """Its newest key is pending: it would take no soft reset, which would end the key it uses."""
     lab = make_lab(
-        keepalived=False,
+        vip_manager=None,
         server_options=(f"hand-window {SERVER_WINDOW}",),
         client_options=("hand-window 60",),
     )

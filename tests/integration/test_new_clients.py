@@ -82,7 +82,7 @@ def test_the_master_dies_right_after_a_client_connected(manual_lab: Lab) -> None
 def test_the_master_dies_before_a_client_hello(make_lab: MakeLab, row: Row) -> None:
     """It has answered the client's first packet; another node takes the client's second one."""
     lab = make_lab(
-        keepalived=False,
+        vip_manager=None,
         tls_crypt=row.tls_crypt,
         server_options=row.server,
         client_options=row.client,

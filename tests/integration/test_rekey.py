@@ -74,7 +74,7 @@ def test_a_client_that_would_be_asked_for_its_password_is_left_alone(make_lab: M
 
 @pytest.mark.parametrize("rounds", [1, 2], ids=["one-key-behind", "two-keys-behind"])
 def test_a_client_whose_newest_key_never_arrived_is_healed(make_lab: MakeLab, rounds: int) -> None:
-    lab = make_lab(keepalived=False, server_options=OPTIONS)
+    lab = make_lab(vip_manager=None, server_options=OPTIONS)
     lab.start_cluster()
     session = Session(lab)
     lab.topology.set_links("b", "down")

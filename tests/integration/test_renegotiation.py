@@ -38,7 +38,7 @@ def test_a_handshake_is_given_up_after_the_takeover(make_lab: MakeLab, key_id: i
     """The key that the client goes on sending with is kept, also beside one of the same id."""
     window = f"hand-window {CLIENT_WINDOW}"
     lab = make_lab(
-        keepalived=False,
+        vip_manager=None,
         server_options=(window,),
         client_options=(window, f"tls-timeout {4 * CLIENT_WINDOW}"),
     )

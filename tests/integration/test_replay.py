@@ -221,7 +221,7 @@ def ids(datagrams: Iterable[Sent]) -> list[int]:
 
 
 def test_only_what_came_after_the_last_report_is_accepted_and_once(make_lab: MakeLab) -> None:
-    lab = make_lab(keepalived=False, client_options=NO_IPV6)
+    lab = make_lab(vip_manager=None, client_options=NO_IPV6)
     set_sysctls(lab.topology.namespace("client"), {"net/ipv6/conf/default/disable_ipv6": "1"})
     with closing(Capture(lab)) as capture:
         check(lab, capture)

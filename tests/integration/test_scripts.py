@@ -55,7 +55,7 @@ def learned(node: Node) -> list[str]:
 
 def test_learn_address_is_told_what_it_was_told_at_the_connection(make_lab: MakeLab) -> None:
     lab = make_lab(
-        keepalived=False,
+        vip_manager=None,
         server_options=(
             "script-security 2",
             "learn-address ../learn.sh",
@@ -81,7 +81,7 @@ def test_a_standby_that_runs_slow_scripts_for_clients_that_are_gone_still_answer
 ) -> None:
     """Each address that is gone costs a second; all lie in buckets that are looked at once."""
     lab = make_lab(
-        keepalived=False,
+        vip_manager=None,
         server_options=("script-security 2", "learn-address ../learn.sh", "hash-size 256 4"),
         client_options=("explicit-exit-notify 1",),
     )

@@ -102,7 +102,7 @@ def test_a_key_is_found_in_every_form() -> None:
 def test_no_session_key_is_written_anywhere(make_lab: MakeLab) -> None:
     """The whole life of a client, from A to B and back, at the highest verbosity."""
     lab = make_lab(
-        keepalived=False,
+        vip_manager=None,
         server_options=(f"hand-window {HAND_WINDOW}", "verb 11", "status status.log 1"),
         client_options=("verb 7",),
     )

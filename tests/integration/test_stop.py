@@ -76,7 +76,7 @@ def test_without_the_address_nobody_is_told(make_lab: MakeLab) -> None:
     session = Session(lab)
     moment = session.mark()
     lab.nodes["a"].sidecar.process.kill()
-    lab.nodes["a"].keepalived.stop()
+    lab.nodes["a"].vip_manager.stop()
     lab.wait_master("b")
     assert plan.OUT.vip6 not in topology.addresses(lab.nodes["a"].namespace, plan.OUT.interface)
     session.linger(FORGOTTEN)

@@ -127,7 +127,7 @@ def test_the_client_renegotiates_after_a_takeover(make_lab: MakeLab) -> None:
 def test_keepalived_restarts_on_the_master(lab: Lab) -> None:
     session = begin(lab)
     restarted = session.mark()
-    lab.nodes["a"].restart_keepalived()
+    lab.nodes["a"].vip_manager.restart()
     wait_until(
         lambda: lab.vips.holder() is not None and lab.master.grade() == GRADE_MASTER,
         "a master after the restart",

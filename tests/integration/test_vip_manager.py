@@ -1,12 +1,16 @@
-"""keepalived as it is shipped: what moves the VIP, what must not, who notices when it is gone."""
+"""What moves the VIP, what must not, who notices when its manager is gone: keepalived as shipped.
+
+At the end, what any VIP manager of the lab must do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.integration.conftest import OPENVPN
+from tests.integration.pace import PATIENCE
 from tests.integration.vip_cells import (
     CELLS,
     Cell,
@@ -17,8 +21,13 @@ from tests.integration.vip_cells import (
     restore,
     try_cell,
 )
+from tests.lab.keepalived import Keepalived
 from tests.lab.lab import Lab
 from tests.lab.node import Setup
+from tests.lab.scenarios import cut_node
+from tests.lab.session import Session
+from tests.lab.ucarp import Ucarp
+from tests.lab.vip_manager import VipProgram
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -56,3 +65,25 @@ def test_a_node_without_a_vip_manager_is_told_on_both_nodes(lab: Lab) -> None:
 def test_nobody_waits_for_a_sidecar_that_hangs(lab: Lab) -> None:
     lab.start_cluster()
     hang_sidecar(lab)
+
+
+@pytest.mark.parametrize("manager", [Keepalived, Ucarp])
+def test_whoever_moves_the_vip_no_client_notices(
+    make_lab: Callable[..., Lab], manager: type[VipProgram]
+) -> None:
+    """Away by a stop of the manager, and back because the node is cut off."""
+    lab = make_lab(vip_manager=manager)
+    lab.start_cluster()
+    session = Session(lab)
+    stopped = session.strike(lambda _lab, node: node.vip_manager.stop())
+    assert session.recovers(stopped, PATIENCE)
+    lab.wait_master("b")
+    lab.nodes["a"].vip_manager.start()
+    lab.wait_in_sync("a")
+    cut = session.strike(cut_node)
+    assert cut.node == "b", "the VIP went back by itself"
+    assert session.recovers(cut, PATIENCE)
+    lab.wait_master("a")
+    print(f"stop {session.outage_ms(stopped):.0f} ms, cut {session.outage_ms(cut):.0f} ms")
+    assert session.noticed(stopped).nothing
+    assert session.finish() == ""

@@ -61,7 +61,7 @@ def test_importing_frees_nothing_of_the_servers_dns_options(make_lab: MakeLab) -
     Without our part AddressSanitizer ends it at the second (``make integration-asan``); in an
     ordinary build the next client's copy takes the place of what was freed.
     """
-    lab = make_lab(keepalived=False, server_options=DNS)
+    lab = make_lab(vip_manager=None, server_options=DNS)
     lab.start_cluster()
     session = Session(lab)
     since = session.mark()

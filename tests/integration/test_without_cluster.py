@@ -94,7 +94,7 @@ def served_by(make_lab: MakeLab, binary: Path) -> Said:
     lab = make_lab(
         openvpn=binary,
         seamless=False,
-        keepalived=False,
+        vip_manager=None,
         server_options=options,
         client_options=("explicit-exit-notify 1",),
     )

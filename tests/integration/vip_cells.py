@@ -15,6 +15,7 @@ from statistics import median
 
 from tests.integration.pace import PATIENCE, is_short
 from tests.lab.clientlog import noticed
+from tests.lab.keepalived import keepalived_of
 from tests.lab.lab import Lab, other
 from tests.lab.node import Node
 from tests.lab.process import Process
@@ -132,13 +133,13 @@ def miss_vip_manager(lab: Lab) -> str:
             lambda: managed(standby) == (True, True), "a VIP manager on both nodes", PATIENCE
         )
         begin = time.monotonic()
-        standby.keepalived.discard()
+        standby.vip_manager.kill()
         wait_until(lambda: managed(standby)[0] is False, "the standby misses it", 20)
         wait_until(lambda: managed(master) == (True, False), "the master tells it, too", 20)
         took = time.monotonic() - begin
         problems = (standby.sidecar.instance() or {})["problems"]
         assert [one for one in problems if one.startswith("no VIP manager reads the grade")]
-        standby.keepalived.start()
+        standby.vip_manager.start()
     wait_until(lambda: managed(master) == (True, True), "a VIP manager on both nodes again", 30)
     return f"missed after {took:.1f} s"
 
@@ -158,7 +159,7 @@ def reload_keepalived(lab: Lab, count: int) -> str:
     seen = len(lab.vips.events())
     for _ in range(count):
         for node in lab.nodes.values():
-            node.keepalived.signal(signal.SIGHUP)
+            keepalived_of(node).reload()
         assert watch(lab, "a", time.monotonic() + 1.5) is None, "the VIP has moved"
     assert watch(lab, "a", time.monotonic() + 6.0) is None, "the VIP has moved"
     assert [vrrp_child(node) for node in lab.nodes.values()] == before, "a VRRP process has died"
@@ -175,8 +176,8 @@ def restart_keepalived(lab: Lab, count: int, clients: int) -> str:
         wait_until(lambda: is_whole(lab), "a master and a standby in sync", PATIENCE)
         wait_until(lambda: all_copied(lab, clients + 1), "every client protected", PATIENCE)
         holder = lab.vips.wait_holder()
-        moment = session.strike(lambda _lab, node: node.keepalived.stop())
-        lab.nodes[holder].keepalived.start()
+        moment = session.strike(lambda _lab, node: node.vip_manager.stop())
+        lab.nodes[holder].vip_manager.start()
         lab.wait_master(other(holder))
         assert watch(lab, other(holder), time.monotonic() + 3.0) is None, "the VIP went back"
         assert is_short(session, moment, MOVE_MS), f"{session.outage_ms(moment):.0f} ms"
@@ -193,10 +194,10 @@ def all_copied(lab: Lab, clients: int) -> bool:
     return bool(max(copies) == clients)
 
 
-def vrrp_child(node: Node) -> int:
+def vrrp_child(node: Node) -> int | None:
     """The process that holds the address."""
-    file = node.directory / "keepalived" / "vrrp.pid"
-    pid = int(wait_until(lambda: file.exists() and file.read_text(), f"{file}", PATIENCE))
+    keepalived = keepalived_of(node)
+    pid = wait_until(keepalived.vrrp_pid, f"keepalived of node {node.name} is up", PATIENCE)
     assert Path(f"/proc/{pid}").exists(), f"the VRRP process of node {node.name} is gone"
     return pid
 

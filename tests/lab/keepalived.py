@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import functools
 import shutil
+import signal
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ovpnha import model
 from tests.lab import plan
 from tests.lab.errors import LabError
 from tests.lab.process import Process
+from tests.lab.vip_manager import ManagedNode, VipProgram
+
+if TYPE_CHECKING:
+    from tests.lab.node import Node
 
 SOURCE = Path(__file__).parents[2] / "deploy" / "keepalived"
 PROGRAM = Path("/usr/sbin/keepalived")
+ROUTER_ID = 51
 
 _CHECK_PROCESS = '#!/bin/sh\nkill -0 "$(cat "$1")"\n'
 _CONTROL = """\
@@ -66,44 +74,57 @@ vrrp_instance control {
 """
 
 
-@dataclass(frozen=True)
-class KeepalivedSetup:
-    """What one node's keepalived is told."""
+class Keepalived(VipProgram):
+    """keepalived of one node; it reads the grade whenever the sidecar writes one."""
 
-    node: str
-    priority: int
-    grade_file: Path
-    pid_file: Path
-    advert_interval: float = 0.05
-    seamless: bool = True
+    known_as = model.VipManager.KEEPALIVED
+
+    def __init__(self, node: ManagedNode) -> None:
+        if not (SOURCE / "keepalived.conf").exists():
+            raise LabError(f"{SOURCE}/keepalived.conf is missing; run it from a source checkout")
+        self.home = node.directory / "keepalived"
+        self.home.mkdir()
+        write_node_conf(self.home, _values(node, self.home))
+        if node.seamless:
+            copy_files(self.home)
+        else:
+            (self.home / "keepalived.conf").write_text(_CONTROL)
+            _write_script(self.home / "check-process", _CHECK_PROCESS)
+        self.process = Process(
+            [
+                # As in a container: a reload must not need it.
+                *("setpriv", "--bounding-set", "-sys_resource"),
+                *_real_time(),
+                *(PROGRAM, "--dont-fork", "--vrrp", "--log-console", "--no-syslog"),
+                *("--use-file", self.home / "keepalived.conf"),
+                *("--pid", self.home / "keepalived.pid", "--vrrp_pid", self._vrrp_pid_file),
+            ],
+            namespace=node.namespace,
+            directory=self.home,
+            log=node.directory / f"keepalived-{node.name}.log",
+        )
+
+    @property
+    def _vrrp_pid_file(self) -> Path:
+        return self.home / "vrrp.pid"
+
+    def reload(self) -> None:
+        """Have it read its files again, as ``systemctl reload`` does."""
+        self.process.signal(signal.SIGHUP)
+
+    def vrrp_pid(self) -> int | None:
+        """The process that holds the addresses; None before it has said so."""
+        try:
+            return int(self._vrrp_pid_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
 
 
-def make_keepalived(setup: KeepalivedSetup, directory: Path, namespace: str) -> Process:
-    """Write a node's keepalived files and give the process, not started yet."""
-    if not (SOURCE / "keepalived.conf").exists():
-        raise LabError(f"{SOURCE}/keepalived.conf is missing; run the lab from a source checkout")
-    home = directory / "keepalived"
-    home.mkdir()
-    (home / "node.conf").write_text(_node_conf(setup, home))
-    _write_script(home / "check-process", _CHECK_PROCESS)
-    shutil.copy(SOURCE / "check-grade", home / "check-grade")
-    if setup.seamless:
-        shutil.copy(SOURCE / "keepalived.conf", home / "keepalived.conf")
-    else:
-        (home / "keepalived.conf").write_text(_CONTROL)
-    return Process(
-        [
-            # As in a container: a reload must not need it.
-            *("setpriv", "--bounding-set", "-sys_resource"),
-            *_real_time(),
-            *(PROGRAM, "--dont-fork", "--vrrp", "--log-console", "--no-syslog"),
-            *("--use-file", home / "keepalived.conf"),
-            *("--pid", home / "keepalived.pid", "--vrrp_pid", home / "vrrp.pid"),
-        ],
-        namespace=namespace,
-        directory=home,
-        log=directory / f"keepalived-{setup.node}.log",
-    )
+def keepalived_of(node: Node) -> Keepalived:
+    """The keepalived of a node, for what only keepalived can; LabError where there is another."""
+    if not isinstance(node.vip_manager, Keepalived):
+        raise LabError(f"node {node.name} has no keepalived")
+    return node.vip_manager
 
 
 @functools.cache
@@ -114,23 +135,33 @@ def _real_time() -> tuple[str, ...]:
     return prefix if allowed else ()
 
 
-def _node_conf(setup: KeepalivedSetup, home: Path) -> str:
-    values = {
-        "NODE": setup.node,
-        "PRIORITY": setup.priority,
+def copy_files(home: Path, source: Path = SOURCE) -> None:
+    """The files that are the same on every node, as users copy them."""
+    for name in ("keepalived.conf", "check-grade"):
+        shutil.copy(source / name, home / name)
+
+
+def write_node_conf(home: Path, values: Mapping[str, object]) -> None:
+    """``node.conf``, with a value for each ``$NAME`` of keepalived.conf."""
+    (home / "node.conf").write_text("".join(f"${name}={value}\n" for name, value in values.items()))
+
+
+def _values(node: ManagedNode, home: Path) -> dict[str, object]:
+    return {
+        "NODE": node.name,
+        "PRIORITY": node.priority,
         "OUTSIDE_IF": plan.OUT.interface,
         "OUTSIDE_VIP": f"{plan.OUT.vip}/{plan.OUT.network.prefixlen}",
         "OUTSIDE_VIP6": f"{plan.OUT.vip6}/{plan.OUT.network6.prefixlen} dev $OUTSIDE_IF",
         "INSIDE_IF": plan.LAN.interface,
         "INSIDE_VIP": f"{plan.LAN.vip}/{plan.LAN.network.prefixlen}",
         "INSIDE_VIP6": f"{plan.LAN.vip6}/{plan.LAN.network6.prefixlen} dev $INSIDE_IF",
-        "ROUTER_ID": 51,
-        "ADVERT_INTERVAL": setup.advert_interval,
-        "GRADE_FILE": setup.grade_file,
-        "CHECK_GRADE": f'"{home}/check-grade {setup.grade_file}"',
-        "CHECK_PROCESS": f'"{home}/check-process {setup.pid_file}"',
+        "ROUTER_ID": ROUTER_ID,
+        "ADVERT_INTERVAL": node.advert_interval,
+        "GRADE_FILE": node.grade_file,
+        "CHECK_GRADE": f'"{home}/check-grade {node.grade_file}"',
+        "CHECK_PROCESS": f'"{home}/check-process {node.pid_file}"',
     }
-    return "".join(f"${name}={value}\n" for name, value in values.items())
 
 
 def _write_script(path: Path, text: str) -> None:

@@ -17,6 +17,7 @@ from tests.lab.openvpn import Client, client_config, server_config
 from tests.lab.pki import Pki
 from tests.lab.process import Process
 from tests.lab.traffic import ProbeStream, TcpSession
+from tests.lab.vip_manager import VipProgram
 from tests.lab.vips import VipHistory
 from tests.lab.waiting import wait_until
 
@@ -82,10 +83,10 @@ class Lab:
             namespace = self.topology.namespace(name)
             self.nodes[name] = Node(name, self.setup, self.directory, namespace)
         if self.setup.seamless:
-            manager = "keepalived" if self.setup.keepalived else "other"
+            manager = self.setup.vip_manager or VipProgram
             address = self.setup.transport.address
             sidecar.write_shared_files(
-                self.directory, address, manager, conntrack=self.setup.conntrack
+                self.directory, address, manager.known_as, conntrack=self.setup.conntrack
             )
         else:
             self._allow_foreign_bind()
@@ -116,13 +117,19 @@ class Lab:
             node.start()
         if self.setup.seamless:
             wait_until(self._all_graded, "a grade from every sidecar", START_SECONDS)
-        if self.setup.keepalived:
-            self.nodes["a"].keepalived.start()
+        self._give_vips()
+
+    def _give_vips(self) -> None:
+        """Let the first node have the addresses, then the others want them."""
+        first, *others = self.nodes.values()
+        if self.setup.vip_manager is None:
+            self.move_vips(first.name)
         else:
-            self.move_vips("a")
-        self.wait_master("a")
-        if self.setup.keepalived:
-            self.nodes["b"].keepalived.start()
+            first.vip_manager.start()
+        self.wait_master(first.name)
+        if self.setup.vip_manager is not None:
+            for node in others:
+                node.vip_manager.start()
 
     def _all_graded(self) -> bool:
         for node in self.nodes.values():
@@ -152,7 +159,7 @@ class Lab:
         return self.nodes[self.vips.wait_holder()]
 
     def move_vips(self, name: str | None) -> None:
-        """Move both addresses by hand, to a node or (None) to nowhere; needs no keepalived."""
+        """Move both addresses by hand, to a node or (None) to nowhere; needs no VIP manager."""
         holder = self.vips.holder()
         for segment in (plan.OUT, plan.LAN):
             if holder is not None:

@@ -1,4 +1,4 @@
-"""One server of the lab: OpenVPN, the sidecar and keepalived in one namespace.
+"""One server of the lab: OpenVPN, the sidecar and a VIP manager in one namespace.
 
 A node that runs stock OpenVPN (control) has no sidecar. What differs between the nodes is their
 name and directory; OpenVPN's and the sidecar's configuration are each one file for all.
@@ -11,34 +11,36 @@ from pathlib import Path
 
 from tests.lab import plan
 from tests.lab.conntrackd import Conntrackd
-from tests.lab.keepalived import KeepalivedSetup, make_keepalived
+from tests.lab.errors import LabError
+from tests.lab.keepalived import Keepalived
 from tests.lab.openvpn import STOCK, Transport
 from tests.lab.process import Process
 from tests.lab.rules import Rules, apply_rules
 from tests.lab.sidecar import Sidecar
+from tests.lab.vip_manager import PRIORITY, ManagedNode, VipManager, VipProgram
 
 
 @dataclass(frozen=True)
 class Setup:
     """What kind of cluster a lab builds.
 
-    ``seamless`` is ovpnha; otherwise it is the control run, stock OpenVPN with the same keepalived
-    timing. Without ``keepalived`` the addresses are moved by hand. ``priorities`` are keepalived's.
-    Without ``tls_crypt`` the options say how the control channel is protected, if at all. ``rules``
-    are the firewall of both nodes; with ``conntrack`` its entries travel, and it is as
-    docs/operations.md has it.
+    ``seamless`` is ovpnha; otherwise it is the control run, stock OpenVPN with the same VIP manager
+    and timing. ``vip_manager`` None: the addresses are moved by hand. ``priorities`` are those of
+    the first nodes, where the usual ones (``PRIORITY``) will not do. Without ``tls_crypt`` the
+    options say how the control channel is protected, if at all. ``rules`` are the firewall of every
+    node; with ``conntrack`` its entries travel, and it is as docs/operations.md has it.
     """
 
     openvpn: Path = STOCK
     client_openvpn: Path = STOCK
     seamless: bool = True
-    keepalived: bool = True
+    vip_manager: type[VipProgram] | None = Keepalived
     keepalive: str = "10 60"
     transport: Transport = field(default_factory=Transport)
     tls_crypt: bool = True
     server_options: tuple[str, ...] = ()
     client_options: tuple[str, ...] = ()
-    priorities: tuple[int, int] = (100, 99)
+    priorities: tuple[int, ...] = ()
     advert_interval: float = 0.05
     rules: Rules = Rules.NONE
     conntrack: bool = False
@@ -57,22 +59,26 @@ class Node:
         config = directory / "ovpnha.toml"
         self.sidecar = Sidecar(name, self.directory, namespace, config)
         self.conntrackd = Conntrackd(name, self.directory, namespace, config)
-        self.keepalived = make_keepalived(self._keepalived_setup(), self.directory, namespace)
+        managed = self._managed()
+        self._vip_program = setup.vip_manager(managed) if setup.vip_manager else None
+
+    @property
+    def vip_manager(self) -> VipManager:
+        """Its VIP manager; LabError where the addresses are moved by hand."""
+        if self._vip_program is None:
+            raise LabError(f"node {self.name} has no VIP manager")
+        return self._vip_program
 
     @property
     def grade_file(self) -> Path:
-        """The file that the sidecar writes and keepalived reads."""
+        """The file that the sidecar writes for the VIP manager."""
         return self.directory / "udp.grade"
 
     @property
     def processes(self) -> tuple[Process, ...]:
-        """All of them, keepalived first, so that it does not act on the end of the others."""
-        return (
-            self.keepalived,
-            self.sidecar.process,
-            self.openvpn,
-            self.conntrackd.process,
-        )
+        """All of them, the VIP manager first: it shall not act on the end of the others."""
+        managers = () if self._vip_program is None else (self._vip_program.process,)
+        return (*managers, self.sidecar.process, self.openvpn, self.conntrackd.process)
 
     def grade(self) -> int | None:
         """What the sidecar last said about this node, None while it has said nothing."""
@@ -82,18 +88,13 @@ class Node:
             return None
 
     def start(self) -> None:
-        """Start everything but keepalived."""
+        """Start everything but the VIP manager."""
         apply_rules(self.namespace, self._setup.rules, guarded=self._setup.conntrack)
         if self._setup.conntrack:
             self.conntrackd.start()
         self.openvpn.start()
         if self._setup.seamless:
             self.sidecar.process.start()
-
-    def restart_keepalived(self) -> None:
-        """Stop and start keepalived, as a package upgrade does."""
-        self.keepalived.stop()
-        self.keepalived.start()
 
     def _make_openvpn(self) -> Process:
         return Process(
@@ -103,12 +104,16 @@ class Node:
             log=self.directory / f"openvpn-{self.name}.log",
         )
 
-    def _keepalived_setup(self) -> KeepalivedSetup:
-        return KeepalivedSetup(
-            node=self.name,
-            priority=self._setup.priorities[plan.NODES.index(self.name)],
+    def _managed(self) -> ManagedNode:
+        place = plan.NODES.index(self.name)
+        priorities = self._setup.priorities
+        return ManagedNode(
+            name=self.name,
+            namespace=self.namespace,
+            directory=self.directory,
             grade_file=self.grade_file,
             pid_file=self.directory / "openvpn.pid",
+            priority=priorities[place] if place < len(priorities) else PRIORITY - place,
             advert_interval=self._setup.advert_interval,
             seamless=self._setup.seamless,
         )

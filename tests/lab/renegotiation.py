@@ -206,7 +206,7 @@ def run(instant: str, number: int, openvpn: Path, client: Path = STOCK) -> Outco
     setup = Setup(
         openvpn=openvpn,
         client_openvpn=client,
-        keepalived=False,
+        vip_manager=None,
         server_options=(f"hand-window {SERVER_WINDOW}",),
         client_options=(f"hand-window {CLIENT_WINDOW}",),
     )

@@ -231,7 +231,7 @@ def tear_apart(brain: SplitBrain, old: str, new: str) -> None:
 def _traced(binary: Path, cipher: Cipher, say: bool) -> Iterator[SplitBrain]:
     setup = Setup(
         openvpn=binary.resolve(),
-        keepalived=False,
+        vip_manager=None,
         server_options=cipher.settings,
         client_options=cipher.settings,
     )

@@ -16,10 +16,12 @@ from pathlib import Path
 
 from ovpnha.runtime.keyfile import create_key_file
 from tests.lab import plan
+from tests.lab.keepalived import ROUTER_ID, copy_files, write_node_conf
 from tests.lab.openvpn import IPV4, client_config, server_config
 from tests.lab.pki import Pki
 from tests.lab.rules import LAN, Rules, rule_set
 from tests.lab.sidecar import INSTANCE
+from tests.lab.vip_manager import PRIORITY
 
 KEEPALIVED = Path("/usr/local/share/ovpnha/keepalived")
 # The user `ovpnha` of the node's image.
@@ -63,8 +65,8 @@ def main() -> None:
     pki.issue("client", server=False)
     _write_client(root / "client", pki)
     _write_sidecar(root / "sidecar")
-    for priority, node in zip((100, 99, 98), NUMBERS, strict=True):
-        _write_keepalived(root / f"keepalived-{node}", node, priority)
+    for place, node in enumerate(NUMBERS):
+        _write_keepalived(root / f"keepalived-{node}", node, PRIORITY - place)
     _write_server(root / "server", pki)
     shutil.rmtree(pki.directory)
 
@@ -127,8 +129,7 @@ def by_network(rules: str) -> str:
 
 
 def _write_keepalived(directory: Path, node: str, priority: int) -> None:
-    shutil.copy(KEEPALIVED / "check-grade", directory / "check-grade")
-    shutil.copy(KEEPALIVED / "keepalived.conf", directory / "keepalived.conf")
+    copy_files(directory, KEEPALIVED)
     values = {
         "NODE": f"node-{node}",
         "PRIORITY": priority,
@@ -138,13 +139,12 @@ def _write_keepalived(directory: Path, node: str, priority: int) -> None:
         "INSIDE_IF": plan.LAN.network,
         "INSIDE_VIP": f"{plan.LAN.vip}/{plan.LAN.network.prefixlen}",
         "INSIDE_VIP6": "",
-        "ROUTER_ID": 51,
+        "ROUTER_ID": ROUTER_ID,
         "ADVERT_INTERVAL": ADVERT_INTERVAL,
         "GRADE_FILE": GRADE_FILE,
         "CHECK_GRADE": f'"/etc/keepalived/check-grade {GRADE_FILE}"',
     }
-    text = "".join(f"${name}={value}\n" for name, value in values.items())
-    (directory / "node.conf").write_text(text)
+    write_node_conf(directory, values)
 
 
 if __name__ == "__main__":

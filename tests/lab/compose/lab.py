@@ -26,6 +26,7 @@ from tests.lab.openvpn import Client
 from tests.lab.process import Process
 from tests.lab.sidecar import Sidecar
 from tests.lab.topology import Topology, open_route
+from tests.lab.vip_manager import VipManager
 from tests.lab.vips import VipHistory
 from tests.lab.waiting import wait_until
 
@@ -47,6 +48,29 @@ class ContainerSidecar(Sidecar):
             return None
 
 
+class ContainerKeepalived(VipManager):
+    """keepalived of a node, which runit watches in the node's container."""
+
+    def __init__(self, container: str) -> None:
+        self._container = container
+
+    def start(self) -> None:
+        """Have it run again."""
+        self._tell("up")
+
+    def stop(self) -> None:
+        """End it in order; nothing starts it again."""
+        self._tell("down")
+
+    def kill(self) -> None:
+        """End it with SIGKILL; nothing starts it again."""
+        self._tell("once")
+        self._tell("kill")
+
+    def _tell(self, command: str) -> None:
+        docker("exec", self._container, "sv", "-w", "20", command, "/run/service/keepalived")
+
+
 class ContainerNode(Node):
     """A node whose processes live in a container and are the container's business."""
 
@@ -54,6 +78,11 @@ class ContainerNode(Node):
         self.name = name
         self.container = container
         self.sidecar = ContainerSidecar(plan.LAN.address(NUMBERS[name]))
+
+    @property
+    def vip_manager(self) -> VipManager:
+        """keepalived in the container."""
+        return ContainerKeepalived(self.container)
 
     @property
     def processes(self) -> tuple[Process, ...]:

@@ -105,7 +105,7 @@ def on_stage(
     """A lab with a machine as its client, whose data channel is where it ought to be."""
     setup = Setup(
         openvpn=openvpn.resolve(),
-        keepalived=False,
+        vip_manager=None,
         server_options=(f"hand-window {SERVER_WINDOW}",),
         client_options=(
             f"hand-window {CLIENT_WINDOW}",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.lab.keepalived import SOURCE, KeepalivedSetup, make_keepalived
+from tests.lab.keepalived import SOURCE, Keepalived
 from tests.lab.openvpn import IPV4, IPV6, client_config, server_config
+from tests.lab.vip_manager import ManagedNode
 
 PKI = Path("/pki")
 
@@ -35,8 +36,8 @@ def test_a_client_knows_nothing_of_clusters() -> None:
 
 
 def make(tmp_path: Path, *, seamless: bool) -> str:
-    setup = KeepalivedSetup("a", 100, tmp_path / "grade", tmp_path / "pid", seamless=seamless)
-    make_keepalived(setup, tmp_path, "none")
+    grade_file, pid_file = tmp_path / "grade", tmp_path / "pid"
+    Keepalived(ManagedNode("a", "none", tmp_path, grade_file, pid_file, seamless=seamless))
     return (tmp_path / "keepalived" / "keepalived.conf").read_text()
 
 
