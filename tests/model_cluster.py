@@ -28,7 +28,7 @@ from ovpnha.node.outputs import (
 )
 from ovpnha.node.statistics import InstanceStatistics
 from ovpnha.replication.config import ReplicationConfig
-from tests.model_openvpn import ModelOpenvpn
+from tests.model_openvpn import ModelOpenvpn, Told
 
 INSTANCE = InstanceName("udp")
 KEY = bytes(range(32))
@@ -71,7 +71,12 @@ class ModelNode:
 
     def start_openvpn(self, **options: object) -> ModelOpenvpn:
         """Start an OpenVPN; a running sidecar connects to it."""
-        self.openvpn = ModelOpenvpn(self.world.rng, **options)  # type: ignore[arg-type]
+        told = {key: options.pop(key) for key in list(options) if hasattr(Told, key)}
+        self.openvpn = ModelOpenvpn(
+            self.world.rng,
+            told=Told(**told),  # type: ignore[arg-type]
+            **options,  # type: ignore[arg-type]
+        )
         self.connect()
         return self.openvpn
 

@@ -154,6 +154,21 @@ class ModelClient:
         return {1: self.name, 3: self.peer_info}
 
 
+@dataclass(frozen=True)
+class Told:
+    """What an OpenVPN says of itself when it is asked for its status."""
+
+    version: int = VERSION
+    record_format: int = 1
+    digest: str = "d1"
+    certificate: str = "c1"
+    issuer: str = "i1"
+    max_clients: int = 1024
+
+
+TOLD = Told()
+
+
 class ModelOpenvpn:
     """One OpenVPN process, from start to death."""
 
@@ -164,24 +179,14 @@ class ModelOpenvpn:
         patched: bool = True,
         held_start: bool = False,
         round_size: int = ROUND,
-        version: int = VERSION,
-        record_format: int = 1,
-        digest: str = "d1",
-        certificate: str = "c1",
-        issuer: str = "i1",
-        max_clients: int = 1024,
         cookies: bool = True,
+        told: Told = TOLD,
     ) -> None:
         self.rng = rng
         self.patched = patched
         self.waiting = held_start
         self.round_size = round_size
-        self.version = version
-        self.record_format = record_format
-        self.digest = digest
-        self.certificate = certificate
-        self.issuer = issuer
-        self.max_clients = max_clients
+        self.told = told
         self.lapses = 0
         self.collects = {"cluster-import", "cluster-update"}
         self.collects |= {"cluster-cookie"} if cookies else set()
@@ -291,17 +296,18 @@ class ModelOpenvpn:
 
     # Commands.
 
-    def _do_status(self, words: list[str], lines: list[str]) -> None:
+    def _do_status(self, _words: list[str], _lines: list[str]) -> None:
+        told = self.told
         self._say(
-            f"SUCCESS: cluster-status version={self.version},format={self.record_format},"
+            f"SUCCESS: cluster-status version={told.version},format={told.record_format},"
             f"role={self.role.value},instances={len(self.clients)},holder={self.holder.hex()},"
             f"epoch={self.epoch},openvpn=2.6.14,local={self.local},port=1194,proto=udp4,"
-            f"broadcast=192.168.77.255,bcn-port=11940,digest={self.digest},"
-            f"cert={self.certificate},issuer={self.issuer},max-clients={self.max_clients},"
+            f"broadcast=192.168.77.255,bcn-port=11940,digest={told.digest},"
+            f"cert={told.certificate},issuer={told.issuer},max-clients={told.max_clients},"
             f"capped={self.capped},lapses={self.lapses},unreleased=0"
         )
 
-    def _do_list(self, words: list[str], lines: list[str]) -> None:
+    def _do_list(self, _words: list[str], _lines: list[str]) -> None:
         for client in self.clients.values():
             moved = client.moved and self.role is not Role.STANDBY
             auth = "user" if client.attended else "cert"
@@ -311,14 +317,14 @@ class ModelOpenvpn:
             )
         self._say("END")
 
-    def _do_room(self, words: list[str], lines: list[str]) -> None:
+    def _do_room(self, words: list[str], _lines: list[str]) -> None:
         if self.role is Role.STANDBY:
             self._fail(words, Code.WRONG_ROLE, "not possible while standby")
             return
         rooms = [client.room() for client in self.clients.values()]
         self._say(f"SUCCESS: cluster-room clients={len(rooms)},lowest={min(rooms, default=0)}")
 
-    def _do_export(self, words: list[str], lines: list[str]) -> None:
+    def _do_export(self, words: list[str], _lines: list[str]) -> None:
         client = self.clients.get(bytes.fromhex(words[1]))
         if self.role is Role.STANDBY:
             self._fail(words, Code.WRONG_ROLE, "not possible while standby")
@@ -383,7 +389,7 @@ class ModelOpenvpn:
             return Code.STALE
         if client is not None and name != client.name:
             return Code.DROP_FIRST
-        if client is None and len(self.clients) >= self.max_clients:
+        if client is None and len(self.clients) >= self.told.max_clients:
             return Code.FULL
         return None
 
@@ -396,7 +402,7 @@ class ModelOpenvpn:
         for key in client.keys[1:]:
             key.pending = False
 
-    def _do_update(self, words: list[str], lines: list[str]) -> None:
+    def _do_update(self, _words: list[str], lines: list[str]) -> None:
         applied = unknown = 0
         for line in lines:
             word, text = line.split(",")
@@ -416,7 +422,7 @@ class ModelOpenvpn:
         self.cookie_key = bytes.fromhex(lines[0])
         self._say("SUCCESS: cluster-cookie")
 
-    def _do_stored(self, words: list[str], lines: list[str]) -> None:
+    def _do_stored(self, words: list[str], _lines: list[str]) -> None:
         uid, fingerprint, holder = (bytes.fromhex(word) for word in words[1:4])
         client = self.clients.get(uid)
         for key in client.keys if client is not None else []:
@@ -427,7 +433,7 @@ class ModelOpenvpn:
                     return
         self._fail(words, Code.NO_KEY, "no such range")
 
-    def _do_drop(self, words: list[str], lines: list[str]) -> None:
+    def _do_drop(self, words: list[str], _lines: list[str]) -> None:
         if self.role is Role.STANDBY and bytes.fromhex(words[1]) in self.clients:
             del self.clients[bytes.fromhex(words[1])]
             self._say("SUCCESS: cluster-drop")
@@ -435,7 +441,7 @@ class ModelOpenvpn:
             code = Code.UNKNOWN_CLIENT if self.role is Role.STANDBY else Code.WRONG_ROLE
             self._fail(words, code, "unknown client or not standby")
 
-    def _do_promote(self, words: list[str], lines: list[str]) -> None:
+    def _do_promote(self, words: list[str], _lines: list[str]) -> None:
         epoch = words[1] if len(words) > 1 else "-"
         if self.role is Role.MASTER and epoch == self.epoch:
             self._fail(words, Code.WRONG_ROLE, "master already")
@@ -450,31 +456,31 @@ class ModelOpenvpn:
         self._change_role(Role.MASTER)
         self._say(f"SUCCESS: cluster-promote instances={len(self.clients)},usec=120")
 
-    def _do_hold(self, words: list[str], lines: list[str]) -> None:
+    def _do_hold(self, words: list[str], _lines: list[str]) -> None:
         if self.role is not Role.MASTER:
             self._fail(words, Code.WRONG_ROLE, "not master")
             return
         self._change_role(Role.HELD)
         self._say(f"SUCCESS: cluster-hold instances={len(self.clients)}")
 
-    def _do_demote(self, words: list[str], lines: list[str]) -> None:
+    def _do_demote(self, _words: list[str], _lines: list[str]) -> None:
         self.messages_held.clear()
         self.clients.clear()
         self.holder = self.rng.randbytes(16)
         self._change_role(Role.STANDBY)
         self._say(f"SUCCESS: cluster-demote instances=0,holder={self.holder.hex()}")
 
-    def _do_reneg(self, words: list[str], lines: list[str]) -> None:
+    def _do_reneg(self, words: list[str], _lines: list[str]) -> None:
         if bytes.fromhex(words[1]) not in self.clients:
             self._fail(words, Code.UNKNOWN_CLIENT, "unknown client")
             return
         self._say("SUCCESS: cluster-reneg")
         self.renegotiate(bytes.fromhex(words[1]))
 
-    def _do_kick(self, words: list[str], lines: list[str]) -> None:
+    def _do_kick(self, _words: list[str], _lines: list[str]) -> None:
         self._say("SUCCESS: cluster-kick")
 
-    def _do_wait(self, words: list[str], lines: list[str]) -> None:
+    def _do_wait(self, words: list[str], _lines: list[str]) -> None:
         if self.role is not Role.MASTER:
             self._fail(words, Code.WRONG_ROLE, f"not possible while {self.role.value}")
             return
@@ -483,7 +489,7 @@ class ModelOpenvpn:
         self.holds_new = words[1] == "on"
         self._say(f"SUCCESS: cluster-wait {words[1]}")
 
-    def _do_release(self, words: list[str], lines: list[str]) -> None:
+    def _do_release(self, words: list[str], _lines: list[str]) -> None:
         uid = bytes.fromhex(words[1])
         if self.role is not Role.MASTER or uid not in self.clients:
             code = Code.UNKNOWN_CLIENT if self.role is Role.MASTER else Code.WRONG_ROLE

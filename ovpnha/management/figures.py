@@ -20,7 +20,7 @@ class _Answer(VPN):  # type: ignore[misc]  # the library has no types
     def __init__(self, text: str) -> None:
         self._text = text  # and no socket: the base class would want one
 
-    def send_command(self, cmd: str) -> str:
+    def send_command(self, _cmd: str) -> str:
         return self._text
 
 

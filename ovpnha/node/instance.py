@@ -459,7 +459,7 @@ class Instance:
         view.lineage.note(own.epoch, own.origin)
 
     def _become_source(self, now: float) -> None:
-        self.parts.exporter.start(self.parts.own.epoch, now)
+        self.parts.exporter.start(now)
         self.parts.openvpn.send(ListInstances())
 
     # What was found, and what was lost.
@@ -497,7 +497,7 @@ class Instance:
                 self._order(Hold())
             parts.role.held_since, parts.role.reason = now, describe_held(status)
             self._move(Trigger.FOUND_HELD, now)
-        parts.exporter.start(own.epoch, now, touched=True)
+        parts.exporter.start(now, touched=True)
 
     def _fail(self, reason: str, now: float) -> None:
         """OpenVPN is of no use: the VIP manager hears it before anyone else."""

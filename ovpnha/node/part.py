@@ -21,6 +21,8 @@ the rest goes through six calls:
 ``stop(now)``
     OpenVPN is gone, or may have become another: what was known of it is void.
 
+A part that has no use for the time names it ``_now``.
+
 Which parts there are: ``parts``. In what order an instance does things, and why: ``instance``.
 """
 
@@ -48,11 +50,11 @@ class Part:
     def handle_timer(self, now: float) -> None:
         """Time has passed; afterwards ``get_timer`` is later than ``now``."""
 
-    def statistics(self, now: float) -> object:
+    def statistics(self, _now: float) -> object:
         """The figures of this part, a frozen record; None when it has none."""
         return None
 
-    def problems(self, now: float) -> Iterator[str]:
+    def problems(self, _now: float) -> Iterator[str]:
         """What an administrator has to mend, a line each, with the mend."""
         return iter(())
 

@@ -7,7 +7,6 @@ from typing import Protocol
 from ovpnha.model import (
     ClientRecord,
     CounterKind,
-    Epoch,
     InstanceName,
     InstanceState,
     NodeName,
@@ -28,7 +27,7 @@ class Backchannel(Protocol):
     def last_heard(self, node: NodeName) -> float:
         """When a believed node was last heard; long ago for any other."""
 
-    def begin_source(self, instance: InstanceName, epoch: Epoch, now: float) -> None:
+    def begin_source(self, instance: InstanceName, now: float) -> None:
         """Be the source of an empty table that is not complete yet."""
 
     def publish(self, instance: InstanceName, record: ClientRecord, now: float) -> None:
@@ -53,9 +52,7 @@ class Backchannel(Protocol):
     ) -> None:
         """Say that a renegotiation has started, with a client at this generation."""
 
-    def follow(
-        self, instance: InstanceName, node: NodeName | None, epoch: Epoch | None, now: float
-    ) -> None:
+    def follow(self, instance: InstanceName, node: NodeName | None, now: float) -> None:
         """Take records of this node only, beginning with everything it has."""
 
     def resync(self, instance: InstanceName, now: float) -> None:

@@ -19,7 +19,6 @@ from ovpnha.model import (
     BootId,
     ClientRecord,
     CounterKind,
-    Epoch,
     InstanceName,
     InstanceState,
     NodeName,
@@ -304,7 +303,7 @@ class Replication:
 
     # --- as source
 
-    def begin_source(self, instance: InstanceName, epoch: Epoch, now: float) -> None:
+    def begin_source(self, instance: InstanceName, now: float) -> None:
         """An empty table, not complete yet; receivers start over."""
         self.end_source(instance)
         self._streams += 1
@@ -352,13 +351,11 @@ class Replication:
 
     # --- as standby
 
-    def follow(
-        self, instance: InstanceName, node: NodeName | None, epoch: Epoch | None, now: float
-    ) -> None:
+    def follow(self, instance: InstanceName, node: NodeName | None, now: float) -> None:
         """Take the state of this node and of no other; following another starts with a resync.
 
-        ``epoch`` is the promotion that is followed. A node that begins its source anew starts a new
-        stream, which is resynchronised by itself, so a mere change of epoch costs nothing.
+        A node that begins its source anew, in another epoch, starts a new stream, which is
+        resynchronised by itself.
         """
         sink = self._sinks.get(instance)
         if sink is not None and sink.node == node:

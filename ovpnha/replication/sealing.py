@@ -145,9 +145,9 @@ class ReplayWindow:
         if behind >= WINDOW:
             raise RefusedDatagram("replayed")
         if self._seen >> behind & 1:
-            self._refuse_repeated(sequence, behind, link)
+            self._refuse_repeated(behind, link)
 
-    def _refuse_repeated(self, sequence: int, behind: int, link: str) -> None:
+    def _refuse_repeated(self, behind: int, link: str) -> None:
         mask = self._links.get(link, 0)
         if mask >> behind & 1:
             raise RefusedDatagram("replayed")

@@ -84,7 +84,7 @@ class StatusApplication:
             "/status": Reused(self._status, clock),
         }
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Message, _receive: Receive, send: Send) -> None:
         """For the ASGI server."""
         if scope["type"] != "http":
             return

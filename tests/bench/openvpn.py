@@ -187,7 +187,7 @@ class Management(asyncio.Protocol):
         self._openvpn.transport = transport
         self._openvpn.connected_at = time.monotonic()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._openvpn.transport = None
 
     def data_received(self, data: bytes) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgpack
 
-from ovpnha.model import BootId, ClientRecord, ColdPart, Epoch, InstanceName, NodeName, Uid
+from ovpnha.model import BootId, ClientRecord, ColdPart, InstanceName, NodeName, Uid
 from ovpnha.replication import messages as m
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.protocol import Replication
@@ -52,7 +52,7 @@ CHANGES: tuple[Callable[[Any, int], object], ...] = (
     lambda _old, number: bytes(number),
     lambda _old, number: b"\xff" * (number * 8),
     lambda _old, number: "\0" * number,
-    lambda _old, number: [],
+    lambda _old, _number: [],
     lambda old, number: [old] * (number * 4),
     lambda old, number: old[: number % (len(old) + 1)] if isinstance(old, bytes | list) else None,
     lambda old, _number: old * 2 if isinstance(old, bytes | list | str) else True,
@@ -139,8 +139,8 @@ class GrammarTarget:
         self._node = Replication(config, boot=BootId(b"a" * 16), random=bytes, now=self._now)
         self._rounds = 0
         self._start_other()
-        self._node.follow(FOLLOWED, NodeName("b"), None, self._now)
-        self._node.begin_source(OWN, Epoch(1, NodeName("a")), self._now)
+        self._node.follow(FOLLOWED, NodeName("b"), self._now)
+        self._node.begin_source(OWN, self._now)
         for number in range(20):
             cold = (ColdPart(3, b"IV_VER=%d" % number),)
             record = ClientRecord(Uid(number.to_bytes(8, "big")), 1, b"hot part", cold)
@@ -171,7 +171,7 @@ class GrammarTarget:
         known = self._node._opener._boots.get(self._boot)
         if known is None or known.standing is not Standing.BELIEVED:
             self._start_other()
-            self._node.follow(FOLLOWED, NodeName("b"), None, self._now)
+            self._node.follow(FOLLOWED, NodeName("b"), self._now)
 
     def _give(self, kind: Kind, payload: bytes) -> None:
         self._node.receive_datagram(self._sealer.seal(kind, payload), "bcn", self._now)

@@ -243,7 +243,7 @@ class _ProtocolTarget:
         self._rounds = 0
         self._node.datagrams_to_send(self._now)
         self._say_hello()
-        self._node.follow(INSTANCE, NodeName("b"), None, self._now)
+        self._node.follow(INSTANCE, NodeName("b"), self._now)
 
     def _say_hello(self) -> None:
         """Answer the node's challenge, which is always the same."""

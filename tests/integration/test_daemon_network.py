@@ -310,7 +310,8 @@ async def test_a_flood_does_not_keep_the_loop(wire: Wire, ends: Make) -> None:
     assert max(b.batches) <= 32
 
 
-async def test_what_does_not_begin_as_ours_is_never_read(wire: Wire, ends: Make) -> None:
+@pytest.mark.usefixtures("wire")
+async def test_what_does_not_begin_as_ours_is_never_read(ends: Make) -> None:
     a, b = ends()
     a.refresh()
     b.sockets.close()

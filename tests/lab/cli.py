@@ -52,7 +52,7 @@ CONTROL_KEEPALIVE = {Control.TUNED: "2 10", Control.DEFAULT: "10 60"}
 
 
 @app.command()
-def lab(
+def lab(  # noqa: PLR0913 - each is an option of the command line
     runs: Annotated[
         int, typer.Option(min=1, help="Seamless runs of each scenario; their median counts.")
     ] = 5,

@@ -117,7 +117,7 @@ def differ(one: Server, other: Server) -> bool:
     """Whether both OpenVPN run, with different options."""
     if one.openvpn is None or other.openvpn is None:
         return False
-    return one.openvpn.digest != other.openvpn.digest
+    return one.openvpn.told.digest != other.openvpn.told.digest
 
 
 def _outsider(server: Server, master: Server) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ovpnha.model import Role
 from ovpnha.node.statistics import InstanceStatistics
+from tests.model_openvpn import Told
 from tests.simulation.clock import Inbox
 from tests.simulation.keepalived import Keepalived
 from tests.simulation.network import FRONT
@@ -163,7 +164,7 @@ class Server:
             return
         self.disturb()
         kind = self.cluster.defect.openvpn
-        openvpn = kind(self.rng, round_size=self.cluster.round_size, digest=self._digest)
+        openvpn = kind(self.rng, round_size=self.cluster.round_size, told=Told(digest=self._digest))
         openvpn.truth, openvpn.who, openvpn.waits_since = self.service.truth, self.name, {}
         openvpn.world, openvpn.handshakes = self.service.handshakes, {}
         openvpn.key_kind = self.cluster.defect.key

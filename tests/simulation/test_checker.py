@@ -85,7 +85,7 @@ class WipesAtOnce(Instance):
 class FollowsAnyone(Instance):
     """Replicates with nodes that have other options."""
 
-    def _differ(self, difference: str, master: NodeName | None, now: float) -> None:
+    def _differ(self, _difference: str, master: NodeName | None, now: float) -> None:
         state = self.parts.view.state(master)
         self.parts.importer.follow(master, state.epoch if state is not None else NO_EPOCH, now)
 
@@ -184,7 +184,7 @@ def believe_old_hellos(node: WatchedNode) -> None:
 class MixesInstances(WatchedNode):
     """Takes the VIP of one instance for that of all."""
 
-    def vip_changed(self, instance: InstanceName, present: bool, now: float) -> None:
+    def vip_changed(self, _instance: InstanceName, present: bool, now: float) -> None:
         for one in self._instances:
             super().vip_changed(one, present, now)
 

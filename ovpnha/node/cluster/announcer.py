@@ -71,12 +71,12 @@ class Announcer(Part):
         if self._due is not None and now >= self._due:
             self._due = None
 
-    def statistics(self, now: float) -> AnnouncerStatistics:
+    def statistics(self, _now: float) -> AnnouncerStatistics:
         """The grade, and whether anybody reads it."""
         grade, reason = self.grade
         return AnnouncerStatistics(int(grade), reason, self.managed)
 
-    def problems(self, now: float) -> Iterator[str]:
+    def problems(self, _now: float) -> Iterator[str]:
         """A grade that nobody reads."""
         if not self.managed:
             yield UNMANAGED

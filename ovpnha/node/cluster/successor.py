@@ -50,15 +50,14 @@ class Successor(Part):
             return
         self.following = node
         self._generations.clear()
-        epoch = self._state.epoch if node is not None and self._state is not None else None
-        self._backchannel.follow(self._instance, node, epoch, now)
+        self._backchannel.follow(self._instance, node, now)
 
     def stop(self, now: float) -> None:
         """This node is not held any more."""
         self.follow(None, now)
         self.planned = False
 
-    def take(self, event: object, now: float) -> None:
+    def take(self, event: object, _now: float) -> None:
         """That node publishes something."""
         match event:
             case GenerationHeard(uid=uid, generation=generation):

@@ -44,7 +44,7 @@ class TwoMasters(Part):
             self._openvpn.counters["two_masters"] += 1
             self._openvpn.log("error", "two masters have the vip", others=list(rivals))
 
-    def problems(self, now: float) -> Iterator[str]:
+    def problems(self, _now: float) -> Iterator[str]:
         """That they are two."""
         if self.alarmed:
             others = ", ".join(self._others)

@@ -45,7 +45,7 @@ class VipProblems(Part):
         """The one that counts, if there is one."""
         return self._local or self._place
 
-    def take(self, event: object, now: float) -> None:
+    def take(self, event: object, _now: float) -> None:
         """OpenVPN says which address it serves, or the VIP was looked for."""
         match event:
             case StatusReply(status=status):
@@ -53,7 +53,7 @@ class VipProblems(Part):
             case VipPlace():
                 self._take_place(event)
 
-    def problems(self, now: float) -> Iterator[str]:
+    def problems(self, _now: float) -> Iterator[str]:
         """The one that counts."""
         if self.first is not None:
             yield str(self.first)

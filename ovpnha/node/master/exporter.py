@@ -22,7 +22,7 @@ from ovpnha.management.notices import (
     StaleNotice,
 )
 from ovpnha.management.replies import ExportReply, ListReply, Refused
-from ovpnha.model import ClientRecord, Epoch, HolderId, NodeName, StoredRange, Uid
+from ovpnha.model import ClientRecord, HolderId, NodeName, StoredRange, Uid
 from ovpnha.node.master.protection import Protection, ProtectTimes
 from ovpnha.node.master.table import SourceTable
 from ovpnha.node.openvpn.openvpn import Openvpn
@@ -75,13 +75,16 @@ class Exporter(Part):
         self.table = SourceTable()
         self.refusals: dict[NodeName, Refusals] = {}
 
-    def start(self, epoch: Epoch, now: float, *, touched: bool = False) -> None:
-        """Be the source of this epoch, in which clients may have changed; ``take_list`` follows."""
+    def start(self, now: float, *, touched: bool = False) -> None:
+        """Be the source of a new epoch; ``touched``: clients may have changed in it already.
+
+        ``take_list`` follows.
+        """
         self.active, self.complete, self.touched = True, False, touched
         self.touched_at = -math.inf
         self.table = SourceTable()
         self._clear()
-        self._backchannel.begin_source(self._openvpn.instance, epoch, now)
+        self._backchannel.begin_source(self._openvpn.instance, now)
 
     def take(self, event: object, now: float) -> None:
         """OpenVPN has news of a client, or a standby has answered."""
@@ -112,7 +115,7 @@ class Exporter(Part):
             case Rejected(node=node, uid=uid, generation=generation, reason=reason):
                 self.rejected(node, uid, generation, reason, now)
 
-    def stop(self, now: float) -> None:
+    def stop(self, _now: float) -> None:
         """Be no source any more."""
         if self.active:
             self.active = self.complete = False

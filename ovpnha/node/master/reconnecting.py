@@ -35,12 +35,12 @@ class Reconnecting(Part):
         self._left = TIMES
         self._tell(now)
 
-    def stop(self, now: float) -> None:
+    def stop(self, _now: float) -> None:
         """Be no master any more."""
         self._clients.clear()
         self._due = None
 
-    def take(self, event: object, now: float) -> None:
+    def take(self, event: object, _now: float) -> None:
         """A client is gone, or has a new key here."""
         match event:
             case DownNotice(uid=uid) | ChangedNotice(uid=uid, reason="keys"):

@@ -89,7 +89,7 @@ class Rekey(Part):
         self._pace.start(now)
         self._quiet_until = now + QUIET
 
-    def stop(self, now: float) -> None:
+    def stop(self, _now: float) -> None:
         """Be no master any more."""
         self._short.clear()
         self._caught.clear()
@@ -216,6 +216,6 @@ class Rekey(Part):
         """When the next one has its turn."""
         return self._pace.due if self._short else max(self._pace.due, self._quiet_until)
 
-    def statistics(self, now: float) -> RekeyProgress:
+    def statistics(self, _now: float) -> RekeyProgress:
         """How far it has come."""
         return RekeyProgress(len(self._pending), self._done, len(self._left))

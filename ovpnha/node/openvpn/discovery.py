@@ -129,7 +129,7 @@ class Discovery(Part):
         if self.stock:
             self._openvpn.send(LoadStats())
 
-    def take(self, event: object, now: float) -> None:
+    def take(self, event: object, _now: float) -> None:
         """OpenVPN has answered."""
         match event:
             case StatusReply(status=status):
@@ -200,11 +200,11 @@ class Discovery(Part):
         self._due = None
         return not self._unready
 
-    def statistics(self, now: float) -> DiscoveryStatistics:
+    def statistics(self, _now: float) -> DiscoveryStatistics:
         """What OpenVPN is, as far as is known."""
         return DiscoveryStatistics(self.version, self.settled)
 
-    def problems(self, now: float) -> Iterator[str]:
+    def problems(self, _now: float) -> Iterator[str]:
         """An OpenVPN whose clients cannot be continued."""
         if self.stock:
             yield "OpenVPN runs without cluster: " + STOCK_MEND

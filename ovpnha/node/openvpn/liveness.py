@@ -32,7 +32,7 @@ class Liveness(Part):
         """OpenVPN has said something."""
         self._asked, self._due = False, now + ASK_AFTER
 
-    def stop(self, now: float) -> None:
+    def stop(self, _now: float) -> None:
         """There is nobody to listen to."""
         self._asked, self._due = False, None
 

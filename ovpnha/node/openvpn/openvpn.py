@@ -74,12 +74,12 @@ class Openvpn(Part):
         self.put(CloseManagement(self.instance, reason))
         self.closing = True
 
-    def stop(self, now: float) -> None:
+    def stop(self, _now: float) -> None:
         """It may be another process now."""
         self.holder = None
         self.unanswered = 0
 
-    def take(self, event: object, now: float) -> None:
+    def take(self, event: object, _now: float) -> None:
         """What concerns the channel itself, and the id of this process."""
         match event:
             case StatusReply(status=status):
@@ -118,7 +118,7 @@ class Openvpn(Part):
         if self._channel is not None:
             self._unwritten += self._channel.send(command)
 
-    def statistics(self, now: float) -> OpenvpnStatistics:
+    def statistics(self, _now: float) -> OpenvpnStatistics:
         """Whether there is a connection, and all counters."""
         return OpenvpnStatistics(self.connected, MappingProxyType(dict(self.counters)))
 

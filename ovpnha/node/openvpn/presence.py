@@ -41,7 +41,7 @@ class Presence(Part):
             self._openvpn.send(Identities())
         self._openvpn.send(ClientStatus())
 
-    def take(self, event: object, now: float) -> None:
+    def take(self, event: object, _now: float) -> None:
         """OpenVPN has told of its clients, or one is gone."""
         match event:
             case IdentitiesReply(uids=uids):
@@ -61,7 +61,7 @@ class Presence(Part):
             known = ((self._uids.get(one.cid), one) for one in clients)
             self._clients = tuple(pair for pair in known if pair[0] is not None or self._stock)
 
-    def stop(self, now: float) -> None:
+    def stop(self, _now: float) -> None:
         """OpenVPN is gone, and answers nothing that it was asked."""
         self._asked = 0
         self._uids, self._clients = {}, ()

@@ -60,7 +60,7 @@ class Traffic(Part):
         if self._due is None:
             self._due = now + ASK_EVERY
 
-    def stop(self, now: float) -> None:
+    def stop(self, _now: float) -> None:
         """OpenVPN is gone: its figures are history."""
         self.last = self.room = self._due = None
         self.clients = ()
@@ -69,7 +69,7 @@ class Traffic(Part):
         """When it is asked next."""
         return self._due
 
-    def statistics(self, now: float) -> TrafficStatistics:
+    def statistics(self, _now: float) -> TrafficStatistics:
         """What OpenVPN told last."""
         return TrafficStatistics(self.last, self.room)
 

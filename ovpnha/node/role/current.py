@@ -49,6 +49,6 @@ class CurrentRole(Part):
         if self.role is not Role.FAULT:
             self.fault = ""
 
-    def stop(self, now: float) -> None:
+    def stop(self, _now: float) -> None:
         """OpenVPN is gone, and with it what was held."""
         self.held_since = None

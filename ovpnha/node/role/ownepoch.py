@@ -55,7 +55,7 @@ class OwnEpoch(Part):
         if self._due is not None and now >= self._due:
             self._due, self.lacked, self._whole = None, 0, True
 
-    def statistics(self, now: float) -> OwnEpochStatistics:
+    def statistics(self, _now: float) -> OwnEpochStatistics:
         """What the last promotion was made without."""
         return OwnEpochStatistics(self.lacked)
 

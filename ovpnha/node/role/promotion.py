@@ -72,7 +72,7 @@ class Promotion(Part):
         self._counts[phase][bound] += 1
         self._totals[phase] += seconds
 
-    def statistics(self, now: float) -> PromotionStatistics:
+    def statistics(self, _now: float) -> PromotionStatistics:
         """How many, and how long they took."""
         phases = MappingProxyType(dict(self.phases))
         return PromotionStatistics(self.count, self.last, phases, self.times())

@@ -137,7 +137,7 @@ class Importer(Part):
         self._kept.clear()
         instance, same, self.following = self._openvpn.instance, node == self.following, node
         self.proved |= not same and node is not None
-        self._backchannel.follow(instance, node, epoch if node is not None else None, now)
+        self._backchannel.follow(instance, node, now)
         if same:
             self._backchannel.resync(instance, now)
         if node is not None:

@@ -148,7 +148,7 @@ class ComposeLab(Lab):
         wait_until(self.vips.holder, "a node that has the VIP", START_SECONDS)
         self.wait_master(self.master.name)
 
-    def wait_in_sync(self, name: str, seconds: float = START_SECONDS) -> None:
+    def wait_in_sync(self, _name: str, seconds: float = START_SECONDS) -> None:
         """Wait until every node but the master is in sync."""
         self.say("waiting until the standby is in sync")
         wait_until(self._in_sync, "a master, and all others in sync", seconds)

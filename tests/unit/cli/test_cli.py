@@ -118,7 +118,8 @@ def test_durations() -> None:
     ]
 
 
-def test_status_for_the_eye(config: Path, daemon: list[Request]) -> None:
+@pytest.mark.usefixtures("daemon")
+def test_status_for_the_eye(config: Path) -> None:
     code, out, _ = run("status", "-c", config)
     assert code == 0
     for word in (
@@ -137,7 +138,8 @@ def test_status_for_the_eye(config: Path, daemon: list[Request]) -> None:
         assert word in " ".join(out.split())
 
 
-def test_status_for_programs(config: Path, daemon: list[Request]) -> None:
+@pytest.mark.usefixtures("daemon")
+def test_status_for_programs(config: Path) -> None:
     code, out, _ = run("status", "-c", config, "--json")
     assert code == 0
     assert json.loads(out) == STATUS
@@ -149,7 +151,8 @@ def test_promote(config: Path, daemon: list[Request]) -> None:
     assert daemon == [PromoteRequest(expect_vip=0.5)]
 
 
-def test_demote_says_what_it_found(config: Path, daemon: list[Request]) -> None:
+@pytest.mark.usefixtures("daemon")
+def test_demote_says_what_it_found(config: Path) -> None:
     code, out, _ = run("demote", "-c", config, "-i", "udp6")
     assert (code, out) == (0, "udp6: standby (b is master)\n")
 
@@ -169,19 +172,16 @@ def test_hand_over_without_a_daemon_is_quick(config: Path) -> None:
     assert (code, "ovpnha does not run here" in err) == (1, True)
 
 
-def test_renegotiate_and_clients(config: Path, daemon: list[Request]) -> None:
+@pytest.mark.usefixtures("daemon")
+def test_renegotiate_and_clients(config: Path) -> None:
     code, out, _ = run("renegotiate", "-c", config)
     assert (code, out) == (0, "udp: OpenVPN is asked to renegotiate 3 clients\n")
     _, out, _ = run("renegotiate", "-c", config, "--uid", "00112233445566ff")
     assert out == "udp: OpenVPN is asked to renegotiate 1 client\n"
 
 
-def test_clients(
-    config: Path,
-    daemon: list[Request],
-    told_role: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.usefixtures("daemon")
+def test_clients(config: Path, told_role: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("COLUMNS", "200")
     time.tzset()
@@ -204,7 +204,8 @@ def test_clients(
     assert out.count("this is the copy") == 2
 
 
-def test_a_refusal_is_one_line(config: Path, daemon: list[Request]) -> None:
+@pytest.mark.usefixtures("daemon")
+def test_a_refusal_is_one_line(config: Path) -> None:
     code, out, err = run("demote", "-c", config)
     assert (code, out) == (1, "")
     assert err == "ovpnha: udp: this node has the VIP; move it away first, then demote\n"

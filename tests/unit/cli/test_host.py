@@ -15,7 +15,6 @@ import pytest
 from ovpnha.cli.lint import lint, lint_http
 from ovpnha.config import Config, parse_config
 from ovpnha.errors import ConfigError
-from ovpnha.runtime.control import Request
 from ovpnha.runtime.hostcheck import check_host, find_missing_programs
 from ovpnha.runtime.network import IFF_LOWER_UP, IFF_UP, NetworkTable
 
@@ -243,9 +242,8 @@ def answering(body: bytes) -> Iterator[str]:
         (b"[1]", True),
     ],
 )
-def test_an_http_port_that_another_program_has_is_odd(
-    config: Path, daemon: list[Request], body: bytes, odd: bool
-) -> None:
+@pytest.mark.usefixtures("daemon")
+def test_an_http_port_that_another_program_has_is_odd(config: Path, body: bytes, odd: bool) -> None:
     with answering(body) as listen:
         assert ("another program has this port" in http_warning(config, listen)) is odd
 

@@ -95,8 +95,8 @@ class NoteTaker:
     def last_heard(self, node: NodeName) -> float:
         raise NotImplementedError(node)
 
-    def begin_source(self, instance: InstanceName, epoch: Epoch, now: float) -> None:
-        self.notes.append(("begin_source", epoch))
+    def begin_source(self, instance: InstanceName, now: float) -> None:
+        self.notes.append(("begin_source",))
 
     def publish(self, instance: InstanceName, record: ClientRecord, now: float) -> None:
         self.notes.append(("publish", record.uid, record.generation))
@@ -120,10 +120,8 @@ class NoteTaker:
     ) -> None:
         self.notes.append(("announce_renegotiation", uid, key_id, generation))
 
-    def follow(
-        self, instance: InstanceName, node: NodeName | None, epoch: Epoch | None, now: float
-    ) -> None:
-        self.notes.append(("follow", node, epoch))
+    def follow(self, instance: InstanceName, node: NodeName | None, now: float) -> None:
+        self.notes.append(("follow", node))
 
     def resync(self, instance: InstanceName, now: float) -> None:
         self.notes.append(("resync",))

@@ -15,7 +15,6 @@ from ovpnha.model import CounterKind, Grant, HolderId, NodeName, StoredRange
 from ovpnha.node.master.exporter import Exporter
 from ovpnha.node.openvpn.pipeline import BULK_IN_FLIGHT
 from tests.unit.node.doubles import (
-    EPOCH,
     GRANT,
     HOLDER,
     KEY,
@@ -37,7 +36,7 @@ class Master(Desk):
         super().__init__()
         self.exporter = Exporter(self.openvpn, self.backchannel)
         self.exporter.set_holders({B: HOLDER}, 0.0, granting=True)
-        self.exporter.start(EPOCH, 0.0)
+        self.exporter.start(0.0)
         self.exporter.take_list({uid(number): 1 for number in range(clients)}, 0.0)
 
     def answer(self, number: int = 0, generation: int = 1, *holders: HolderId) -> None:
@@ -51,7 +50,7 @@ class Master(Desk):
 
 def test_an_empty_source_is_complete_at_once() -> None:
     desk = Master()
-    assert desk.backchannel.taken() == [("begin_source", EPOCH), ("source_complete",)]
+    assert desk.backchannel.taken() == [("begin_source",), ("source_complete",)]
 
 
 def test_a_source_is_complete_when_all_is_published() -> None:
@@ -62,7 +61,7 @@ def test_a_source_is_complete_when_all_is_published() -> None:
     desk.answer(1)
     assert desk.exporter.complete
     assert desk.backchannel.taken() == [
-        ("begin_source", EPOCH),
+        ("begin_source",),
         ("publish", uid(0), 1),
         ("publish", uid(1), 1),
         ("source_complete",),
@@ -71,7 +70,7 @@ def test_a_source_is_complete_when_all_is_published() -> None:
 
 def test_what_was_exported_before_the_list_came_is_not_exported_again() -> None:
     desk = Master()
-    desk.exporter.start(EPOCH, 0.0)
+    desk.exporter.start(0.0)
     desk.exporter.take_changed(ChangedNotice(uid(0), 1, "connect"), 0.0)
     desk.answer(0)
     desk.commands()

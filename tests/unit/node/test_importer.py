@@ -338,10 +338,10 @@ def test_whom_it_follows() -> None:
     importer.follow(A, EPOCH, 0.0)
     assert desk.backchannel.taken() == []
     importer.follow(A, Epoch(2, A), 0.0)
-    assert desk.backchannel.taken() == [("follow", A, Epoch(2, A)), ("resync",)]
+    assert desk.backchannel.taken() == [("follow", A), ("resync",)]
     importer.follow(None, NO_EPOCH, 0.0)
     importer.follow(None, NO_EPOCH, 0.0)
-    assert desk.backchannel.taken() == [("follow", None, None)]
+    assert desk.backchannel.taken() == [("follow", None)]
     assert importer.sync(EPOCH, 0.0) is Sync.NONE
 
 

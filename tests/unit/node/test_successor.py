@@ -73,7 +73,7 @@ def test_what_changed_there_is_known_after_it_is_gone() -> None:
     assert one.newer({uid(1): 4, uid(2): 3, uid(3): 1}) == [uid(1)]
     one.stop(1.0)
     assert one.newer({uid(1): 4}) == []
-    assert backchannel.taken() == [("follow", B, SECOND), ("follow", None, None)]
+    assert backchannel.taken() == [("follow", B), ("follow", None)]
 
 
 def test_what_a_promotion_lacked_counts_for_held_max() -> None:

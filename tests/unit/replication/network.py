@@ -14,7 +14,6 @@ from ovpnha.model import (
     BootId,
     ClientRecord,
     ColdPart,
-    Epoch,
     Fingerprint,
     Grant,
     HolderId,
@@ -111,15 +110,15 @@ class End:
         self.reject: set[Uid] = set()
         self.protocol.announce(INSTANCE, STATE, network.now)
 
-    def become_source(self, records: list[ClientRecord], counter: int = 1) -> None:
+    def become_source(self, records: list[ClientRecord]) -> None:
         now = self.network.now
-        self.protocol.begin_source(INSTANCE, Epoch(counter, self.name), now)
+        self.protocol.begin_source(INSTANCE, now)
         for record in records:
             self.protocol.publish(INSTANCE, record, now)
         self.protocol.source_complete(INSTANCE, now)
 
     def follow(self, node: str) -> None:
-        self.protocol.follow(INSTANCE, NodeName(node), None, self.network.now)
+        self.protocol.follow(INSTANCE, NodeName(node), self.network.now)
 
     def drain(self) -> None:
         while (event := self.protocol.next_event()) is not None:

@@ -11,7 +11,7 @@ NODE = NodeName("b")
 
 
 def test_late_acknowledgements_are_asked_for_in_turns() -> None:
-    followers = Followers(InstanceName("udp"), 1, Timings(), lambda event: None)
+    followers = Followers(InstanceName("udp"), 1, Timings(), lambda _event: None)
     clients = {Uid(number.to_bytes(8, "big")): number + 1 for number in range(UIDS_LIMIT + 50)}
     followers.begin(NODE, dict(clients), 0.0)
     followers.hear(NODE, len(clients), 0.0)

@@ -94,7 +94,7 @@ def test_a_follower_that_falls_silent_is_followed_up_no_longer(pair: tuple[End, 
     follower.follow("b")
     source.network.run(1)
     assert source.protocol.statistics().outstanding[INSTANCE] == {"a": 0}
-    follower.protocol.follow(INSTANCE, None, None, source.network.now)
+    follower.protocol.follow(INSTANCE, None, source.network.now)
     source.network.run(11)
     assert source.protocol.statistics().outstanding[INSTANCE] == {}
 

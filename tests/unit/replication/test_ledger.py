@@ -80,7 +80,7 @@ class Chance:
 
     def follow(self, end: End) -> None:
         other = self.random.choice([*NODES, None])
-        end.protocol.follow(INSTANCE, other and self.network.ends[other].name, None, self.now)
+        end.protocol.follow(INSTANCE, other and self.network.ends[other].name, self.now)
 
     def resync(self, end: End) -> None:
         end.protocol.resync(INSTANCE, self.now)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from ovpnha.model import CounterKind, Epoch, NodeName
+from ovpnha.model import CounterKind, NodeName
 from ovpnha.replication import messages as m
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.events import (
@@ -231,7 +231,7 @@ def test_a_source_that_is_still_collecting_has_nothing_to_prove() -> None:
     network, source, standby = in_sync(31)
     source = network.start("a")
     network.run(0.1)
-    source.protocol.begin_source(INSTANCE, Epoch(1, NodeName("a")), network.now)
+    source.protocol.begin_source(INSTANCE, network.now)
     source.protocol.publish(INSTANCE, make_record(1), network.now)
     drop(network, lambda _data: True)
     network.run(2 * NOTICED)

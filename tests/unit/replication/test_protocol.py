@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ovpnha.model import ClientRecord, ColdPart, CounterKind, Epoch, InstanceName, NodeName
+from ovpnha.model import ClientRecord, ColdPart, CounterKind, InstanceName, NodeName
 from ovpnha.replication.config import Timings
 from ovpnha.replication.events import (
     Acknowledged,
@@ -159,9 +159,9 @@ def test_two_nodes_swap_roles() -> None:
     second.follow("a")
     assert network.run_until(lambda: equal(records, second), 2)
     first.protocol.end_source(INSTANCE)
-    second.protocol.follow(INSTANCE, None, None, network.now)
+    second.protocol.follow(INSTANCE, None, network.now)
     changed = [make_record(number, 2) for number in range(40)]
-    second.become_source(changed, counter=2)
+    second.become_source(changed)
     first.follow("b")
     assert network.run_until(lambda: equal(changed, first), 2)
     assert first.protocol.statistics().resyncs >= 1
@@ -284,7 +284,7 @@ def test_state_of_an_instance_that_nobody_here_has_is_refused_in_silence() -> No
     network = Network(15)
     source, other = connect(network, "a", "b")
     alien = InstanceName("tcp443")
-    source.protocol.begin_source(alien, Epoch(1, NodeName("a")), network.now)
+    source.protocol.begin_source(alien, network.now)
     network.run(1)
     assert other.protocol.statistics().refused["not_followed"] > 0
 
@@ -440,10 +440,10 @@ def test_several_instances_are_independent() -> None:
     other = InstanceName("udp1195")
     first.become_source([make_record(1)])
     second.follow("a")
-    second.protocol.begin_source(other, Epoch(1, NodeName("b")), network.now)
+    second.protocol.begin_source(other, network.now)
     second.protocol.publish(other, make_record(2), network.now)
     second.protocol.source_complete(other, network.now)
-    first.protocol.follow(other, NodeName("b"), None, network.now)
+    first.protocol.follow(other, NodeName("b"), network.now)
     assert network.run_until(lambda: bool(first.imported) and bool(second.imported), 1)
     got = first.of(RecordReceived)[0]
     assert isinstance(got, RecordReceived)
@@ -457,7 +457,7 @@ def test_verbs_for_an_instance_that_follows_nobody_do_nothing() -> None:
     protocol.resync(INSTANCE, now)
     protocol.acknowledge(INSTANCE, make_uid(1), 1, (), now)
     protocol.reject(INSTANCE, make_uid(1), 1, "x", now)
-    protocol.follow(INSTANCE, None, None, now)
+    protocol.follow(INSTANCE, None, now)
     protocol.end_source(INSTANCE)
     assert protocol.next_event() is None
 
@@ -469,7 +469,7 @@ def test_following_the_same_node_again_changes_nothing() -> None:
     other.follow("a")
     assert network.run_until(lambda: bool(other.imported), 1)
     asked = other.protocol.statistics().resyncs
-    other.protocol.follow(INSTANCE, NodeName("a"), Epoch(9, NodeName("a")), network.now)
+    other.protocol.follow(INSTANCE, NodeName("a"), network.now)
     network.run(1)
     assert other.protocol.statistics().resyncs == asked
 

@@ -119,7 +119,7 @@ async def test_promote_waits_for_openvpn(
     await asyncio.sleep(0)
     assert not task.done()
     be(core, Role.MASTER, phases={"promoted": 0.002})
-    driver_of(commands).step(lambda core, now: None)
+    driver_of(commands).step(lambda _core, _now: None)
     assert (await task)["role"] == "master"
 
 

@@ -128,7 +128,7 @@ async def test_one_answer_in_a_turn_of_the_loop(tmp_path: Path) -> None:
         turn += 1
         loop.call_soon(tick)
 
-    async def count(request: Request) -> dict[str, Any]:
+    async def count(_request: Request) -> dict[str, Any]:
         turns.append(turn)
         if len(turns) == 60:
             asked.set()

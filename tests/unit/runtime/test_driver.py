@@ -77,7 +77,7 @@ async def test_the_timer_is_kept(
     driver: Driver, core: Any, until: Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
 ) -> None:
     core.timer = time.monotonic() + 0.02
-    driver.step(lambda core, now: None)
+    driver.step(lambda _core, _now: None)
     await until(lambda: core.notes)
     assert core.notes == [("handle_timer",)]
 
@@ -86,7 +86,7 @@ async def test_a_timer_in_the_past_is_due_at_once(
     driver: Driver, core: Any, until: Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
 ) -> None:
     core.timer = time.monotonic() - 100
-    driver.step(lambda core, now: None)
+    driver.step(lambda _core, _now: None)
     await until(lambda: core.notes)
 
 

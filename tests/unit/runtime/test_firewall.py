@@ -156,7 +156,8 @@ def test_it_cannot_be_removed(tools: Tools) -> None:
         remove_table()
 
 
-def test_a_tunable_that_may_not_be_set(tools: Tools, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("tools")
+def test_a_tunable_that_may_not_be_set(tmp_path: Path) -> None:
     with pytest.raises(FirewallError, match=r"install deploy/systemd/ovpnha\.service\.d/firewall"):
         write_liberal(1)
     path = tunable(tmp_path, 1)

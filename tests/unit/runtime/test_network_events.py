@@ -51,7 +51,7 @@ def make(core: Any, ports: Any) -> Make:
                 role_changed=ports.note,
             ),
         )
-        return NetworkEvents(config, BcnSockets(config.bcn, lambda batch, link: None), driver)
+        return NetworkEvents(config, BcnSockets(config.bcn, lambda _batch, _link: None), driver)
 
     return build
 
