@@ -23,7 +23,7 @@ comma := ,
 empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach p,$(PURE),ovpnha/$(p).py ovpnha/$(p)/*))
 
-.PHONY: help lab test lint format types unit sim sim-bounces proof hunt fuzz c-test c-fuzz openvpn-check integration \
+.PHONY: help lab test lint format types unit sim sim-bounces proof hunt mutants fuzz c-test c-fuzz openvpn-check integration \
 	integration-asan faults fresh split-brain renegotiation nat compose-demo test-compose test-dco test-hosts binary ucarp deb steps bench bootstrap venv lock root clean
 
 help: ## this list
@@ -68,6 +68,10 @@ proof: venv ## every state of the packet-id rules within larger bounds (long, se
 
 hunt: venv ## property tests with many new examples (long)
 	@$(PYTEST) -m "not integration" --hypothesis-profile hunt --timeout 0 tests
+
+mutants: venv ## small changes of the pure packages: do the tests notice? COUNT= SEED= ONLY= a path's word; build/mutants.json (long)
+	@$(BIN)/python -m tests.mutants $(addprefix --count=,$(COUNT)) $(addprefix --seed=,$(SEED)) \
+		$(addprefix --only=,$(ONLY)) --json=build/mutants.json
 
 fuzz: venv ## coverage-guided fuzzing of all that reads bytes from outside; SECONDS= for each reader
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)

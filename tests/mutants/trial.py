@@ -1,0 +1,238 @@
+"""Trying mutants: copies of the tree, what the tests of the whole tree touch, and one trial.
+
+The tests are run once as the tree is, with coverage by test; so a mutant is tried against the tests
+that come to its lines, the quick ones first, until one fails. A line that is done at import is no
+test's: the tests of such a constant are those that come to a function that names it. A trial may
+take so much processor time, not so much time, that a busy machine does not change its outcome.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import coverage
+
+from tests.mutants.changes import Mutant
+from tests.mutants.watcher import PROFILE, TESTS, TIMES
+
+SUITES = (
+    "tests/unit/node",
+    "tests/unit/replication",
+    "tests/unit/management",
+    "tests/unit/firewall",
+    "tests/unit/config",
+    "tests/property",
+)
+PYTEST = (
+    *("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider"),
+    *("-p", "tests.mutants.watcher", "--hypothesis-profile", PROFILE, "-m", "not integration"),
+)
+FAILED = (1, 2, 3)  # what pytest ends with: a test, the collection, or pytest itself
+PROCESSOR_SECONDS = 60  # of one trial, and so many times what its tests take
+PROCESSOR_FACTOR = 4
+SECONDS = 1200  # when it waits for something that will never come
+MEMORY = 3 << 30
+NAMES_LIMIT = 3  # how often a constant may be named by another before it is anyone's
+
+
+class Outcome(enum.Enum):
+    """What became of a mutant."""
+
+    NOTICED = "noticed"
+    ENDLESS = "noticed (no end)"
+    UNNOTICED = "not noticed"
+    UNTESTED = "no test comes there"
+
+
+def copy_tree(root: Path, to: Path) -> None:
+    """What git knows of, as it lies there."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (root / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, to / name)
+
+
+@dataclass(frozen=True)
+class Touched:
+    """Which tests come to which line, and how many seconds each takes."""
+
+    tests: dict[str, dict[int, frozenset[str]]]  # by file, by line
+    seconds: dict[str, float]
+    uses: dict[str, dict[str, list[int]]]  # of a name: by file, the lines in functions
+    constants: dict[str, frozenset[str]]  # what is defined at import by means of a name
+
+    def concerning(self, mutant: Mutant) -> list[str]:
+        """The tests to try a mutant against, the quickest first."""
+        lines = self.tests.get(mutant.path, {})
+        found = self._at(mutant.path, range(mutant.first, mutant.last + 1))
+        if not mutant.inside or not found:
+            for name in self._named(mutant.names):
+                for path, used in self.uses.get(name, {}).items():
+                    found |= self._at(path, used)
+        if not found:
+            found = self._at(mutant.path, lines)
+        return sorted(found, key=lambda test: (self.seconds.get(test, 0.0), test))
+
+    def _at(self, path: str, lines: Iterable[int]) -> set[str]:
+        by_line = self.tests.get(path, {})
+        return {test for line in lines for test in by_line.get(line, ())}
+
+    def _named(self, names: Iterable[str]) -> set[str]:
+        found = set(names)
+        for _ in range(NAMES_LIMIT):
+            found |= {other for name in found for other in self.constants.get(name, ())}
+        return found
+
+
+def touch(trees: list[Path], files: Iterable[str]) -> Touched:
+    """Run the tests of unchanged copies; ``ValueError`` when one of them fails."""
+    shares = [SUITES[number :: len(trees)] for number in range(len(trees))]
+    with ThreadPoolExecutor(len(trees)) as pool:
+        measured = list(pool.map(_measure, trees, shares))
+    seconds = {test: took for tree in trees for test, took in _read_times(tree).items()}
+    tests: dict[str, dict[int, frozenset[str]]] = {}
+    uses: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
+    constants: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+    for path in files:
+        lines: defaultdict[int, frozenset[str]] = defaultdict(frozenset)
+        for tree, data in zip(trees, measured, strict=True):
+            for line, names in data.contexts_by_lineno(str((tree / path).resolve())).items():
+                lines[line] |= {name.rpartition("|")[0] for name in names if name}
+        tests[path] = dict(lines)
+        _collect(path, ast.parse((trees[0] / path).read_bytes()), uses, constants)
+    return Touched(tests, seconds, dict(uses), dict(constants))
+
+
+def _measure(tree: Path, suites: tuple[str, ...]) -> coverage.CoverageData:
+    data = tree / "build" / "coverage"
+    data.parent.mkdir(exist_ok=True)
+    arguments = ["--cov=ovpnha", "--cov-context=test", "--cov-report=", *suites]
+    environment = {TIMES: str(tree / "build" / TIMES), "COVERAGE_FILE": str(data)}
+    done = subprocess.run(
+        [sys.executable, *PYTEST, *arguments], cwd=tree, env=os.environ | environment, check=False
+    )
+    if done.returncode:
+        raise ValueError("the tests do not pass as the tree is")
+    measured = coverage.CoverageData(str(data))
+    measured.read()
+    return measured
+
+
+def _read_times(tree: Path) -> dict[str, float]:
+    seconds: dict[str, float] = json.loads((tree / "build" / TIMES).read_text())
+    return seconds
+
+
+def _collect(
+    path: str,
+    tree: ast.Module,
+    uses: defaultdict[str, dict[str, list[int]]],
+    constants: defaultdict[str, frozenset[str]],
+) -> None:
+    """Where names are used: in functions, and in what is defined at import."""
+    inside: set[int] = set()
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            inside |= set(range(function.body[0].lineno, (function.end_lineno or 0) + 1))
+    for node in ast.walk(tree):
+        name = _name(node)
+        if name and getattr(node, "lineno", 0) in inside:
+            uses[name].setdefault(path, []).append(getattr(node, "lineno", 0))
+    for statement in ast.walk(tree):
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.lineno not in inside:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            defined = frozenset(target.id for target in targets if isinstance(target, ast.Name))
+            for node in ast.walk(statement):
+                if (name := _name(node)) and name not in defined:
+                    constants[name] |= defined
+
+
+def _name(node: ast.AST) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else ""
+
+
+class Workshop:
+    """One copy of the tree, in which one mutant after the other is tried."""
+
+    def __init__(self, tree: Path) -> None:
+        self._tree = tree
+        self._count = 0
+        (tree / "build").mkdir(exist_ok=True)
+
+    def try_mutant(self, mutant: Mutant, touched: Touched) -> tuple[Outcome, str]:
+        """What became of it, and the name of the test that noticed."""
+        tests = touched.concerning(mutant)
+        if not tests:
+            return Outcome.UNTESTED, ""
+        path = self._tree / mutant.path
+        source = path.read_bytes()
+        self._write(path, mutant.apply(source))
+        try:
+            return self._run(tests, sum(touched.seconds.get(test, 0.0) for test in tests))
+        finally:
+            self._write(path, source)
+
+    def _write(self, path: Path, source: bytes) -> None:
+        """A file that no compiled one of another second and the same length stands for."""
+        self._count += 1
+        path.write_bytes(source)
+        os.utime(path, (self._count * 2, self._count * 2))
+
+    def _run(self, tests: list[str], seconds: float) -> tuple[Outcome, str]:
+        listed = self._tree / "build" / "tests"
+        listed.write_text("\n".join(tests))
+        files = sorted({test.partition("::")[0] for test in tests})
+        limit = PROCESSOR_SECONDS + round(PROCESSOR_FACTOR * seconds)
+        process = subprocess.Popen(
+            [sys.executable, *PYTEST, "-x", "--tb=no", "--timeout=0", *files],
+            cwd=self._tree,
+            env=os.environ | {TESTS: str(listed)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            preexec_fn=lambda: _limit(limit),
+        )
+        try:
+            said, _ = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            return Outcome.ENDLESS, ""
+        finally:
+            _end(process)
+        if process.returncode < 0:
+            return Outcome.ENDLESS, ""
+        if process.returncode not in (0, *FAILED):
+            raise ValueError(f"pytest ended with {process.returncode}:\n{said}")
+        found = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
+        noticed = process.returncode in FAILED
+        return Outcome.NOTICED if noticed else Outcome.UNNOTICED, found[1] if found else ""
+
+
+def _limit(seconds: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
