@@ -29,8 +29,8 @@ PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach p,$(PURE),ovpnha/$(p)
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 
-lab: bootstrap venv binary ## install what is missing, build, and let a client survive its server
-	@$(BIN)/python -m tests.lab
+lab: bootstrap venv binary ## install what is missing, build, and let a client survive its server; NODES=
+	@$(BIN)/python -m tests.lab $(addprefix --nodes=,$(NODES))
 
 test: root bootstrap venv ## everything that must pass, side by side; build/ci has what each part says
 	@python3 tests/lanes.py $(LANES)

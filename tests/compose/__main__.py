@@ -22,7 +22,6 @@ from tests.lab.clientlog import noticed
 from tests.lab.compose.engine import Compose, check_engine, docker, leftovers
 from tests.lab.compose.lab import ComposeLab
 from tests.lab.errors import LabError
-from tests.lab.lab import other
 from tests.lab.node import Node
 from tests.lab.waiting import wait_until
 
@@ -111,21 +110,21 @@ def killed_again_and_again() -> None:
     """Whoever was killed and started is in sync again, and takes the VIP from the next victim."""
     with ComposeLab(Compose()) as lab:
         lab.start_cluster()
-        lab.wait_in_sync("")
+        lab.wait_standbys()
         client, begun, lives = lab.start_client(), time.time_ns(), 0
         master, end = lab.master.name, time.monotonic() + LIVES_SECONDS
         while lives < LIVES and time.monotonic() < end:
             docker("kill", lab.containers[master])
-            heir = lab.nodes[other(master)]
+            heir = lab.nodes[lab.other(master)]
             wait_takeover(lab, heir)
             docker("start", lab.containers[master])
-            lab.wait_in_sync("", END_SECONDS)
+            lab.wait_standbys(END_SECONDS)
             master, lives = heir.name, lives + 1
         expect(lives > 1, f"the container was killed {lives} times only")
         seen = noticed(client.log(), begun, None)
         expect(not seen.restarts, f"the client has noticed: {seen}")
         print(f"test-compose: {lives} containers killed and started", flush=True)
-        miss_keepalived(lab.nodes[other(master)], lab.nodes[master])
+        miss_keepalived(lab.nodes[lab.other(master)], lab.nodes[master])
 
 
 def wait_takeover(lab: ComposeLab, heir: Node) -> None:

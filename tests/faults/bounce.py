@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.faults.fault import Fault, Say
 from tests.lab.clientlog import noticed
 from tests.lab.keepalived import Keepalived, keepalived_of
-from tests.lab.lab import GRADE_IN_SYNC, GRADE_MASTER, Lab, other
+from tests.lab.lab import GRADE_IN_SYNC, GRADE_MASTER, Lab
 from tests.lab.node import Setup
 from tests.lab.vip_manager import VipProgram
 from tests.lab.waiting import POLL, wait_until
@@ -43,7 +43,7 @@ def by_hand(lab: Lab, rng: random.Random) -> None:
     """To the other node, and back after a stay that may end inside a resync."""
     low, high = STAYS_MS
     here = lab.master.name
-    lab.move_vips(other(here))
+    lab.move_vips(lab.other(here))
     _pass(low * (high / low) ** rng.random() / 1000)
     lab.move_vips(here)
 

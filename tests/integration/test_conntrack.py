@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -14,14 +15,16 @@ from ovpnha.runtime.control import DemoteRequest, StatusRequest
 from tests.integration.conftest import configure
 from tests.integration.pace import PATIENCE
 from tests.lab import plan, topology
+from tests.lab.cleanup import Claim
 from tests.lab.conntrackd import PROGRAM
-from tests.lab.lab import Lab, other
+from tests.lab.lab import Lab
 from tests.lab.nat.flows import Flows
 from tests.lab.nat.rows import FAMILIES
 from tests.lab.node import Node
 from tests.lab.process import Process
 from tests.lab.rules import Rules
 from tests.lab.session import Watch
+from tests.lab.topology import Topology
 from tests.lab.waiting import wait_until
 
 pytestmark = pytest.mark.integration
@@ -62,7 +65,7 @@ def begin(lab: Lab) -> Watch:
 def move(lab: Lab) -> None:
     old = lab.master
     old.sidecar.ask(DemoteRequest())
-    lab.wait_master(other(old.name), PATIENCE)
+    lab.wait_master(lab.other(old.name), PATIENCE)
     lab.wait_in_sync(old.name, PATIENCE)
 
 
@@ -140,48 +143,24 @@ FOREIGN = (
 
 @pytest.fixture
 def three(tmp_path: Path) -> Iterator[list[str]]:
-    """Three namespaces with a BCN, each with a conntrackd that acknowledges nothing."""
-    run_id = plan.new_run_id()
-    names = [plan.namespace(run_id, f"third{number}") for number in range(3)]
-    fabric = plan.namespace(run_id, "third-fabric")
-    started: list[Process] = []
-    try:
-        for name in (fabric, *names):
-            ip("netns", "add", name)
-        ip("-netns", fabric, "link", "add", "bcn", "type", "bridge", "mcast_snooping", "0")
-        ip("-netns", fabric, "link", "set", "bcn", "up")
-        for number, name in enumerate(names):
-            plug_in(fabric, name, number)
-            started.append(start_conntrackd(tmp_path, name, number))
-        yield names
-    finally:
-        for process in started:
-            process.discard()
-        for name in (fabric, *names):
-            ip("netns", "delete", name)
+    """The namespaces of three nodes, each with a conntrackd that acknowledges nothing."""
+    run_id, names = plan.new_run_id(), plan.node_names(3)
+    with Claim(run_id), Topology(run_id, names) as made, ExitStack() as stack:
+        for name in names:
+            process = start_conntrackd(tmp_path, made.namespace(name), name)
+            stack.callback(process.discard)
+        yield [made.namespace(name) for name in names]
 
 
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True)
-
-
-def plug_in(fabric: str, name: str, number: int) -> None:
-    port, peer = f"port{number}", ("peer", "name", "bcn0", "netns", name)
-    ip("-netns", fabric, "link", "add", port, "type", "veth", *peer)
-    ip("-netns", fabric, "link", "set", port, "master", "bcn", "up")
-    ip("-netns", name, "address", "add", f"10.99.0.{number + 1}/24", "dev", "bcn0")
-    ip("-netns", name, "link", "set", "bcn0", "up")
-
-
-def start_conntrackd(home: Path, name: str, number: int) -> Process:
-    socket = home / f"{number}.ctl"
+def start_conntrackd(home: Path, namespace: str, node: str) -> Process:
+    socket = home / f"{node}.ctl"
     config = ConntrackConfig(mode=ConntrackMode.NOTRACK, flows=(plan.TUNNEL,), socket=socket)
-    file = home / f"{number}.conf"
-    channel = ConntrackdChannel("bcn0", f"10.99.0.{number + 1}")
-    file.write_text(render_conntrackd(config, [channel], str(number)))
-    log = home / f"conntrackd-{number}.log"
-    process = Process([PROGRAM, "-C", file], namespace=name, directory=home, log=log).start()
-    wait_until(socket.exists, f"conntrackd {number} runs", PATIENCE)
+    file = home / f"{node}.conf"
+    channel = ConntrackdChannel(plan.BCN.interface, plan.BCN.address(plan.node_number(node)))
+    file.write_text(render_conntrackd(config, [channel], node))
+    log = home / f"conntrackd-{node}.log"
+    process = Process([PROGRAM, "-C", file], namespace=namespace, directory=home, log=log).start()
+    wait_until(socket.exists, f"conntrackd {node} runs", PATIENCE)
     return process
 
 

@@ -177,7 +177,7 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     run_id = plan.new_run_id()
-    with Claim(run_id), Topology(run_id) as made:
+    with Claim(run_id), Topology(run_id, plan.node_names(2)) as made:
         yield Host(made.namespace("a"), tmp_path / "ovpnha.toml")
 
 
@@ -378,7 +378,7 @@ def test_a_translated_session_lives_on_with_another_node(lab: Lab) -> None:
     The administrator's own masquerade comes after it, and finds nothing left to translate.
     """
     manage(lab)
-    for name in plan.NODES:
+    for name in lab.nodes:
         nft(lab, name, BOTH)
     lab.start_cluster()
     session = Session(lab)
@@ -405,7 +405,7 @@ def test_with_conntrackd_every_kind_of_connection_lives_though_the_rules_masquer
     lab = make_lab(rules=Rules.MASQUERADE, conntrack=True)
     manage(lab)
     lab.start_cluster()
-    for name in plan.NODES:
+    for name in lab.nodes:
         wait_until(lambda: has_table(lab, name), "the table", PATIENCE)  # noqa: B023
     client = lab.start_client()
     lab.wait_in_sync("b")

@@ -78,7 +78,7 @@ def test_an_exception_inside_a_lab() -> None:
 
 def test_a_living_run_is_not_stale() -> None:
     run_id = plan.new_run_id()
-    with Claim(run_id), Topology(run_id):
+    with Claim(run_id), Topology(run_id, plan.node_names(2)):
         assert run_id not in stale_runs()
     assert not remains(run_id)
 

@@ -11,7 +11,7 @@ from tests.integration.pace import PATIENCE
 from tests.integration.rows import CONTROL_CHANNEL, Row, write_files
 from tests.lab import plan
 from tests.lab.clientlog import CONNECTED, noticed
-from tests.lab.lab import Lab, other
+from tests.lab.lab import Lab
 from tests.lab.openvpn import Client
 from tests.lab.packetfilter import ACK, CONTROL, PacketFilter
 from tests.lab.waiting import wait_until
@@ -65,7 +65,7 @@ def test_the_master_dies_right_after_a_client_connected(manual_lab: Lab) -> None
     lab.start_cluster()
     master = "a"
     for number in range(ROUNDS):
-        standby = other(master)
+        standby = lab.other(master)
         lab.wait_in_sync(standby)
         client = lab.start_client(f"new{number}")
         lab.nodes[master].openvpn.kill()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.conftest import MakeLab
 from tests.integration.pace import PATIENCE
-from tests.lab.lab import Lab, other
+from tests.lab.lab import Lab
 from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import TURNS, Session
 from tests.lab.waiting import wait_until
@@ -65,7 +65,7 @@ def die(session: Session, allowed: int | None) -> float:
     lab = session.lab
     session.linger(SETTLE_SECONDS)
     master = lab.master
-    lab.wait_in_sync(other(master.name))
+    lab.wait_in_sync(lab.other(master.name))
     if allowed is None:
         killed = session.strike(kill_openvpn)
     else:

@@ -16,7 +16,7 @@ from statistics import median
 from tests.integration.pace import PATIENCE, is_short
 from tests.lab.clientlog import noticed
 from tests.lab.keepalived import keepalived_of
-from tests.lab.lab import Lab, other
+from tests.lab.lab import Lab
 from tests.lab.node import Node
 from tests.lab.process import Process
 from tests.lab.session import Session
@@ -75,7 +75,7 @@ CELLS = (
 def try_cell(lab: Lab, cell: Cell) -> float | None:
     """Bring a cell about; the seconds after which the VIP had moved, None when it stayed."""
     holder = lab.vips.wait_holder()
-    node, standby = lab.nodes[holder], lab.nodes[other(holder)]
+    node, standby = lab.nodes[holder], lab.nodes[lab.other(holder)]
     wait_until(lambda: standby.grade() == 90, "a standby in sync", 30)
     begin = time.monotonic()
     cell.sidecar(node.sidecar.process)
@@ -114,8 +114,8 @@ def is_whole(lab: Lab) -> bool:
     holder = lab.vips.holder()
     if holder is None:
         return False
-    told = [role(lab.nodes[name]) for name in (holder, other(holder))]
-    return told == ["master", "standby"] and lab.nodes[other(holder)].grade() == 90
+    told = [role(lab.nodes[name]) for name in (holder, lab.other(holder))]
+    return told == ["master", "standby"] and lab.nodes[lab.other(holder)].grade() == 90
 
 
 def role(node: Node) -> str:
@@ -178,8 +178,8 @@ def restart_keepalived(lab: Lab, count: int, clients: int) -> str:
         holder = lab.vips.wait_holder()
         moment = session.strike(lambda _lab, node: node.vip_manager.stop())
         lab.nodes[holder].vip_manager.start()
-        lab.wait_master(other(holder))
-        assert watch(lab, other(holder), time.monotonic() + 3.0) is None, "the VIP went back"
+        lab.wait_master(lab.other(holder))
+        assert watch(lab, lab.other(holder), time.monotonic() + 3.0) is None, "the VIP went back"
         assert is_short(session, moment, MOVE_MS), f"{session.outage_ms(moment):.0f} ms"
         gaps.append(session.outage_ms(moment))
     for client in lab.clients:

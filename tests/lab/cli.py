@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from ovpnha.errors import OvpnhaError
 from tests.lab.cleanup import clean, ended_by_sigterm
 from tests.lab.errors import LabError
+from tests.lab.plan import LETTERS
 
 if TYPE_CHECKING:
     from tests.lab.measure import Curve, Run
@@ -59,6 +60,7 @@ def lab(  # noqa: PLR0913 - each is an option of the command line
     scenario: Annotated[
         list[Scenario] | None, typer.Option(help="Only this one; may be repeated.")
     ] = None,
+    nodes: Annotated[int, typer.Option(min=2, max=len(LETTERS), help="How many nodes.")] = 2,
     control: Annotated[
         Control,
         typer.Option(help="Control run with stock OpenVPN: keepalive 2 10, 10 60, or none."),
@@ -93,7 +95,8 @@ def lab(  # noqa: PLR0913 - each is an option of the command line
                 _clean()
                 return
             scenarios = scenario or list(Scenario)
-            plan = _plan(scenarios, 0 if control_only else runs, control, plain=plain)
+            kind = Kind(nodes, plain=plain)
+            plan = _plan(scenarios, 0 if control_only else runs, control, kind)
             _check_machine(None if control_only else openvpn, plain=plain)
             kept = _run_all(plan, openvpn.absolute(), output, as_json=as_json, keep_logs=keep_logs)
     except OvpnhaError as error:
@@ -106,21 +109,29 @@ def lab(  # noqa: PLR0913 - each is an option of the command line
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What kind of cluster all runs have: how many nodes, ``plain`` without firewall."""
+
+    nodes: int = 2
+    plain: bool = False
+
+
+@dataclass(frozen=True)
 class Planned:
-    """One run to make; ``control_keepalive`` is None for ovpnha, ``plain`` without firewall."""
+    """One run to make; ``control_keepalive`` is None for ovpnha."""
 
     scenario: Scenario
     control_keepalive: str | None
     index: int
-    plain: bool
+    kind: Kind
 
 
-def _plan(scenarios: list[Scenario], runs: int, control: Control, *, plain: bool) -> list[Planned]:
+def _plan(scenarios: list[Scenario], runs: int, control: Control, kind: Kind) -> list[Planned]:
     planned: list[Planned] = []
     for scenario in scenarios:
-        planned += [Planned(scenario, None, index + 1, plain) for index in range(runs)]
+        planned += [Planned(scenario, None, index + 1, kind) for index in range(runs)]
         if control is not Control.NONE:
-            planned.append(Planned(scenario, CONTROL_KEEPALIVE[control], 1, plain))
+            planned.append(Planned(scenario, CONTROL_KEEPALIVE[control], 1, kind))
     return planned
 
 
@@ -171,13 +182,14 @@ def make_setup(one: Planned, openvpn: Path) -> Setup:
     from tests.lab.openvpn import STOCK
     from tests.lab.rules import Rules
 
-    seamless = one.control_keepalive is None
+    seamless, plain = one.control_keepalive is None, one.kind.plain
     return Setup(
+        nodes=one.kind.nodes,
         openvpn=openvpn if seamless else STOCK,
         seamless=seamless,
         keepalive=one.control_keepalive or SEAMLESS_KEEPALIVE,
-        rules=Rules.NONE if one.plain else Rules.SNAT_STATEFUL,
-        conntrack=seamless and not one.plain,
+        rules=Rules.NONE if plain else Rules.SNAT_STATEFUL,
+        conntrack=seamless and not plain,
     )
 
 

@@ -31,7 +31,7 @@ def quiet(_text: str) -> None:
 
 
 class Lab:
-    """A cluster of two nodes, a client network, a LAN and a BCN. ``say`` is told each step."""
+    """A cluster, a client network, a LAN and a BCN. ``say`` is told each step."""
 
     def __init__(
         self, setup: Setup, say: Callable[[str], None] = quiet, *, keep_logs: bool = False
@@ -51,7 +51,8 @@ class Lab:
         with ExitStack() as stack:
             self.say("building networks")
             stack.enter_context(Claim(self.run_id, keep=self._keep_logs))
-            self.topology = stack.enter_context(topology.Topology(self.run_id))
+            names = plan.node_names(self.setup.nodes)
+            self.topology = stack.enter_context(topology.Topology(self.run_id, names))
             self._prepare()
             self._stack = stack.pop_all()
         return self
@@ -79,14 +80,18 @@ class Lab:
         self.pki = Pki(self.directory / "pki")
         self.pki.issue("server", server=True)
         self._write_server_config()
-        for name in plan.NODES:
+        for name in self.topology.nodes:
             namespace = self.topology.namespace(name)
             self.nodes[name] = Node(name, self.setup, self.directory, namespace)
         if self.setup.seamless:
             manager = self.setup.vip_manager or VipProgram
             address = self.setup.transport.address
             sidecar.write_shared_files(
-                self.directory, address, manager.known_as, conntrack=self.setup.conntrack
+                self.directory,
+                list(self.nodes),
+                address,
+                manager.known_as,
+                conntrack=self.setup.conntrack,
             )
         else:
             self._allow_foreign_bind()
@@ -106,11 +111,11 @@ class Lab:
     def _allow_foreign_bind(self) -> None:
         """What people who bind a standby to the VIP do today; ``cluster`` needs no such thing."""
         values = {"net/ipv4/ip_nonlocal_bind": "1", "net/ipv6/ip_nonlocal_bind": "1"}
-        for name in plan.NODES:
+        for name in self.topology.nodes:
             topology.set_sysctls(self.topology.namespace(name), values)
 
     def start_cluster(self) -> None:
-        """Start both nodes; on return node a has the addresses and serves."""
+        """Start all nodes; on return node a has the addresses and serves."""
         self.say("starting the cluster")
         self.vips.start()
         for node in self.nodes.values():
@@ -153,10 +158,22 @@ class Lab:
             what = f"node {name} is in sync (grade {GRADE_IN_SYNC})"
             wait_until(lambda: node.grade() == GRADE_IN_SYNC, what, seconds)
 
+    def wait_standbys(self, seconds: float = START_SECONDS) -> None:
+        """Wait until every node but the master is in sync."""
+        master = self.master.name
+        for name in self.nodes:
+            if name != master:
+                self.wait_in_sync(name, seconds)
+
     @property
     def master(self) -> Node:
         """The node that has the addresses."""
         return self.nodes[self.vips.wait_holder()]
+
+    def other(self, name: str) -> str:
+        """The node that is not ``name``, of the two that there are."""
+        (found,) = (node for node in self.nodes if node != name)
+        return found
 
     def move_vips(self, name: str | None) -> None:
         """Move both addresses by hand, to a node or (None) to nowhere; needs no VIP manager."""
@@ -238,8 +255,3 @@ class Lab:
         """The client's address inside the tunnel."""
         found = topology.addresses(self.topology.namespace("client"), "tun0")
         return next(address for address in found if "." in address)
-
-
-def other(name: str) -> str:
-    """The node that is not ``name``."""
-    return next(node for node in plan.NODES if node != name)

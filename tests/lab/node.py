@@ -22,7 +22,7 @@ from tests.lab.vip_manager import PRIORITY, ManagedNode, VipManager, VipProgram
 
 @dataclass(frozen=True)
 class Setup:
-    """What kind of cluster a lab builds.
+    """What kind of cluster a lab builds, and of how many nodes.
 
     ``seamless`` is ovpnha; otherwise it is the control run, stock OpenVPN with the same VIP manager
     and timing. ``vip_manager`` None: the addresses are moved by hand. ``priorities`` are those of
@@ -31,6 +31,7 @@ class Setup:
     node; with ``conntrack`` its entries travel, and it is as docs/operations.md has it.
     """
 
+    nodes: int = 2
     openvpn: Path = STOCK
     client_openvpn: Path = STOCK
     seamless: bool = True
@@ -105,7 +106,7 @@ class Node:
         )
 
     def _managed(self) -> ManagedNode:
-        place = plan.NODES.index(self.name)
+        place = plan.LETTERS.index(self.name)
         priorities = self._setup.priorities
         return ManagedNode(
             name=self.name,

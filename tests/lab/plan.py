@@ -8,14 +8,21 @@ the container lab stand in the host's routing table.
 from __future__ import annotations
 
 import secrets
+import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from tests.lab.errors import LabError
+
 PREFIX = "oha-lab-"
 RUN_ROOT = Path("/run")
-NODES = ("a", "b")
+LETTERS = string.ascii_lowercase
 VIP_HOST = 10
+FIRST_NODE = 11
+OTHERS = 100
+"""Host number of the client and of the host on the LAN."""
 PORT = 1194
 TUNNEL = IPv4Network("10.8.0.0/22")
 TUNNEL6 = IPv6Network("2001:db8:8::/64")
@@ -57,21 +64,36 @@ SEGMENTS = (OUT, LAN, BCN)
 
 @dataclass(frozen=True)
 class Host:
-    """One namespace with links: its name in the lab, host number and networks."""
+    """One namespace with links: its name in the lab, host number, networks, whether it routes."""
 
     name: str
     number: int
     segments: tuple[Segment, ...]
+    routes: bool = False
 
 
-HOSTS = (
-    Host("a", 11, SEGMENTS),
-    Host("b", 12, SEGMENTS),
-    Host("client", 100, (OUT,)),
-    Host("lan", 100, (LAN,)),
-)
 FABRIC = "fabric"
-ROUTER_LIKE = frozenset(NODES)
+
+
+def node_names(count: int) -> tuple[str, ...]:
+    """The names of so many nodes, ``a`` first; LabError unless that is a cluster we can name."""
+    if not 2 <= count <= len(LETTERS):
+        raise LabError(f"a lab of {count} nodes: 2 to {len(LETTERS)} are possible")
+    return tuple(LETTERS[:count])
+
+
+def node_number(name: str) -> int:
+    """The host number of a node on every network."""
+    return FIRST_NODE + LETTERS.index(name)
+
+
+def hosts(nodes: Sequence[str]) -> tuple[Host, ...]:
+    """Everything with links: these nodes, the client and the host on the LAN."""
+    return (
+        *(Host(name, node_number(name), SEGMENTS, routes=True) for name in nodes),
+        Host("client", OTHERS, (OUT,)),
+        Host("lan", OTHERS, (LAN,)),
+    )
 
 
 def new_run_id() -> str:

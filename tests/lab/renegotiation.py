@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 from ovpnha.errors import OvpnhaError
-from tests.lab.lab import Lab, other
+from tests.lab.lab import Lab
 from tests.lab.measure import MS
 from tests.lab.node import Node, Setup
 from tests.lab.openvpn import STOCK
@@ -49,7 +49,7 @@ class Renegotiation:
     def __init__(self, session: Watch) -> None:
         self.session = session
         self.master = session.lab.master
-        self.standby = session.lab.nodes[other(self.master.name)]
+        self.standby = session.lab.nodes[session.lab.other(self.master.name)]
         self.packets = PacketFilter(self.master.namespace)
         self._log = Tail(self.master.openvpn.log)
         self.session.linger(SERVER_WINDOW + 1.5)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.lab import plan
-from tests.lab.lab import Lab, other
+from tests.lab.lab import Lab
 from tests.lab.measure import MS, Curve, Gap, Run, curve, longest_gap, lost, outage_ms
 from tests.lab.node import Node, Setup
 from tests.lab.session import Moment, Session
@@ -50,7 +50,7 @@ def run_scenario(
         lab.start_cluster()
         session = Session(lab)
         session.linger(SETTLE_SECONDS)
-        lab.wait_in_sync("b")
+        lab.wait_standbys()
         say("killing the master")
         moment = session.strike(DEATHS[scenario])
         recovered = session.recovers(moment, _patience(setup))
@@ -95,20 +95,27 @@ def judge(session: Session, moment: Moment, scenario: str, detail: dict[str, Any
 def find_phases(lab: Lab, moment: Moment, gap: Gap) -> dict[str, float]:
     """When each step came, in milliseconds after the kill.
 
-    Where the kill is known by an address that left, the other node may have got it just before.
+    Where the kill is known by an address that left, the heir may have got it just before.
     """
-    new = other(moment.node)
     since = moment.monotonic
     before = since - OVERLAP
+    heir = lab.vips.taker(plan.OUT.vip, moment.node, before)
     times = {
         "vip_left": lab.vips.when(plan.OUT.vip, moment.node, present=False, since=since),
-        "vip_arrived": lab.vips.when(plan.OUT.vip, new, present=True, since=before),
-        "inside_vip_arrived": lab.vips.when(plan.LAN.vip, new, present=True, since=before),
-        **_promotion_times(lab.nodes[new], before),
+        **(_arrival_times(lab, heir, before) if heir else {}),
         "first_answer": gap.end,
     }
     found = {name: round((time - since) / MS, 2) for name, time in times.items() if time}
     return {"kill": 0.0, **dict(sorted(found.items(), key=lambda item: item[1]))}
+
+
+def _arrival_times(lab: Lab, heir: str, since: int) -> dict[str, int | None]:
+    """When the addresses came to the node that serves now, and when it was promoted."""
+    return {
+        "vip_arrived": lab.vips.when(plan.OUT.vip, heir, present=True, since=since),
+        "inside_vip_arrived": lab.vips.when(plan.LAN.vip, heir, present=True, since=since),
+        **_promotion_times(lab.nodes[heir], since),
+    }
 
 
 def _promotion_times(node: Node, since: int) -> dict[str, int]:
@@ -130,6 +137,7 @@ def _explain(session: Session, moment: Moment, gap: Gap) -> dict[str, Any]:
     in_gap = session.noticed(moment, moment.to_wall(gap.end))
     reverse = longest_gap(session.reverse.probes(), moment.monotonic, time.monotonic_ns())
     return {
+        "nodes": len(session.lab.nodes),
         "keepalive": session.lab.setup.keepalive,
         "advert_interval": session.lab.setup.advert_interval,
         "rules": session.lab.setup.rules.value,

@@ -99,7 +99,7 @@ class Session(Watch):
 
     def __init__(self, lab: Lab) -> None:
         client = lab.start_client()
-        lab.wait_in_sync("b")
+        lab.wait_standbys()
         forward, self.reverse = lab.start_probes()
         super().__init__(lab, client, forward)
         self.tcp = lab.start_tcp()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,18 @@ INSTANCE = "udp"
 ANSWER_SECONDS = 10.0
 
 
-def write_shared_files(directory: Path, vip: str, vip_manager: str, *, conntrack: bool) -> None:
+def write_shared_files(
+    directory: Path, nodes: Sequence[str], vip: str, vip_manager: str, *, conntrack: bool
+) -> None:
     """The cluster key and the configuration that all nodes of the lab read."""
     key = directory / "cluster.key"
     run_command("keygen", key)
-    text = _config(directory, key, vip, vip_manager, conntrack=conntrack)
+    text = _config(key, vip, vip_manager)
+    if conntrack:
+        text += _conntrack_config(len(nodes))
+    text += "".join(_node_config(directory / name, name, conntrack=conntrack) for name in nodes)
     (directory / "ovpnha.toml").write_text(text)
-    run_command("check-config", "--config", directory / "ovpnha.toml", "--node", plan.NODES[0])
+    run_command("check-config", "--config", directory / "ovpnha.toml", "--node", nodes[0])
 
 
 def run_command(*arguments: str | Path, namespace: str = "") -> str:
@@ -48,8 +54,8 @@ def conntrack_socket(home: Path) -> Path:
     return home / "conntrackd.ctl"
 
 
-def _config(directory: Path, key: Path, vip: str, vip_manager: str, *, conntrack: bool) -> str:
-    head = f"""\
+def _config(key: Path, vip: str, vip_manager: str) -> str:
+    return f"""\
 [cluster]
 name = "lab"
 key_file = "{key}"
@@ -68,13 +74,15 @@ vip_manager = "{vip_manager}"
 level = "debug"
 format = "json"
 """
-    if conntrack:
-        flows = (plan.TUNNEL, plan.TUNNEL6, plan.OUT.vip, plan.OUT.vip6)
-        listed = [str(flow) for flow in flows]
-        head += f'\n[conntrack]\nmanager = "conntrackd"\nflows = {listed}\n'
-    return head + "".join(
-        _node_config(directory / name, name, conntrack=conntrack) for name in plan.NODES
-    )
+
+
+def _conntrack_config(nodes: int) -> str:
+    """Two nodes say nothing of the mode: the usual one is for them, and only for them."""
+    flows = [str(flow) for flow in (plan.TUNNEL, plan.TUNNEL6, plan.OUT.vip, plan.OUT.vip6)]
+    lines = ["", "[conntrack]", 'manager = "conntrackd"', f"flows = {flows}"]
+    if nodes > 2:
+        lines.append('mode = "notrack"')
+    return "\n".join([*lines, ""])
 
 
 def _node_config(home: Path, name: str, *, conntrack: bool) -> str:

@@ -87,7 +87,7 @@ class SplitBrain:
         """Start the cluster, the client and the traffic; a serves."""
         self.lab.start_cluster()
         self._expect_cipher(self.lab.start_client())
-        self.lab.wait_in_sync("b")
+        self.lab.wait_standbys()
         self._start_helpers()
         self.both_send("a")
 
@@ -119,7 +119,7 @@ class SplitBrain:
             directory=self.lab.directory,
         )
         inside = self.lab.tunnel_address()
-        self._helpers = [sniffer, *(self._source(name, inside) for name in plan.NODES)]
+        self._helpers = [sniffer, *(self._source(name, inside) for name in self.lab.nodes)]
         for helper in self._helpers:
             helper.start()
         wait_until(lambda: self._wire.exists() and self._wire.stat().st_size, "sniffer", SECONDS)
@@ -136,9 +136,13 @@ class SplitBrain:
     def _traces(self) -> list[Path]:
         return sorted(self.lab.directory.glob(f"{self._trace.name}.*"))
 
-    def _sent(self, name: str) -> int:
+    def nonces_of(self, name: str) -> list[str]:
+        """What this node's OpenVPN has written down so far."""
         path = self._trace.with_name(f"{self._trace.name}.{self.lab.nodes[name].openvpn.pid}")
-        return path.read_bytes().count(b"\n") if path.exists() else 0
+        return path.read_text().splitlines() if path.exists() else []
+
+    def _sent(self, name: str) -> int:
+        return len(self.nonces_of(name))
 
     def both_send(self, *names: str) -> None:
         """Wait until each of these nodes has used many more nonces."""
@@ -228,8 +232,12 @@ def tear_apart(brain: SplitBrain, old: str, new: str) -> None:
 
 
 @contextmanager
-def _traced(binary: Path, cipher: Cipher, say: bool) -> Iterator[SplitBrain]:
+def traced(
+    binary: Path, cipher: Cipher = AES_256_GCM, *, nodes: int = 2, say: bool = False
+) -> Iterator[SplitBrain]:
+    """A lab whose nodes' OpenVPN is this binary and writes down every nonce."""
     setup = Setup(
+        nodes=nodes,
         openvpn=binary.resolve(),
         vip_manager=None,
         server_options=cipher.settings,
@@ -250,17 +258,17 @@ def _traced(binary: Path, cipher: Cipher, say: bool) -> Iterator[SplitBrain]:
 
 def run(rounds: int, cipher: Cipher = AES_256_GCM, *, say: bool = False) -> Outcome:
     """Tear the nodes apart so often, the roles changing each time."""
-    with _traced(TRACED, cipher, say) as brain:
+    with traced(TRACED, cipher, say=say) as brain:
         brain.begin()
         for number in range(rounds):
-            old, new = plan.NODES if number % 2 == 0 else reversed(plan.NODES)
+            old, new = ("a", "b") if number % 2 == 0 else ("b", "a")
             (tear if number % 4 < 2 else tear_apart)(brain, old, new)
         return brain.end()
 
 
 def run_uncapped(cipher: Cipher = AES_256_GCM, *, say: bool = False) -> Outcome:
     """Both nodes master, and a sender that does not stop at the end of what it owns."""
-    with _traced(UNCAPPED, cipher, say) as brain:
+    with traced(UNCAPPED, cipher, say=say) as brain:
         brain.begin()
         brain.give_vip("b")
         wait_until(lambda: brain.lab.nodes["b"].grade() == GRADE_MASTER, "b is master", SECONDS)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -40,19 +40,21 @@ _BROADCAST = b"\xff" * 6
 class Topology:
     """The networks of one run. A context manager: they exist inside the ``with`` block."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, nodes: Sequence[str]) -> None:
         self.run_id = run_id
+        self.nodes = tuple(nodes)
         self._ports: dict[tuple[str, str], int] = {}
         self._fabric: Any = None
 
     def __enter__(self) -> Topology:
-        names = [plan.FABRIC, *(host.name for host in plan.HOSTS)]
+        hosts = plan.hosts(self.nodes)
+        names = [plan.FABRIC, *(host.name for host in hosts)]
         for name in names:
             subprocess.run(["ip", "netns", "add", self.namespace(name)], check=True)
         self._fabric = open_route(self.namespace(plan.FABRIC))
         for segment in plan.SEGMENTS:
             self._add_bridge(segment)
-        for host in plan.HOSTS:
+        for host in hosts:
             self._add_host(host)
         return self
 
@@ -89,7 +91,7 @@ class Topology:
     def _add_host(self, host: Host) -> None:
         set_sysctls(
             self.namespace(host.name),
-            _SYSCTLS | (_ROUTER_SYSCTLS if host.name in plan.ROUTER_LIKE else {}),
+            _SYSCTLS | (_ROUTER_SYSCTLS if host.routes else {}),
         )
         for segment in host.segments:
             self._add_link(host, segment)

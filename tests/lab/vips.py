@@ -29,7 +29,7 @@ class VipHistory:
 
     def __init__(self, topology: Topology, directory: Path) -> None:
         path = directory / "vip.events"
-        self._names = {topology.namespace(name): name for name in plan.NODES}
+        self._names = {topology.namespace(name): name for name in topology.nodes}
         self._tail = Tail(path)
         self._events: list[VipEvent] = []
         self.process = agent(
@@ -67,6 +67,14 @@ class VipHistory:
             moved = (event.address, event.node, event.present)
             if moved == (address, node, present) and event.time >= since:
                 return event.time
+        return None
+
+    def taker(self, address: str, old: str, since: int) -> str | None:
+        """The first node but ``old`` that got the address after ``since``, None if none has."""
+        for event in self.events():
+            came = event.address == address and event.present and event.time >= since
+            if came and event.node != old:
+                return event.node
         return None
 
     def holder(self, address: str = plan.OUT.vip) -> str | None:

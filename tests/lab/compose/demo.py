@@ -44,7 +44,7 @@ def run_demo(compose: Compose, plan: Planned, say: Callable[[str], None]) -> tup
         prometheus = Prometheus(compose.published("prometheus", 9090))
         watched = _watched(prometheus)
         session.linger(SETTLE_SECONDS)
-        lab.wait_in_sync("")
+        lab.wait_standbys()
         say("killing the master")
         moment = DEATHS[plan.scenario](lab, lab.master)
         recovered = session.recovers(moment, SEAMLESS_PATIENCE)

@@ -29,7 +29,8 @@ SIDECAR_ID = 594
 KEEPALIVE = "10 60"
 ADVERT_INTERVAL = 0.05
 RULES = Rules.SNAT_STATEFUL
-NUMBERS = {"a": 11, "b": 12, "c": 13}
+NODES = plan.node_names(3)
+"""As many as docker-compose.yml has, with the one of the profile."""
 MANAGEMENT = f"/run/openvpn-server/{INSTANCE}.sock"
 SERVER_FILE = f"{INSTANCE}.conf"
 GRADE_FILE = f"/run/ovpnha/{INSTANCE}.grade"
@@ -65,7 +66,7 @@ def main() -> None:
     pki.issue("client", server=False)
     _write_client(root / "client", pki)
     _write_sidecar(root / "sidecar")
-    for place, node in enumerate(NUMBERS):
+    for place, node in enumerate(NODES):
         _write_keepalived(root / f"keepalived-{node}", node, PRIORITY - place)
     _write_server(root / "server", pki)
     shutil.rmtree(pki.directory)
@@ -113,8 +114,8 @@ def _write_sidecar(directory: Path) -> None:
     create_key_file(key)
     shutil.chown(key, SIDECAR_ID, SIDECAR_ID)
     nodes = (
-        f'\n[node.node-{node}.http]\nlisten = "{plan.LAN.address(number)}:9594"\n'
-        for node, number in NUMBERS.items()
+        f'\n[node.node-{node}.http]\nlisten = "{plan.LAN.address(plan.node_number(node))}:9594"\n'
+        for node in NODES
     )
     (directory / "ovpnha.toml").write_text(_SIDECAR + "".join(nodes))
     (directory / "nftables.conf").write_text(_ANEW + by_network(rule_set(RULES, guarded=True)))

@@ -18,7 +18,7 @@ from urllib.request import urlopen
 from tests.lab import plan
 from tests.lab.cleanup import Claim, clean
 from tests.lab.compose.engine import Compose, docker, inspect, run
-from tests.lab.compose.files import NUMBERS, RULES
+from tests.lab.compose.files import RULES
 from tests.lab.errors import LabError
 from tests.lab.lab import GRADE_IN_SYNC, GRADE_MASTER, START_SECONDS, Lab, quiet
 from tests.lab.node import Node, Setup
@@ -77,7 +77,7 @@ class ContainerNode(Node):
     def __init__(self, name: str, container: str) -> None:
         self.name = name
         self.container = container
-        self.sidecar = ContainerSidecar(plan.LAN.address(NUMBERS[name]))
+        self.sidecar = ContainerSidecar(plan.LAN.address(plan.node_number(name)))
 
     @property
     def vip_manager(self) -> VipManager:
@@ -127,16 +127,17 @@ class ComposeLab(Lab):
                 self.compose.down()
 
     def _attach(self) -> None:
-        self.topology = Topology(self.run_id)
+        names = plan.node_names(self.setup.nodes)
+        self.topology = Topology(self.run_id, names)
         run("ip", "netns", "add", self.topology.namespace(plan.FABRIC))
-        hosts = {"client": "client", "lan": "lan"} | {name: f"node-{name}" for name in plan.NODES}
+        hosts = {"client": "client", "lan": "lan"} | {name: f"node-{name}" for name in names}
         for host, service in hosts.items():
             container = self.containers[host] = self.compose.container(service)
             pid = str(inspect(container)["State"]["Pid"])
             attach = ["ip", "netns", "attach", self.topology.namespace(host), pid]
             if subprocess.run(attach, check=False, stderr=subprocess.DEVNULL).returncode:
                 raise LabError(f"{service} has ended:\n{docker('logs', '--tail', '20', container)}")
-        self.nodes = {name: ContainerNode(name, self.containers[name]) for name in plan.NODES}
+        self.nodes = {name: ContainerNode(name, self.containers[name]) for name in names}
 
     def start_cluster(self) -> None:
         """Everything is started already; on return some node has the addresses and serves."""
@@ -148,8 +149,8 @@ class ComposeLab(Lab):
         wait_until(self.vips.holder, "a node that has the VIP", START_SECONDS)
         self.wait_master(self.master.name)
 
-    def wait_in_sync(self, _name: str, seconds: float = START_SECONDS) -> None:
-        """Wait until every node but the master is in sync."""
+    def wait_standbys(self, seconds: float = START_SECONDS) -> None:
+        """Wait until there is a master, and every other node is in sync."""
         self.say("waiting until the standby is in sync")
         wait_until(self._in_sync, "a master, and all others in sync", seconds)
 

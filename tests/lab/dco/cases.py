@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.lab.dco.guest import Guest
 from tests.lab.dco.image import Image
 from tests.lab.errors import LabError
-from tests.lab.lab import Lab, other
+from tests.lab.lab import Lab
 from tests.lab.measure import MS
 from tests.lab.node import Setup
 from tests.lab.packetfilter import PacketFilter
@@ -62,7 +62,7 @@ class Stage:
     @property
     def standby(self) -> str:
         """The name of the node without the addresses."""
-        return other(self.lab.master.name)
+        return self.lab.other(self.lab.master.name)
 
     def wait_in_sync(self) -> None:
         """Wait until either node could serve every client."""

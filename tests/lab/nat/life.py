@@ -10,7 +10,7 @@ from pathlib import Path
 from ovpnha.runtime.control import DemoteRequest
 from tests.lab import plan
 from tests.lab.errors import LabError
-from tests.lab.lab import Lab, other
+from tests.lab.lab import Lab
 from tests.lab.measure import MS
 from tests.lab.nat.flows import Flows
 from tests.lab.nat.rows import Death, Fate, Leg, Row, Traffic
@@ -68,7 +68,7 @@ def live(life: Life, openvpn: Path, say: Callable[[str], None]) -> Iterator[Row]
             watch.linger(life.idle_seconds)
             say(f"{leg}: {life.death}")
             yield from _move(life, leg, watch, flows)
-            _heal(life.death, lab, other(lab.master.name))
+            _heal(life.death, lab, lab.other(lab.master.name))
 
 
 def _no_probes(lab: Lab) -> ProbeStream:
@@ -78,7 +78,7 @@ def _no_probes(lab: Lab) -> ProbeStream:
 
 def _move(life: Life, leg: Leg, watch: Watch, flows: Flows) -> Iterator[Row]:
     moment = watch.strike(DEEDS[life.death])
-    watch.lab.wait_master(other(moment.node), MOVE_SECONDS)
+    watch.lab.wait_master(watch.lab.other(moment.node), MOVE_SECONDS)
     move_ms = wait_until(lambda: _moved_ms(watch.lab, moment), "all addresses", MOVE_SECONDS)
     watch.linger(WATCH_SECONDS)
     _wait_patiently(flows.all_heard, life.patience)
@@ -115,7 +115,7 @@ def _row(life: Life, leg: Leg, traffic: Traffic, family: str, fate: Fate, move_m
 
 def _moved_ms(lab: Lab, moment: Moment) -> float:
     """How long the last of the addresses was on its way; 0 while it still is."""
-    new, since = other(moment.node), moment.monotonic - OVERLAP
+    new, since = lab.other(moment.node), moment.monotonic - OVERLAP
     wanted = (plan.OUT.vip, plan.LAN.vip, plan.LAN.vip6)
     times = [lab.vips.when(address, new, present=True, since=since) for address in wanted]
     arrived = [time for time in times if time is not None]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.cli import Planned, Scenario, make_setup
+from tests.lab.cli import Kind, Planned, Scenario, make_setup
 from tests.lab.rules import Rules
 
 MINE = Path("build/openvpn/openvpn")
@@ -25,6 +25,8 @@ def test_what_the_nodes_have_beside_openvpn(
     control_keepalive: str | None, plain: bool, rules: Rules, conntrack: bool
 ) -> None:
     """The control run has the same firewall, and nothing that carries its entries."""
-    setup = make_setup(Planned(Scenario.CUT_NODE, control_keepalive, 1, plain), MINE)
+    kind = Kind(nodes=3, plain=plain)
+    setup = make_setup(Planned(Scenario.CUT_NODE, control_keepalive, 1, kind), MINE)
     assert (setup.rules, setup.conntrack) == (rules, conntrack)
+    assert setup.nodes == 3
     assert setup.seamless == (control_keepalive is None)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.lab import plan
-from tests.lab.compose.files import NUMBERS, RULES, by_network, without_ipv6
+from tests.lab.compose.files import NODES, RULES, by_network, without_ipv6
 from tests.lab.openvpn import IPV4, server_config
 from tests.lab.rules import rule_set
 
@@ -39,8 +39,9 @@ def test_the_nodes_firewall_names_no_interface_of_the_engine() -> None:
 def test_the_containers_have_the_addresses_of_the_lab() -> None:
     for segment in plan.SEGMENTS:
         assert f"- subnet: {segment.network}\n" in COMPOSE
-        for number in NUMBERS.values():
-            assert f"ipv4_address: {segment.address(number)}}}" in COMPOSE
+        for node in NODES:
+            address = segment.address(plan.node_number(node))
+            assert f"ipv4_address: {address}}}" in COMPOSE
 
 
 def test_nothing_is_privileged_and_every_capability_has_its_reason() -> None:
