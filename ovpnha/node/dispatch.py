@@ -87,7 +87,8 @@ class Dispatch:
         if isinstance(event, SourceEvent):
             parts.exporter.take(event, now)
         elif event.node == parts.importer.following:
-            parts.importer.take(event, now)
+            counters = isinstance(event, events.CountersReceived)
+            (parts.counter_relay if counters else parts.importer).take(event, now)
         elif event.node == parts.successor.following:
             parts.successor.take(event, now)
         else:
@@ -130,7 +131,7 @@ def _make_management(instance: Instance) -> Table:
         replies.ListReply: (parts.promotion, rekey, presence, exporter),
         replies.ExportReply: (exporter,),
         replies.ImportReply: (importer,),
-        replies.UpdateReply: (importer,),
+        replies.UpdateReply: (parts.counter_relay,),
         replies.PromoteReply: (parts.promotion, openvpn),
         replies.DemoteReply: (openvpn, importer),
         replies.Done: (openvpn,),
@@ -152,6 +153,6 @@ def _make_refused(instance: Instance) -> Table:
         commands.Demote: (instance,),
         commands.Export: (parts.exporter,),
         commands.Import: (parts.importer,),
-        commands.Update: (parts.importer,),
+        commands.Update: (parts.counter_relay,),
         commands.Cookie: (parts.discovery, parts.openvpn),
     }

@@ -346,6 +346,7 @@ class Instance:
         self._move(Trigger.PROMOTED, now)
         parts.presence.promote(origin.node or None)
         parts.rekey.promote(importer.retire(now), now)
+        parts.counter_relay.stop(now)
         parts.successor.stop(now)
         self._become_source(now)
 

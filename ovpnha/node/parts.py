@@ -44,6 +44,7 @@ from ovpnha.node.role.succession import (
     Sources,
 )
 from ovpnha.node.role.vip import Vip
+from ovpnha.node.standby.counters import CounterRelay
 from ovpnha.node.standby.importer import Importer
 from ovpnha.node.statistics import InstanceStatistics
 from ovpnha.replication.membership import NodeHeard
@@ -90,6 +91,7 @@ class Parts:
         self.two_masters = TwoMasters(openvpn)
         self.successor = Successor(config.name, backchannel)
         self.importer = Importer(openvpn, backchannel)
+        self.counter_relay = CounterRelay(openvpn)
         self.exporter = Exporter(openvpn, backchannel, config.protect_wait)
         self.rekey = Rekey(openvpn, config.rekey_after_promotion, config.rekey_rate)
         self.reconnecting = Reconnecting(openvpn)
@@ -99,7 +101,7 @@ class Parts:
             *(self.discovery, self.liveness, self.traffic, self.own, self.reconnecting),
             *(self.role, self.vip, self.promotion, self.openvpn, self.presence, self.view),
             *(self.vip_problems, self.announcer, self.two_masters, self.successor),
-            *(self.importer, self.exporter, self.rekey),
+            *(self.importer, self.counter_relay, self.exporter, self.rekey),
         )
 
         self._timed = [one for one in self._all if type(one).get_timer is not Part.get_timer]

@@ -9,18 +9,16 @@ docs/architecture.md, invariants 4 and 5.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ovpnha.management.codes import Code
-from ovpnha.management.commands import Drop, Import, PackedCounters, Update
+from ovpnha.management.commands import Drop, Import
 from ovpnha.management.notices import DownNotice
-from ovpnha.management.replies import DemoteReply, ImportReply, Refused, UpdateReply
+from ovpnha.management.replies import DemoteReply, ImportReply, Refused
 from ovpnha.model import (
     NO_EPOCH,
     ClientRecord,
-    CounterKind,
     Epoch,
     Grant,
     NodeName,
@@ -32,10 +30,11 @@ from ovpnha.node.openvpn.pipeline import Pipeline
 from ovpnha.node.openvpn.refusals import Refusals, describe_refused
 from ovpnha.node.part import Part, PartStatistics, first
 from ovpnha.node.ports import Backchannel
+from ovpnha.node.standby.completeness import Completeness
+from ovpnha.node.standby.retries import ImportJob, Retries
 from ovpnha.node.standby.table import Copy, StandbyTable, lacking
 from ovpnha.replication.events import (
     CopyProved,
-    CountersReceived,
     GenerationHeard,
     RecordReceived,
     RecordWithdrawn,
@@ -43,32 +42,12 @@ from ovpnha.replication.events import (
     SnapshotEnded,
 )
 
-SETTLE_WAIT = 5.0
-"""Seconds for which a whole copy waits for packet ids that its master has not granted yet, and for
-clients that OpenVPN refuses."""
-
 TIDY_AFTER = 1.0
 """Seconds until the table of a standby that was promoted is freed: with ten thousand clients that
 takes as long as the promotion itself, which must not wait for it."""
 
-REFUSED_AGAIN_AFTER = 2.0
-"""Seconds until a refused record is tried again, twice as many after each try."""
-
-REFUSED_AGAIN_MOST = 64.0
-"""Seconds between two tries, at most: each may run a script that makes OpenVPN deaf."""
-
-EAGER_TRIES = 3
-"""Tries up to which a refused record is tried again as soon as a client goes, which may have stood
-in its way."""
-
 STORED_LIMIT = 16
 """Most ranges of one client that an acknowledgement names: the newest."""
-
-RANGELESS_AFTER = 5.0
-"""Seconds without a break with copies that have no packet ids, after which they count."""
-
-COUNTERS_WAITING = 1024
-"""Most counter messages kept while OpenVPN has not answered the last; then the oldest go."""
 
 UNPROVED_MEND = (
     "its hellos do: look for what loses or drops datagrams between the two on the BCN (full socket "
@@ -90,35 +69,20 @@ class ImporterStatistics(PartStatistics):
     following: NodeName | None = None
 
 
-@dataclass(frozen=True)
-class _Job:
-    record: ClientRecord
-    epoch: Epoch
-    again: bool = False  # dropped and imported anew
-    refused: int = 0  # how often OpenVPN has refused it; the master knows of the first time
-    again_at: float = 0.0  # when it is tried again
-
-
 class Importer(Part):
     """Keeps one OpenVPN a copy of the followed master."""
 
     def __init__(self, openvpn: Openvpn, backchannel: Backchannel) -> None:
         self._openvpn = openvpn
         self._backchannel = backchannel
-        self._jobs: Pipeline[_Job] = Pipeline()
+        self._jobs: Pipeline[ImportJob] = Pipeline()
         self._cancelled: set[Uid] = set()
-        self._refused: dict[Uid, _Job] = {}
+        self._retries = Retries()
         self.refusals = Refusals()
-        self._lasting_at: float | None = None
-        self._counters: deque[PackedCounters] = deque(maxlen=COUNTERS_WAITING)
-        self._updating = False
-        self._settle_due: float | None = None
-        self._complete = False
+        self._completeness = Completeness()
         self.proved = True  # what the followed master said it has is here, or was when it was heard
         self._keeps = False
         self._kept: set[Uid] = set()  # copies of clients that the followed master lacks
-        self._rangeless_since: float | None = None
-        self._rangeless_at: float | None = None
         self._renegotiating: dict[Uid, int] = {}  # the generation when it began
         self.following: NodeName | None = None
         self.epoch = NO_EPOCH
@@ -132,7 +96,7 @@ class Importer(Part):
         if node == self.following and (node is None or epoch == self.epoch):
             return
         self._jobs.discard_all()
-        self._refused.clear()
+        self._retries.clear()
         self.refusals.clear()
         self._kept.clear()
         instance, same, self.following = self._openvpn.instance, node == self.following, node
@@ -145,7 +109,7 @@ class Importer(Part):
                 self._drop_stale()
             self.epoch = epoch
             self.table.restart(epoch)
-            self._complete, self._settle_due = False, None
+            self._completeness.restart()
             self._openvpn.log("info", "following a master", node=node, epoch=str(epoch))
 
     def take(self, event: object, now: float) -> None:
@@ -155,10 +119,6 @@ class Importer(Part):
                 self.take_record(record, now)
             case ImportReply():
                 self.imported(event, now)
-            case CountersReceived(kind=kind, payload=payload):
-                self.take_counters(kind, payload)
-            case UpdateReply():
-                self.updated(event)
             case _:
                 self._take_rest(event, now)
 
@@ -181,8 +141,6 @@ class Importer(Part):
         match event:
             case Refused(command=Import() as command):
                 self.refused(command, event, now)
-            case Refused(command=Update()):
-                self.updated(None)
             case DemoteReply():
                 self.pump()
             case DownNotice(uid=uid):
@@ -213,20 +171,18 @@ class Importer(Part):
         self.follow(None, NO_EPOCH, now)
         self._jobs.clear()
         self._cancelled.clear()
-        self._counters.clear()
-        self._updating = False
 
     def reset(self, now: float) -> None:
         """This OpenVPN has become another: what was heard of concerns it no more."""
         self._old, self._tidy_at = self.table, now + TIDY_AFTER
         self.table = StandbyTable()
-        self._complete, self._settle_due, self._rangeless_since = False, None, None
+        self._completeness.reset()
 
     def _lose_copy(self) -> None:
         """OpenVPN is gone or was wiped: nothing is left of the copy."""
         self._kept.clear()
         self.table.lose()
-        self._complete, self._settle_due = False, None
+        self._completeness.restart()
 
     def keep(self, lacks: bool, now: float) -> None:
         """Whether the followed master lacks clients: what is here of others is kept meanwhile."""
@@ -240,7 +196,7 @@ class Importer(Part):
 
     def is_complete(self, highest: Epoch) -> bool:
         """Whether the copy is, or was when its master fell silent, all of the highest epoch."""
-        return self._complete and self.proved and self.epoch == highest
+        return self._completeness.complete and self.proved and self.epoch == highest
 
     def sync(self, highest: Epoch, now: float) -> Sync:
         """How complete the copy is."""
@@ -251,9 +207,7 @@ class Importer(Part):
 
     def rangeless(self, now: float) -> int:
         """How many copies have no packet ids, and will not have them in a moment."""
-        since = self._rangeless_since
-        lasts = since is not None and now >= since + RANGELESS_AFTER
-        return self.table.rangeless if lasts else 0
+        return self._completeness.rangeless(self.table, now)
 
     def hear_generation(self, uid: Uid, generation: int) -> None:
         """The master has this client at this generation."""
@@ -273,8 +227,9 @@ class Importer(Part):
         elif copy is not None and copy.serves(record.generation, self._own_grants(record)):
             self._confirm(uid, Copy(copy.generation, copy.stored, self.epoch), now)
             return
-        self._refused.pop(uid, None)
-        self._jobs.put(uid, _Job(record, self.epoch), urgent=self._complete)
+        self._retries.forget(uid)
+        urgent = self._completeness.complete
+        self._jobs.put(uid, ImportJob(record, self.epoch), urgent=urgent)
         self.pump()
 
     def withdraw(self, uid: Uid, now: float) -> None:
@@ -286,9 +241,9 @@ class Importer(Part):
         if self.table.copy(uid) is not None or uid in self._cancelled:
             self._openvpn.send(Drop(uid))
         self.table.remove(uid)
-        self._refused.pop(uid, None)
+        self._retries.forget(uid)
         self.refusals.settle(uid)
-        self._retry(now, EAGER_TRIES)
+        self._try_again(self._retries.take_eager(now))
         self.judge(now)
 
     def end_snapshot(self, clients: Mapping[Uid, int], now: float) -> None:
@@ -305,13 +260,6 @@ class Importer(Part):
         self.proved = proved
         level, what = ("info", "arrives") if proved else ("warning", "does not arrive")
         self._openvpn.log(level, f"what the master has {what}", node=self.following)
-
-    def take_counters(self, kind: CounterKind, payload: bytes) -> None:
-        """Pass counters on to OpenVPN, one command at a time."""
-        if len(self._counters) == COUNTERS_WAITING:
-            self._openvpn.counters["updates_dropped"] += 1
-        self._counters.append(PackedCounters(kind, payload))
-        self._update()
 
     def imported(self, reply: ImportReply, now: float) -> None:
         """OpenVPN has imported a record."""
@@ -337,13 +285,6 @@ class Importer(Part):
         self.pump()
         self.judge(now)
 
-    def updated(self, reply: UpdateReply | None) -> None:
-        """OpenVPN has answered the counters."""
-        self._updating = False
-        if reply is not None:
-            self._openvpn.counters["updates_unknown"] += reply.unknown
-        self._update()
-
     def stale(self) -> list[Uid]:
         """What OpenVPN holds, or is about to, at a generation below the highest heard of."""
         late = [
@@ -362,33 +303,26 @@ class Importer(Part):
 
     def get_timer(self) -> float | None:
         """When ``handle_timer`` is due."""
-        waiting = self.following is not None and self.table.imported and not self._complete
-        moments = (
-            self._settle_due if waiting else None,
-            self._tidy_at,
-            self._lasting_at,
-            self._rangeless_at,
-            *(job.again_at for job in self._refused.values()),
+        follows = self.following is not None
+        return first(
+            (
+                self._completeness.get_timer(self.table, follows=follows),
+                self._retries.get_timer(),
+                self._tidy_at,
+            )
         )
-        return first(moments)
 
     def handle_timer(self, now: float) -> None:
         """Time has passed."""
         if self._tidy_at is not None and now >= self._tidy_at:
             self._old = self._tidy_at = None
-        self._retry(now)
+        self._try_again(self._retries.take_due(now))
         self.judge(now)
 
     def judge(self, now: float) -> None:
         """See whether the copy is complete now."""
-        self._lasting_at = self.refusals.next_lasting(now)
-        self._watch_rangeless(now)
-        if self._complete or self.following is None or not self.table.imported:
-            return
-        if self._settle_due is None:
-            self._settle_due = now + SETTLE_WAIT
-        if not (self.table.rangeless or len(self.refusals)) or now >= self._settle_due:
-            self._complete = True
+        follows = self.following is not None
+        if self._completeness.judge(self.table, self.refusals, now, follows=follows):
             self._openvpn.log(
                 "info",
                 "in sync",
@@ -418,15 +352,6 @@ class Importer(Part):
         if count := self.rangeless(now):
             yield f"{count} of {source}'s clients have no packet ids here; {RANGELESS_MEND}"
 
-    def _watch_rangeless(self, now: float) -> None:
-        if not self.table.rangeless:
-            self._rangeless_since = self._rangeless_at = None
-            return
-        if self._rangeless_since is None:
-            self._rangeless_since = now
-        at = self._rangeless_since + RANGELESS_AFTER
-        self._rangeless_at = at if now < at else None
-
     def _own_grants(self, record: ClientRecord) -> tuple[Grant, ...]:
         return tuple(one for one in record.grants if one.holder == self._openvpn.holder)
 
@@ -437,7 +362,7 @@ class Importer(Part):
             stored = copy.stored[-STORED_LIMIT:]
             self._backchannel.acknowledge(self._openvpn.instance, uid, copy.generation, stored, now)
 
-    def _reject(self, job: _Job, why: Refused, now: float) -> None:
+    def _reject(self, job: ImportJob, why: Refused, now: float) -> None:
         """Tell the master, and try again later: what stands in the way may be on its way out."""
         uid, generation, reason = job.record.uid, job.record.generation, why.reason
         self._openvpn.counters["imports_refused"] += 1
@@ -453,24 +378,16 @@ class Importer(Part):
             )
             self._backchannel.reject(self._openvpn.instance, uid, generation, reason, now)
         if self._jobs.waiting(uid) is None:
-            wait = min(REFUSED_AGAIN_AFTER * 2**job.refused, REFUSED_AGAIN_MOST)
-            self._refused[uid] = replace(job, refused=job.refused + 1, again_at=now + wait)
+            self._retries.put(job, now)
         self.table.refuse(uid, generation)
         self._release(now)
 
-    def _retry(self, now: float, eager: int = 0) -> None:
-        """Try again what is due, and what was tried no more often than that."""
-        due = {
-            uid: job
-            for uid, job in self._refused.items()
-            if now >= job.again_at or job.refused <= eager
-        }
-        for uid, job in due.items():
-            del self._refused[uid]
-            self._jobs.put(uid, job, urgent=False)
+    def _try_again(self, jobs: Iterable[ImportJob]) -> None:
+        for job in jobs:
+            self._jobs.put(job.record.uid, job, urgent=False)
         self.pump()
 
-    def _import_anew(self, job: _Job) -> None:
+    def _import_anew(self, job: ImportJob) -> None:
         """What OpenVPN has under this uid stands in the way."""
         uid = job.record.uid
         self._drop_copy(uid)
@@ -488,7 +405,7 @@ class Importer(Part):
                 self._cancelled.add(uid)
             self._drop_copy(uid)
 
-    def _finish(self, command: Import) -> _Job | None:
+    def _finish(self, command: Import) -> ImportJob | None:
         """The job that this command carried out, unless it has become pointless meanwhile."""
         uid = command.record.uid
         job = self._jobs.started(uid)
@@ -503,9 +420,3 @@ class Importer(Part):
     def _will_be_current(self, uid: Uid) -> bool:
         job = self._jobs.started(uid)
         return job is not None and job.record.generation >= self.table.heard(uid)
-
-    def _update(self) -> None:
-        if self._counters and not self._updating and self._openvpn.connected:
-            self._updating = True
-            self._openvpn.send(Update(tuple(self._counters)))
-            self._counters.clear()

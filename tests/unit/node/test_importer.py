@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from ovpnha.management.codes import Code
-from ovpnha.management.commands import Import, Status
+from ovpnha.management.commands import Import, Status, Update
 from ovpnha.management.notices import DownNotice
 from ovpnha.management.replies import DemoteReply, ImportReply, Refused, UpdateReply
 from ovpnha.model import NO_EPOCH, CounterKind, Epoch, Grant, StoredRange, Sync
 from ovpnha.node.openvpn.pipeline import BULK_IN_FLIGHT, IN_FLIGHT
 from ovpnha.node.openvpn.refusals import LASTS_AFTER
-from ovpnha.node.standby.importer import (
-    COUNTERS_WAITING,
-    EAGER_TRIES,
-    RANGELESS_AFTER,
-    SETTLE_WAIT,
-    Importer,
-)
+from ovpnha.node.standby.completeness import RANGELESS_AFTER, SETTLE_WAIT
+from ovpnha.node.standby.counters import COUNTERS_WAITING, CounterRelay
+from ovpnha.node.standby.importer import Importer
+from ovpnha.node.standby.retries import EAGER_TRIES
 from ovpnha.node.standby.table import Copy
 from ovpnha.replication.events import RenegotiationHeard
 from tests.unit.node.doubles import (
@@ -39,6 +36,7 @@ class Standby(Desk):
     def __init__(self) -> None:
         super().__init__()
         self.importer = Importer(self.openvpn, self.backchannel)
+        self.relay = CounterRelay(self.openvpn)
         self.importer.follow(A, EPOCH, 0.0)
         self.backchannel.taken()
 
@@ -348,28 +346,28 @@ def test_whom_it_follows() -> None:
 def test_counters_go_one_command_at_a_time() -> None:
     desk = Standby()
     entry = bytes(20)
-    desk.importer.take_counters(CounterKind.HIGH_WATER, entry)
-    desk.importer.take_counters(CounterKind.HIGH_WATER, entry)
-    desk.importer.take_counters(CounterKind.BYTES, bytes(24))
+    desk.relay.push(CounterKind.HIGH_WATER, entry)
+    desk.relay.push(CounterKind.HIGH_WATER, entry)
+    desk.relay.push(CounterKind.BYTES, bytes(24))
     assert desk.commands() == ["cluster-update"]
-    desk.importer.updated(UpdateReply(1, 2))
+    desk.relay.take(UpdateReply(1, 2), 0.0)
     assert desk.commands() == ["cluster-update"]
     assert desk.openvpn.counters["updates_unknown"] == 2
-    desk.importer.updated(None)
+    desk.relay.take(Refused(Update(()), Code.FULL, ""), 0.0)
     assert desk.commands() == []
 
 
 def test_counters_that_wait_are_bounded() -> None:
     desk = Standby()
     for _ in range(COUNTERS_WAITING + 3):
-        desk.importer.take_counters(CounterKind.HIGH_WATER, bytes(20))
+        desk.relay.push(CounterKind.HIGH_WATER, bytes(20))
     assert desk.openvpn.counters["updates_dropped"] == 2
 
 
 def test_without_a_connection_counters_wait() -> None:
     desk = Standby()
     desk.openvpn.close()
-    desk.importer.take_counters(CounterKind.HIGH_WATER, bytes(20))
+    desk.relay.push(CounterKind.HIGH_WATER, bytes(20))
     desk.openvpn.send(Status())
     assert desk.commands() == []
 

@@ -1,0 +1,57 @@
+"""The counters that a master tells, on their way to a standby's OpenVPN.
+
+They come many times a second, each newer than the one before: OpenVPN gets one command at a time,
+with all that has come meanwhile, and what it does not keep up with goes, the oldest first. A lost
+one does no harm: the next says more. Decides nothing about clients.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ovpnha.management.commands import PackedCounters, Update
+from ovpnha.management.replies import UpdateReply
+from ovpnha.model import CounterKind
+from ovpnha.node.openvpn.openvpn import Openvpn
+from ovpnha.node.part import Part
+from ovpnha.replication.events import CountersReceived
+
+COUNTERS_WAITING = 1024
+"""Most counter messages kept while OpenVPN has not answered the last; then the oldest go."""
+
+
+class CounterRelay(Part):
+    """Passes counters on to one OpenVPN."""
+
+    def __init__(self, openvpn: Openvpn) -> None:
+        self._openvpn = openvpn
+        self._waiting: deque[PackedCounters] = deque(maxlen=COUNTERS_WAITING)
+        self._updating = False
+
+    def take(self, event: object, now: float) -> None:
+        """The followed master tells counters, or OpenVPN has answered the last ones."""
+        if isinstance(event, CountersReceived):
+            self.push(event.kind, event.payload)
+        else:
+            self._updating = False
+            if isinstance(event, UpdateReply):
+                self._openvpn.counters["updates_unknown"] += event.unknown
+            self._pump()
+
+    def push(self, kind: CounterKind, payload: bytes) -> None:
+        """One more message: ``payload`` as it came, entries of 20 or 24 bytes."""
+        if len(self._waiting) == COUNTERS_WAITING:
+            self._openvpn.counters["updates_dropped"] += 1
+        self._waiting.append(PackedCounters(kind, payload))
+        self._pump()
+
+    def stop(self, now: float) -> None:
+        """OpenVPN is gone, or is no standby any more."""
+        self._waiting.clear()
+        self._updating = False
+
+    def _pump(self) -> None:
+        if self._waiting and not self._updating and self._openvpn.connected:
+            self._updating = True
+            self._openvpn.send(Update(tuple(self._waiting)))
+            self._waiting.clear()
