@@ -28,7 +28,7 @@ class CounterRelay(Part):
         self._waiting: deque[PackedCounters] = deque(maxlen=COUNTERS_WAITING)
         self._updating = False
 
-    def take(self, event: object, now: float) -> None:
+    def take(self, event: object, _now: float) -> None:
         """The followed master tells counters, or OpenVPN has answered the last ones."""
         if isinstance(event, CountersReceived):
             self.push(event.kind, event.payload)
@@ -45,7 +45,7 @@ class CounterRelay(Part):
         self._waiting.append(PackedCounters(kind, payload))
         self._pump()
 
-    def stop(self, now: float) -> None:
+    def stop(self, _now: float) -> None:
         """OpenVPN is gone, or is no standby any more."""
         self._waiting.clear()
         self._updating = False
