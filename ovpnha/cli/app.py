@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,17 @@ from ovpnha import __version__
 from ovpnha.cli.errors import OneLineErrors
 from ovpnha.config import DEFAULT_PATH, load_config
 from ovpnha.errors import ConfigError
+from ovpnha.runtime.answers import (
+    ClientsAnswer,
+    DemoteAnswer,
+    HandOverAnswer,
+    PromoteAnswer,
+    RenegotiateAnswer,
+    count_clients,
+)
+from ovpnha.runtime.codec import to_plain
 from ovpnha.runtime.control import (
+    Answer,
     ClientsRequest,
     DemoteRequest,
     HandOverRequest,
@@ -30,7 +40,6 @@ from ovpnha.runtime.control import (
 from ovpnha.runtime.keyfile import add_key, create_key_file, read_keys
 
 ANSWER_TIMEOUT = 15.0
-ANSWERED = ("instance", "role", "clients")
 HUNG_AFTER = 2.0  # seconds: a daemon that is late by so much would keep a stop waiting
 
 app = typer.Typer(
@@ -195,15 +204,18 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
     """Show roles, clients, how many are protected, the other nodes and the links."""
-    answer = _ask(config, node, StatusRequest())["status"]
+    from ovpnha.runtime.status import StatusAnswer
+
+    found = _ask(config, node, StatusRequest(), StatusAnswer).status
     if as_json:
-        typer.echo(json.dumps(answer, indent=2))
+        _print_json(found)
         return
     from rich.console import Console
 
     from ovpnha.cli.show import show_status
+    from ovpnha.runtime.rows import describe_status
 
-    show_status(answer, Console())
+    show_status(describe_status(found), Console())
 
 
 @app.command(short_help="Make this node master before the VIP arrives.")
@@ -221,8 +233,9 @@ def promote(
     falls back to held: silent, nothing lost.
     """
     seconds = parse_duration(expect_vip, "--expect-vip")
-    answer = _ask(config, node, PromoteRequest(instance=instance, expect_vip=seconds))
-    typer.echo(f"{answer['instance']}: {answer['role']}, epoch {answer['epoch']}")
+    request = PromoteRequest(instance=instance, expect_vip=seconds)
+    answer = _ask(config, node, request, PromoteAnswer)
+    typer.echo(f"{answer.instance}: {answer.role.value}, epoch {answer.epoch}")
 
 
 @app.command(short_help="Give the role up, the planned way.")
@@ -235,9 +248,9 @@ def demote(
     is master, this one drops its clients without a word to them and becomes standby. So does a node
     that is held, as soon as another one serves that has its clients.
     """
-    answer = _ask(config, node, DemoteRequest(instance=instance))
-    note = f" ({answer['note']})" if answer["note"] else ""
-    typer.echo(f"{answer['instance']}: {answer['role']}{note}")
+    answer = _ask(config, node, DemoteRequest(instance=instance), DemoteAnswer)
+    note = f" ({answer.note})" if answer.note else ""
+    typer.echo(f"{answer.instance}: {answer.role.value}{note}")
 
 
 @app.command("hand-over", short_help="Give the role away before OpenVPN is stopped.")
@@ -262,12 +275,12 @@ def hand_over(
     """
     seconds = parse_duration(within, "--within")
     request = HandOverRequest(instance=instance, pid=pid, within=seconds)
-    left = _ask(config, node, request)["left"]
+    left = _ask(config, node, request, HandOverAnswer).left
     for one in left:
-        typer.echo(f"{one['instance']}: {one['role']}, {one['note']}")
+        typer.echo(f"{one.instance}: {one.role.value}, {one.note}")
     if not left:
         typer.echo("no instance has such an OpenVPN: nothing to hand over")
-    if not all(one["good"] for one in left):
+    if not all(one.good for one in left):
         raise typer.Exit(1)
 
 
@@ -286,8 +299,10 @@ def renegotiate(
     """Give clients fresh keys now, without interrupting them. The node must be master."""
     if uid is not None and not re.fullmatch(r"[0-9a-f]{16}", uid):
         raise typer.BadParameter("must be 16 hexadecimal digits", param_hint="--uid")
-    answer = _ask(config, node, RenegotiateRequest(instance=instance, uid=uid, rate=rate))
-    typer.echo(f"{answer['instance']}: OpenVPN is asked to renegotiate {_count(answer['clients'])}")
+    request = RenegotiateRequest(instance=instance, uid=uid, rate=rate)
+    answer = _ask(config, node, request, RenegotiateAnswer)
+    count = count_clients(answer.clients)
+    typer.echo(f"{answer.instance}: OpenVPN is asked to renegotiate {count}")
 
 
 @app.command(short_help="Show who is connected.")
@@ -303,15 +318,16 @@ def clients(
     `renegotiate --uid` use: it is the same on all nodes and stays until the client makes a new
     session. OpenVPN does nothing else while it answers, with 10,000 clients about 50 ms.
     """
-    answer = _ask(config, node, ClientsRequest(instance=instance))
+    answer = _ask(config, node, ClientsRequest(instance=instance), ClientsAnswer)
     if as_json:
-        typer.echo(json.dumps({key: answer[key] for key in ANSWERED}, indent=2))
+        _print_json(answer)
         return
     from rich.console import Console
 
-    from ovpnha.cli.roster import show_clients
+    from ovpnha.cli.show import show_clients
+    from ovpnha.runtime.rows import describe_clients
 
-    show_clients(answer, Console())
+    show_clients(describe_clients(answer), Console())
 
 
 @app.command()
@@ -331,8 +347,8 @@ def reference(
     typer.echo(render_metrics() if metrics else render_reference(), nl=False)
 
 
-def _count(clients: int) -> str:
-    return "1 client" if clients == 1 else f"{clients} clients"
+def _print_json(record: object) -> None:
+    typer.echo(json.dumps(to_plain(record), indent=2))
 
 
 def parse_duration(text: str, option: str) -> float:
@@ -343,8 +359,8 @@ def parse_duration(text: str, option: str) -> float:
     return float(match[1]) / (1000 if match[2] == "ms" else 1)
 
 
-def _ask(config: Path, node: str | None, request: Request) -> dict[str, Any]:
+def _ask(config: Path, node: str | None, request: Request, answer: type[Answer]) -> Answer:
     timeout = ANSWER_TIMEOUT
     if isinstance(request, HandOverRequest):
         timeout = request.within + HUNG_AFTER
-    return ask(load_config(config, node).control.socket, request, timeout)
+    return ask(load_config(config, node).control.socket, request, answer, timeout)

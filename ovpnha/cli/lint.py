@@ -23,6 +23,7 @@ from ovpnha.runtime.hostcheck import has_own_address
 from ovpnha.runtime.listening import listen_on
 from ovpnha.runtime.network import NetworkTable
 from ovpnha.runtime.site import make_plan, make_site
+from ovpnha.runtime.status import StatusAnswer
 
 ASK_TIMEOUT = 2.0
 
@@ -144,10 +145,10 @@ def _is_ours(config: Config) -> bool:
     """Whether it is our own daemon, the one at our control socket, that answers there."""
     there = _read_status(*split_listen(config.http.listen))
     try:
-        boot = ask(config.control.socket, StatusRequest(), ASK_TIMEOUT)["status"]["boot"]
+        answer = ask(config.control.socket, StatusRequest(), StatusAnswer, ASK_TIMEOUT)
     except OvpnhaError:  # this user may not ask it
         return config.control.socket.exists() and there.get("node") == config.cluster.node
-    return bool(there.get("boot") == boot)
+    return bool(there.get("boot") == answer.status.boot)
 
 
 def _read_status(host: str, port: int) -> Mapping[str, Any]:

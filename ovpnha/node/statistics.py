@@ -21,6 +21,9 @@ from ovpnha.node.role.ownepoch import OwnEpochStatistics
 from ovpnha.node.role.promotion import PromotionStatistics
 from ovpnha.node.standby.importer import ImporterStatistics
 
+STATUS_VERSION = 1
+"""Raised when a figure goes or comes to mean something else; one more is no new version."""
+
 
 @dataclass(frozen=True)
 class InstanceStatistics:
@@ -81,3 +84,4 @@ class NodeStatistics:
     """Instances that other nodes tell of and this one does not have."""
     tracking: TrackingFigures | None = None  # None: connections do not travel
     firewall: str | None = None  # what is wrong with our table, ""; None: we keep none
+    version: int = STATUS_VERSION  # of these records, as JSON

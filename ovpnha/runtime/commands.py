@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from ovpnha.config import Config
 from ovpnha.model import Grade, InstanceName, Role, Uid
 from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.outputs import ConnectedClient
 from ovpnha.node.statistics import InstanceStatistics
+from ovpnha.runtime.answers import (
+    ClientsAnswer,
+    DemoteAnswer,
+    HandOverAnswer,
+    ListedClient,
+    PromoteAnswer,
+    RenegotiateAnswer,
+)
 from ovpnha.runtime.control import (
     ClientsRequest,
     ControlError,
@@ -27,12 +34,16 @@ from ovpnha.runtime.control import (
 )
 from ovpnha.runtime.driver import Driver
 from ovpnha.runtime.handover import HandOver
-from ovpnha.runtime.status import to_plain
+from ovpnha.runtime.status import StatusAnswer
 
 PROMOTE_TIMEOUT = 5.0
 CLIENTS_TIMEOUT = 10.0
-UNDEFINED = "UNDEF"
 DEMOTE_TIMEOUT = 10.0  # a master waits until the VIP manager has moved the VIP
+UNDEFINED = "UNDEF"
+
+Answer = (
+    StatusAnswer | PromoteAnswer | DemoteAnswer | HandOverAnswer | RenegotiateAnswer | ClientsAnswer
+)
 
 
 class Commands:
@@ -48,7 +59,7 @@ class Commands:
         self._driver = driver
         self._find_process = find_process
 
-    async def answer(self, request: Request) -> dict[str, Any]:
+    async def answer(self, request: Request) -> Answer:
         """Carry the request out.
 
         Raises:
@@ -56,20 +67,20 @@ class Commands:
         """
         match request:
             case StatusRequest():
-                return {"status": to_plain(self._driver.statistics())}
+                return StatusAnswer(self._driver.statistics())
             case PromoteRequest():
                 return await self._promote(request)
             case DemoteRequest():
                 return await self._demote(request)
             case HandOverRequest():
                 leaving = self._choose(request)
-                return {"left": await HandOver(self._driver).leave(leaving, request.within)}
+                return await HandOver(self._driver).leave(leaving, request.within)
             case RenegotiateRequest():
                 return self._renegotiate(request)
             case ClientsRequest():
                 return await self._list(request)
 
-    async def _promote(self, request: PromoteRequest) -> dict[str, Any]:
+    async def _promote(self, request: PromoteRequest) -> PromoteAnswer:
         name = self._pick(request.instance)
         one = self._find(name)
         if one.role is Role.MASTER:
@@ -84,16 +95,17 @@ class Commands:
         await self._until(name, _is_promoted, PROMOTE_TIMEOUT, _why_not_promoted)
         return self._say(name)
 
-    async def _demote(self, request: DemoteRequest) -> dict[str, Any]:
+    async def _demote(self, request: DemoteRequest) -> DemoteAnswer:
         name = self._pick(request.instance)
         one = self._find(name)
         if one.role in {Role.FAULT, Role.INIT}:
             raise ControlError(f"{name}: has no role to give up, it is {one.role.value}")
         self._driver.step(lambda core, now: core.ask_demote(name, now))
         await self._until(name, _is_standby, DEMOTE_TIMEOUT, _why_not_demoted)
-        return {**self._say(name), "note": _note_of_standby(one, self._find(name))}
+        now = self._find(name)
+        return DemoteAnswer(name, now.role, now.epoch, _note_of_standby(one, now))
 
-    def _renegotiate(self, request: RenegotiateRequest) -> dict[str, Any]:
+    def _renegotiate(self, request: RenegotiateRequest) -> RenegotiateAnswer:
         name = self._pick(request.instance)
         if self._find(name).role is not Role.MASTER:
             raise ControlError(f"{name}: not master here; give the command on the master")
@@ -102,9 +114,9 @@ class Commands:
         if uid is not None and not clients:
             raise ControlError(f"{name}: no client has the uid {uid.hex()}; see: ovpnha clients")
         self._driver.step(lambda core, now: core.ask_renegotiate(name, uid, request.rate, now))
-        return {"instance": name, "clients": len(clients)}
+        return RenegotiateAnswer(name, len(clients))
 
-    async def _list(self, request: ClientsRequest) -> dict[str, Any]:
+    async def _list(self, request: ClientsRequest) -> ClientsAnswer:
         name = self._pick(request.instance)
         before = self._driver.roster(name).answers
         self._driver.step(lambda core, now: core.ask_clients(name, now))
@@ -117,8 +129,8 @@ class Commands:
         one = self._find(name)
         if not one.openvpn.management_up:
             raise ControlError(f"{name}: OpenVPN is down: nobody is connected here")
-        clients = [_describe(client) for client in self._driver.roster(name).clients]
-        return {"instance": name, "role": one.role.value, "clients": clients}
+        clients = tuple(map(_describe, self._driver.roster(name).clients))
+        return ClientsAnswer(name, one.role, clients)
 
     def _choose(self, request: HandOverRequest) -> list[InstanceName]:
         """Whom a hand-over concerns; nobody, when the process is none of ours."""
@@ -140,9 +152,9 @@ class Commands:
     def _find(self, name: InstanceName) -> InstanceStatistics:
         return next(one for one in self._driver.statistics().instances if one.name == name)
 
-    def _say(self, name: InstanceName) -> dict[str, Any]:
+    def _say(self, name: InstanceName) -> PromoteAnswer:
         one = self._find(name)
-        return {"instance": name, "role": one.role.value, "epoch": str(one.epoch)}
+        return PromoteAnswer(name, one.role, one.epoch)
 
     async def _until(
         self,
@@ -162,22 +174,22 @@ class Commands:
             ) from None
 
 
-def _describe(one: ConnectedClient) -> dict[str, Any]:
+def _describe(one: ConnectedClient) -> ListedClient:
     """One client, for the command line."""
     client = one.client
-    return {
-        "uid": one.uid.hex() if one.uid is not None else None,
-        "name": client.name,
-        "user": "" if client.user == UNDEFINED else client.user,
-        "address": client.address,
-        "virtual": [address for address in (client.virtual, client.virtual6) if address],
-        "since": int(client.since) if client.since.isdigit() else None,
-        "received": client.received,
-        "sent": client.sent,
-        "unprotected": one.unprotected,
-        "moved": one.moved,
-        "origin": one.origin,
-    }
+    return ListedClient(
+        uid=one.uid,
+        name=client.name,
+        user="" if client.user == UNDEFINED else client.user,
+        address=client.address,
+        virtual=tuple(address for address in (client.virtual, client.virtual6) if address),
+        since=int(client.since) if client.since.isdigit() else None,
+        received=client.received,
+        sent=client.sent,
+        unprotected=one.unprotected,
+        moved=one.moved,
+        origin=one.origin,
+    )
 
 
 def _is_promoted(one: InstanceStatistics) -> bool:

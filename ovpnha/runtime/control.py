@@ -15,11 +15,12 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ovpnha.errors import OvpnhaError
+from ovpnha.runtime.codec import from_plain, to_plain
 from ovpnha.runtime.crowd import Crowd
 
 REQUEST_LIMIT = 4096
@@ -94,13 +95,17 @@ Request = Annotated[
     | ClientsRequest,
     Field(discriminator="command"),
 ]
-Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+Answer = TypeVar("Answer")
+Handler = Callable[[Request], Awaitable[object]]
 
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(Request)
 
 
 class ControlServer:
-    """Serves the socket; ``handler`` answers, or raises an OvpnhaError whose text is the answer."""
+    """Serves the socket.
+
+    ``handler`` answers with a record, or raises an OvpnhaError whose text is the answer.
+    """
 
     def __init__(self, path: Path, handler: Handler) -> None:
         self._path = path
@@ -166,7 +171,7 @@ class ControlServer:
         async with self._turn:
             await asyncio.sleep(0)
         try:
-            return {"ok": True, **await self._handler(request)}
+            return {"ok": True, **to_plain(await self._handler(request))}
         except OvpnhaError as error:
             return {"ok": False, "error": str(error)}
 
@@ -202,8 +207,24 @@ def is_alive(path: Path) -> bool:
     return False
 
 
-def ask(path: Path, request: Request, timeout: float) -> dict[str, Any]:
-    """Give one command to the daemon at ``path`` and return its answer.
+def ask(path: Path, request: Request, answer: type[Answer], timeout: float) -> Answer:
+    """Give one command to the daemon at ``path`` and return its answer, which is such a record.
+
+    Raises:
+        ControlError: As ``ask_plain``, or the daemon is of a version that answers otherwise.
+    """
+    plain = ask_plain(path, request, timeout)
+    try:
+        return from_plain(answer, plain)
+    except ValueError as error:
+        raise ControlError(
+            f"{path}: the answer is not understood ({error}): the daemon is of another version of"
+            " ovpnha; restart it with the one that is installed"
+        ) from None
+
+
+def ask_plain(path: Path, request: Request, timeout: float) -> dict[str, Any]:
+    """Give one command to the daemon at ``path``; its answer, as any program sees it.
 
     Raises:
         ControlError: The daemon does not run, does not answer in ``timeout`` seconds, or refuses.

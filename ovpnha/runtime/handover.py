@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ovpnha.model import Grade, InstanceName, Role, Sync
 from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.statistics import InstanceStatistics
+from ovpnha.runtime.answers import HandOverAnswer, LeftInstance, count_clients
 from ovpnha.runtime.driver import Driver
 
 SYNC_SHARE = 0.5
@@ -29,18 +29,16 @@ class HandOver:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
-    async def leave(self, names: Sequence[InstanceName], within: float) -> list[dict[str, Any]]:
-        """What became of each: ``instance``, ``role``, ``good`` and ``note``, for the user."""
+    async def leave(self, names: Sequence[InstanceName], within: float) -> HandOverAnswer:
+        """What became of each."""
         notes = await asyncio.gather(*(self._leave(name, within) for name in names))
-        return [
-            {
-                "instance": name,
-                "role": self._find(name).role.value,
-                "good": not problem,
-                "note": problem or _describe(self._find(name)),
-            }
-            for name, problem in zip(names, notes, strict=True)
-        ]
+        return HandOverAnswer(
+            tuple(self._tell(name, problem) for name, problem in zip(names, notes, strict=True))
+        )
+
+    def _tell(self, name: InstanceName, problem: str) -> LeftInstance:
+        one = self._find(name)
+        return LeftInstance(name, one.role, good=not problem, note=problem or _describe(one))
 
     async def _leave(self, name: InstanceName, within: float) -> str:
         """What is wrong; "" when this instance can be stopped and nobody will notice."""
@@ -52,7 +50,7 @@ class HandOver:
         one = self._find(name)
         if one.role is Role.MASTER:
             if not _someone_in_sync(one):
-                return f"no other node is in sync: {_count(one.clients)} must reconnect"
+                return f"no other node is in sync: {count_clients(one.clients)} must reconnect"
             self._driver.step(lambda core, now: core.ask_demote(name, now))
         elif not _someone_comes(one):
             return "the VIP is not here, and no other node is heard that could take it"
@@ -106,7 +104,3 @@ def _serves(node: NodeView) -> bool:
 def _describe(one: InstanceStatistics) -> str:
     masters = ", ".join(node.name for node in one.nodes if _serves(node))
     return f"{masters} is master" if masters else "has no role to hand over"
-
-
-def _count(clients: int) -> str:
-    return f"{clients} client{'' if clients == 1 else 's'}"

@@ -22,10 +22,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ovpnha.config import HttpConfig
 from ovpnha.node.statistics import NodeStatistics
+from ovpnha.runtime.codec import to_plain
 from ovpnha.runtime.crowd import Crowd
 from ovpnha.runtime.listening import BACKLOG, listen_on
 from ovpnha.runtime.metrics import NodeCollector, Scrape
-from ovpnha.runtime.status import find_problems, to_plain
+from ovpnha.runtime.status import find_problems
 
 CONNECTIONS_LIMIT = 32
 REQUEST_WITHIN = 10.0

@@ -1,44 +1,30 @@
-"""Statistics as plain values, for JSON: what ``ovpnha status --json`` and ``/status`` show."""
+"""The answer to ``status``, and whether a node is healthy.
+
+Decides what makes a node unhealthy for ``/health``. What ``status`` says to the eye: ``rows``.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import enum
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ovpnha.model import Epoch, Grade, Role
-from ovpnha.node.part import PartStatistics
-from ovpnha.node.statistics import InstanceStatistics, NodeStatistics
+from ovpnha.model import Grade, Role
+from ovpnha.node.statistics import STATUS_VERSION, InstanceStatistics, NodeStatistics
 
 
-def to_plain(value: object) -> Any:
-    """Turn dataclasses, enumerations and epochs into what JSON can say."""
-    if isinstance(value, Epoch):
-        return str(value)
-    if isinstance(value, enum.Enum):
-        return value.value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _to_mapping(value)
-    if isinstance(value, Mapping):
-        return {str(to_plain(key)): to_plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(one) for one in value]
-    if isinstance(value, bytes):
-        return value.hex()
-    return value
+@dataclass(frozen=True)
+class StatusAnswer:
+    """Everything about a node at one moment.
 
+    Raises:
+        ValueError: The figures are of another version: they may mean something else.
+    """
 
-def _to_mapping(record: Any) -> dict[str, Any]:
-    """The figures of a part stand among those of its instance."""
-    plain: dict[str, Any] = {}
-    for one in dataclasses.fields(record):
-        found = getattr(record, one.name)
-        if isinstance(found, PartStatistics):
-            plain.update(_to_mapping(found))
-        else:
-            plain[one.name] = to_plain(found)
-    return plain
+    status: NodeStatistics
+
+    def __post_init__(self) -> None:
+        if self.status.version != STATUS_VERSION:
+            raise ValueError(f"status: version {self.status.version} instead of {STATUS_VERSION}")
 
 
 def find_problems(statistics: NodeStatistics) -> list[str]:

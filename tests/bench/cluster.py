@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ovpnha.runtime.control import ControlError, StatusRequest, ask
+from ovpnha.runtime.control import ControlError, StatusRequest, ask_plain
 from tests.bench.capture import Sample
 from tests.lab.process import Process
 from tests.lab.topology import inside
@@ -118,7 +118,7 @@ class Node:
     def status(self) -> dict[str, Any]:
         """What the sidecar says of itself; empty while it does not answer."""
         try:
-            return dict(ask(self._control, StatusRequest(), 10.0)["status"])
+            return dict(ask_plain(self._control, StatusRequest(), 10.0)["status"])
         except ControlError:
             return {}
 

@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from ovpnha.runtime.control import ControlError, StatusRequest, ask
+from ovpnha.runtime.control import ControlError, StatusRequest, ask_plain
 from tests.hosts import network, page
 from tests.hosts.host import BUILD, HOME, ROOT, Guard, Host
 from tests.hosts.network import INSIDE_VIP, VIP, Network
@@ -261,7 +261,9 @@ class Site:
         """What a node says about its instance; None while it says nothing."""
         control = self.hosts[name].file("run/ovpnha/control.sock")
         try:
-            return dict(ask(control, StatusRequest(), ANSWER_SECONDS)["status"]["instances"][0])
+            return dict(
+                ask_plain(control, StatusRequest(), ANSWER_SECONDS)["status"]["instances"][0]
+            )
         except ControlError:
             return None
 

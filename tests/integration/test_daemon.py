@@ -16,7 +16,13 @@ from typing import Any
 
 import pytest
 
-from ovpnha.runtime.control import ControlError, DemoteRequest, PromoteRequest, StatusRequest, ask
+from ovpnha.runtime.control import (
+    ControlError,
+    DemoteRequest,
+    PromoteRequest,
+    StatusRequest,
+    ask_plain,
+)
 from tests.integration.pace import PATIENCE
 from tests.lab.pki import Pki
 from tests.lab.process import Process
@@ -120,7 +126,7 @@ class Node:
         self.ip("addr", "del", f"{VIP}/32", "dev", "out0")
 
     def instance(self) -> dict[str, Any]:
-        status = ask(self.home / "control.sock", StatusRequest(), DEADLINE)["status"]
+        status = ask_plain(self.home / "control.sock", StatusRequest(), DEADLINE)["status"]
         return dict(status["instances"][0])
 
     def role(self) -> str:
@@ -289,7 +295,7 @@ def test_promote_before_the_vip_moves(cluster: Pair) -> None:
     a.add_vip()
     a.wait_role("master")
     b.wait_grade(90)
-    answer = ask(b.home / "control.sock", PromoteRequest(expect_vip=DEADLINE), DEADLINE)
+    answer = ask_plain(b.home / "control.sock", PromoteRequest(expect_vip=DEADLINE), DEADLINE)
     assert answer["role"] == "master"
     a.remove_vip()
     b.add_vip()
@@ -298,9 +304,9 @@ def test_promote_before_the_vip_moves(cluster: Pair) -> None:
 
 
 def test_promote_without_a_vip_falls_back_to_held(cluster: Pair) -> None:
-    ask(cluster.a.home / "control.sock", PromoteRequest(expect_vip=0.3), DEADLINE)
+    ask_plain(cluster.a.home / "control.sock", PromoteRequest(expect_vip=0.3), DEADLINE)
     cluster.a.wait_role("held")
-    ask(cluster.a.home / "control.sock", DemoteRequest(), DEADLINE)
+    ask_plain(cluster.a.home / "control.sock", DemoteRequest(), DEADLINE)
     assert cluster.a.role() == "standby"
 
 
@@ -397,7 +403,7 @@ def test_a_vip_that_openvpn_does_not_serve_is_refused(pair: Pair) -> None:
     wait_problem(a, f"vip 192.0.2.99 is not OpenVPN's local {VIP}: write the same address")
     a.wait_grade(-254)
     with pytest.raises(ControlError, match=r"not promoted, .* is not OpenVPN's local"):
-        ask(a.home / "control.sock", PromoteRequest(), DEADLINE)
+        ask_plain(a.home / "control.sock", PromoteRequest(), DEADLINE)
     assert len(told(a, "vip is not openvpn's local")) == 1
 
 
@@ -531,7 +537,7 @@ def test_another_key_is_refused_and_counted(pair: Pair) -> None:
 
 
 def refused(node: Node) -> dict[str, int]:
-    status = ask(node.home / "control.sock", StatusRequest(), DEADLINE)["status"]
+    status = ask_plain(node.home / "control.sock", StatusRequest(), DEADLINE)["status"]
     return dict(status["refused"])
 
 

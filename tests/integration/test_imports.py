@@ -225,7 +225,7 @@ def test_the_standby_has_what_the_master_has(make_lab: MakeLab, case: Claim) -> 
 
 
 def problems(lab: Lab, name: str) -> list[str]:
-    """What a node says an administrator has to mend."""
+    """The problems that a node tells of."""
     figures = lab.nodes[name].sidecar.instance()
     return [] if figures is None else figures["problems"]
 
@@ -247,7 +247,7 @@ def let_it_refuse(lab: Lab) -> str:
     assert all("--learn-address refuses the virtual address here" in problem for problem in said)
     (standby.directory / "allowed").touch()
     lab.wait_in_sync("b")
-    wait_until(lambda: not told(lab), "nothing to mend on both nodes", PATIENCE)
+    wait_until(lambda: not told(lab), "no problems on both nodes", PATIENCE)
     return said[-1]
 
 

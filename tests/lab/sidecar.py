@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ovpnha.runtime.control import ControlError, RenegotiateRequest, Request, StatusRequest, ask
+from ovpnha.runtime.control import (
+    ControlError,
+    RenegotiateRequest,
+    Request,
+    StatusRequest,
+    ask_plain,
+)
 from tests.lab import plan
 from tests.lab.errors import LabError
 from tests.lab.process import Process
@@ -112,7 +118,7 @@ class Sidecar:
 
     def ask(self, request: Request) -> dict[str, Any]:
         """Give a command over the control socket, as the command line does."""
-        return ask(self._socket, request, ANSWER_SECONDS)
+        return ask_plain(self._socket, request, ANSWER_SECONDS)
 
     def instance(self) -> dict[str, Any] | None:
         """What the node says about its OpenVPN, None while the sidecar does not answer."""

@@ -33,6 +33,13 @@ STATUS: dict[str, Any] = {
     "received": {"hello": 3},
     "sent": {"hello": 4},
     "refused": {"seal": 5},
+    "bytes_received": {"hello": 300},
+    "bytes_sent": {"hello": 400},
+    "resyncs": 0,
+    "nacks": 0,
+    "repaired": 0,
+    "differences": 0,
+    "oversized": 0,
     "lacking": {},
     "instances": [
         {
@@ -41,6 +48,7 @@ STATUS: dict[str, Any] = {
             "epoch": "7/a",
             "vip": True,
             "management_up": True,
+            "counters": {"exports": 5},
             "openvpn": "2.6.14",
             "seamless": True,
             "clients": 3,

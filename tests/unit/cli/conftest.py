@@ -58,7 +58,12 @@ def daemon(tmp_path: Path, told_role: list[str]) -> Iterator[list[Request]]:
             return {"status": STATUS}
         if request.command == "demote":
             if request.instance == "udp6":
-                return {"instance": "udp6", "role": "standby", "note": "b is master"}
+                return {
+                    "instance": "udp6",
+                    "role": "standby",
+                    "epoch": "7/b",
+                    "note": "b is master",
+                }
             raise ControlError("udp: this node has the VIP; move it away first, then demote")
         if request.command == "hand-over":
             left = {"instance": "udp", "role": "standby", "good": True, "note": "b is master"}

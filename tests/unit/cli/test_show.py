@@ -10,6 +10,9 @@ import pytest
 from rich.console import Console
 
 from ovpnha.cli.show import show_status
+from ovpnha.node.statistics import NodeStatistics
+from ovpnha.runtime.codec import from_plain
+from ovpnha.runtime.rows import describe_status
 from tests.unit.cli.answers import NODE_VIEW, STATUS
 
 
@@ -20,6 +23,13 @@ def row(title: str, **changes: Any) -> str:
     begin = next(line for line in lines if line.startswith(f"{title} "))
     more = itertools.takewhile(lambda line: line.startswith("  "), lines)
     return " ".join(line.partition("│")[2].strip() for line in (begin, *more))
+
+
+def printed(status: dict[str, Any], width: int) -> str:
+    """What a daemon's answer looks like on a terminal of this width."""
+    console = Console(record=True, width=width, file=io.StringIO())
+    show_status(describe_status(from_plain(NodeStatistics, status)), console)
+    return console.export_text()
 
 
 STANDBY = {"role": "standby", "sync": "in_sync", "following": "b", "records": 7}
@@ -92,11 +102,9 @@ def test_what_is_to_be_mended_is_told_with_the_mend() -> None:
         "links": {"bcn0": False},
         "lacking": {"tcp": ["b", "c"]},
     }
-    console = Console(record=True, width=80, file=io.StringIO())
-    show_status(status, console)
-    text = console.export_text()
+    text = printed(status, 80)
     assert all(len(line) <= 80 for line in text.splitlines())
-    assert " ".join(text.partition("To mend:")[2].split()) == (
+    assert " ".join(text.partition("Problems:")[2].split()) == (
         "- BCN link bcn0 is down: no carrier, switched off, or not there"
         " - b, c: has an instance tcp, which this node lacks; write the same [[instance]] on all"
         f" nodes - udp: OpenVPN is not reached: management socket {path}: No such file"
@@ -105,15 +113,13 @@ def test_what_is_to_be_mended_is_told_with_the_mend() -> None:
 
 
 def test_connections_that_do_not_travel_are_to_be_mended() -> None:
-    console = Console(record=True, width=200, file=io.StringIO())
-    show_status(STATUS | {"tracking": {"problem": "conntrackd does not run"}}, console)
-    assert "conntrackd does not run. Connections behind NAT would break" in console.export_text()
+    text = printed(STATUS | {"tracking": {"problem": "conntrackd does not run"}}, 200)
+    assert "conntrackd does not run. Connections behind NAT would break" in text
 
 
 def test_a_firewall_that_is_not_set_is_to_be_mended() -> None:
-    console = Console(record=True, width=200, file=io.StringIO())
-    show_status(STATUS | {"firewall": "the table was not set"}, console)
-    assert "the table was not set. Connections behind NAT would break" in console.export_text()
+    text = printed(STATUS | {"firewall": "the table was not set"}, 200)
+    assert "the table was not set. Connections behind NAT would break" in text
 
 
 @pytest.mark.parametrize(
@@ -122,17 +128,13 @@ def test_a_firewall_that_is_not_set_is_to_be_mended() -> None:
 )
 def test_a_clock_that_is_off_is_a_problem(offset: float | None, shown: str) -> None:
     one = STATUS["instances"][0] | {"nodes": [NODE_VIEW | {"clock_offset": offset}]}
-    console = Console(record=True, width=200, file=io.StringIO())
-    show_status(STATUS | {"instances": [one]}, console)
-    text = console.export_text()
+    text = printed(STATUS | {"instances": [one]}, 200)
     assert shown in text
     assert bool(shown) is ("clock" in text)
 
 
 def shown(*instances: dict[str, Any]) -> str:
-    console = Console(record=True, width=80, file=io.StringIO())
-    show_status(STATUS | {"instances": list(instances)}, console)
-    return console.export_text()
+    return printed(STATUS | {"instances": list(instances)}, 80)
 
 
 def test_a_long_problem_is_whole_on_a_narrow_terminal() -> None:

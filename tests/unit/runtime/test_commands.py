@@ -11,6 +11,7 @@ from ovpnha.config import Config
 from ovpnha.model import Grade, NodeName, Role, ServerClient, Uid
 from ovpnha.node.outputs import ClientView, ConnectedClient, Roster
 from ovpnha.runtime import commands as commands_module
+from ovpnha.runtime.codec import to_plain
 from ovpnha.runtime.commands import Commands
 from ovpnha.runtime.control import (
     ClientsRequest,
@@ -18,6 +19,7 @@ from ovpnha.runtime.control import (
     DemoteRequest,
     PromoteRequest,
     RenegotiateRequest,
+    Request,
     StatusRequest,
 )
 from ovpnha.runtime.driver import Driver, Ports
@@ -53,6 +55,11 @@ def driver_of() -> Callable[[Commands], Driver]:
     return lambda commands: commands._driver
 
 
+async def say(commands: Commands, request: Request) -> Any:
+    """The answer, as JSON."""
+    return to_plain(await commands.answer(request))
+
+
 def be(core: Any, role: Role, **changes: Any) -> None:
     changes = {f"last_promotion_{name}": value for name, value in changes.items()}
     one = change(core.snapshot.instances[0], role=role, **changes)
@@ -65,13 +72,13 @@ def know(core: Any, **changes: Any) -> None:
 
 
 async def test_status(make: Callable[..., Commands]) -> None:
-    assert (await make("udp").answer(StatusRequest()))["status"]["node"] == "a"
+    assert (await say(make("udp"), StatusRequest()))["status"]["node"] == "a"
 
 
 async def test_promote_waits_for_the_role(make: Callable[..., Commands], core: Any) -> None:
     be(core, Role.STANDBY)
     core.reactions["ask_promote"] = lambda: core.become(Role.MASTER)
-    answer = await make("udp").answer(PromoteRequest(expect_vip=0.5))
+    answer = await say(make("udp"), PromoteRequest(expect_vip=0.5))
     assert answer == {"instance": "udp", "role": "master", "epoch": "7/a"}
     assert core.notes == [("ask_promote", "udp", 0.5)]
 
@@ -81,7 +88,7 @@ async def test_a_node_in_fault_is_not_promoted(make: Callable[..., Commands], co
     one = change(one, grade_reason="certificate differs from node b's")
     core.snapshot = replace(core.snapshot, instances=(one,))
     with pytest.raises(ControlError, match="certificate differs from node b's; mend that first"):
-        await make("udp").answer(PromoteRequest(expect_vip=0.5))
+        await say(make("udp"), PromoteRequest(expect_vip=0.5))
     assert core.notes == []
 
 
@@ -106,7 +113,7 @@ async def test_a_promotion_that_does_not_come(
     know(core, problems=problems)
     core.reactions["ask_promote"] = lambda: core.become(role)
     with pytest.raises(ControlError, match=told):
-        await make("udp").answer(PromoteRequest())
+        await say(make("udp"), PromoteRequest())
 
 
 async def test_promote_waits_for_openvpn(
@@ -115,7 +122,7 @@ async def test_promote_waits_for_openvpn(
     be(core, Role.STANDBY, phases={})
     core.reactions["ask_promote"] = lambda: core.become(Role.MASTER)
     commands = make("udp")
-    task = asyncio.ensure_future(commands.answer(PromoteRequest()))
+    task = asyncio.ensure_future(say(commands, PromoteRequest()))
     await asyncio.sleep(0)
     assert not task.done()
     be(core, Role.MASTER, phases={"promoted": 0.002})
@@ -126,14 +133,14 @@ async def test_promote_waits_for_openvpn(
 async def test_demote_waits_for_the_role(make: Callable[..., Commands], core: Any) -> None:
     be(core, Role.HELD)
     core.reactions["ask_demote"] = lambda: core.become(Role.STANDBY)
-    answer = await make("udp").answer(DemoteRequest())
+    answer = await say(make("udp"), DemoteRequest())
     assert answer["role"] == "standby"
     assert "nobody serves until one has the VIP" in answer["note"]
     (other,) = core.snapshot.instances[0].nodes
     know(core, nodes=(replace(other, role=Role.MASTER),))
-    assert (await make("udp").answer(DemoteRequest()))["note"] == "as before; b is master"
+    assert (await say(make("udp"), DemoteRequest()))["note"] == "as before; b is master"
     be(core, Role.HELD)
-    assert (await make("udp").answer(DemoteRequest()))["note"] == "b is master"
+    assert (await say(make("udp"), DemoteRequest()))["note"] == "b is master"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +167,7 @@ async def test_a_demote_that_nobody_follows_says_what_to_do(
     know(core, nodes=tuple(replace(one, **other) for one in core.snapshot.instances[0].nodes))
     core.reactions["ask_demote"] = lambda: core.become(after)
     with pytest.raises(ControlError, match=told):
-        await make("udp").answer(DemoteRequest())
+        await say(make("udp"), DemoteRequest())
 
 
 @pytest.mark.parametrize("role", [Role.FAULT, Role.INIT])
@@ -169,7 +176,7 @@ async def test_who_has_no_role_cannot_give_it_up(
 ) -> None:
     be(core, role)
     with pytest.raises(ControlError, match=f"udp: has no role to give up, it is {role.value}"):
-        await make("udp").answer(DemoteRequest())
+        await say(make("udp"), DemoteRequest())
     assert not core.notes
 
 
@@ -179,21 +186,21 @@ UIDS = (Uid(bytes.fromhex("00112233445566ff")), Uid(bytes.fromhex("ff11223344556
 async def test_renegotiate(make: Callable[..., Commands], core: Any) -> None:
     core.tabled = (ClientView(UIDS[0], None), ClientView(UIDS[1], 2.5))
     request = RenegotiateRequest(uid="00112233445566ff", rate=5.0)
-    assert (await make("udp").answer(request)) == {"instance": "udp", "clients": 1}
-    assert (await make("udp").answer(RenegotiateRequest()))["clients"] == 2
+    assert (await say(make("udp"), request)) == {"instance": "udp", "clients": 1}
+    assert (await say(make("udp"), RenegotiateRequest()))["clients"] == 2
     assert core.notes == [
         ("ask_renegotiate", "udp", UIDS[0], 5.0),
         ("ask_renegotiate", "udp", None, 50.0),
     ]
     be(core, Role.STANDBY)
     with pytest.raises(ControlError, match="not master here"):
-        await make("udp").answer(RenegotiateRequest())
+        await say(make("udp"), RenegotiateRequest())
 
 
 async def test_renegotiate_of_nobody(make: Callable[..., Commands], core: Any) -> None:
     told = "udp: no client has the uid 00112233445566ff; see: ovpnha clients"
     with pytest.raises(ControlError, match=told):
-        await make("udp").answer(RenegotiateRequest(uid="00112233445566ff"))
+        await say(make("udp"), RenegotiateRequest(uid="00112233445566ff"))
     assert not core.notes
 
 
@@ -211,7 +218,7 @@ async def test_clients(make: Callable[..., Commands], core: Any) -> None:
         ),
     )
     core.reactions["ask_clients"] = lambda: setattr(core, "told", told)
-    answer = await make("udp").answer(ClientsRequest())
+    answer = await say(make("udp"), ClientsRequest())
     assert (answer["instance"], answer["role"]) == ("udp", "master")
     first, second = answer["clients"]
     assert first == {
@@ -235,11 +242,11 @@ async def test_clients_of_an_openvpn_that_is_down_or_mute(
 ) -> None:
     monkeypatch.setattr("ovpnha.runtime.commands.CLIENTS_TIMEOUT", 0.01)
     with pytest.raises(ControlError, match="OpenVPN does not answer"):
-        await make("udp").answer(ClientsRequest())
+        await say(make("udp"), ClientsRequest())
     one = core.snapshot.instances[0]
     core.snapshot = replace(core.snapshot, instances=(change(one, management_up=False),))
     with pytest.raises(ControlError, match="OpenVPN is down"):
-        await make("udp").answer(ClientsRequest())
+        await say(make("udp"), ClientsRequest())
 
 
 async def test_the_instance_is_named_when_there_are_several(

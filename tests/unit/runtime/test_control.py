@@ -17,7 +17,7 @@ from ovpnha.runtime.control import (
     PromoteRequest,
     Request,
     StatusRequest,
-    ask,
+    ask_plain,
 )
 
 
@@ -65,7 +65,7 @@ async def test_a_request_and_its_answer(tmp_path: Path) -> None:
     async with serving(path):
         assert path.stat().st_mode & 0o777 == 0o660
         request = PromoteRequest(instance="udp", expect_vip=0.5)
-        given = await asyncio.to_thread(ask, path, request, 5.0)
+        given = await asyncio.to_thread(ask_plain, path, request, 5.0)
         assert given["seen"] == {"command": "promote", "instance": "udp", "expect_vip": 0.5}
     assert not path.exists()
 
@@ -74,7 +74,7 @@ async def test_a_refusal_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     async with serving(path):
         with pytest.raises(ControlError, match="this node has the VIP"):
-            await asyncio.to_thread(ask, path, DemoteRequest(), 5.0)
+            await asyncio.to_thread(ask_plain, path, DemoteRequest(), 5.0)
 
 
 @pytest.mark.parametrize(
@@ -97,21 +97,21 @@ async def test_nonsense_is_answered_and_disturbs_nothing(
         given = await send(path, line)
         assert b'"ok": false' in given
         assert says.encode() in given
-        assert (await asyncio.to_thread(ask, path, StatusRequest(), 5.0))["ok"]
+        assert (await asyncio.to_thread(ask_plain, path, StatusRequest(), 5.0))["ok"]
 
 
 async def test_a_line_without_end_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     async with serving(path):
         assert await send(path, b"x" * 100_000) == b""
-        assert (await asyncio.to_thread(ask, path, StatusRequest(), 5.0))["ok"]
+        assert (await asyncio.to_thread(ask_plain, path, StatusRequest(), 5.0))["ok"]
 
 
 async def test_however_many_wait_idle_one_that_asks_is_answered(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     async with serving(path):
         idle = [await asyncio.open_unix_connection(str(path)) for _ in range(CONNECTIONS_LIMIT + 4)]
-        assert (await asyncio.to_thread(ask, path, StatusRequest(), 5.0))["ok"]
+        assert (await asyncio.to_thread(ask_plain, path, StatusRequest(), 5.0))["ok"]
         for _, writer in idle:
             writer.close()
 
@@ -157,7 +157,7 @@ async def test_the_socket_of_a_dead_daemon_is_taken_over(tmp_path: Path) -> None
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     async with serving(path):
-        assert (await asyncio.to_thread(ask, path, StatusRequest(), 5.0))["ok"]
+        assert (await asyncio.to_thread(ask_plain, path, StatusRequest(), 5.0))["ok"]
 
 
 async def test_the_socket_of_a_live_daemon_is_left_alone(tmp_path: Path) -> None:
@@ -165,12 +165,12 @@ async def test_the_socket_of_a_live_daemon_is_left_alone(tmp_path: Path) -> None
     async with serving(path):
         with pytest.raises(ControlError, match="another ovpnha is running"):
             await ControlServer(path, answer).run()
-        assert (await asyncio.to_thread(ask, path, StatusRequest(), 5.0))["ok"]
+        assert (await asyncio.to_thread(ask_plain, path, StatusRequest(), 5.0))["ok"]
 
 
 def test_a_daemon_that_does_not_run(tmp_path: Path) -> None:
     with pytest.raises(ControlError, match="ovpnha does not run here; start it first"):
-        ask(tmp_path / "none.sock", StatusRequest(), 1.0)
+        ask_plain(tmp_path / "none.sock", StatusRequest(), 1.0)
 
 
 def test_a_daemon_that_does_not_answer(tmp_path: Path) -> None:
@@ -178,4 +178,4 @@ def test_a_daemon_that_does_not_answer(tmp_path: Path) -> None:
         silent.bind(str(tmp_path / "s"))
         silent.listen()
         with pytest.raises(ControlError, match=r"no answer within 0\.05 s"):
-            ask(tmp_path / "s", StatusRequest(), 0.05)
+            ask_plain(tmp_path / "s", StatusRequest(), 0.05)

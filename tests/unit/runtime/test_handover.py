@@ -9,6 +9,7 @@ import pytest
 
 from ovpnha.config import Config
 from ovpnha.model import Grade, InstanceName, Role, Sync
+from ovpnha.runtime.codec import to_plain
 from ovpnha.runtime.commands import Commands
 from ovpnha.runtime.control import HandOverRequest
 from ovpnha.runtime.driver import Driver, Ports
@@ -41,7 +42,8 @@ def leave(driver: Driver) -> Callable[..., Any]:
 
     async def ask(within: float = LONG, pid: int | None = 77) -> Any:
         async with asyncio.timeout(LONG / 2):  # so that a wait for the whole limit fails
-            return (await commands.answer(HandOverRequest(pid=pid, within=within)))["left"]
+            answer = await commands.answer(HandOverRequest(pid=pid, within=within))
+            return to_plain(answer)["left"]
 
     return ask
 

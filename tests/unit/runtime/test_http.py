@@ -23,9 +23,9 @@ from ovpnha.node.role.promotion import PhaseTimes
 from ovpnha.node.statistics import NodeStatistics, TrackingFigures
 from ovpnha.runtime import definitions
 from ovpnha.runtime.clientmetrics import ClientList, Pseudonyms
+from ovpnha.runtime.codec import to_plain
 from ovpnha.runtime.http import CONNECTIONS_LIMIT, Reused, StatusApplication, serve_http
 from ovpnha.runtime.metrics import Scrape
-from ovpnha.runtime.status import to_plain
 from tests.unit.runtime.change import change
 
 
