@@ -34,18 +34,19 @@ OpenVPN in the role that was ordered, and begins with 1. Must never wait. Rules:
 from __future__ import annotations
 
 from ovpnha.management.codes import Code
-from ovpnha.management.commands import Demote, Drop, Hold, ListInstances, Promote
+from ovpnha.management.commands import Demote, Hold, ListInstances, Promote
 from ovpnha.management.notices import EndNotice, RoleNotice
 from ovpnha.management.replies import Refused
-from ovpnha.model import NO_EPOCH, Grade, NodeName, OpenvpnStatus, Role, Sync, Uid, Unreachable
+from ovpnha.model import NO_EPOCH, NodeName, OpenvpnStatus, Role, Sync, Uid, Unreachable
+from ovpnha.node.change import RoleChange
 from ovpnha.node.cluster.view import SOURCES, find_difference
 from ovpnha.node.openvpn.discovery import RETRY_AFTER, RETRY_ORDER_AFTER
 from ovpnha.node.part import first
 from ovpnha.node.parts import LOCKED_OUT, Parts
-from ovpnha.node.role.lineage import Kin
-from ovpnha.node.role.machine import MEANING, Trigger
+from ovpnha.node.role.machine import Trigger
 from ovpnha.node.role.reasons import describe_held, describe_step
 from ovpnha.node.role.succession import Step, decide, next_epoch
+from ovpnha.node.steps import Steps
 
 
 class Instance:
@@ -53,6 +54,8 @@ class Instance:
 
     def __init__(self, parts: Parts, now: float) -> None:
         self.parts = parts
+        self._change = RoleChange(parts)
+        self._steps = Steps(parts, self._change)
         self._seen = now  # the last step
         self._copy: tuple[object, ...] = ()  # what the grade was made from, as far as records go
 
@@ -68,9 +71,9 @@ class Instance:
         parts = self.parts
         parts.discovery.unreachable = None
         if parts.role.fault == LOCKED_OUT:
-            self._forget(now, wait=True)  # it may ask for it again
+            self._change.forget(now, wait=True)  # it may ask for it again
         else:
-            self._unlearn(now)
+            self._change.unlearn(now)
         parts.openvpn.open()
         parts.discovery.ask()
 
@@ -91,9 +94,9 @@ class Instance:
             return
         if openvpn.unfinished:
             openvpn.log("warning", "management socket closed in mid-line")
-        self._fail(f"OpenVPN is down: {reason}", now)
+        self._change.fail(f"OpenVPN is down: {reason}", now)
         self.parts.own.forget()
-        self._forget(now, wait=False)
+        self._change.forget(now, wait=False)
         openvpn.close()
 
     def reset(self, problem: str, now: float) -> None:
@@ -102,14 +105,14 @@ class Instance:
         openvpn.log("error", "management channel broken", problem=problem)
         openvpn.counters["management_errors"] += 1
         openvpn.hang_up(problem)
-        self._unlearn(now)
+        self._change.unlearn(now)
         openvpn.close()
 
     def give_up(self, reason: str, now: float) -> None:
         """Nothing can be ordered: another node must serve. The next connection may be better."""
-        self._fail(reason, now)
+        self._change.fail(reason, now)
         self.parts.openvpn.hang_up(reason)
-        self._forget(now, wait=False)
+        self._change.forget(now, wait=False)
         self.parts.openvpn.close()
 
     # What OpenVPN says of its role.
@@ -133,14 +136,14 @@ class Instance:
         expected = notice.role is known and notice.holder == openvpn.holder
         if discovery.settled and not openvpn.unanswered and not expected:
             openvpn.log("warning", "openvpn changed its role by itself")
-            self._unlearn(now)
+            self._change.unlearn(now)
             discovery.ask()
 
     def _end(self, now: float) -> None:
         """OpenVPN has given up its clients. It exits, or starts anew and answers in a moment."""
-        self._fail("OpenVPN starts anew", now)
+        self._change.fail("OpenVPN starts anew", now)
         self.parts.own.forget()
-        self._forget(now, wait=True)
+        self._change.forget(now, wait=True)
         self.parts.discovery.ask_later(now + RETRY_AFTER)
 
     def _order_refused(self, order: str, reason: str, now: float) -> None:
@@ -148,7 +151,7 @@ class Instance:
         openvpn = self.parts.openvpn
         openvpn.log("error", "openvpn refused an order", order=order, reason=reason)
         openvpn.counters["orders_refused"] += 1
-        self._unlearn(now)
+        self._change.unlearn(now)
         self.parts.discovery.ask_later(now + RETRY_ORDER_AFTER)
 
     def _status_refused(self, code: Code, now: float) -> None:
@@ -161,7 +164,7 @@ class Instance:
         """At the start of a sidecar: the VIP is with an OpenVPN that cannot serve."""
         refuses = self.role is Role.INIT and bool(self.parts.vip.here)
         if refuses:
-            self._fail(reason, now)
+            self._change.fail(reason, now)
         return refuses
 
     # What the administrator asks.
@@ -210,7 +213,8 @@ class Instance:
         discovery.handle_timer(now)
         if self.parts.discovery.overdue:
             silent = self.parts.openvpn.connected
-            self._fail("OpenVPN does not answer" if silent else self.parts.discovery.down, now)
+            why = "OpenVPN does not answer" if silent else self.parts.discovery.down
+            self._change.fail(why, now)
         liveness.handle_timer(now)
         if self.parts.liveness.hangs and self.parts.discovery.settled:
             self.give_up("OpenVPN does not answer", now)
@@ -227,7 +231,7 @@ class Instance:
         self._choose(now)
         while (step := decide(situation := parts.situation(now))) is not Step.STAY:
             parts.role.reason = describe_step(step, situation)
-            self._take_step(step, now)
+            self._steps.take(step, now)
             self._choose(now)
         master = self.role is Role.MASTER
         if master and not parts.openvpn.unanswered:
@@ -287,7 +291,7 @@ class Instance:
             self._differ(difference, master, now)
             return
         if self.role is Role.FAULT:
-            self._move(Trigger.AGREES, now)
+            self._change.move(Trigger.AGREES, now)
         importer.follow(master, state.epoch if state else NO_EPOCH, now)
         if state is not None:
             importer.keep(state.sync is Sync.SYNCING, now)
@@ -307,161 +311,7 @@ class Instance:
             parts.openvpn.log("error", "must not replicate", problem=difference, node=master)
         parts.role.fault = difference
         if self.role is Role.STANDBY:
-            self._move(Trigger.DIFFERS, now)
-
-    # Steps of the role.
-
-    def _take_step(self, step: Step, now: float) -> None:
-        {
-            Step.PROMOTE: self._promote,
-            Step.RESUME: self._resume,
-            Step.RETURN: self._return,
-            Step.HOLD: self._hold,
-            Step.DEMOTE: self._demote,
-            Step.OVERTAKE: self._overtake,
-        }[step](now)
-
-    def _promote(self, now: float) -> None:
-        """Drop what is known to be stale and serve with the rest, in one write."""
-        parts, importer = self.parts, self.parts.importer
-        table, whole = importer.table, self._is_whole()
-        stale, lacks = importer.stale(), table.lacks()
-        for uid in stale:
-            parts.openvpn.send(Drop(uid))
-        current = table.copies - sum(table.copy(uid) is not None for uid in stale)
-        if not whole:
-            unproved = int(not importer.proved)
-            lacks = max(lacks, parts.view.most_clients() - current, unproved)
-        origin, epoch = importer.epoch, next_epoch(parts.view.highest, parts.node)
-        parts.own.begin(epoch, origin, lacks, now, whole=whole)
-        self._begin_epoch(now)
-        parts.openvpn.log(
-            "info" if whole and not lacks else "warning",
-            "promoted",
-            epoch=str(epoch),
-            current=current,
-            dropped=len(stale),
-            lacking=lacks,
-        )
-        self._move(Trigger.PROMOTED, now)
-        parts.presence.promote(origin.node or None)
-        parts.rekey.promote(importer.retire(now), now)
-        parts.counter_relay.stop(now)
-        parts.successor.stop(now)
-        self._become_source(now)
-
-    def _is_whole(self) -> bool:
-        """Whether this standby has everything that there was, as far as it was ever told."""
-        highest, importer = self.parts.view.highest, self.parts.importer
-        return highest == NO_EPOCH or (importer.is_complete(highest) and not len(importer.refusals))
-
-    def _resume(self, now: float) -> None:
-        """Go on as if the VIP had never left."""
-        parts = self.parts
-        self._order(Promote(parts.own.epoch))
-        parts.rekey.resume(now)
-        parts.role.held_since = None
-        parts.openvpn.log("info", "resumed", epoch=str(parts.own.epoch))
-        parts.successor.stop(now)
-        self._move(Trigger.RESUMED, now)
-
-    def _return(self, now: float) -> None:
-        """Go on above the heirs: with all clients that did not change there.
-
-        The others have keys that are not here. They still take what is sent under the one before,
-        and are told to reconnect.
-        """
-        parts, higher = self.parts, self.parts.view.highest
-        newer = parts.successor.newer(parts.exporter.table.generations())
-        outlived = self._is_outlived()
-        parts.own.go_on(next_epoch(higher, parts.node))
-        self._begin_epoch(now)
-        parts.openvpn.log(
-            "warning",
-            "returned above another epoch",
-            epoch=str(parts.own.epoch),
-            higher=str(higher),
-            changed=len(newer),
-        )
-        parts.rekey.resume(now)
-        if outlived:
-            parts.rekey.hurry()
-        parts.reconnecting.begin(newer, now)
-        parts.role.held_since = None
-        parts.successor.stop(now)
-        self._move(Trigger.RETURNED, now)
-        self._become_source(now)
-
-    def _hold(self, now: float) -> None:
-        """Be silent at once, keep everything."""
-        parts = self.parts
-        self._order(Hold())
-        parts.rekey.pause()
-        parts.reconnecting.stop(now)
-        parts.role.held_since = now
-        parts.vip.break_promise()
-        parts.successor.planned |= parts.vip.handed_over
-        epoch, higher = str(parts.own.epoch), str(parts.view.highest)
-        why = parts.role.reason or MEANING[Trigger.HELD]
-        parts.openvpn.log("warning", "held", epoch=epoch, higher=higher, reason=why)
-        self._move(Trigger.HELD, now)
-
-    def _demote(self, now: float) -> None:
-        """Wipe everything and be standby, with a new holder id."""
-        parts = self.parts
-        self._order(Demote())
-        parts.role.held_since = None
-        epoch, higher = str(parts.own.epoch), str(parts.view.highest)
-        reason = parts.role.reason
-        parts.openvpn.log("info", "demoted", epoch=epoch, higher=higher, reason=reason)
-        parts.successor.stop(now)
-        self._move(Trigger.DEMOTED, now)
-        parts.exporter.stop(now)
-        parts.rekey.stop(now)
-        parts.importer.reset(now)
-
-    def _overtake(self, now: float) -> None:
-        """Stay master, above an epoch whose node does not have the VIP.
-
-        A promotion in another epoch makes OpenVPN jump over every range it granted: its clients
-        may have accepted packets of that node. If that has outlived ours, they refuse ours until
-        they have new keys.
-        """
-        parts = self.parts
-        if self._is_outlived():
-            parts.rekey.hurry()
-        parts.own.go_on(next_epoch(parts.view.highest, parts.node))
-        self._order(Promote(parts.own.epoch))
-        self._note_epoch()
-        epoch = str(parts.own.epoch)
-        parts.openvpn.log("warning", "overtaking an epoch without master", epoch=epoch)
-        self._become_source(now)
-
-    def _is_outlived(self) -> bool:
-        """Whether our clients refuse our packet ids, having heard the node above us."""
-        view = self.parts.view
-        return view.lineage.judge(self.parts.own.epoch, view.highest) is Kin.ABOVE
-
-    def _order(self, order: Promote | Hold | Demote) -> None:
-        """Tell OpenVPN its role, before anything else is done; it then waits for no client."""
-        self.parts.exporter.protection.stop()
-        self.parts.openvpn.order(order)
-
-    def _begin_epoch(self, now: float) -> None:
-        """Serve in the epoch that has just been made, because of the VIP."""
-        vip = self.parts.vip
-        self._order(Promote(self.parts.own.epoch))
-        self._note_epoch()
-        self.parts.promotion.begin(vip.since if vip.arrived else now, now)
-
-    def _note_epoch(self) -> None:
-        view, own = self.parts.view, self.parts.own
-        view.note_epoch(own.epoch)
-        view.lineage.note(own.epoch, own.origin)
-
-    def _become_source(self, now: float) -> None:
-        self.parts.exporter.start(now)
-        self.parts.openvpn.send(ListInstances())
+            self._change.move(Trigger.DIFFERS, now)
 
     # What was found, and what was lost.
 
@@ -477,7 +327,7 @@ class Instance:
         if status.role is Role.STANDBY:
             parts.own.forget()
             parts.importer.table.find(clients)
-            self._move(Trigger.FOUND_STANDBY, now)
+            self._change.move(Trigger.FOUND_STANDBY, now)
         else:
             self._take_up(status, now)
             parts.exporter.take_list(clients, now)
@@ -490,53 +340,18 @@ class Instance:
         if status.role is Role.MASTER and parts.vip.wanted(now):
             if own.epoch == NO_EPOCH:
                 own.take_up(next_epoch(parts.view.highest, parts.node))
-                self._note_epoch()
-            self._move(Trigger.FOUND_MASTER, now)
+                self._change.note_epoch()
+            self._change.move(Trigger.FOUND_MASTER, now)
             parts.openvpn.send(ListInstances())
         else:
             if status.role is Role.MASTER:
-                self._order(Hold())
+                self._change.order(Hold())
             parts.role.held_since, parts.role.reason = now, describe_held(status)
-            self._move(Trigger.FOUND_HELD, now)
+            self._change.move(Trigger.FOUND_HELD, now)
         parts.exporter.start(now, touched=True)
-
-    def _fail(self, reason: str, now: float) -> None:
-        """OpenVPN is of no use: the VIP manager hears it before anyone else."""
-        role = self.parts.role
-        told = self.role is Role.FAULT and role.fault == reason == LOCKED_OUT
-        role.fault = reason
-        self._move(Trigger.LOST, now)
-        if not told:
-            self.parts.openvpn.log("error", "openvpn lost", reason=reason)
-
-    def _unlearn(self, now: float) -> None:
-        """What was known of OpenVPN may be wrong; it may serve all the while."""
-        self._forget(now, wait=True)
-        if self.role is not Role.INIT:
-            self._move(Trigger.RECONNECTED, now)
-
-    def _forget(self, now: float, *, wait: bool) -> None:
-        self.parts.discovery.forget(now, wait=wait)
-        for part in self.parts:
-            part.stop(now)
-
-    # What is said.
-
-    def _move(self, trigger: Trigger, now: float) -> None:
-        self.parts.role.move(trigger, now)
-        self._say_grade(now)
-        self.parts.role.tell(trigger, self.parts.own.epoch)
-
-    @property
-    def _known(self) -> bool:
-        return self.parts.discovery.known or self.role is Role.FAULT
-
-    def _say_grade(self, now: float) -> Grade:
-        parts = self.parts
-        return parts.announcer.say_grade(parts.grade_input(now)) if self._known else Grade.FAULT
 
     def _say(self, now: float) -> None:
         parts = self.parts
         self._copy = self._describe_copy(now)
-        if self._known:
-            parts.announcer.say_state(parts.state(self._say_grade(now), now), now)
+        if self._change.known:
+            parts.announcer.say_state(parts.state(self._change.say_grade(now), now), now)

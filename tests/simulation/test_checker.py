@@ -9,10 +9,12 @@ import pytest
 from ovpnha.management.commands import Demote, Hold, Promote
 from ovpnha.management.notices import ChangedNotice
 from ovpnha.model import NO_EPOCH, BootId, ClientRecord, InstanceName, NodeName, Uid
+from ovpnha.node.change import RoleChange
 from ovpnha.node.instance import Instance
 from ovpnha.node.master.exporter import Exporter
 from ovpnha.node.master.protection import Protection
 from ovpnha.node.standby.importer import Importer
+from ovpnha.node.steps import Steps
 from ovpnha.replication.membership import Membership
 from ovpnha.replication.messages import Hello
 from ovpnha.replication.sealing import Opened, Standing
@@ -66,20 +68,20 @@ class ForgetsChanges(Exporter):
             super().take_changed(notice, now)
 
 
-class ServesWithoutVip(Instance):
+class ServesWithoutVip(RoleChange):
     """Does not make OpenVPN fall silent."""
 
-    def _order(self, order: Promote | Hold | Demote) -> None:
+    def order(self, order: Promote | Hold | Demote) -> None:
         if not isinstance(order, Hold):
-            super()._order(order)
+            super().order(order)
 
 
-class WipesAtOnce(Instance):
+class WipesAtOnce(Steps):
     """Does not wait for proof that someone else was promoted."""
 
     def _hold(self, now: float) -> None:
         super()._hold(now)
-        self.parts.role.held_since = now - self.parts.config.held_max
+        self._parts.role.held_since = now - self._parts.config.held_max
 
 
 class FollowsAnyone(Instance):
@@ -205,6 +207,14 @@ def instance(kind: type[Instance]) -> Defect:
     return Defect(lambda node: _replace(node, lambda one: one, kind))
 
 
+def change(kind: type[RoleChange]) -> Defect:
+    return Defect(lambda node: _replace(node, lambda one: one._change, kind))
+
+
+def steps(kind: type[Steps]) -> Defect:
+    return Defect(lambda node: _replace(node, lambda one: one._steps, kind))
+
+
 def protection(kind: type[Protection]) -> Defect:
     return Defect(lambda node: _replace(node, lambda one: one.parts.exporter.protection, kind))
 
@@ -271,8 +281,8 @@ DEFECTS = [
     ("it does not settle", importer(LosesWithdrawals), draw),
     ("it does not settle", importer(AcknowledgesUnimported), draw),
     ("a change does not arrive", exporter(ForgetsChanges), draw),
-    ("master without the vip", instance(ServesWithoutVip), draw_instances),
-    ("demoted without cause", instance(WipesAtOnce), draw),
+    ("master without the vip", change(ServesWithoutVip), draw_instances),
+    ("demoted without cause", steps(WipesAtOnce), draw),
     ("packet id sent twice", Defect(key=GivesWhatItKeeps), draw),
     ("it does not settle", instance(FollowsAnyone), draw_another_option),
     ("it does not settle", Defect(open_with_first_key_only), draw_half_a_rotation),

@@ -33,6 +33,8 @@ ROOMS: tuple[frozenset[str], ...] = (
     frozenset({"master", "standby"}),
     frozenset({"statistics"}),
     frozenset({"parts"}),
+    frozenset({"change"}),
+    frozenset({"steps"}),
     frozenset({"instance"}),
     frozenset({"dispatch"}),
     frozenset({"node"}),
