@@ -19,6 +19,7 @@ from ovpnha.node.statistics import InstanceStatistics, NodeStatistics
 from ovpnha.runtime.answers import ClientsAnswer, ListedClient, count_clients
 
 CLOCK_NOTABLE = 1.0  # seconds
+UNPROTECTED_NOTABLE = 10.0  # seconds, as for the alert: a new client needs some milliseconds
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -283,6 +284,8 @@ def _problems(status: NodeStatistics) -> Iterator[str]:
     for name, up in status.links.items():
         if not up:
             yield f"BCN link {name} is down: no carrier, switched off, or not there"
+    if not any(one.nodes for one in status.instances):
+        yield "no other node is heard; does ovpnha run there, with the same cluster name and key?"
     for problem in (status.tracking and status.tracking.problem, status.firewall):
         if problem:
             yield f"{problem}. Connections behind NAT would break at a takeover"
@@ -293,6 +296,8 @@ def _problems(status: NodeStatistics) -> Iterator[str]:
         )
     for one in status.instances:
         yield from (f"{one.name}: {problem}" for problem in one.problems)
+        if lost := _unprotected(one):
+            yield f"{one.name}: {lost}"
         if not one.vip and not _with_vip(one):
             yield f"{one.name}: no node that is heard has the VIP; {_why_none(one)}"
         for node in one.nodes:
@@ -300,11 +305,22 @@ def _problems(status: NodeStatistics) -> Iterator[str]:
                 yield f"{one.name}, node {node.name}: {problem}"
 
 
+def _unprotected(one: InstanceStatistics) -> str:
+    """As master: what a failover would cost now; "" when it costs nothing, or may soon not."""
+    waited, lacking = one.exporter.oldest_unprotected, one.clients - one.exporter.protected
+    if one.role is not Role.MASTER or lacking <= 0 or waited < UNPROTECTED_NOTABLE:
+        return ""
+    return (
+        f"{lacking} of {count_clients(one.clients)} would reconnect if this node died: no other"
+        " node has them as they are now; is a standby heard, and in sync?"
+    )
+
+
 def _why_none(one: InstanceStatistics) -> str:
     """A VIP manager that everybody refuses is not to blame."""
     heard = [node.grade for node in one.nodes if node.believed and node.has_instance]
     if all(grade == Grade.FAULT for grade in (one.announcer.grade, *heard)):
-        return "each refuses it (grade -254)"
+        return f"{'each' if heard else 'this node'} refuses it (grade -254)"
     return "does the VIP manager run?"
 
 

@@ -169,4 +169,23 @@ def test_a_node_that_left_is_not_one_to_be_believed_soon() -> None:
 
 
 def test_a_node_without_others_says_so() -> None:
-    assert "Other nodes: none is heard" in shown(STATUS["instances"][0] | {"nodes": []})
+    text = shown(STATUS["instances"][0] | {"nodes": []})
+    assert "Other nodes: none is heard" in text
+    assert "- no other node is heard; does ovpnha run there, with the same cluster" in text
+    refusing = {"vip": False, "grade": -254, "role": "init", "nodes": []}
+    text = shown(STATUS["instances"][0] | refusing)
+    assert "- udp: no node that is heard has the VIP; this node refuses it (grade" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, False),  # one has just connected
+        ({"oldest_unprotected": 10.0}, True),
+        ({"oldest_unprotected": 10.0, "protected": 3}, False),
+        ({"oldest_unprotected": 10.0, "role": "held"}, False),
+    ],
+)
+def test_what_a_failover_would_cost_is_a_problem(changes: dict[str, Any], told: bool) -> None:
+    text = printed(STATUS | {"instances": [STATUS["instances"][0] | changes]}, 200)
+    assert ("- udp: 1 of 3 clients would reconnect if this node died: no other" in text) is told
