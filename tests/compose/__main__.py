@@ -23,14 +23,12 @@ from tests.lab.compose.engine import Compose, check_engine, docker, leftovers
 from tests.lab.compose.lab import ComposeLab
 from tests.lab.errors import LabError
 from tests.lab.node import Node
+from tests.lab.scenarios import Place, all_at, find
 from tests.lab.waiting import wait_until
 
 OUTPUT = Path("build/lab")
 DEMO = (sys.executable, "-m", "tests.lab.compose")
-SCENARIOS = {"docker-kill", "docker-disconnect", "docker-stop"}
 NODES = ["node-a", "node-b"]
-# Generous: the machine may be busy. What the demo promises in milliseconds is in its table.
-OUTAGE_BOUND_MS = 3000.0
 END_SECONDS = 120.0
 LIVES, LIVES_SECONDS = 10, 45.0
 """How often the master's container is killed and started again, or for how long."""
@@ -56,14 +54,18 @@ def whole_demo() -> None:
     code = subprocess.run(DEMO, check=False).returncode
     expect(code == 0, f"the demo ended with exit code {code}")
     runs = json.loads((OUTPUT / "compose.json").read_text())
-    expect({run["scenario"] for run in runs} == SCENARIOS, "a scenario is missing in the result")
+    expect(
+        {run["scenario"] for run in runs} == {one.name for one in all_at(Place.CONTAINERS)},
+        "a scenario is missing",
+    )
     for run in runs:
         check_run(run)
 
 
 def check_run(run: dict[str, object]) -> None:
     """One entry of the result file."""
-    name, detail = run["scenario"], run["detail"]
+    name, detail = str(run["scenario"]), run["detail"]
+    bound = find(name).expected.outage_ms
     assert isinstance(detail, dict)
     for key in ("client_hard_resets", "client_restarts"):
         expect(run[key] == 0, f"{name}: {key} is {run[key]}")
@@ -71,7 +73,7 @@ def check_run(run: dict[str, object]) -> None:
     expect(run["control"] is False, f"{name}: is no control run")
     for key in ("outage_ms", "vip_move_ms"):
         value = float(str(run[key]))
-        expect(math.isfinite(value) and value <= OUTAGE_BOUND_MS, f"{name}: {key} is {value}")
+        expect(math.isfinite(value) and value <= bound, f"{name}: {key} is {value}")
     expect(int(str(run["probes_sent"])) > 500, f"{name}: {run['probes_sent']} probes")
     expect(detail["prometheus_nodes"] == NODES, f"{name}: scraped {detail['prometheus_nodes']}")
     expect(not detail["dashboard_empty"], f"{name}: empty panels: {detail['dashboard_empty']}")
@@ -82,7 +84,7 @@ def check_run(run: dict[str, object]) -> None:
 
 def interrupted_demo() -> None:
     """Ctrl-C in the middle."""
-    with subprocess.Popen([*DEMO, "--scenario", "docker-kill"]) as demo:
+    with subprocess.Popen([*DEMO, "--scenario", "kill-node"]) as demo:
         wait_until(lambda: len(leftovers()) > 10, "the demo's containers", END_SECONDS)
         demo.send_signal(signal.SIGINT)
         code = demo.wait(END_SECONDS)
@@ -92,7 +94,7 @@ def interrupted_demo() -> None:
 def failing_demo() -> None:
     """The client's container ends before anything is measured."""
     compose = Compose()
-    with subprocess.Popen([*DEMO, "--scenario", "docker-kill"]) as demo:
+    with subprocess.Popen([*DEMO, "--scenario", "kill-node"]) as demo:
         wait_until(lambda: _kill_client(compose), "the client's container", END_SECONDS)
         code = demo.wait(END_SECONDS)
     expect(code == 2, f"a failing demo ended with exit code {code}")

@@ -18,13 +18,13 @@ from tests.integration.conftest import OPENVPN, configure
 from tests.integration.test_replay import DATA_HEAD, P_DATA_V2, Capture, Sent, link, payload
 from tests.lab import plan
 from tests.lab.clientlog import CONTROL_CHANNEL, noticed
+from tests.lab.deaths import kill_openvpn
 from tests.lab.keepalived import Keepalived
 from tests.lab.lab import GRADE_MASTER, Lab
 from tests.lab.node import Node, Setup
 from tests.lab.openvpn import READY, Client
 from tests.lab.packetfilter import PacketFilter
 from tests.lab.quota import Quota
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Session
 from tests.lab.topology import inside
 from tests.lab.waiting import Tail, wait_until

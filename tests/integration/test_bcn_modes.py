@@ -10,8 +10,8 @@ import pytest
 from tests.integration.conftest import configure
 from tests.integration.pace import PATIENCE
 from tests.lab import plan
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Session
 from tests.lab.waiting import wait_until
 

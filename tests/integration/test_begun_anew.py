@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import OPENVPN
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
 from tests.lab.measure import MS
 from tests.lab.node import Setup
 from tests.lab.packetfilter import CONTROL, PacketFilter
 from tests.lab.renegotiation import CLIENT_WINDOW, SERVER_WINDOW
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Session
 from tests.lab.waiting import wait_until
 

@@ -26,10 +26,10 @@ from ovpnha.runtime.firewall import read_rules
 from tests.integration.pace import PATIENCE
 from tests.lab import plan, topology
 from tests.lab.cleanup import Claim
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
 from tests.lab.nat.flows import Flows
 from tests.lab.rules import Rules
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Session, Watch
 from tests.lab.topology import Topology
 from tests.lab.traffic import ProbeStream

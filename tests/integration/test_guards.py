@@ -11,9 +11,9 @@ from ovpnha.runtime.control import StatusRequest
 from tests.integration.conftest import configure
 from tests.integration.pace import PATIENCE
 from tests.lab import plan
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
 from tests.lab.measure import lost
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Session
 from tests.lab.waiting import wait_until
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.integration.conftest import MakeLab
 from tests.lab import plan, topology
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
 from tests.lab.openvpn import IPV6
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Session
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]

@@ -11,9 +11,9 @@ import pytest
 from tests.integration.conftest import OLD_CLIENT, MakeLab
 from tests.integration.pace import PATIENCE, is_short
 from tests.integration.rows import ROWS, Row, write_files
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
 from tests.lab.openvpn import STOCK
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Moment, Session
 from tests.lab.waiting import wait_until
 

@@ -8,8 +8,8 @@ from tests.integration.conftest import MakeLab
 from tests.integration.pace import PATIENCE, is_short
 from tests.lab import plan
 from tests.lab.clientlog import noticed
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Moment, Session
 from tests.lab.topology import open_route
 from tests.lab.waiting import wait_until

@@ -21,11 +21,11 @@ from tests.integration.rows import LOGIN, VERIFY, Row, write_files
 from tests.integration.test_renegotiation_again import Freeze
 from tests.integration.test_replay import Capture, link, payload
 from tests.lab import plan
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
 from tests.lab.openvpn import READY
 from tests.lab.packetfilter import CONTROL, PacketFilter
 from tests.lab.renegotiation import SERVER_WINDOW, Renegotiation, key_pending
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Moment, Session
 from tests.lab.waiting import connect, wait_until
 

@@ -7,8 +7,8 @@ import pytest
 from tests.integration.conftest import MakeLab, configure
 from tests.integration.pace import PATIENCE, is_short
 from tests.integration.rows import LOGIN, VERIFY, Row, genkey, write_files
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Session
 from tests.lab.waiting import wait_until
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.integration.conftest import OLD_CLIENT, OPENVPN, MakeLab
 from tests.integration.pace import PATIENCE, is_short
+from tests.lab.deaths import kill_openvpn
 from tests.lab.packetfilter import CONTROL, PacketFilter
 from tests.lab.renegotiation import BOUND_MS, INSTANTS, broken_promises, run
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Session
 from tests.lab.waiting import wait_until
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.integration.conftest import MakeLab
 from tests.integration.pace import PATIENCE
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import TURNS, Session
 from tests.lab.waiting import wait_until
 

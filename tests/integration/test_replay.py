@@ -25,9 +25,9 @@ from tests.integration.conftest import MakeLab
 from tests.integration.pace import PATIENCE
 from tests.integration.relay import Relay, relayed
 from tests.lab import plan
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
 from tests.lab.node import Node
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Session
 from tests.lab.topology import inside, set_sysctls
 from tests.lab.waiting import Tail, wait_until

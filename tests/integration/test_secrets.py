@@ -16,8 +16,8 @@ from tests.bench.manager import Manager
 from tests.integration.conftest import MakeLab
 from tests.integration.pace import PATIENCE
 from tests.integration.relay import Relay, relayed
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Session
 from tests.lab.waiting import wait_until
 

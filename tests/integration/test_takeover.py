@@ -8,10 +8,10 @@ import pytest
 
 from ovpnha.runtime.control import DemoteRequest
 from tests.integration.pace import PATIENCE, is_short
+from tests.lab.deaths import cut_node, kill_openvpn
 from tests.lab.lab import GRADE_MASTER, Lab
 from tests.lab.node import Node
 from tests.lab.openvpn import IPV4, IPV6, Transport
-from tests.lab.scenarios import cut_node, kill_openvpn
 from tests.lab.session import Moment, Session
 from tests.lab.waiting import wait_until
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.integration.pace import PATIENCE
+from tests.lab.deaths import cut_node, kill_openvpn
 from tests.lab.lab import Lab
-from tests.lab.scenarios import cut_node, kill_openvpn
 from tests.lab.session import Session
 
 pytestmark = pytest.mark.integration

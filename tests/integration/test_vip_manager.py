@@ -21,10 +21,10 @@ from tests.integration.vip_cells import (
     restore,
     try_cell,
 )
+from tests.lab.deaths import cut_node
 from tests.lab.keepalived import Keepalived
 from tests.lab.lab import Lab
 from tests.lab.node import Setup
-from tests.lab.scenarios import cut_node
 from tests.lab.session import Session
 from tests.lab.ucarp import Ucarp
 from tests.lab.vip_manager import VipProgram

@@ -18,9 +18,9 @@ from tests.integration.conftest import OPENVPN, MakeLab
 from tests.integration.pace import PATIENCE
 from tests.integration.test_digest import BASE
 from tests.integration.test_moved_session import management
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
 from tests.lab.pki import Pki
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Session
 from tests.lab.waiting import connect, wait_until
 

@@ -20,6 +20,7 @@ from ovpnha.errors import OvpnhaError
 from tests.lab.cleanup import clean, ended_by_sigterm
 from tests.lab.errors import LabError
 from tests.lab.plan import LETTERS
+from tests.lab.scenarios import Place, Scenario, choose, describe
 
 if TYPE_CHECKING:
     from tests.lab.measure import Curve, Run
@@ -42,13 +43,6 @@ class Control(StrEnum):
     NONE = "none"
 
 
-class Scenario(StrEnum):
-    """How the master dies."""
-
-    KILL_OPENVPN = "kill-openvpn"
-    CUT_NODE = "cut-node"
-
-
 CONTROL_KEEPALIVE = {Control.TUNED: "2 10", Control.DEFAULT: "10 60"}
 
 
@@ -58,7 +52,7 @@ def lab(  # noqa: PLR0913 - each is an option of the command line
         int, typer.Option(min=1, help="Seamless runs of each scenario; their median counts.")
     ] = 5,
     scenario: Annotated[
-        list[Scenario] | None, typer.Option(help="Only this one; may be repeated.")
+        list[str] | None, typer.Option(help="Only this one; may be repeated.")
     ] = None,
     nodes: Annotated[int, typer.Option(min=2, max=len(LETTERS), help="How many nodes.")] = 2,
     control: Annotated[
@@ -84,17 +78,21 @@ def lab(  # noqa: PLR0913 - each is an option of the command line
         bool, typer.Option(help="Keep the logs of every run in build/lab/logs.")
     ] = False,
     clean: Annotated[bool, typer.Option("--clean", help="Remove what a killed lab left.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Say what scenarios there are.")] = False,
 ) -> None:
     """Kill the master under a stock client's traffic, in network namespaces, and measure.
 
     Exit code 1 when a promise was not kept, 2 when the lab itself could not do its work.
     """
+    if list_:
+        typer.echo(describe(Place.NAMESPACES))
+        return
     try:
         with ended_by_sigterm():
             if clean:
                 _clean()
                 return
-            scenarios = scenario or list(Scenario)
+            scenarios = choose(Place.NAMESPACES, scenario or [])
             kind = Kind(nodes, plain=plain)
             plan = _plan(scenarios, 0 if control_only else runs, control, kind)
             _check_machine(None if control_only else openvpn, plain=plain)
@@ -165,15 +163,17 @@ def _run_all(
 def _run_one(
     one: Planned, number: int, openvpn: Path, show: Show, *, keep_logs: bool
 ) -> tuple[Run, Curve]:
-    from tests.lab.scenarios import run_scenario
+    from tests.lab.run import run_scenario
 
     setup = make_setup(one, openvpn)
-    title = f"{one.scenario}, {'ovpnha' if setup.seamless else 'stock OpenVPN'}, run {one.index}"
+    title = (
+        f"{one.scenario.name}, {'ovpnha' if setup.seamless else 'stock OpenVPN'}, run {one.index}"
+    )
 
     def say(step: str) -> None:
         show(number, f"{title}: {step}")
 
-    return run_scenario(one.scenario.value, setup, say, index=one.index, keep_logs=keep_logs)
+    return run_scenario(one.scenario, setup, say, index=one.index, keep_logs=keep_logs)
 
 
 def make_setup(one: Planned, openvpn: Path) -> Setup:

@@ -23,12 +23,12 @@ from statistics import median
 from typing import Any
 
 from ovpnha.errors import OvpnhaError
+from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
 from tests.lab.measure import MS
 from tests.lab.node import Node, Setup
 from tests.lab.openvpn import STOCK
 from tests.lab.packetfilter import ACK, CONTROL, PacketFilter
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import TURNS, Session, Watch
 from tests.lab.waiting import Tail, wait_until
 

@@ -1,150 +1,111 @@
-"""The deaths that the lab shows, each one run from a fresh cluster to a result.
+"""The registry of scenarios: each is written once, and every lab takes it from here.
 
-A run builds a lab, connects a stock client, starts traffic, kills, waits for the first answer after
-that, watches a while longer and counts. The control run is the same with stock OpenVPN.
+Pure: a scenario says what dies and what the client may notice. How that is done is the business of
+the labs, each of which has a table from ``Victim`` to a deed: ``tests.lab.deaths`` in network
+namespaces, ``tests.lab.compose.deaths`` in containers. docs/lab.md tells how to write one.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 
-from tests.lab import plan
-from tests.lab.lab import Lab
-from tests.lab.measure import MS, Curve, Gap, Run, curve, longest_gap, lost, outage_ms
-from tests.lab.node import Node, Setup
-from tests.lab.session import Moment, Session
-from tests.lab.traffic import INTERVAL_MS
-
-SETTLE_SECONDS = 1.5
-WATCH_SECONDS = 3.0
-SEAMLESS_PATIENCE = 15.0
-CONTROL_MARGIN = 30.0
-OVERLAP = 100 * MS
-"""Nanoseconds: how long an address that moves may be on two nodes."""
+from tests.lab.errors import LabError
 
 
-def kill_openvpn(_lab: Lab, master: Node) -> None:
-    """End the master's OpenVPN with SIGKILL."""
-    master.openvpn.kill()
+class Place(StrEnum):
+    """The two labs."""
+
+    NAMESPACES = "namespaces"
+    CONTAINERS = "containers"
 
 
-def cut_node(lab: Lab, master: Node) -> None:
-    """Pull all cables of the master."""
-    lab.topology.set_links(master.name, "down")
+class Victim(StrEnum):
+    """What dies of the master."""
+
+    OPENVPN = "its OpenVPN, by SIGKILL"
+    CABLES = "every cable; its processes go on"
+    NODE = "everything on it, at once"
+    SERVICE = "everything on it, in order"
 
 
-DEATHS: dict[str, Callable[[Lab, Node], None]] = {
-    "kill-openvpn": kill_openvpn,
-    "cut-node": cut_node,
-}
+@dataclass(frozen=True)
+class Expected:
+    """What the client may notice: an outage, and nothing else.
 
-
-def run_scenario(
-    scenario: str, setup: Setup, say: Callable[[str], None], *, index: int, keep_logs: bool
-) -> tuple[Run, Curve]:
-    """One run of one scenario."""
-    with Lab(setup, say, keep_logs=keep_logs) as lab:
-        lab.start_cluster()
-        session = Session(lab)
-        session.linger(SETTLE_SECONDS)
-        lab.wait_standbys()
-        say("killing the master")
-        moment = session.strike(DEATHS[scenario])
-        recovered = session.recovers(moment, _patience(setup))
-        session.linger(WATCH_SECONDS)
-        run = judge(session, moment, scenario, {"run": index, "recovered": recovered})
-        return run, curve(run, session.forward.probes(), moment.monotonic)
-
-
-def _patience(setup: Setup) -> float:
-    """Seconds for which a run waits for the first answer after the kill."""
-    if setup.seamless:
-        return SEAMLESS_PATIENCE
-    return float(setup.keepalive.split()[1]) + CONTROL_MARGIN
-
-
-def judge(session: Session, moment: Moment, scenario: str, detail: dict[str, Any]) -> Run:
-    """Stop the traffic and count."""
-    gap = session.gap(moment)
-    phases = find_phases(session.lab, moment, gap)
-    detail |= _explain(session, moment, gap)
-    session.forward.stop()
-    session.reverse.stop()
-    detail["tcp_problem"] = session.finish()
-    probes = session.forward.probes()
-    seen = session.noticed(moment)
-    return Run(
-        scenario=scenario,
-        control=not session.lab.setup.seamless,
-        outage_ms=round(outage_ms(gap, INTERVAL_MS), 2),
-        vip_move_ms=max(phases.get("vip_arrived", float("nan")), 0.0),
-        probes_sent=len(probes),
-        probes_lost=lost(probes),
-        client_hard_resets=seen.hard_resets,
-        client_renegotiations=seen.renegotiations,
-        client_restarts=max(seen.restarts, seen.inactive, seen.reconnects),
-        tcp_alive=not detail["tcp_problem"],
-        phases=phases,
-        detail=detail,
-    )
-
-
-def find_phases(lab: Lab, moment: Moment, gap: Gap) -> dict[str, float]:
-    """When each step came, in milliseconds after the kill.
-
-    Where the kill is known by an address that left, the heir may have got it just before.
+    It sees no hard reset and does not restart, its TCP session lives, a probe is answered again.
+    ``own_ms`` bounds the median outage without the VIP's move, in network namespaces;
+    ``outage_ms`` any outage in containers, loosely: what builds images has other things to do.
     """
-    since = moment.monotonic
-    before = since - OVERLAP
-    heir = lab.vips.taker(plan.OUT.vip, moment.node, before)
-    times = {
-        "vip_left": lab.vips.when(plan.OUT.vip, moment.node, present=False, since=since),
-        **(_arrival_times(lab, heir, before) if heir else {}),
-        "first_answer": gap.end,
-    }
-    found = {name: round((time - since) / MS, 2) for name, time in times.items() if time}
-    return {"kill": 0.0, **dict(sorted(found.items(), key=lambda item: item[1]))}
+
+    own_ms: float = 60.0
+    outage_ms: float = 3000.0
 
 
-def _arrival_times(lab: Lab, heir: str, since: int) -> dict[str, int | None]:
-    """When the addresses came to the node that serves now, and when it was promoted."""
-    return {
-        "vip_arrived": lab.vips.when(plan.OUT.vip, heir, present=True, since=since),
-        "inside_vip_arrived": lab.vips.when(plan.LAN.vip, heir, present=True, since=since),
-        **_promotion_times(lab.nodes[heir], since),
-    }
+@dataclass(frozen=True)
+class Scenario:
+    """One way in which a cluster loses its master under traffic."""
+
+    name: str
+    sentence: str
+    dies: Victim
+    places: frozenset[Place]
+    expected: Expected = field(default_factory=Expected)
 
 
-def _promotion_times(node: Node, since: int) -> dict[str, int]:
-    """When the new master's sidecar ordered the promotion and OpenVPN confirmed it."""
-    instance = node.sidecar.instance()
-    if instance is None or instance["last_promotion"] * 1e9 < since:
-        return {}
-    phases = instance["last_promotion_phases"]
-    cause = instance["last_promotion"] - phases["ordered"]
-    return {
-        name: int((cause + phases[phase]) * 1e9)
-        for name, phase in (("promote_sent", "ordered"), ("promote_answered", "promoted"))
-        if phase in phases
-    }
+SCENARIOS = (
+    Scenario(
+        name="kill-openvpn",
+        sentence="The master's OpenVPN crashes.",
+        dies=Victim.OPENVPN,
+        places=frozenset({Place.NAMESPACES}),
+    ),
+    Scenario(
+        name="cut-node",
+        sentence="The master loses all its networks, and does not know why.",
+        dies=Victim.CABLES,
+        places=frozenset({Place.NAMESPACES, Place.CONTAINERS}),
+    ),
+    Scenario(
+        name="kill-node",
+        sentence="The master is gone as after a power cut.",
+        dies=Victim.NODE,
+        places=frozenset({Place.CONTAINERS}),
+    ),
+    Scenario(
+        name="stop-node",
+        sentence="The master is stopped, and gives its role away before it goes.",
+        dies=Victim.SERVICE,
+        places=frozenset({Place.CONTAINERS}),
+    ),
+)
 
 
-def _explain(session: Session, moment: Moment, gap: Gap) -> dict[str, Any]:
-    """What stands beside the figures of a run."""
-    in_gap = session.noticed(moment, moment.to_wall(gap.end))
-    reverse = longest_gap(session.reverse.probes(), moment.monotonic, time.monotonic_ns())
-    return {
-        "nodes": len(session.lab.nodes),
-        "keepalive": session.lab.setup.keepalive,
-        "advert_interval": session.lab.setup.advert_interval,
-        "rules": session.lab.setup.rules.value,
-        "conntrack": session.lab.setup.conntrack,
-        "reverse_outage_ms": round(outage_ms(reverse, INTERVAL_MS), 2),
-        "renegotiations_in_gap": in_gap.renegotiations,
-        "bad_packet_ids": session.noticed(moment).bad_packet_ids,
-        "tcp_bytes": session.tcp.received(),
-        "load": round(os.getloadavg()[0], 2),
-    }
+def find(name: str) -> Scenario:
+    """The scenario of this name; LabError if there is none."""
+    for scenario in SCENARIOS:
+        if scenario.name == name:
+            return scenario
+    raise LabError(f"there is no scenario {name}; --list says what there is")
+
+
+def all_at(place: Place) -> list[Scenario]:
+    """All that one of the labs can run, in order."""
+    return [scenario for scenario in SCENARIOS if place in scenario.places]
+
+
+def choose(place: Place, names: Sequence[str]) -> list[Scenario]:
+    """Those of these names, all where there is none; LabError for one that cannot run there."""
+    known = all_at(place)
+    chosen = [find(name) for name in names]
+    for scenario in chosen:
+        if scenario not in known:
+            raise LabError(f"{scenario.name} cannot run in {place}; --list says what can")
+    return chosen or known
+
+
+def describe(place: Place) -> str:
+    """One line for each of them, for people."""
+    found = all_at(place)
+    return "\n".join(f"{one.name:14}{one.sentence} What dies: {one.dies}." for one in found)

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,30 +19,28 @@ from tests.lab.cleanup import ended_by_sigterm
 from tests.lab.compose.demo import Planned, broken_promises, run_demo
 from tests.lab.compose.engine import FILES, Compose, check_engine, leftovers, run
 from tests.lab.errors import LabError
+from tests.lab.scenarios import Place, Scenario, choose, describe
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-class Scenario(StrEnum):
-    """What is done to the master's container."""
-
-    DOCKER_KILL = "docker-kill"
-    DOCKER_DISCONNECT = "docker-disconnect"
-    DOCKER_STOP = "docker-stop"
 
 
 @app.command()
 def demo(
     scenario: Annotated[
-        list[Scenario] | None, typer.Option(help="Only this one; may be repeated.")
+        list[str] | None, typer.Option(help="Only this one; may be repeated.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Where compose.json and pictures go.")] = Path(
         "build/lab"
     ),
     clean: Annotated[bool, typer.Option("--clean", help="Remove what a killed demo left.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Say what scenarios there are.")] = False,
 ) -> None:
     """Kill the master's container under a stock client's traffic, and measure."""
+    if list_:
+        typer.echo(describe(Place.CONTAINERS))
+        return
     try:
+        scenarios = choose(Place.CONTAINERS, scenario or [])
         with ended_by_sigterm(), _alone():
             _check_machine()
             compose = Compose()
@@ -51,7 +48,7 @@ def demo(
             if clean:
                 return
             _check_networks()
-            kept = _run_all(compose, scenario or list(Scenario), output)
+            kept = _run_all(compose, scenarios, output)
     except OvpnhaError as error:
         typer.echo(f"compose-demo: {error}", err=True)
         raise typer.Exit(2) from None
@@ -67,7 +64,7 @@ def _run_all(compose: Compose, scenarios: list[Scenario], output: Path) -> bool:
     compose.build()
     pairs = []
     for scenario in scenarios:
-        pairs.append(run_demo(compose, Planned(scenario.value, 1, output), say))
+        pairs.append(run_demo(compose, Planned(scenario, 1, output), say))
         say(report.describe(pairs[-1][0]))
     runs = [run for run, _ in pairs]
     report.write_result(runs, output / "compose.json")

@@ -1,4 +1,4 @@
-"""What is done to the master's container, and the moment in which it happened.
+"""How masters die in containers: a deed for each victim of this lab, and when it happened.
 
 A command to docker takes a while until it does something, so the moment is observed where it
 happens: a process of the container ends, or an address leaves it.
@@ -19,6 +19,7 @@ from tests.lab.compose.engine import COMMAND_SECONDS, docker, inspect
 from tests.lab.compose.lab import ComposeLab
 from tests.lab.errors import LabError
 from tests.lab.node import Node
+from tests.lab.scenarios import Victim
 from tests.lab.session import Moment
 from tests.lab.waiting import wait_until
 
@@ -63,10 +64,10 @@ def stop_container(lab: ComposeLab, master: Node) -> Moment:
     return _addresses_left(lab, master, since)
 
 
-DEATHS: dict[str, Callable[[ComposeLab, Node], Moment]] = {
-    "docker-kill": kill_container,
-    "docker-disconnect": cut_container,
-    "docker-stop": stop_container,
+DEATHS: dict[Victim, Callable[[ComposeLab, Node], Moment]] = {
+    Victim.NODE: kill_container,
+    Victim.CABLES: cut_container,
+    Victim.SERVICE: stop_container,
 }
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from tests.lab.dco.guest import Guest
 from tests.lab.dco.image import Image
+from tests.lab.deaths import kill_openvpn
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.measure import MS
 from tests.lab.node import Setup
 from tests.lab.packetfilter import PacketFilter
 from tests.lab.renegotiation import CLIENT_WINDOW, INSTANTS, SERVER_WINDOW, Renegotiation
-from tests.lab.scenarios import kill_openvpn
 from tests.lab.session import Moment
 from tests.lab.waiting import wait_until
 

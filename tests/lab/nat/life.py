@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ovpnha.runtime.control import DemoteRequest
 from tests.lab import plan
+from tests.lab.deaths import cut_node, kill_openvpn
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.measure import MS
@@ -16,7 +17,7 @@ from tests.lab.nat.flows import Flows
 from tests.lab.nat.rows import Death, Fate, Leg, Row, Traffic
 from tests.lab.node import Node, Setup
 from tests.lab.rules import Rules
-from tests.lab.scenarios import OVERLAP, cut_node, kill_openvpn
+from tests.lab.run import OVERLAP
 from tests.lab.session import Moment, Watch
 from tests.lab.traffic import ProbeStream
 from tests.lab.waiting import wait_until

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.cli import Kind, Planned, Scenario, make_setup
+from tests.lab.cli import Kind, Planned, make_setup
 from tests.lab.rules import Rules
+from tests.lab.scenarios import SCENARIOS
 
 MINE = Path("build/openvpn/openvpn")
 
@@ -26,7 +27,7 @@ def test_what_the_nodes_have_beside_openvpn(
 ) -> None:
     """The control run has the same firewall, and nothing that carries its entries."""
     kind = Kind(nodes=3, plain=plain)
-    setup = make_setup(Planned(Scenario.CUT_NODE, control_keepalive, 1, kind), MINE)
+    setup = make_setup(Planned(SCENARIOS[0], control_keepalive, 1, kind), MINE)
     assert (setup.rules, setup.conntrack) == (rules, conntrack)
     assert setup.nodes == 3
     assert setup.seamless == (control_keepalive is None)

@@ -1,0 +1,25 @@
+"""How masters die in network namespaces: a deed for each victim that this lab can kill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.lab.lab import Lab
+from tests.lab.node import Node
+from tests.lab.scenarios import Victim
+
+
+def kill_openvpn(_lab: Lab, master: Node) -> None:
+    """End the master's OpenVPN with SIGKILL."""
+    master.openvpn.kill()
+
+
+def cut_node(lab: Lab, master: Node) -> None:
+    """Pull all cables of the master."""
+    lab.topology.set_links(master.name, "down")
+
+
+DEATHS: dict[Victim, Callable[[Lab, Node], None]] = {
+    Victim.OPENVPN: kill_openvpn,
+    Victim.CABLES: cut_node,
+}
