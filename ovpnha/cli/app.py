@@ -339,12 +339,15 @@ def version() -> None:
 @app.command(hidden=True)
 def reference(
     metrics: Annotated[bool, typer.Option("--metrics", help="Print docs/metrics.md.")] = False,
+    wire: Annotated[bool, typer.Option("--wire", help="Print the tables of docs/wire.md.")] = False,
 ) -> None:
     """Print docs/configuration.md."""
     from ovpnha.cli.reference import render_reference
+    from ovpnha.cli.wirereference import render_wire
     from ovpnha.runtime.definitions import render_metrics
 
-    typer.echo(render_metrics() if metrics else render_reference(), nl=False)
+    render = render_metrics if metrics else render_wire if wire else render_reference
+    typer.echo(render(), nl=False)
 
 
 def _print_json(record: object) -> None:

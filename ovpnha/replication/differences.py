@@ -10,14 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ovpnha.model import InstanceName, Uid
-from ovpnha.replication.messages import (
-    BUCKETS,
-    UIDS_LIMIT,
-    Bucket,
-    Difference,
-    Digest,
-    Repeat,
-)
+from ovpnha.replication.fields import UIDS_LIMIT
+from ovpnha.replication.messages import BUCKETS, Bucket, Difference, Digest, Repeat
 from ovpnha.replication.records import bucket_of, digest_of
 
 

@@ -15,7 +15,7 @@ name, never our own name, and never brings back a boot that was retired. It judg
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ovpnha.errors import RefusedDatagram
@@ -29,12 +29,13 @@ from ovpnha.replication.events import (
     NodeUp,
     OneWayLink,
 )
-from ovpnha.replication.messages import (
+from ovpnha.replication.fields import PARTS_LIMIT
+from ovpnha.replication.hello import (
     CHALLENGE_SIZE,
     ECHO_LIMIT,
-    PARTS_LIMIT,
     STATES_LIMIT,
     Hello,
+    HelloState,
     LogHead,
 )
 from ovpnha.replication.pacing import TokenBucket
@@ -88,7 +89,7 @@ class _Boot:
     one_way: bool = False
     links: dict[str, float] = field(default_factory=dict)
     round: int = -1
-    parts: dict[int, tuple[States, Heads]] = field(default_factory=dict)
+    parts: dict[int, tuple[HelloState, ...]] = field(default_factory=dict)
     states: States | None = None
     heads: Heads = field(default_factory=dict)
     told: States | None = None
@@ -266,13 +267,12 @@ class Membership:
             return False
         if hello.round > boot.round:
             boot.round, boot.parts = hello.round, {}
-        boot.parts[hello.part] = dict(hello.states), dict(hello.heads)
+        boot.parts[hello.part] = hello.states
         if len(boot.parts) < hello.parts:
             return False
-        boot.states, boot.heads = {}, {}
-        for states, heads in boot.parts.values():
-            boot.states |= states
-            boot.heads |= heads
+        told = [one for part in boot.parts.values() for one in part]
+        boot.states = {one.instance: one.state for one in told}
+        boot.heads = {one.instance: one.log for one in told if one.log is not None}
         return True
 
     def _tell(self, boot: _Boot, now: float, *, whole: bool) -> None:
@@ -335,23 +335,17 @@ class Membership:
             self._wall(),
             tuple(boot.peer.heard(now) for boot in boots[-HEARD_LIMIT:]),
         )
-        groups: list[list[tuple[InstanceName, InstanceState]]] = [[]]
-        for item in sorted(self._states.items()):
-            trial = self._with_states(whole, (*groups[-1], item), heads)
+        groups: list[tuple[HelloState, ...]] = [()]
+        for name, state in sorted(self._states.items()):
+            told = HelloState.of(name, state, heads.get(name))
+            trial = replace(whole, states=(*groups[-1], told))
             if groups[-1] and len(trial.encode()) > PAYLOAD_LIMIT:
-                groups.append([])
-            groups[-1].append(item)
+                groups.append(())
+            groups[-1] = (*groups[-1], told)
         return [
-            replace(self._with_states(whole, group, heads), part=part, parts=len(groups))
+            replace(whole, part=part, parts=len(groups), states=group)
             for part, group in enumerate(groups)
         ]
-
-    @staticmethod
-    def _with_states(
-        hello: Hello, states: Sequence[tuple[InstanceName, InstanceState]], heads: Heads
-    ) -> Hello:
-        told = tuple((name, heads[name]) for name, _ in states if name in heads)
-        return replace(hello, states=tuple(states), heads=told)
 
     def _echoed(self, now: float) -> list[_Boot]:
         """The boots whose challenges this hello echoes, those that matter most last."""

@@ -1,37 +1,67 @@
-"""The messages of the back channel, and their way onto the wire.
+"""The messages of a state datagram: what sources and their followers say. For hello: ``hello``.
 
-Decides nothing; docs/wire.md rules numbers, fields and limits. Reading is ``decoding``'s work:
-what is here was made by this node or has passed that module.
+Decides nothing; docs/wire.md rules numbers, fields and limits. A class is its own table of fields:
+how it is written and read follows from it (``layout``), from a source
+
+    entries       the log, each entry under its number     cold     a piece of a cold part
+    snapshot      how far it reaches, not whole yet         ask      for acknowledgements once more
+    snapshot_end  how far it reaches, and it is whole       digest, bucket   where do tables differ?
+
+and to a source
+
+    ack, reject   what OpenVPN has made of records          want     cold parts are missing
+    nack          numbers are missing                       resync   everything is missing
+    difference, repeat   in answer to digest and bucket
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
-import msgpack
-
-from ovpnha.model import InstanceName, InstanceState, StoredRange, Sync, Uid
-from ovpnha.replication.records import pack_generation, pack_stored
-from ovpnha.replication.roundtrip import Heard, pack_heard
+from ovpnha.model import RECORD_LIMIT, InstanceName, StoredRange, Uid
+from ovpnha.replication.fields import (
+    Byte,
+    ClientUid,
+    ColdName,
+    ColdNames,
+    Data,
+    Instance,
+    Number,
+    Parts,
+    Ranges,
+    Tag,
+    Uids,
+    array_untrusted,
+    check_part,
+    flag,
+    generations,
+    number,
+    payload,
+    rows,
+    text_untrusted,
+)
+from ovpnha.replication.hello import Hello
+from ovpnha.replication.layout import Field, Layout, Type, WireMessage, message, pack
+from ovpnha.replication.records import (
+    PACKING,
+    bytes_untrusted,
+    malformed,
+    number_untrusted,
+    pack_stored,
+    split_untrusted,
+    unpack_stored_untrusted,
+)
 from ovpnha.replication.sealing import PAYLOAD_LIMIT
 
-CHALLENGE_SIZE = 16
-ECHO_LIMIT = 24
-HEAD_DIGEST_SIZE = 8
-STATES_LIMIT = 64
-PARTS_LIMIT = 64
-RANGES_LIMIT = 48  # gaps in one nack or ack
 ACKS_LIMIT = 24  # entries in one ack or reject
-UIDS_LIMIT = 100
 RECENT_LIMIT = 16
-NAMES_LIMIT = 60  # cold names in one want
 BUCKETS = 128
 BUCKET_CLIENTS = 60  # clients listed in one bucket message
 REASON_LIMIT = 120
-DIGEST_TEXT_LIMIT = 64
-VERSION_TEXT_LIMIT = 32
 COLD_CHUNK = 960
 FRAGMENT_SIZE = 900
 FRAGMENTS_LIMIT = 10
@@ -40,26 +70,7 @@ ENTRIES_LIMIT = 256  # entries in one envelope
 _SIX_FIELDS = b"\x96"  # msgpack: an array of six
 _ARRAY_16 = b"\xdc"  # msgpack: an array whose size follows in two bytes
 
-
-class Type(enum.IntEnum):
-    """The first element of a message."""
-
-    HELLO = 1
-    GOODBYE = 2
-    ENTRIES = 3
-    SNAPSHOT = 4
-    SNAPSHOT_END = 5
-    COLD = 6
-    ACK = 7
-    REJECT = 8
-    NACK = 9
-    WANT = 10
-    RESYNC = 11
-    ASK = 12
-    DIGEST = 13
-    DIFFERENCE = 14
-    BUCKET = 15
-    REPEAT = 16
+Logged = TypeVar("Logged", bound="LogEntry")
 
 
 class EntryKind(enum.IntEnum):
@@ -74,181 +85,130 @@ class EntryKind(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class LogHead:
-    """How far a source's log reaches, and what its table is then."""
+class LogEntry:
+    """What stands under a number of the log, and how many void numbers right below it."""
 
-    stream: int
-    head: int
-    floor: int
-    changed: int  # the newest number under which a client was published or withdrawn
-    digest: int  # of the whole table, since that number
-    complete: bool  # the table is whole
+    number: Number
+    span: Number
+
+    def check_untrusted(self) -> None:
+        """Malformed, if it spans more numbers than there are."""
+        if not 0 < self.span <= self.number:
+            raise malformed()
 
 
+ENTRY_LAYOUTS: dict[int, Layout[Any]] = {}
+_KINDS: dict[type[LogEntry], EntryKind] = {}
+
+
+def _entry(kind: EntryKind) -> Callable[[type[Logged]], type[Logged]]:
+    def register(content: type[Logged]) -> type[Logged]:
+        ENTRY_LAYOUTS[kind] = Layout(content)
+        _KINDS[content] = kind
+        return content
+
+    return register
+
+
+@_entry(EntryKind.UPSERT)
 @dataclass(frozen=True, slots=True)
-class Hello:
-    """Who a node is, its challenge, whom it hears, and the state of its instances."""
-
-    name: str
-    challenge: bytes
-    echoes: tuple[bytes, ...]
-    round: int
-    part: int
-    parts: int
-    states: tuple[tuple[InstanceName, InstanceState], ...]
-    wall: float = 0.0  # the sender's clock, seconds since 1970; 0.0: not told
-    heard: tuple[Heard, ...] = ()  # of the boots whose challenges are the last echoes
-    heads: tuple[tuple[InstanceName, LogHead], ...] = ()  # of the instances that have a log
-
-    def encode(self) -> bytes:
-        """The whole payload of a hello datagram."""
-        heads = dict(self.heads)
-        states = [_pack_state(name, state, heads.get(name)) for name, state in self.states]
-        head = (Type.HELLO, self.name, self.challenge, self.echoes, self.round)
-        clock = max(0, round(self.wall * 1e6))
-        return _pack(*head, self.part, self.parts, states, clock, pack_heard(self.heard))
-
-
-def _pack_state(
-    name: InstanceName, state: InstanceState, head: LogHead | None
-) -> tuple[object, ...]:
-    return (
-        name,
-        state.role.value,
-        state.epoch.counter,
-        state.epoch.node,
-        state.vip,
-        _sync(state.sync).value,
-        state.grade,
-        state.holder,
-        state.clients,
-        state.record_format,
-        state.openvpn[:VERSION_TEXT_LIMIT],
-        state.digest[:DIGEST_TEXT_LIMIT],
-        state.certificate[:DIGEST_TEXT_LIMIT],
-        state.issuer[:DIGEST_TEXT_LIMIT],
-        state.managed,
-        state.origin.counter,
-        state.origin.node,
-        state.touched,
-        state.sync is Sync.PARTIAL,
-        () if head is None else _pack_head(head),
-    )
-
-
-def _pack_head(head: LogHead) -> tuple[object, ...]:
-    digest = head.digest.to_bytes(HEAD_DIGEST_SIZE, "big")
-    return head.stream, head.head, head.floor, head.changed, digest, head.complete
-
-
-def _sync(sync: Sync) -> Sync:
-    """Sidecars that do not know of partial copies take one for a copy under way."""
-    return Sync.SYNCING if sync is Sync.PARTIAL else sync
-
-
-@dataclass(frozen=True, slots=True)
-class Goodbye:
-    """This boot ends on purpose."""
-
-    def encode(self) -> bytes:
-        """One message."""
-        return _pack(Type.GOODBYE)
-
-
-@dataclass(frozen=True, slots=True)
-class Upsert:
+class Upsert(LogEntry):
     """A client's newest record, still packed."""
 
-    number: int
-    span: int
-    body: bytes = field(repr=False)
+    body: Data = field(repr=False)
 
 
+@_entry(EntryKind.FRAGMENT)
 @dataclass(frozen=True, slots=True)
-class Fragment:
+class Fragment(LogEntry):
     """A piece of an upsert's body that is too large for one datagram."""
 
-    number: int
-    span: int
-    index: int
-    count: int
-    data: bytes = field(repr=False)
+    index: Annotated[int, number(FRAGMENTS_LIMIT, "{} (from 0)")]
+    count: Annotated[int, number(FRAGMENTS_LIMIT)]
+    data: Annotated[bytes, payload("part of a body")] = field(repr=False)
+
+    def check_untrusted(self) -> None:
+        """Malformed, if there is no such piece."""
+        LogEntry.check_untrusted(self)
+        check_part(self.index, self.count)
 
 
+@_entry(EntryKind.DELETE)
 @dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(LogEntry):
     """A client is gone."""
 
-    number: int
-    span: int
-    uid: Uid
-    generation: int
+    uid: ClientUid
+    generation: Number
 
 
+@_entry(EntryKind.COUNTERS)
 @dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(LogEntry):
     """Packed counters of many clients."""
 
-    number: int
-    span: int
-    kind: int
-    payload: bytes
+    kind: Annotated[int, number(255, "counter kind")]
+    payload: Data
 
 
+@_entry(EntryKind.RENEGOTIATION)
 @dataclass(frozen=True, slots=True)
-class Renegotiation:
+class Renegotiation(LogEntry):
     """A renegotiation has begun."""
 
-    number: int
-    span: int
-    uid: Uid
-    key_id: int
-    generation: int = 0  # of the client when it began; 0: not told
+    uid: ClientUid
+    key_id: Annotated[int, number(7)]
+    generation: Annotated[int, Field(number_untrusted, appended=True)] = 0
+    """Of the client when it began; 0: not told."""
 
 
+@_entry(EntryKind.VOID)
 @dataclass(frozen=True, slots=True)
-class Void:
+class Void(LogEntry):
     """Nothing stands under these numbers any more."""
-
-    number: int
-    span: int
 
 
 Entry = Upsert | Fragment | Delete | Counters | Renegotiation | Void
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """One entry; ``envelope`` makes a message of many."""
-    match entry:
-        case Upsert(number, span, body):
-            return _pack(EntryKind.UPSERT, number, span, body)
-        case Fragment(number, span, index, count, data):
-            return _pack(EntryKind.FRAGMENT, number, span, index, count, data)
-        case Delete(number, span, uid, generation):
-            return _pack(EntryKind.DELETE, number, span, uid, generation)
-        case Counters(number, span, kind, payload):
-            return _pack(EntryKind.COUNTERS, number, span, kind, payload)
-        case Renegotiation(number, span, uid, key_id, generation):
-            return _pack(EntryKind.RENEGOTIATION, number, span, uid, key_id, generation)
-    return _pack(EntryKind.VOID, entry.number, entry.span)
+    """One entry; ``envelopes`` makes messages of many."""
+    kind = _KINDS[type(entry)]
+    return pack([kind, *ENTRY_LAYOUTS[kind].write(entry)])
 
 
+def _entries(value: object) -> tuple[Entry, ...]:
+    """Of an unknown kind only its numbers count: it is void here."""
+    entries = []
+    for entry in array_untrusted(value, ENTRIES_LIMIT):
+        values = array_untrusted(entry)
+        kind = number_untrusted(values[0] if values else None)
+        layout = ENTRY_LAYOUTS.get(kind, ENTRY_LAYOUTS[EntryKind.VOID])
+        entries.append(layout.read_untrusted(values[1:]))
+    return tuple(entries)
+
+
+@message(Type.ENTRIES)
 @dataclass(frozen=True, slots=True)
-class Entries:
-    """Entries of one log, as received."""
+class Entries(WireMessage):
+    """Entries of one log, as received; what sends them uses ``envelopes``."""
 
-    instance: InstanceName
-    stream: int
-    head: int
-    floor: int
-    entries: tuple[Entry, ...]
+    instance: Instance
+    stream: Number
+    head: Number
+    floor: Number
+    entries: Annotated[tuple[Entry, ...], Field(_entries, text="[entry …]")]
+
+    def encode(self) -> bytes:
+        """One message, for which the entries must not be too many."""
+        place = (self.instance, self.stream, self.head, self.floor)
+        return _enclose(_opening(*place), [encode_entry(entry) for entry in self.entries])
 
 
 def envelopes(
     instance: InstanceName, stream: int, head: int, floor: int, entries: list[bytes]
 ) -> list[bytes]:
     """Messages around entries that are packed already, none longer than a datagram allows."""
-    opening = b"".join(map(_pack_one, (Type.ENTRIES, instance, stream, head, floor)))
     groups: list[list[bytes]] = []
     room = 0
     for entry in entries:
@@ -257,236 +217,228 @@ def envelopes(
             room = ENTRY_LIMIT
         groups[-1].append(entry)
         room -= len(entry)
-    return [
-        b"".join((_SIX_FIELDS, opening, _ARRAY_16, len(group).to_bytes(2, "big"), *group))
-        for group in groups
-    ]
+    opening = _opening(instance, stream, head, floor)
+    return [_enclose(opening, group) for group in groups]
 
 
+def _opening(*place: object) -> bytes:
+    return b"".join((_SIX_FIELDS, *map(pack, (Type.ENTRIES, *place))))
+
+
+def _enclose(opening: bytes, entries: list[bytes]) -> bytes:
+    return b"".join((opening, _ARRAY_16, len(entries).to_bytes(2, "big"), *entries))
+
+
+@message(Type.SNAPSHOT)
 @dataclass(frozen=True, slots=True)
-class Beacon:
-    """snapshot (no ``clients``) or snapshot_end: how far the log reaches, its newest changes."""
+class Snapshot(WireMessage):
+    """How far the log of a source reaches that is still collecting, and its newest changes."""
 
-    instance: InstanceName
-    stream: int
-    head: int
-    floor: int
-    recent: tuple[tuple[Uid, int], ...]
-    clients: int | None
-
-    def encode(self) -> bytes:
-        """One message."""
-        recent = b"".join(pack_generation(uid, generation) for uid, generation in self.recent)
-        fields = (self.instance, self.stream, self.head, self.floor, recent)
-        if self.clients is None:
-            return _pack(Type.SNAPSHOT, *fields)
-        return _pack(Type.SNAPSHOT_END, *fields, self.clients)
+    instance: Instance
+    stream: Number
+    head: Number
+    floor: Number
+    recent: Annotated[tuple[tuple[Uid, int], ...], generations(RECENT_LIMIT)]
 
 
+@message(Type.SNAPSHOT_END)
 @dataclass(frozen=True, slots=True)
-class Cold:
+class SnapshotEnd(Snapshot):
+    """The same of a source whose table is whole, with so many clients."""
+
+    clients: Number
+
+
+@message(Type.COLD)
+@dataclass(frozen=True, slots=True)
+class Cold(WireMessage):
     """A chunk of a cold part."""
 
-    instance: InstanceName
-    stream: int
-    name: bytes
-    kind: int
-    total: int
-    offset: int
-    data: bytes = field(repr=False)
+    instance: Instance
+    stream: Number
+    name: ColdName
+    kind: Byte
+    total: Annotated[int, number(RECORD_LIMIT + PACKING)]
+    offset: Annotated[int, number(RECORD_LIMIT + PACKING)]
+    data: Data = field(repr=False)
 
-    def encode(self) -> bytes:
-        """One message."""
-        fields = (self.name, self.kind, self.total, self.offset, self.data)
-        return _pack(Type.COLD, self.instance, self.stream, *fields)
+    def check_untrusted(self) -> None:
+        """Malformed, if it lies beyond its part, or says nothing of it."""
+        if self.offset + len(self.data) > self.total or (self.total and not self.data):
+            raise malformed()
 
 
+@message(Type.ASK)
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(WireMessage):
     """The source asks one node for its acknowledgements of these clients once more."""
 
-    instance: InstanceName
-    stream: int
-    tag: bytes
-    uids: tuple[Uid, ...]
-
-    def encode(self) -> bytes:
-        """One message."""
-        return _pack(Type.ASK, self.instance, self.stream, self.tag, b"".join(self.uids))
+    instance: Instance
+    stream: Number
+    tag: Tag
+    uids: Uids
 
 
+def _digests(value: object) -> tuple[int, ...]:
+    pieces = split_untrusted(value, 8, BUCKETS)
+    if len(pieces) != BUCKETS:
+        raise malformed()
+    return tuple(int.from_bytes(piece, "big") for piece in pieces)
+
+
+def _pack_digests(digests: Iterable[int]) -> bytes:
+    return b"".join(digest.to_bytes(8, "big") for digest in digests)
+
+
+@message(Type.DIGEST)
 @dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(WireMessage):
     """The digests of all buckets of the table at ``head``."""
 
-    instance: InstanceName
-    stream: int
-    head: int
-    digests: tuple[int, ...]
-
-    def encode(self) -> bytes:
-        """One message."""
-        packed = b"".join(digest.to_bytes(8, "big") for digest in self.digests)
-        return _pack(Type.DIGEST, self.instance, self.stream, self.head, packed)
+    instance: Instance
+    stream: Number
+    head: Number
+    digests: Annotated[tuple[int, ...], Field(_digests, _pack_digests, f"{{}} 8 … ({BUCKETS})")]
 
 
+@message(Type.BUCKET)
 @dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(WireMessage):
     """What the source has in one bucket at ``head``."""
 
-    instance: InstanceName
-    stream: int
-    head: int
-    bucket: int
-    part: int
-    parts: int
-    clients: tuple[tuple[Uid, int], ...]
+    instance: Instance
+    stream: Number
+    head: Number
+    bucket: Annotated[int, number(BUCKETS - 1)]
+    part: Number
+    parts: Parts
+    clients: Annotated[tuple[tuple[Uid, int], ...], generations(BUCKET_CLIENTS)]
 
-    def encode(self) -> bytes:
-        """One message."""
-        clients = b"".join(pack_generation(uid, generation) for uid, generation in self.clients)
-        place = (self.head, self.bucket, self.part, self.parts)
-        return _pack(Type.BUCKET, self.instance, self.stream, *place, clients)
+    def check_untrusted(self) -> None:
+        """Malformed, if there is no such part."""
+        check_part(self.part, self.parts)
+
+
+Stored = Annotated[
+    tuple[StoredRange, ...],
+    Field(unpack_stored_untrusted, pack_stored, "{}: (fingerprint 8, end 8) …"),
+]
 
 
 @dataclass(frozen=True, slots=True)
 class AckEntry:
     """A client imported by this node's OpenVPN."""
 
-    uid: Uid
-    generation: int
-    number: int
-    stored: tuple[StoredRange, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ack:
-    """What has arrived of a log, and what of it OpenVPN has imported."""
-
-    tag: bytes
-    instance: InstanceName
-    stream: int
-    cumulative: int
-    ranges: tuple[tuple[int, int], ...]
-    entries: tuple[AckEntry, ...]
-
-    def encode(self) -> bytes:
-        """One message."""
-        entries = [(e.uid, e.generation, e.number, pack_stored(e.stored)) for e in self.entries]
-        place = (self.tag, self.instance, self.stream, self.cumulative)
-        return _pack(Type.ACK, *place, _flat(self.ranges), entries)
+    uid: ClientUid
+    generation: Number
+    number: Number
+    stored: Stored
 
 
 @dataclass(frozen=True, slots=True)
 class RejectEntry:
     """A client whose record this node's OpenVPN has refused."""
 
-    uid: Uid
-    generation: int
-    number: int
-    reason: str
+    uid: ClientUid
+    generation: Number
+    number: Number
+    reason: Annotated[str, Field(partial(text_untrusted, limit=REASON_LIMIT))]
 
 
+@message(Type.ACK)
 @dataclass(frozen=True, slots=True)
-class Reject:
+class Ack(WireMessage):
+    """What has arrived of a log, and what of it OpenVPN has imported."""
+
+    tag: Tag
+    instance: Instance
+    stream: Number
+    cumulative: Number
+    ranges: Ranges
+    entries: Annotated[tuple[AckEntry, ...], rows(Layout(AckEntry), ACKS_LIMIT)]
+
+
+@message(Type.REJECT)
+@dataclass(frozen=True, slots=True)
+class Reject(WireMessage):
     """Records that OpenVPN has refused."""
 
-    tag: bytes
-    instance: InstanceName
-    stream: int
-    entries: tuple[RejectEntry, ...]
-
-    def encode(self) -> bytes:
-        """One message."""
-        entries = [(e.uid, e.generation, e.number, e.reason) for e in self.entries]
-        return _pack(Type.REJECT, self.tag, self.instance, self.stream, entries)
+    tag: Tag
+    instance: Instance
+    stream: Number
+    entries: Annotated[tuple[RejectEntry, ...], rows(Layout(RejectEntry), ACKS_LIMIT)]
 
 
+@message(Type.NACK)
 @dataclass(frozen=True, slots=True)
-class Nack:
+class Nack(WireMessage):
     """Numbers that are missing."""
 
-    tag: bytes
-    instance: InstanceName
-    stream: int
-    cumulative: int
-    ranges: tuple[tuple[int, int], ...]
-
-    def encode(self) -> bytes:
-        """One message."""
-        place = (self.tag, self.instance, self.stream, self.cumulative)
-        return _pack(Type.NACK, *place, _flat(self.ranges))
+    tag: Tag
+    instance: Instance
+    stream: Number
+    cumulative: Number
+    ranges: Ranges
 
 
+@message(Type.WANT)
 @dataclass(frozen=True, slots=True)
-class Want:
+class Want(WireMessage):
     """Cold parts that are missing."""
 
-    tag: bytes
-    instance: InstanceName
-    stream: int
-    names: tuple[bytes, ...]
-
-    def encode(self) -> bytes:
-        """One message."""
-        return _pack(Type.WANT, self.tag, self.instance, self.stream, b"".join(self.names))
+    tag: Tag
+    instance: Instance
+    stream: Number
+    names: ColdNames
 
 
+@message(Type.RESYNC)
 @dataclass(frozen=True, slots=True)
-class Resync:
+class Resync(WireMessage):
     """Everything is wanted, from the first number on."""
 
-    tag: bytes
-    instance: InstanceName
-    stream: int
-    has_cold: bool
-
-    def encode(self) -> bytes:
-        """One message."""
-        return _pack(Type.RESYNC, self.tag, self.instance, self.stream, self.has_cold)
+    tag: Tag
+    instance: Instance
+    stream: Annotated[int, Field(number_untrusted, text="{} or 0")]
+    has_cold: Annotated[bool, flag("has cold parts")]
 
 
+def _buckets(value: object) -> tuple[int, ...]:
+    buckets = bytes_untrusted(value, BUCKETS)
+    if any(bucket >= BUCKETS for bucket in buckets):
+        raise malformed()
+    return tuple(buckets)
+
+
+@message(Type.DIFFERENCE)
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(WireMessage):
     """Buckets whose digests differ."""
 
-    tag: bytes
-    instance: InstanceName
-    stream: int
-    buckets: tuple[int, ...]
-
-    def encode(self) -> bytes:
-        """One message."""
-        return _pack(Type.DIFFERENCE, self.tag, self.instance, self.stream, bytes(self.buckets))
+    tag: Tag
+    instance: Instance
+    stream: Number
+    buckets: Annotated[tuple[int, ...], Field(_buckets, bytes, "{} 1 …")]
 
 
+@message(Type.REPEAT)
 @dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(WireMessage):
     """Clients whose records are wanted once more, under new numbers."""
 
-    tag: bytes
-    instance: InstanceName
-    stream: int
-    uids: tuple[Uid, ...]
-
-    def encode(self) -> bytes:
-        """One message."""
-        return _pack(Type.REPEAT, self.tag, self.instance, self.stream, b"".join(self.uids))
+    tag: Tag
+    instance: Instance
+    stream: Number
+    uids: Uids
 
 
-FromSource = Entries | Beacon | Cold | Ask | Digest | Bucket
+@message(Type.GOODBYE)
+@dataclass(frozen=True, slots=True)
+class Goodbye(WireMessage):
+    """This boot ends on purpose."""
+
+
+FromSource = Entries | Snapshot | SnapshotEnd | Cold | Ask | Digest | Bucket
 Report = Ack | Reject | Nack | Want | Difference | Repeat  # of one known stream
 ToSource = Resync | Report
 Message = Hello | Goodbye | FromSource | ToSource
-
-
-def _flat(ranges: Iterable[tuple[int, int]]) -> list[int]:
-    return [number for pair in ranges for number in pair]
-
-
-def _pack_one(value: object) -> bytes:
-    return bytes(msgpack.packb(value))
-
-
-def _pack(*fields: object) -> bytes:
-    return bytes(msgpack.packb(fields))

@@ -9,15 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ovpnha.model import InstanceName, Uid
-from ovpnha.replication.messages import (
-    ACKS_LIMIT,
-    RANGES_LIMIT,
-    REASON_LIMIT,
-    Ack,
-    AckEntry,
-    Reject,
-    RejectEntry,
-)
+from ovpnha.replication.fields import RANGES_LIMIT
+from ovpnha.replication.messages import ACKS_LIMIT, REASON_LIMIT, Ack, AckEntry, Reject, RejectEntry
 from ovpnha.replication.ranges import RangeSet
 
 ACK_BYTES = 850  # of entries and ranges in one ack

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ovpnha.replication.messages import LogHead
+from ovpnha.replication.hello import LogHead
 
 HEADS_LIMIT = 256
 HEADS_GAP = 0.1  # seconds; of heads that come closer to each other the newest stands for both

@@ -28,14 +28,13 @@ from ovpnha.model import (
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.decoding import decode_untrusted
 from ovpnha.replication.events import Event, NodeDown, NodeUp, OtherKey, OtherVersion
+from ovpnha.replication.hello import Hello, LogHead
 from ovpnha.replication.ledger import Ledger
 from ovpnha.replication.membership import Membership, NodeHeard
 from ovpnha.replication.messages import (
     Ack,
     Difference,
     Goodbye,
-    Hello,
-    LogHead,
     Message,
     Nack,
     Reject,
@@ -173,7 +172,7 @@ class Replication:
         node = self._membership.node_of(opened.boot)
         self._membership.heard(opened.boot, now)
         for message in messages:
-            self._ledger.received[type(message).__name__.lower()] += 1
+            self._ledger.received[message.wire_type.name.lower()] += 1
             self._dispatch_untrusted(message, node, opened.boot, now)
 
     def _take_hello_untrusted(

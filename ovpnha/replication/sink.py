@@ -33,15 +33,14 @@ from ovpnha.replication.events import (
     RenegotiationHeard,
     SnapshotEnded,
 )
+from ovpnha.replication.fields import NAMES_LIMIT, RANGES_LIMIT
 from ovpnha.replication.fragments import Fragments
+from ovpnha.replication.hello import LogHead
 from ovpnha.replication.ledger import Ledger
 from ovpnha.replication.marks import LateMarks
 from ovpnha.replication.messages import (
-    NAMES_LIMIT,
-    RANGES_LIMIT,
     AckEntry,
     Ask,
-    Beacon,
     Bucket,
     Cold,
     Counters,
@@ -51,11 +50,12 @@ from ovpnha.replication.messages import (
     Entry,
     Fragment,
     FromSource,
-    LogHead,
     Nack,
     RejectEntry,
     Renegotiation,
     Resync,
+    Snapshot,
+    SnapshotEnd,
     Upsert,
     Void,
     Want,
@@ -232,7 +232,7 @@ class Sink:
         match message:
             case Entries():
                 self._take_entries(message, now)
-            case Beacon():
+            case Snapshot():
                 self._take_beacon(message, now)
             case Cold():
                 self._take_cold(message)
@@ -370,12 +370,12 @@ class Sink:
             for body in self._copy.waiting.arrived(chunk.name):
                 self._deliver(body)
 
-    def _take_beacon(self, beacon: Beacon, now: float) -> None:
+    def _take_beacon(self, beacon: Snapshot, now: float) -> None:
         self._advance(beacon.head, beacon.floor, now, self._timings.nack_delay)
         copy = self._copy
         if beacon.head < copy.head:
             return
-        copy.clients = beacon.clients
+        copy.clients = beacon.clients if isinstance(beacon, SnapshotEnd) else None
         for uid, generation in beacon.recent if copy.has_gaps() else ():
             known = copy.table.get(uid)
             if known is None or known.generation < generation:

@@ -16,6 +16,7 @@ from ovpnha.model import ClientRecord, CounterKind, InstanceName, NodeName, Uid
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.events import Event
 from ovpnha.replication.followers import Followers
+from ovpnha.replication.hello import LogHead
 from ovpnha.replication.ledger import Ledger
 from ovpnha.replication.log import CompactedLog, Slot
 from ovpnha.replication.marks import Marks
@@ -26,7 +27,6 @@ from ovpnha.replication.messages import (
     FRAGMENT_SIZE,
     RECENT_LIMIT,
     Ack,
-    Beacon,
     Bucket,
     Counters,
     Delete,
@@ -34,12 +34,13 @@ from ovpnha.replication.messages import (
     Digest,
     EntryKind,
     Fragment,
-    LogHead,
     Nack,
     Reject,
     Renegotiation,
     Report,
     Resync,
+    Snapshot,
+    SnapshotEnd,
     ToSource,
     Upsert,
     Void,
@@ -323,9 +324,11 @@ class Source:
 
     def _beacon(self, now: float) -> bytes:
         self._beacon_at = next(self._early, now + self._timings.beacon_interval)
-        clients = len(self._table) if self._complete else None
         place = (self._instance, self._stream, self._log.head, self._log.floor)
-        return Beacon(*place, tuple(self._recent.items()), clients).encode()
+        recent = tuple(self._recent.items())
+        if self._complete:
+            return SnapshotEnd(*place, recent, len(self._table)).encode()
+        return Snapshot(*place, recent).encode()
 
     def _digest(self, now: float) -> list[bytes]:
         self._digest_at = now + self._timings.digest_interval

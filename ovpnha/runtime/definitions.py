@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import get_args
 
 from ovpnha.model import Role, Sync
 from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.statistics import InstanceStatistics
-from ovpnha.replication.messages import Message
+from ovpnha.replication.layout import Type
 
 
 @dataclass(frozen=True)
@@ -433,7 +432,7 @@ REASONS = (
 """Why a datagram, or a message, is refused (docs/wire.md)."""
 
 DATAGRAMS = ("hello", "state")
-MESSAGES = tuple(one.__name__.lower() for one in get_args(Message))
+MESSAGES = tuple(one.name.lower() for one in Type)
 
 
 def _kinds() -> Iterator[str]:

@@ -15,8 +15,9 @@ from typing import Any
 import msgpack
 
 from ovpnha.model import BootId, ClientRecord, ColdPart, InstanceName, NodeName, Uid
-from ovpnha.replication import messages as m
 from ovpnha.replication.config import ReplicationConfig
+from ovpnha.replication.hello import Hello
+from ovpnha.replication.layout import Type
 from ovpnha.replication.protocol import Replication
 from ovpnha.replication.sealing import (
     PAYLOAD_LIMIT,
@@ -162,7 +163,7 @@ class GrammarTarget:
 
     def _say_hello(self) -> None:
         self._rounds += 1
-        hello = m.Hello("b", b"c" * 16, (bytes(16),), self._rounds, 0, 1, ())
+        hello = Hello("b", b"c" * 16, (bytes(16),), self._rounds, 0, 1, ())
         self._give(Kind.HELLO, hello.encode())
 
     def _be_believed(self) -> None:
@@ -205,7 +206,7 @@ class GrammarTarget:
 
     def _send(self, message: list[Any]) -> None:
         payload = msgpack.packb(message)[:PAYLOAD_LIMIT]
-        self._give(Kind.HELLO if message[0] == m.Type.HELLO else Kind.STATE, payload)
+        self._give(Kind.HELLO if message[0] == Type.HELLO else Kind.STATE, payload)
 
     def _pass_time(self) -> None:
         """Everything that is due is said, and then nothing is due at once again."""

@@ -32,6 +32,7 @@ from ovpnha.model import (
 from ovpnha.replication import messages as m
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.decoding import decode_untrusted
+from ovpnha.replication.hello import Hello, HelloState, LogHead
 from ovpnha.replication.packing import BASE, BUNDLE, Packer, unpack_untrusted
 from ovpnha.replication.protocol import Replication
 from ovpnha.replication.records import Body, pack_body, unpack_body_untrusted
@@ -203,7 +204,7 @@ def _messages(instance: InstanceName = INSTANCE, stream: int = STREAM) -> list[b
         *m.envelopes(instance, stream, 9, 0, [m.encode_entry(one) for one in entries]),
         m.Cold(*place, base.name, BASE, len(base.data), 0, base.data).encode(),
         m.Cold(*place, bundle.name, BUNDLE, len(bundle.data), 0, bundle.data).encode(),
-        m.Beacon(*place, 9, 0, ((UID, 1),), 1).encode(),
+        m.SnapshotEnd(*place, 9, 0, ((UID, 1),), 1).encode(),
         m.Digest(*place, 9, (0,) * m.BUCKETS).encode(),
         m.Bucket(*place, 9, 3, 0, 1, ((UID, 1),)).encode(),
         m.Ask(*place, node_tag("a"), (UID,)).encode(),
@@ -214,10 +215,11 @@ def _messages(instance: InstanceName = INSTANCE, stream: int = STREAM) -> list[b
         m.Difference(*to, (3,)).encode(),
         m.Repeat(*to, (UID,)).encode(),
         m.Reject(*to, (m.RejectEntry(UID, 1, 1, "no"),)).encode(),
-        m.Hello("b", b"c" * 16, (b"e" * 16,), 1, 0, 1, ()).encode(),
-        m.Hello(
-            *("b", b"c" * 16, (), 1, 0, 1, ((INSTANCE, MASTER),), 1.0, ()),
-            ((INSTANCE, m.LogHead(stream, 9, 0, 8, 7, complete=True)),),
+        Hello("b", b"c" * 16, (b"e" * 16,), 1, 0, 1, ()).encode(),
+        Hello(
+            *("b", b"c" * 16, (), 1, 0, 1),
+            (HelloState.of(INSTANCE, MASTER, LogHead(stream, 9, 0, 8, 7, complete=True)),),
+            1.0,
         ).encode(),
     ]
 
@@ -248,9 +250,9 @@ class _ProtocolTarget:
     def _say_hello(self) -> None:
         """Answer the node's challenge, which is always the same."""
         self._rounds += 1
-        head = m.LogHead(1 << 32, self._rounds, 0, 1, 0, complete=True)
-        said = (((INSTANCE, MASTER),), 0.0, (), ((INSTANCE, head),))
-        hello = m.Hello("b", b"c" * 16, (bytes(16),), self._rounds, 0, 1, *said)
+        head = LogHead(1 << 32, self._rounds, 0, 1, 0, complete=True)
+        states = (HelloState.of(INSTANCE, MASTER, head),)
+        hello = Hello("b", b"c" * 16, (bytes(16),), self._rounds, 0, 1, states)
         self._give(Kind.HELLO, hello.encode())
 
     def _give(self, kind: Kind, payload: bytes) -> None:

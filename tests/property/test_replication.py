@@ -155,7 +155,8 @@ def well_formed(draw: st.DrawFn, own: int) -> bytes:
     cold = draw(st.sampled_from(make_record(1).cold))
     outcome = [m.AckEntry(uid, n[0], n[1], ()) for uid in uids]
     made: list[Any] = [
-        m.Beacon(INSTANCE, stream, n[0], n[1], draw(CLIENTS), draw(st.none() | NUMBERS)),
+        m.Snapshot(INSTANCE, stream, n[0], n[1], draw(CLIENTS)),
+        m.SnapshotEnd(INSTANCE, stream, n[0], n[1], draw(CLIENTS), draw(NUMBERS)),
         m.Cold(INSTANCE, stream, cold.name, cold.kind, len(cold.data), 0, cold.data),
         m.Cold(INSTANCE, stream, draw(NAMES), 1, 65536, 0, b"x"),
         m.Ask(INSTANCE, stream, tag, uids),

@@ -15,8 +15,8 @@ from ovpnha.node.master.exporter import Exporter
 from ovpnha.node.master.protection import Protection
 from ovpnha.node.standby.importer import Importer
 from ovpnha.node.steps import Steps
+from ovpnha.replication.hello import Hello
 from ovpnha.replication.membership import Membership
-from ovpnha.replication.messages import Hello
 from ovpnha.replication.sealing import Opened, Standing
 from tests.model_openvpn import Range
 from tests.simulation.cluster import Defect

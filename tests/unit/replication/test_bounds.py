@@ -22,7 +22,8 @@ from ovpnha.model import (
 from ovpnha.replication.config import Timings
 from ovpnha.replication.decoding import decode_untrusted
 from ovpnha.replication.followers import FOLLOWER_TIMEOUT, Followers
-from ovpnha.replication.messages import Ack, AckEntry, Hello
+from ovpnha.replication.hello import Hello, HelloState
+from ovpnha.replication.messages import Ack, AckEntry
 from ovpnha.replication.records import fits, unpack_body_untrusted
 from tests.unit.replication.network import INSTANCE, STATE, make_uid
 
@@ -31,7 +32,7 @@ SLACK = 0.001
 
 
 def hello_with_grade(grade: int) -> bytes:
-    payload = Hello("node", b"c" * 16, (), 1, 0, 1, ((INSTANCE, STATE),)).encode()
+    payload = Hello("node", b"c" * 16, (), 1, 0, 1, (HelloState.of(INSTANCE, STATE),)).encode()
     fields = msgpack.unpackb(payload)
     fields[7][0][6] = grade
     return bytes(msgpack.packb(fields))
@@ -41,7 +42,7 @@ def hello_with_grade(grade: int) -> bytes:
 def test_a_grade_of_fifteen_bits_is_taken(grade: int) -> None:
     [hello], _ = decode_untrusted(hello_with_grade(grade))
     assert isinstance(hello, Hello)
-    assert hello.states[0][1].grade == grade
+    assert hello.states[0].grade == grade
 
 
 @pytest.mark.parametrize("grade", [32_768, -32_768])

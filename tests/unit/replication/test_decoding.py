@@ -22,6 +22,8 @@ from ovpnha.model import (
 from ovpnha.replication import messages as m
 from ovpnha.replication import records
 from ovpnha.replication.decoding import decode_untrusted
+from ovpnha.replication.fields import NAMES_LIMIT, RANGES_LIMIT, UIDS_LIMIT
+from ovpnha.replication.hello import ECHO_LIMIT, Hello, HelloState, LogHead
 from ovpnha.replication.roundtrip import HEARD_LIMIT, Heard
 from ovpnha.replication.sealing import PAYLOAD_LIMIT
 from tests.unit.replication.network import INSTANCE, STATE, make_record, make_uid
@@ -32,12 +34,12 @@ NAME = b"n" * 16
 PARTIAL = dataclasses.replace(STATE, sync=Sync.PARTIAL)
 
 MESSAGES: list[Any] = [
-    m.Hello("node", b"c" * 16, (b"e" * 16,), 7, 0, 1, ((INSTANCE, STATE),)),
-    m.Hello("node", b"c" * 16, (), 7, 0, 1, ((INSTANCE, PARTIAL),)),
-    m.Hello("node", b"c" * 16, (), 7, 0, 1, (), 1.79e9, (Heard(3, 0.5), Heard(9, 0.0))),
+    Hello("node", b"c" * 16, (b"e" * 16,), 7, 0, 1, (HelloState.of(INSTANCE, STATE),)),
+    Hello("node", b"c" * 16, (), 7, 0, 1, (HelloState.of(INSTANCE, PARTIAL),)),
+    Hello("node", b"c" * 16, (), 7, 0, 1, (), 1.79e9, (Heard(3, 0.5), Heard(9, 0.0))),
     m.Goodbye(),
-    m.Beacon(INSTANCE, 1 << 40, 9, 3, ((UID, 5),), None),
-    m.Beacon(INSTANCE, 1 << 40, 9, 3, (), 12),
+    m.Snapshot(INSTANCE, 1 << 40, 9, 3, ((UID, 5),)),
+    m.SnapshotEnd(INSTANCE, 1 << 40, 9, 3, (), 12),
     m.Cold(INSTANCE, 2, NAME, 7, 1000, 960, b"d" * 40),
     m.Cold(INSTANCE, 2, NAME, 7, 0, 0, b""),
     m.Ask(INSTANCE, 2, TAG, (UID, make_uid(2))),
@@ -88,6 +90,7 @@ def test_entries_come_back_and_share_datagrams() -> None:
     [payload] = m.envelopes(INSTANCE, 1, 9, 0, packed)
     [message], _ = decode_untrusted(payload)
     assert message == m.Entries(INSTANCE, 1, 9, 0, tuple(ENTRIES))
+    assert message.encode() == payload
     many = m.envelopes(INSTANCE, 1, 9, 0, [m.encode_entry(ENTRIES[2])] * 1000)
     assert all(len(one) <= PAYLOAD_LIMIT for one in many)
     assert len(many) < 30
@@ -179,14 +182,14 @@ def test_no_message_exceeds_a_datagram() -> None:
     stored = tuple(StoredRange(Fingerprint(bytes([n]) * 8), 2**40) for n in range(16))
     big = 2**62
     largest: list[Any] = [
-        m.Beacon(long, big, big, big, ((UID, big),) * m.RECENT_LIMIT, big),
+        m.SnapshotEnd(long, big, big, big, ((UID, big),) * m.RECENT_LIMIT, big),
         m.Cold(long, big, NAME, 7, 60_000, 0, bytes(m.COLD_CHUNK)),
-        m.Ask(long, big, TAG, (UID,) * m.UIDS_LIMIT),
-        m.Repeat(TAG, long, big, (UID,) * m.UIDS_LIMIT),
+        m.Ask(long, big, TAG, (UID,) * UIDS_LIMIT),
+        m.Repeat(TAG, long, big, (UID,) * UIDS_LIMIT),
         m.Digest(long, big, big, (2**64 - 1,) * m.BUCKETS),
         m.Bucket(long, big, big, 127, 63, 64, ((UID, big),) * m.BUCKET_CLIENTS),
-        m.Nack(TAG, long, big, big, ((big, big),) * m.RANGES_LIMIT),
-        m.Want(TAG, long, big, (NAME,) * m.NAMES_LIMIT),
+        m.Nack(TAG, long, big, big, ((big, big),) * RANGES_LIMIT),
+        m.Want(TAG, long, big, (NAME,) * NAMES_LIMIT),
         m.Difference(TAG, long, big, tuple(range(128))),
         m.Ack(TAG, long, big, big, ((big, big),), (m.AckEntry(UID, big, big, stored),)),
         m.Reject(TAG, long, big, (m.RejectEntry(UID, big, big, "r" * m.REASON_LIMIT),) * 5),
@@ -196,28 +199,27 @@ def test_no_message_exceeds_a_datagram() -> None:
         assert decode_untrusted(message.encode()) == ([message], 0)
     text = "d" * 200
     state = dataclasses.replace(STATE, digest=text, certificate=text, issuer=text, openvpn=text)
-    hello = m.Hello(
+    log = LogHead(big, big, big, big, 2**64 - 1, complete=True)
+    hello = Hello(
         "n" * 64,
         b"c" * 16,
-        (b"e" * 16,) * m.ECHO_LIMIT,
+        (b"e" * 16,) * ECHO_LIMIT,
         big,
         63,
         64,
-        ((long, state),),
+        (HelloState.of(long, state, log),),
         4e9,
         (Heard(1, 1.0),) * HEARD_LIMIT,
-        ((long, m.LogHead(big, big, big, big, 2**64 - 1, complete=True)),),
     )
     assert len(hello.encode()) <= PAYLOAD_LIMIT
     assert len(decode_untrusted(hello.encode())[0]) == 1
 
 
 def test_what_a_hello_says_of_clocks_and_logs_is_checked() -> None:
-    head = m.LogHead(9, 8, 7, 6, 5, complete=True)
-    names = ((INSTANCE, STATE), (InstanceName("without a log"), STATE))
-    hello = m.Hello(
-        "node", b"c" * 16, (), 7, 0, 1, names, 1.79e9, (Heard(3, 0.5),), ((INSTANCE, head),)
-    )
+    head = LogHead(9, 8, 7, 6, 5, complete=True)
+    without = InstanceName("without a log")
+    states = HelloState.of(INSTANCE, STATE, head), HelloState.of(without, STATE)
+    hello = Hello("node", b"c" * 16, (), 7, 0, 1, states, 1.79e9, (Heard(3, 0.5),))
     assert decode_untrusted(hello.encode()) == ([hello], 0)
     fields = msgpack.unpackb(hello.encode())
     for clock, heard in ((-1, b""), (1, "text"), (1, b"h" * 8 * (HEARD_LIMIT + 1))):
@@ -232,10 +234,13 @@ def test_what_a_hello_says_of_clocks_and_logs_is_checked() -> None:
 
 
 def test_the_fields_of_a_state_are_all_needed() -> None:
-    hello = m.Hello("node", b"c" * 16, (), 1, 0, 1, ((INSTANCE, STATE),))
+    hello = Hello("node", b"c" * 16, (), 1, 0, 1, (HelloState.of(INSTANCE, STATE),))
     fields = msgpack.unpackb(hello.encode())
     state = fields[7][0]
-    for wrong in (state[:-1], with_field(state, 6, 40_000), with_field(state, 1, "king")):
+    for wrong in (
+        *(state[:-1], with_field(state, 6, 40_000)),
+        *(with_field(state, 1, "king"), with_field(state, 5, "in tune")),
+    ):
         with pytest.raises(RefusedDatagram):
             decode_untrusted(msgpack.packb(with_field(fields, 7, [wrong])))
     with pytest.raises(RefusedDatagram):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ovpnha.model import InstanceName, NodeName, Uid
 from ovpnha.replication.config import Timings
+from ovpnha.replication.fields import UIDS_LIMIT
 from ovpnha.replication.followers import Followers
-from ovpnha.replication.messages import UIDS_LIMIT
 
 NODE = NodeName("b")
 

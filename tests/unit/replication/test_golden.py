@@ -13,6 +13,8 @@ import pytest
 from ovpnha.model import Epoch, Fingerprint, InstanceName, NodeName, Role, StoredRange, Sync
 from ovpnha.replication import messages as m
 from ovpnha.replication.decoding import decode_untrusted
+from ovpnha.replication.hello import Hello, HelloState, LogHead
+from ovpnha.replication.layout import Type
 from ovpnha.replication.roundtrip import Heard
 from tests.unit.replication.network import INSTANCE, STATE, make_uid
 
@@ -33,18 +35,18 @@ HELD = dataclasses.replace(
     touched=True,
 )
 PARTIAL = dataclasses.replace(STATE, sync=Sync.PARTIAL, openvpn="v" * 99, digest="d" * 99)
-TWO = ((INSTANCE, HELD), (InstanceName("tcp"), PARTIAL))
-HEAD = m.LogHead(1 << 33, 9, 8, 7, 1 << 63, complete=True)
+HEAD = LogHead(1 << 33, 9, 8, 7, 1 << 63, complete=True)
+TWO = HelloState.of(INSTANCE, HELD, HEAD), HelloState.of(InstanceName("tcp"), PARTIAL)
 ECHOES = (b"e" * 16, b"f" * 16)
 HEARD = (Heard((1 << 32) - 1, 0.5), Heard(9, 1e6))
 
 MESSAGES: list[tuple[Any, str]] = [
     (
-        m.Hello("node", b"c" * 16, (), 1, 0, 1, ()),
+        Hello("node", b"c" * 16, (), 1, 0, 1, ()),
         "9a01a46e6f6465c41063636363636363636363636363636363900100019000c400",
     ),
     (
-        m.Hello("näme", b"c" * 16, ECHOES, 70_000, 1, 3, TWO, 1.79e9, HEARD, ((INSTANCE, HEAD),)),
+        Hello("näme", b"c" * 16, ECHOES, 70_000, 1, 3, TWO, 1.79e9, HEARD),
         (
             "9a01a56ec3a46d65c4106363636363636363636363636363636392c4106565656565656565656565"
             "6565656565c41066666666666666666666666666666666ce00011170010392dc0014a77564703131"
@@ -71,14 +73,14 @@ MESSAGES: list[tuple[Any, str]] = [
         "9102",
     ),
     (
-        m.Beacon(INSTANCE, 1 << 40, 9, 3, ((UID, 5), (make_uid(2), 1 << 62)), None),
+        m.Snapshot(INSTANCE, 1 << 40, 9, 3, ((UID, 5), (make_uid(2), 1 << 62))),
         (
             "9604a775647031313934cf00000100000000000903c4200000000000000001000000000000000500"
             "000000000000024000000000000000"
         ),
     ),
     (
-        m.Beacon(INSTANCE, 1 << 40, 9, 3, (), 12),
+        m.SnapshotEnd(INSTANCE, 1 << 40, 9, 3, (), 12),
         "9705a775647031313934cf00000100000000000903c4000c",
     ),
     (
@@ -244,6 +246,6 @@ def test_an_envelope_is_these_bytes() -> None:
 
 
 def test_every_kind_is_written_down() -> None:
-    kinds = {bytes.fromhex(written)[1] for _, written in MESSAGES} | {m.Type.ENTRIES}
-    assert kinds == set(m.Type)
+    kinds = {bytes.fromhex(written)[1] for _, written in MESSAGES} | {Type.ENTRIES}
+    assert kinds == set(Type)
     assert {bytes.fromhex(written)[1] for _, written in ENTRIES} == set(m.EntryKind)

@@ -14,6 +14,7 @@ from ovpnha.model import ClientRecord, ColdPart, InstanceName, NodeName
 from ovpnha.replication import messages as m
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.events import Event, GenerationHeard, RecordReceived, SnapshotEnded
+from ovpnha.replication.hello import Hello
 from ovpnha.replication.ledger import Ledger
 from ovpnha.replication.packing import Packer
 from ovpnha.replication.records import pack_body
@@ -50,7 +51,7 @@ def pair() -> tuple[End, End]:
 
 def test_a_hello_is_no_state_and_state_is_no_hello(pair: tuple[End, End]) -> None:
     rogue, victim = pair
-    hello = m.Hello("a", b"c" * 16, (), 1, 0, 1, ()).encode()
+    hello = Hello("a", b"c" * 16, (), 1, 0, 1, ()).encode()
     say(rogue, victim, hello)
     say(rogue, victim, m.Goodbye().encode(), Kind.HELLO)
     say(rogue, victim, hello + hello, Kind.HELLO)
@@ -172,7 +173,9 @@ class SinkHarness:
         self.sink.receive_untrusted(message, 1.0)
 
     def beacon(self, head: int, clients: int | None = None, stream: int = STREAM) -> None:
-        self.sink.receive_untrusted(m.Beacon(INSTANCE, stream, head, 0, (), clients), 1.0)
+        place = (INSTANCE, stream, head, 0, ())
+        mark = m.Snapshot(*place) if clients is None else m.SnapshotEnd(*place, clients)
+        self.sink.receive_untrusted(mark, 1.0)
 
     def of(self, kind: type) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]

@@ -17,7 +17,7 @@ from ovpnha.replication.events import (
     OtherKey,
     OtherVersion,
 )
-from ovpnha.replication.messages import STATES_LIMIT, Hello
+from ovpnha.replication.hello import STATES_LIMIT, Hello
 from ovpnha.replication.sealing import VERSION
 from tests.unit.replication.network import (
     INSTANCE,

@@ -17,6 +17,7 @@ from ovpnha.replication.events import (
     NodeDown,
     SnapshotEnded,
 )
+from ovpnha.replication.hello import LogHead
 from ovpnha.replication.proof import HEADS_GAP, HEADS_LIMIT, Proof
 from tests.unit.replication.network import (
     INSTANCE,
@@ -75,10 +76,10 @@ def mend(network: Network) -> None:
     [
         lambda _data: True,
         lambda data: holds(m.Upsert, data),
-        lambda data: holds(m.Upsert, data) or holds(m.Beacon, data),
+        lambda data: holds(m.Upsert, data) or holds(m.Snapshot, data),
         lambda data: holds(m.Cold, data),
     ],
-    ids=["state", "upserts", "upserts-and-beacons", "cold-parts"],
+    ids=["state", "upserts", "upserts-and-snapshots", "cold-parts"],
 )
 def test_whoever_drops_records_makes_a_standby_say_so(wanted: Callable[[bytes], bool]) -> None:
     network, source, standby = in_sync(1)
@@ -95,7 +96,7 @@ def test_whoever_drops_records_makes_a_standby_say_so(wanted: Callable[[bytes], 
 
 
 def test_a_standby_that_is_told_nothing_at_all_does_not_go_on_saying_in_sync() -> None:
-    """Beacons are dropped as well: nothing but hellos can tell that a client has gone."""
+    """Snapshot marks are dropped as well: nothing but hellos can tell that a client has gone."""
     network, source, standby = in_sync(2)
     drop(network, lambda _data: True)
     standby.events.clear()
@@ -241,7 +242,7 @@ def test_a_source_that_is_still_collecting_has_nothing_to_prove() -> None:
     assert verdicts(standby) == [False]
 
 
-HEAD = m.LogHead(1, 5, 0, 5, 77, complete=True)
+HEAD = LogHead(1, 5, 0, 5, 77, complete=True)
 
 
 def test_the_oldest_head_that_is_waited_for_counts() -> None:

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
+from ovpnha.replication.hello import Hello
 from ovpnha.replication.messages import (
     Ack,
     Ask,
-    Beacon,
     Cold,
     Digest,
     Entries,
-    Hello,
     Nack,
     Resync,
+    SnapshotEnd,
     Upsert,
     Want,
 )
@@ -97,7 +97,7 @@ def test_a_change_is_followed_by_two_early_beacons_and_then_one_every_half_secon
     publish(network.a, 0, 2)
     network.run(1.6)
     assert network.times("a", Entries, begin) == close(0.0)
-    assert network.times("a", Beacon, begin)[:5] == close(0.01, 0.05, 0.55, 1.05, 1.55)
+    assert network.times("a", SnapshotEnd, begin)[:5] == close(0.01, 0.05, 0.55, 1.05, 1.55)
 
 
 def test_what_has_arrived_is_acknowledged_at_once_and_then_every_half_second() -> None:

@@ -34,6 +34,8 @@ from ovpnha.replication import messages as m
 from ovpnha.replication import packing, records, sealing
 from ovpnha.replication.decoding import decode_untrusted
 from ovpnha.replication.events import CountersReceived, RecordReceived, RecordWithdrawn
+from ovpnha.replication.hello import Hello, HelloState, LogHead
+from ovpnha.replication.layout import Type
 from ovpnha.replication.roundtrip import Heard
 from tests.unit.replication import encoder as e
 from tests.unit.replication.network import Network
@@ -75,7 +77,7 @@ STATE_FIELDS = [
     *("2.6.14", "1:d1", "c2", "i3", False, 8, "beta", True, False),
     [STREAM, HEAD, FLOOR, 69_999, bytes.fromhex("8000000000000001"), True],
 ]
-LOG = m.LogHead(STREAM, HEAD, FLOOR, 69_999, 0x8000000000000001, complete=True)
+LOG = LogHead(STREAM, HEAD, FLOOR, 69_999, 0x8000000000000001, complete=True)
 PARTIAL = dataclasses.replace(STATE, role=Role.STANDBY, sync=Sync.PARTIAL, vip=False, grade=-254)
 PARTIAL_FIELDS = [
     "tcp",
@@ -101,17 +103,16 @@ MESSAGES: dict[str, tuple[bytes, Any]] = {
                 e.heard([(1 << 32 | 258, 1_500_000), (9, 0)]),
             ]
         ),
-        m.Hello(
+        Hello(
             NODE,
             CHALLENGE,
             (ECHO, ECHO2),
             1 << 33 | 7,
             1,
             3,
-            ((NAME, STATE), (InstanceName("tcp"), PARTIAL)),
+            (HelloState.of(NAME, STATE, LOG), HelloState.of(InstanceName("tcp"), PARTIAL)),
             1_790_000_000.25,
             (Heard(258, 1.5), Heard(9, 0.0)),
-            ((NAME, LOG),),
         ),
     ),
     "goodbye": (e.pack([2]), m.Goodbye()),
@@ -141,11 +142,11 @@ MESSAGES: dict[str, tuple[bytes, Any]] = {
     ),
     "snapshot": (
         e.pack([4, INSTANCE, STREAM, HEAD, FLOOR, e.generations([(UID, 300), (UID2, 1)])]),
-        m.Beacon(NAME, STREAM, HEAD, FLOOR, ((Uid(UID), 300), (Uid(UID2), 1)), None),
+        m.Snapshot(NAME, STREAM, HEAD, FLOOR, ((Uid(UID), 300), (Uid(UID2), 1))),
     ),
     "snapshot_end": (
         e.pack([5, INSTANCE, STREAM, HEAD, FLOOR, e.generations([(UID, 300)]), 128]),
-        m.Beacon(NAME, STREAM, HEAD, FLOOR, ((Uid(UID), 300),), 128),
+        m.SnapshotEnd(NAME, STREAM, HEAD, FLOOR, ((Uid(UID), 300),), 128),
     ),
     "cold": (
         e.pack([6, INSTANCE, STREAM, COLD, 7, 1_000, 960, b"end of a part" * 3]),
@@ -294,7 +295,7 @@ def test_a_message_is_written_and_read_as_the_page_says(name: str) -> None:
 def test_every_type_of_message_has_a_vector() -> None:
     assert {bytes.fromhex(kept)[0] & 0xF0 for kept in VECTORS["messages"].values()} == {0x90}
     types = {e.unpack(bytes.fromhex(kept))[0][0] for kept in VECTORS["messages"].values()}
-    assert types == set(m.Type)
+    assert types == set(Type)
     [entries], _ = decode_untrusted(bytes.fromhex(VECTORS["messages"]["entries"]))
     assert isinstance(entries, m.Entries)
     packed = e.unpack(bytes.fromhex(VECTORS["messages"]["entries"]))[0][5]

@@ -1,0 +1,226 @@
+"""Hello: who a node is, its challenge, whom it hears, and the state of its instances.
+
+Decides nothing; docs/wire.md, "Hello", rules the fields. The state of an instance is flat on the
+wire: ``HelloState`` lists it, and makes of it the ``InstanceState`` and the head of its log that
+the rest of the program knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Annotated
+
+from ovpnha.model import (
+    HOLDER_SIZE,
+    Epoch,
+    HolderId,
+    InstanceName,
+    InstanceState,
+    Role,
+    Sync,
+)
+from ovpnha.replication.fields import (
+    Flag,
+    Instance,
+    Node,
+    Number,
+    Parts,
+    array_untrusted,
+    check_part,
+    fixed,
+    flag,
+    node,
+    rows,
+    text_untrusted,
+)
+from ovpnha.replication.layout import Field, Layout, Type, WireMessage, message
+from ovpnha.replication.records import bytes_untrusted, malformed, number_untrusted
+from ovpnha.replication.roundtrip import HEARD_LIMIT, HEARD_SIZE, Heard, pack_heard, unpack_heard
+
+CHALLENGE_SIZE = 16
+ECHO_LIMIT = 24
+HEAD_DIGEST_SIZE = 8
+STATES_LIMIT = 64
+DIGEST_TEXT_LIMIT = 64
+VERSION_TEXT_LIMIT = 32
+GRADE_LIMIT = 32767
+
+
+def _text(limit: int, text: str = "{}") -> Field:
+    """A text that is cut to so many characters; nothing but its end is lost."""
+    return Field(lambda value: text_untrusted(value, limit), lambda value: str(value)[:limit], text)
+
+
+def _role(value: object) -> Role:
+    try:
+        return Role(value)
+    except ValueError:
+        raise malformed() from None
+
+
+def _sync(value: object) -> Sync:
+    try:
+        return Sync(value)
+    except ValueError:
+        raise malformed() from None
+
+
+def _grade(value: object) -> int:
+    if type(value) is not int or abs(value) > GRADE_LIMIT:
+        raise malformed()
+    return value
+
+
+def _digest(value: object) -> int:
+    return int.from_bytes(bytes_untrusted(value, HEAD_DIGEST_SIZE, HEAD_DIGEST_SIZE), "big")
+
+
+def _pack_digest(digest: int) -> bytes:
+    return digest.to_bytes(HEAD_DIGEST_SIZE, "big")
+
+
+def _clock(value: object) -> float:
+    return number_untrusted(value) / 1e6
+
+
+def _pack_clock(wall: float) -> int:
+    return max(0, round(wall * 1e6))
+
+
+def _heard(value: object) -> tuple[Heard, ...]:
+    return unpack_heard(bytes_untrusted(value, HEARD_LIMIT * HEARD_SIZE))
+
+
+def _echoes(value: object) -> tuple[bytes, ...]:
+    echoes = array_untrusted(value, ECHO_LIMIT)
+    return tuple(bytes_untrusted(echo, CHALLENGE_SIZE, CHALLENGE_SIZE) for echo in echoes)
+
+
+Text = Annotated[str, _text(DIGEST_TEXT_LIMIT)]
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """How far a source's log reaches, and what its table is then."""
+
+    stream: Number
+    head: Number
+    floor: Number
+    changed: Number  # the newest number under which a client was published or withdrawn
+    digest: Annotated[int, Field(_digest, _pack_digest, "{} 8")]  # of the whole table, since then
+    complete: Annotated[bool, flag("whole")]
+
+
+LOG_HEAD = Layout(LogHead)
+
+
+def _log(value: object) -> LogHead | None:
+    values = array_untrusted(value)
+    return LOG_HEAD.read_untrusted(values) if values else None
+
+
+def _pack_log(head: LogHead | None) -> list[object]:
+    return [] if head is None else LOG_HEAD.write(head)
+
+
+@dataclass(frozen=True, slots=True)
+class HelloState:
+    """What a hello says of one instance, and of the log that it may have."""
+
+    instance: Instance
+    role: Annotated[Role, Field(_role, attrgetter("value"))]
+    epoch_counter: Number
+    epoch_node: Node
+    vip: Annotated[bool, flag("has VIP")]
+    sync: Annotated[Sync, Field(_sync, attrgetter("value"))]
+    grade: Annotated[int, Field(_grade)]
+    holder: Annotated[HolderId, fixed(HOLDER_SIZE)]
+    clients: Number
+    record_format: Number
+    openvpn: Annotated[str, _text(VERSION_TEXT_LIMIT, "{} version")]
+    digest: Text
+    certificate: Text
+    issuer: Text
+    managed: Flag
+    origin_counter: Number
+    origin_node: Node
+    touched: Flag
+    partial: Flag
+    log: Annotated[LogHead | None, Field(_log, _pack_log)]
+
+    @classmethod
+    def of(
+        cls, instance: InstanceName, state: InstanceState, log: LogHead | None = None
+    ) -> HelloState:
+        """Sidecars that do not know of partial copies take one for a copy under way."""
+        partial = state.sync is Sync.PARTIAL
+        return cls(
+            instance=instance,
+            role=state.role,
+            epoch_counter=state.epoch.counter,
+            epoch_node=state.epoch.node,
+            vip=state.vip,
+            sync=Sync.SYNCING if partial else state.sync,
+            grade=state.grade,
+            holder=state.holder,
+            clients=state.clients,
+            record_format=state.record_format,
+            openvpn=state.openvpn,
+            digest=state.digest,
+            certificate=state.certificate,
+            issuer=state.issuer,
+            managed=state.managed,
+            origin_counter=state.origin.counter,
+            origin_node=state.origin.node,
+            touched=state.touched,
+            partial=partial,
+            log=log,
+        )
+
+    @property
+    def state(self) -> InstanceState:
+        """As the rest of the program knows it."""
+        return InstanceState(
+            role=self.role,
+            epoch=Epoch(self.epoch_counter, self.epoch_node),
+            vip=self.vip,
+            sync=Sync.PARTIAL if self.partial else self.sync,
+            grade=self.grade,
+            holder=self.holder,
+            clients=self.clients,
+            record_format=self.record_format,
+            openvpn=self.openvpn,
+            digest=self.digest,
+            certificate=self.certificate,
+            issuer=self.issuer,
+            managed=self.managed,
+            origin=Epoch(self.origin_counter, self.origin_node),
+            touched=self.touched,
+        )
+
+
+STATE = Layout(HelloState)
+HeardList = Annotated[tuple[Heard, ...], Field(_heard, pack_heard, "{}: (round 4, age 4) …")]
+
+
+@message(Type.HELLO)
+@dataclass(frozen=True, slots=True)
+class Hello(WireMessage):
+    """The one message of a hello datagram."""
+
+    name: Annotated[str, node("node name")]
+    challenge: Annotated[bytes, fixed(CHALLENGE_SIZE)]
+    echoes: Annotated[tuple[bytes, ...], Field(_echoes, text="[echo 16 …]")]
+    round: Number
+    part: Number
+    parts: Parts
+    states: Annotated[tuple[HelloState, ...], rows(STATE, STATES_LIMIT, "[state …]")]
+    wall: Annotated[float, Field(_clock, _pack_clock, "clock")] = 0.0
+    """The sender's clock, seconds since 1970; 0.0: not told."""
+    heard: HeardList = ()
+    """Of the boots whose challenges are the last echoes."""
+
+    def check_untrusted(self) -> None:
+        """Malformed, if there is no such part."""
+        check_part(self.part, self.parts)
