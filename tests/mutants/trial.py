@@ -42,8 +42,8 @@ PYTEST = (
     *("-p", "tests.mutants.watcher", "--hypothesis-profile", PROFILE, "-m", "not integration"),
 )
 FAILED = (1, 2, 3)  # what pytest ends with: a test, the collection, or pytest itself
-PROCESSOR_SECONDS = 60  # of one trial, and so many times what its tests take
-PROCESSOR_FACTOR = 4
+PROCESSOR_SECONDS = 30  # of one trial, and so many times what its tests take
+PROCESSOR_FACTOR = 2
 SECONDS = 1200  # when it waits for something that will never come
 MEMORY = 3 << 30
 NAMES_LIMIT = 3  # how often a constant may be named by another before it is anyone's
@@ -73,7 +73,7 @@ class Touched:
     """Which tests come to which line, and how many seconds each takes."""
 
     tests: dict[str, dict[int, frozenset[str]]]  # by file, by line
-    seconds: dict[str, float]
+    seconds: dict[str, float]  # of the processor, with coverage
     uses: dict[str, dict[str, list[int]]]  # of a name: by file, the lines in functions
     constants: dict[str, frozenset[str]]  # what is defined at import by means of a name
 

@@ -1,15 +1,16 @@
 """A plugin for pytest: which tests run, in which order, and how long each took.
 
 `MUTANTS_TESTS` names a file with one test a line, which are run in that order; `MUTANTS_TIMES` one
-that gets every test's seconds as JSON. Property tests look for a failing example and not for the
-smallest one: that it fails is all that is asked.
+that gets, as JSON, how many seconds of the processor every test took. Property tests look for a
+failing example and not for the smallest one: that it fails is all that is asked.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ settings.register_profile(
 
 class Watcher:
     def __init__(self) -> None:
-        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._seconds: dict[str, float] = {}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -36,8 +37,11 @@ class Watcher:
             wanted = [item for item in items if item.nodeid in order]
             items[:] = sorted(wanted, key=lambda item: order[item.nodeid])
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._seconds[report.nodeid] += report.duration
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        begun = time.process_time()
+        yield
+        self._seconds[item.nodeid] = time.process_time() - begun
 
     def pytest_sessionfinish(self) -> None:
         if TIMES in os.environ:
