@@ -228,3 +228,18 @@ def test_a_record_of_so_much_travels_and_not_of_one_more(
 ) -> None:
     assert fits(record)
     assert not fits(more)
+
+
+@pytest.mark.parametrize("more", [{1: 2}, msgpack.ExtType(1, b"x"), msgpack.Timestamp(1), [0] * 65])
+def test_what_is_no_plain_value_is_malformed_even_where_nobody_reads_it(more: object) -> None:
+    known = [EIGHT, 1, b"", b"", b"", b"", b"", b""]
+    unpack_body_untrusted(msgpack.packb([*known, [0] * 64]))
+    with pytest.raises(RefusedDatagram, match="malformed"):
+        unpack_body_untrusted(msgpack.packb([*known, more]))
+
+
+@pytest.mark.parametrize("more", [{1: 2}, msgpack.ExtType(1, b"x"), msgpack.Timestamp(1)])
+def test_nor_does_a_message_hold_anything_else(more: object) -> None:
+    decode_untrusted(msgpack.packb([2, [0] * 64]))
+    with pytest.raises(RefusedDatagram, match="malformed"):
+        decode_untrusted(msgpack.packb([2, more]))
