@@ -28,7 +28,6 @@ from ovpnha.node.openvpn.presence import Presence
 from ovpnha.node.openvpn.traffic import Traffic
 from ovpnha.node.outputs import Output
 from ovpnha.node.part import Part, first
-from ovpnha.node.ports import Backchannel
 from ovpnha.node.role.current import CurrentRole
 from ovpnha.node.role.lineage import Kin
 from ovpnha.node.role.ownepoch import OwnEpoch
@@ -48,6 +47,7 @@ from ovpnha.node.standby.counters import CounterRelay
 from ovpnha.node.standby.importer import Importer
 from ovpnha.node.statistics import InstanceStatistics
 from ovpnha.replication.membership import NodeHeard
+from ovpnha.replication.protocol import Replication
 
 LOCKED_OUT = "OpenVPN's management socket asks for a password"
 FAULT_MENDS = {
@@ -69,7 +69,7 @@ class Parts:
         self,
         config: InstanceConfig,
         node: NodeName,
-        backchannel: Backchannel,
+        backchannel: Replication,
         outputs: deque[Output],
         now: float,
     ) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from ovpnha.model import InstanceName, ServerClient
+from ovpnha.node.node import Node
 from ovpnha.node.outputs import (
     ClientView,
     CloseManagement,
@@ -28,7 +29,6 @@ from ovpnha.node.outputs import (
     WriteManagement,
 )
 from ovpnha.node.statistics import NodeStatistics, TrackingFigures
-from ovpnha.runtime.core import Core
 
 log = structlog.get_logger()
 
@@ -55,7 +55,7 @@ class Driver:
     """The only one who calls the core."""
 
     def __init__(
-        self, core: Core, ports: Ports, clock: Callable[[], float] = time.monotonic
+        self, core: Node, ports: Ports, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._core = core
         self._ports = ports
@@ -64,7 +64,7 @@ class Driver:
         self._stopped = False
         self._step_done = asyncio.Event()
 
-    def step(self, event: Callable[[Core, float], None]) -> None:
+    def step(self, event: Callable[[Node, float], None]) -> None:
         """Let the core take one event, then carry out all that follows from it."""
         if self._stopped:
             return

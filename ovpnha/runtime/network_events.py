@@ -10,9 +10,9 @@ from functools import partial
 from ovpnha.config import Config, InstanceSection
 from ovpnha.model import InstanceName, VipPlace
 from ovpnha.node.cluster.vip_problems import normal_address
+from ovpnha.node.node import Node
 from ovpnha.node.outputs import OpenvpnFound
 from ovpnha.runtime.bcn import BcnSockets
-from ovpnha.runtime.core import Core
 from ovpnha.runtime.driver import Driver
 from ovpnha.runtime.network import NetworkTable
 from ovpnha.runtime.socketinode import find_inode
@@ -100,13 +100,13 @@ def _find_elsewhere(address: str, table: NetworkTable) -> str:
     return ""
 
 
-def _tell_vip(instance: InstanceName, present: bool, core: Core, now: float) -> None:
+def _tell_vip(instance: InstanceName, present: bool, core: Node, now: float) -> None:
     core.vip_changed(instance, present, now)
 
 
-def _tell_link(link: str, up: bool, core: Core, now: float) -> None:
+def _tell_link(link: str, up: bool, core: Node, now: float) -> None:
     core.link_changed(link, up, now)
 
 
-def _tell_place(instance: InstanceName, place: VipPlace, core: Core, now: float) -> None:
+def _tell_place(instance: InstanceName, place: VipPlace, core: Node, now: float) -> None:
     core.vip_placed(instance, place, now)

@@ -27,7 +27,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
 # The same inside of the node: rooms, and the files between them.
 ROOMS: tuple[frozenset[str], ...] = (
-    frozenset({"carried", "config", "outputs", "part", "ports", "tracking"}),
+    frozenset({"carried", "config", "outputs", "part", "tracking"}),
     frozenset({"role", "openvpn"}),
     frozenset({"cluster"}),
     frozenset({"master", "standby"}),

@@ -15,7 +15,7 @@ from ovpnha.node.cluster.grading import GradeInput, grade
 from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.outputs import SetGrade
 from ovpnha.node.part import Part, PartStatistics
-from ovpnha.node.ports import Backchannel
+from ovpnha.replication.protocol import Replication
 
 CLIENTS_GAP = 1.0
 """Least seconds between hellos whose only news is the number of clients."""
@@ -38,7 +38,7 @@ class AnnouncerStatistics(PartStatistics):
 class Announcer(Part):
     """Says what has changed."""
 
-    def __init__(self, openvpn: Openvpn, backchannel: Backchannel) -> None:
+    def __init__(self, openvpn: Openvpn, backchannel: Replication) -> None:
         self._openvpn = openvpn
         self._backchannel = backchannel
         self._said: InstanceState | None = None

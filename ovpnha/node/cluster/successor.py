@@ -11,16 +11,16 @@ from collections.abc import Mapping
 
 from ovpnha.model import NO_EPOCH, InstanceName, InstanceState, NodeName, Role, Sync, Uid
 from ovpnha.node.part import Part
-from ovpnha.node.ports import Backchannel
 from ovpnha.node.role.lineage import Kin
 from ovpnha.node.role.succession import Heir
 from ovpnha.replication.events import GenerationHeard, RecordReceived
+from ovpnha.replication.protocol import Replication
 
 
 class Successor(Part):
     """What is known of it."""
 
-    def __init__(self, instance: InstanceName, backchannel: Backchannel) -> None:
+    def __init__(self, instance: InstanceName, backchannel: Replication) -> None:
         self._instance = instance
         self._backchannel = backchannel
         self._generations: dict[Uid, int] = {}

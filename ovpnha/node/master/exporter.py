@@ -29,8 +29,8 @@ from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.openvpn.pipeline import Pipeline
 from ovpnha.node.openvpn.refusals import Refusals, describe_refused
 from ovpnha.node.part import Part, PartStatistics, first
-from ovpnha.node.ports import Backchannel
 from ovpnha.replication.events import Acknowledged, Rejected
+from ovpnha.replication.protocol import Replication
 
 WAITING = ("connect", "pending")
 """Reasons of a change for which OpenVPN may hold something back: what completes a connection, or
@@ -57,7 +57,7 @@ class Exporter(Part):
     """Publishes one OpenVPN's clients while it is master or held."""
 
     def __init__(
-        self, openvpn: Openvpn, backchannel: Backchannel, protect_wait: float = 0.0
+        self, openvpn: Openvpn, backchannel: Replication, protect_wait: float = 0.0
     ) -> None:
         self._openvpn = openvpn
         self.protection = Protection(openvpn, protect_wait)

@@ -29,7 +29,6 @@ from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.openvpn.pipeline import Pipeline
 from ovpnha.node.openvpn.refusals import Refusals, describe_refused
 from ovpnha.node.part import Part, PartStatistics, first
-from ovpnha.node.ports import Backchannel
 from ovpnha.node.standby.completeness import Completeness
 from ovpnha.node.standby.retries import ImportJob, Retries
 from ovpnha.node.standby.table import Copy, StandbyTable, lacking
@@ -41,6 +40,7 @@ from ovpnha.replication.events import (
     RenegotiationHeard,
     SnapshotEnded,
 )
+from ovpnha.replication.protocol import Replication
 
 TIDY_AFTER = 1.0
 """Seconds until the table of a standby that was promoted is freed: with ten thousand clients that
@@ -72,7 +72,7 @@ class ImporterStatistics(PartStatistics):
 class Importer(Part):
     """Keeps one OpenVPN a copy of the followed master."""
 
-    def __init__(self, openvpn: Openvpn, backchannel: Backchannel) -> None:
+    def __init__(self, openvpn: Openvpn, backchannel: Replication) -> None:
         self._openvpn = openvpn
         self._backchannel = backchannel
         self._jobs: Pipeline[ImportJob] = Pipeline()

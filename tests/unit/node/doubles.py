@@ -24,6 +24,7 @@ from ovpnha.model import (
 )
 from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.outputs import LogEvent, Output, WriteManagement
+from ovpnha.replication.protocol import Replication
 
 INSTANCE = InstanceName("udp")
 A, B, C = NodeName("a"), NodeName("b"), NodeName("c")
@@ -76,7 +77,7 @@ def state(
     )
 
 
-class NoteTaker:
+class NoteTaker(Replication):
     """A back channel that remembers what it was told."""
 
     def __init__(self) -> None:

@@ -23,6 +23,7 @@ from ovpnha.model import (
 from ovpnha.node.cluster.announcer import AnnouncerStatistics
 from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.master.exporter import ExporterStatistics
+from ovpnha.node.node import Node
 from ovpnha.node.openvpn.discovery import DiscoveryStatistics
 from ovpnha.node.openvpn.openvpn import OpenvpnStatistics
 from ovpnha.node.outputs import ClientView, Output, RoleChanged, Roster
@@ -89,7 +90,7 @@ def statistics() -> NodeStatistics:
     )
 
 
-class NotingCore:
+class NotingCore(Node):
     """A core that takes notes and does what ``reactions`` say."""
 
     def __init__(self, statistics: NodeStatistics) -> None:
