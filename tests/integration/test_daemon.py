@@ -306,8 +306,11 @@ def test_promote_before_the_vip_moves(cluster: Pair) -> None:
 def test_promote_without_a_vip_falls_back_to_held(cluster: Pair) -> None:
     ask_plain(cluster.a.home / "control.sock", PromoteRequest(expect_vip=0.3), DEADLINE)
     cluster.a.wait_role("held")
-    ask_plain(cluster.a.home / "control.sock", DemoteRequest(), DEADLINE)
-    assert cluster.a.role() == "standby"
+    with pytest.raises(ControlError, match=r"so they are kept\. Add the VIP on a standby"):
+        ask_plain(cluster.a.home / "control.sock", DemoteRequest(), DEADLINE)
+    assert cluster.a.role() == "held"
+    cluster.b.add_vip()
+    cluster.a.wait_role("standby")
 
 
 def test_a_dead_openvpn_refuses_the_vip_and_comes_back(cluster: Pair) -> None:
