@@ -55,7 +55,7 @@ class Timings:
     """Between requests for everything that no source has answered."""
     ask_interval: float = 0.25
     """Between questions after acknowledgements that did not come."""
-    beacon_interval: float = 0.5
+    mark_interval: float = 0.5
     """Between snapshot_end messages without news: the longest a lost last change stays unseen."""
     digest_interval: float = 10.0
     """Between digests of the whole table, by which a difference of any cause is found."""

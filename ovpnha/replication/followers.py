@@ -78,16 +78,16 @@ class Followers:
 
     def acknowledged(self, node: NodeName, ack: Ack) -> None:
         """OpenVPN on that node has imported these clients."""
-        for one in ack.entries:
-            self._settle(node, one.uid, one.number)
-            event = Acknowledged(self._instance, node, one.uid, one.generation, one.stored)
+        for entry in ack.entries:
+            self._settle(node, entry.uid, entry.number)
+            event = Acknowledged(self._instance, node, entry.uid, entry.generation, entry.stored)
             self._emit(event)
 
     def rejected(self, node: NodeName, reject: Reject) -> None:
         """OpenVPN on that node has refused these clients."""
-        for one in reject.entries:
-            self._settle(node, one.uid, one.number)
-            self._emit(Rejected(self._instance, node, one.uid, one.generation, one.reason))
+        for entry in reject.entries:
+            self._settle(node, entry.uid, entry.number)
+            self._emit(Rejected(self._instance, node, entry.uid, entry.generation, entry.reason))
 
     def _settle(self, node: NodeName, uid: Uid, number: int) -> None:
         unacknowledged = self._followers[node].unacknowledged
@@ -96,7 +96,7 @@ class Followers:
 
     def get_timer(self) -> float | None:
         """When ``asks`` may have something to say."""
-        return min((one.ask_at for one in self._followers.values()), default=None)
+        return min((follower.ask_at for follower in self._followers.values()), default=None)
 
     def asks(self, travelling: Callable[[int], bool], now: float) -> list[bytes]:
         """Questions after acknowledgements that are late; ``travelling`` knows what just left."""
@@ -125,4 +125,4 @@ class Followers:
 
     def outstanding(self) -> dict[NodeName, int]:
         """For each follower, how many clients it has not acknowledged."""
-        return {node: len(one.unacknowledged) for node, one in self._followers.items()}
+        return {node: len(follower.unacknowledged) for node, follower in self._followers.items()}

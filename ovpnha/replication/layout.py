@@ -72,7 +72,7 @@ class Layout(Generic[Content]):
 
     def __init__(self, content: type[Content]) -> None:
         hints = get_type_hints(content, include_extras=True)
-        names = [one.name for one in dataclasses.fields(content)]  # type: ignore[arg-type]
+        names = [field.name for field in dataclasses.fields(content)]  # type: ignore[arg-type]
         self.fields = {name: _field_of(hints[name]) for name in names}
         self._content: Callable[..., Content] = content
         self._reads = tuple(field.read for field in self.fields.values())
@@ -104,7 +104,7 @@ class Layout(Generic[Content]):
 
 
 def _field_of(hint: object) -> Field:
-    return next(one for one in get_args(hint) if isinstance(one, Field))
+    return next(kind for kind in get_args(hint) if isinstance(kind, Field))
 
 
 def _getter(names: list[str]) -> Callable[[Any], tuple[object, ...]]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from ovpnha.errors import RefusedDatagram
 from ovpnha.model import BootId, InstanceName, InstanceState, NodeName
@@ -39,7 +40,7 @@ from ovpnha.replication.hello import (
     LogHead,
 )
 from ovpnha.replication.pacing import TokenBucket
-from ovpnha.replication.roundtrip import HEARD_LIMIT, Peer, Sample, SentRounds
+from ovpnha.replication.roundtrip import HEARD_LIMIT, Distance, Sample, SentRounds
 from ovpnha.replication.sealing import (
     CANDIDATE_LIMIT,
     PAYLOAD_LIMIT,
@@ -93,7 +94,7 @@ class _Boot:
     states: States | None = None
     heads: Heads = field(default_factory=dict)
     told: States | None = None
-    peer: Peer = field(default_factory=Peer)
+    distance: Distance = field(default_factory=Distance)
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Membership:
         boot = self._boots.get(opened.boot) or self._remember(opened.boot, hello.name, now)
         boot.last_heard = now
         boot.links[link] = now
-        if boot.peer.arrived(hello.round, now):
+        if boot.distance.arrived(hello.round, now):
             self._measure(boot, hello, now)
         if opened.sequence > boot.challenge_sequence:
             boot.challenge, boot.challenge_sequence = hello.challenge, opened.sequence
@@ -200,7 +201,7 @@ class Membership:
             (Standing.CANDIDATE, CANDIDATE_LIMIT),
             (Standing.RETIRED, RETIRED_LIMIT),
         ):
-            same = [one for one in self._boots.values() if one.standing is standing]
+            same = [known for known in self._boots.values() if known.standing is standing]
             for oldest in same[: max(0, len(same) - limit + 1)]:
                 del self._boots[oldest.boot]
         known = _Boot(boot, NodeName(name), now, now)
@@ -210,9 +211,13 @@ class Membership:
     def _proof(self, boot: _Boot, hello: Hello, now: float) -> _Challenge | None:
         """The newest challenge of ours that it answers and that still proves anything."""
         oldest = now - self._timings.proof_timeout
-        answered = [self._challenges[one] for one in hello.echoes if one in self._challenges]
-        answered = [one for one in answered if one.drawn > oldest and self._counts(boot, one)]
-        return max(answered, key=lambda one: one.number, default=None)
+        answered = [self._challenges[echo] for echo in hello.echoes if echo in self._challenges]
+        valid = (
+            challenge
+            for challenge in answered
+            if challenge.drawn > oldest and self._counts(boot, challenge)
+        )
+        return max(valid, key=attrgetter("number"), default=None)
 
     def _counts(self, boot: _Boot, challenge: _Challenge) -> bool:
         """Whether that challenge can show that this boot lives after the believed one of its name.
@@ -228,7 +233,7 @@ class Membership:
         for echo, heard in told:
             round_trip = self._rounds.round_trip(heard, now)
             if echo in self._challenges and round_trip is not None:
-                boot.peer.add(round_trip, hello.wall, self._wall())
+                boot.distance.add(round_trip, hello.wall, self._wall())
 
     def _check_conflict(self, boot: _Boot, proof: _Challenge | None, now: float) -> None:
         """Tell it again for as long as it answers: so long it is there."""
@@ -270,9 +275,9 @@ class Membership:
         boot.parts[hello.part] = hello.states
         if len(boot.parts) < hello.parts:
             return False
-        told = [one for part in boot.parts.values() for one in part]
-        boot.states = {one.instance: one.state for one in told}
-        boot.heads = {one.instance: one.log for one in told if one.log is not None}
+        told = [state for part in boot.parts.values() for state in part]
+        boot.states = {state.instance: state.state for state in told}
+        boot.heads = {state.instance: state.log for state in told if state.log is not None}
         return True
 
     def _tell(self, boot: _Boot, now: float, *, whole: bool) -> None:
@@ -318,7 +323,8 @@ class Membership:
 
     def _remind_at(self) -> float:
         """When to say hello because a boot has not answered lately: what is lost is made up for."""
-        fresh = (one.fresh for one in self._boots.values() if one.standing is Standing.BELIEVED)
+        boots = self._boots.values()
+        fresh = (boot.fresh for boot in boots if boot.standing is Standing.BELIEVED)
         due = min(fresh, default=math.inf) + self._timings.proof_due
         return max(due, self._sent + self._timings.proof_retry)
 
@@ -333,7 +339,7 @@ class Membership:
             PARTS_LIMIT,
             (),
             self._wall(),
-            tuple(boot.peer.heard(now) for boot in boots[-HEARD_LIMIT:]),
+            tuple(boot.distance.heard(now) for boot in boots[-HEARD_LIMIT:]),
         )
         groups: list[tuple[HelloState, ...]] = [()]
         for name, state in sorted(self._states.items()):
@@ -365,7 +371,11 @@ class Membership:
     def _draw_challenge(self, now: float) -> bytes:
         """One for the hello that leaves now; those that prove nothing any more are forgotten."""
         oldest = now - self._timings.proof_timeout
-        self._challenges = {k: one for k, one in self._challenges.items() if one.drawn > oldest}
+        self._challenges = {
+            value: challenge
+            for value, challenge in self._challenges.items()
+            if challenge.drawn > oldest
+        }
         self._drawn += 1
         value = self._random(CHALLENGE_SIZE)
         self._challenges[value] = _Challenge(self._drawn, now)
@@ -426,7 +436,7 @@ class Membership:
                 boot.last_heard,
                 dict(boot.links),
                 dict(boot.states or {}),
-                boot.peer.best,
+                boot.distance.best,
             )
             for boot in self._boots.values()
             if boot.standing is not Standing.RETIRED

@@ -1,7 +1,8 @@
 """Whether a copy has kept up: what its source says in hellos that it has, against what is here.
 
-Entries that somebody drops leave no trace, and neither do the beacons that would tell of them. But
-a node is believed only for as long as its hellos come, and each says how far its log reaches:
+Entries that somebody drops leave no trace, and neither do the snapshot marks that would tell of
+them. But a node is believed only for as long as its hellos come, and each says how far its log
+reaches:
 
     hello says     head 7        head 7       head 9        head 9     ...
     arrived          6             6            6             8

@@ -89,7 +89,7 @@ class ReplicationStatistics:
     repaired: int  # entries sent again
     oversized: int  # records beyond the limits, not sent or not delivered
     differences: int  # buckets that a digest has shown to differ
-    waiting: int  # records whose cold parts are missing
+    incomplete: int  # records whose cold parts are missing
     outstanding: Mapping[InstanceName, Mapping[NodeName, int]]  # unacknowledged, by follower
     nodes: tuple[NodeHeard, ...]
 
@@ -406,7 +406,7 @@ class Replication:
             repaired=ledger.repaired,
             oversized=ledger.oversized,
             differences=ledger.differences,
-            waiting=sum(sink.waiting for sink in self._sinks.values()),
+            incomplete=sum(sink.incomplete for sink in self._sinks.values()),
             outstanding=MappingProxyType(
                 {name: source.outstanding() for name, source in self._sources.items()}
             ),

@@ -86,8 +86,8 @@ class Body:
         return ClientRecord(self.uid, self.generation, self.hot, cold, self.grants)
 
 
-def pack_body(record: ClientRecord, names: Sequence[bytes], marks: tuple[bytes, bytes]) -> bytes:
-    """The body of an upsert; ``marks`` are the newest counters of this client by kind."""
+def pack_body(record: ClientRecord, names: Sequence[bytes], counters: tuple[bytes, bytes]) -> bytes:
+    """The body of an upsert; ``counters`` are the newest of this client by kind."""
     fields = (
         record.uid,
         record.generation,
@@ -95,7 +95,7 @@ def pack_body(record: ClientRecord, names: Sequence[bytes], marks: tuple[bytes, 
         b"".join(names),
         bytes(part.kind for part in record.cold),
         pack_grants(record.grants),
-        *marks,
+        *counters,
     )
     return bytes(msgpack.packb(fields))
 
@@ -189,7 +189,7 @@ def _grants_untrusted(data: bytes) -> list[Grant]:
 
 def pack_stored(stored: Iterable[StoredRange]) -> bytes:
     """Stored ranges, 16 bytes each."""
-    return b"".join(_STORED.pack(one.fingerprint, one.end) for one in stored)
+    return b"".join(_STORED.pack(kept.fingerprint, kept.end) for kept in stored)
 
 
 def unpack_stored_untrusted(value: object) -> tuple[StoredRange, ...]:

@@ -43,8 +43,8 @@ class Sample:
 def pack_heard(heard: Iterable[Heard]) -> bytes:
     """Round and age (microseconds) in 4 bytes each, big-endian."""
     return b"".join(
-        _ENTRY.pack(one.round & _ROUND_MASK, min(max(0, round(one.age * 1e6)), _AGE_LIMIT))
-        for one in heard
+        _ENTRY.pack(entry.round & _ROUND_MASK, min(max(0, round(entry.age * 1e6)), _AGE_LIMIT))
+        for entry in heard
     )
 
 
@@ -72,7 +72,7 @@ class SentRounds:
         return None if sent is None else max(0.0, now - sent - heard.age)
 
 
-class Peer:
+class Distance:
     """What the hellos of one boot tell of its distance and its clock."""
 
     def __init__(self) -> None:
@@ -99,4 +99,4 @@ class Peer:
     @property
     def best(self) -> Sample | None:
         """The sample that counts; None when there is none."""
-        return min(self._samples, key=lambda one: one.round_trip, default=None)
+        return min(self._samples, key=lambda sample: sample.round_trip, default=None)

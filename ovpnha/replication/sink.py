@@ -20,8 +20,10 @@ from ovpnha.model import (
     StoredRange,
     Uid,
 )
-from ovpnha.replication.cold import ColdCache
+from ovpnha.replication.acknowledgements import Acknowledgements, clip_reason
+from ovpnha.replication.cold_receiver import ColdReceiver
 from ovpnha.replication.config import ReplicationConfig
+from ovpnha.replication.counters import LateCounters
 from ovpnha.replication.differences import Differences
 from ovpnha.replication.events import (
     CopyProved,
@@ -36,8 +38,8 @@ from ovpnha.replication.events import (
 from ovpnha.replication.fields import NAMES_LIMIT, RANGES_LIMIT
 from ovpnha.replication.fragments import Fragments
 from ovpnha.replication.hello import LogHead
+from ovpnha.replication.incomplete_records import IncompleteRecords
 from ovpnha.replication.ledger import Ledger
-from ovpnha.replication.marks import LateMarks
 from ovpnha.replication.messages import (
     AckEntry,
     Ask,
@@ -60,7 +62,6 @@ from ovpnha.replication.messages import (
     Void,
     Want,
 )
-from ovpnha.replication.outcomes import Outcomes, clip_reason
 from ovpnha.replication.packing import unpack_untrusted
 from ovpnha.replication.proof import Proof
 from ovpnha.replication.ranges import RangeSet
@@ -72,7 +73,6 @@ from ovpnha.replication.records import (
     unpack_body_untrusted,
 )
 from ovpnha.replication.sealing import node_tag
-from ovpnha.replication.waiting import WaitingRoom
 
 CLIENTS_LIMIT = 65536
 WANTS_LIMIT = 48  # want messages at a time
@@ -80,7 +80,7 @@ FIRST_RETRY = 0.02  # seconds until a resync that nobody answered is asked for a
 
 
 @dataclass(slots=True)
-class _Client:
+class _CopiedClient:
     generation: int
     number: int
     names: tuple[bytes, ...]
@@ -90,18 +90,18 @@ class _Client:
 class _Copy:
     """What is known of one stream. A resync begins a new one; only cold parts outlive it."""
 
-    def __init__(self, late: LateMarks) -> None:
+    def __init__(self, late: LateCounters) -> None:
         self.received = RangeSet()
         self.head = 0
         self.changed = 0  # the newest number under which a client was published or withdrawn
         self.digest = 0  # of the table
         self.clients: int | None = None  # as the source counts them; None: it is not whole
         self.ended = False
-        self.table: dict[Uid, _Client] = {}
+        self.table: dict[Uid, _CopiedClient] = {}
         self.gone: dict[Uid, int] = {}  # deleted, by number, while older entries may still come
-        self.waiting = WaitingRoom()
+        self.incomplete = IncompleteRecords()
         self.fragments = Fragments()
-        self.outcomes = Outcomes()
+        self.acknowledgements = Acknowledgements()
         self.differences = Differences()
         self.late = late
 
@@ -111,7 +111,7 @@ class _Copy:
     def has_gaps(self) -> bool:
         return self.received.cumulative() < self.head
 
-    def flip(self, uid: Uid, client: _Client) -> None:
+    def flip(self, uid: Uid, client: _CopiedClient) -> None:
         """This client comes into the table, or leaves it."""
         self.digest ^= digest_of(uid, client.generation)
         self.differences.changed()
@@ -124,7 +124,7 @@ class _Copy:
 
     def waits_for(self, number: int) -> bool:
         """Whether a record up to this number lacks cold parts."""
-        return any(self.table[uid].number <= number for uid in self.waiting.clients())
+        return any(self.table[uid].number <= number for uid in self.incomplete.clients())
 
     def is_whole(self) -> bool:
         """Every number is here, and the source says that its table is whole."""
@@ -154,7 +154,7 @@ class Sink:
         self._ledger = ledger
         self._emit = emit
         self._clients_limit = clients_limit
-        self._cold = ColdCache()
+        self._cold = ColdReceiver()
         self._retained: set[bytes] = set()  # parts of the copy before this one
         self._stream = 0
         self._resync_at: float | None = now
@@ -168,7 +168,7 @@ class Sink:
         self._copy = self._new_copy()
 
     def _new_copy(self) -> _Copy:
-        return _Copy(LateMarks(self._emit_counters))
+        return _Copy(LateCounters(self._emit_counters))
 
     def _emit_counters(self, kind: CounterKind, payload: bytes) -> None:
         self._emit(CountersReceived(self._instance, self.node, kind, payload))
@@ -206,7 +206,9 @@ class Sink:
         if self._copy.late.imported(uid) and self._flush_at is None:
             self._flush_at = now + self._timings.ack_gap
         number = client.number if client.delivered else 0
-        self._copy.outcomes.conclude(AckEntry(uid, generation, number, stored[-STORED_LIMIT:]))
+        self._copy.acknowledgements.conclude(
+            AckEntry(uid, generation, number, stored[-STORED_LIMIT:])
+        )
         self._ack_soon(now)
 
     def reject(self, uid: Uid, generation: int, reason: str, now: float) -> None:
@@ -215,7 +217,9 @@ class Sink:
         if client is None:
             return
         number = client.number if client.delivered else 0
-        self._copy.outcomes.conclude(RejectEntry(uid, generation, number, clip_reason(reason)))
+        self._copy.acknowledgements.conclude(
+            RejectEntry(uid, generation, number, clip_reason(reason))
+        )
         self._ack_soon(now)
 
     def _ack_soon(self, now: float) -> None:
@@ -233,11 +237,13 @@ class Sink:
             case Entries():
                 self._take_entries(message, now)
             case Snapshot():
-                self._take_beacon(message, now)
+                self._take_mark(message, now)
             case Cold():
                 self._take_cold(message)
             case Ask():
-                if message.tag == self._own_tag and self._copy.outcomes.repeat(message.uids):
+                if message.tag == self._own_tag and self._copy.acknowledgements.repeat(
+                    message.uids
+                ):
                     self._ack_soon(now)
             case _:
                 if self._copy.is_whole() and message.head == self._copy.head:
@@ -317,20 +323,20 @@ class Sink:
             return True
         names = tuple(name for name, _ in body.cold)
         missing = {name for name in names if name not in self._cold}
-        if missing and not copy.waiting.has_room(body):
+        if missing and not copy.incomplete.has_room(body):
             return False
         if known is None and len(copy.table) >= self._clients_limit:
             raise malformed()
         self._cold.name(names)
         self._forget(body.uid)
-        copy.table[body.uid] = client = _Client(body.generation, number, names)
+        copy.table[body.uid] = client = _CopiedClient(body.generation, number, names)
         copy.changed = max(copy.changed, number)
         copy.flip(body.uid, client)
         copy.late.expect(body.uid, body.high_water, body.byte_counts)
         if not missing:
             self._deliver(body)
             return True
-        copy.waiting.add(body, missing)
+        copy.incomplete.add(body, missing)
         self._want_at = self._want_at or now + self._timings.nack_delay
         self._emit(GenerationHeard(self._instance, self.node, body.uid, body.generation))
         return True
@@ -350,9 +356,9 @@ class Sink:
         known = self._copy.table.pop(uid, None)
         if known is not None:
             self._cold.unname(known.names)
-            self._copy.outcomes.forget(uid)
+            self._copy.acknowledgements.forget(uid)
             self._copy.late.forget(uid)
-            self._copy.waiting.remove(uid)
+            self._copy.incomplete.remove(uid)
             self._copy.flip(uid, known)
 
     def _take_delete(self, entry: Delete) -> None:
@@ -367,16 +373,16 @@ class Sink:
 
     def _take_cold(self, chunk: Cold) -> None:
         if self._cold.add(chunk):
-            for body in self._copy.waiting.arrived(chunk.name):
+            for body in self._copy.incomplete.arrived(chunk.name):
                 self._deliver(body)
 
-    def _take_beacon(self, beacon: Snapshot, now: float) -> None:
-        self._advance(beacon.head, beacon.floor, now, self._timings.nack_delay)
+    def _take_mark(self, mark: Snapshot, now: float) -> None:
+        self._advance(mark.head, mark.floor, now, self._timings.nack_delay)
         copy = self._copy
-        if beacon.head < copy.head:
+        if mark.head < copy.head:
             return
-        copy.clients = beacon.clients if isinstance(beacon, SnapshotEnd) else None
-        for uid, generation in beacon.recent if copy.has_gaps() else ():
+        copy.clients = mark.clients if isinstance(mark, SnapshotEnd) else None
+        for uid, generation in mark.recent if copy.has_gaps() else ():
             known = copy.table.get(uid)
             if known is None or known.generation < generation:
                 self._emit(GenerationHeard(self._instance, self.node, uid, generation))
@@ -444,7 +450,7 @@ class Sink:
         return [Nack(*place, gaps).encode()] if gaps else []
 
     def _want(self, now: float) -> list[bytes]:
-        names = self._copy.waiting.wanted(WANTS_LIMIT * NAMES_LIMIT)
+        names = self._copy.incomplete.wanted(WANTS_LIMIT * NAMES_LIMIT)
         self._want_at = now + self._timings.nack_interval if names else None
         return [
             Want(self._tag, self._instance, self._stream, names[at : at + NAMES_LIMIT]).encode()
@@ -457,9 +463,9 @@ class Sink:
         if not self._stream:
             return []
         place = (self._tag, self._instance, self._stream)
-        return list(self._copy.outcomes.messages(*place, self._copy.received))
+        return list(self._copy.acknowledgements.messages(*place, self._copy.received))
 
     @property
-    def waiting(self) -> int:
+    def incomplete(self) -> int:
         """Records whose cold parts are missing."""
-        return len(self._copy.waiting)
+        return len(self._copy.incomplete)

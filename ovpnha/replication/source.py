@@ -13,13 +13,14 @@ from functools import reduce
 from operator import xor
 
 from ovpnha.model import ClientRecord, CounterKind, InstanceName, NodeName, Uid
+from ovpnha.replication.cold_sender import ColdSender
 from ovpnha.replication.config import ReplicationConfig
+from ovpnha.replication.counters import LastCounters
 from ovpnha.replication.events import Event
 from ovpnha.replication.followers import Followers
 from ovpnha.replication.hello import LogHead
 from ovpnha.replication.ledger import Ledger
 from ovpnha.replication.log import CompactedLog, Slot
-from ovpnha.replication.marks import Marks
 from ovpnha.replication.messages import (
     BUCKET_CLIENTS,
     BUCKETS,
@@ -52,9 +53,8 @@ from ovpnha.replication.pacing import Delay, TokenBucket
 from ovpnha.replication.packing import Packed, Packer
 from ovpnha.replication.ranges import RangeSet
 from ovpnha.replication.records import bucket_of, digest_of, pack_body
-from ovpnha.replication.shelf import ColdShelf
 
-EARLY_BEACONS = (0.01, 0.05)  # seconds after a change
+EARLY_MARKS = (0.01, 0.05)  # seconds after a change
 PACED_LEAST = 4800  # bytes worth waking up for
 LIVE_DEBT = 65536  # bytes that changes may leave ahead of the pace
 
@@ -115,13 +115,13 @@ class Source:
         self._complete = False
         self._log = CompactedLog()
         self._table: dict[Uid, _Published] = {}
-        self._shelf = ColdShelf(instance, stream)
+        self._cold = ColdSender(instance, stream)
         self._packer = Packer()
         self._delay = Delay(timings.resend_gap)
-        self._marks = Marks()
+        self._counters = LastCounters()
         self._digests = [0] * BUCKETS
         self._changed = 0  # the newest number under which it has changed
-        self._marks_again_at = now
+        self._counters_again_at = now
         self._fresh: list[int] = []
         self._pending = RangeSet()
         self._wanted: dict[bytes, None] = {}
@@ -129,7 +129,7 @@ class Source:
         self._answers: list[bytes] = []
         self._recent: dict[Uid, int] = {}
         self._urgent_at = now
-        self._beacon_at = now
+        self._mark_at = now
         self._early: Iterator[float] = iter(())
         self._digest_at = now + timings.digest_interval
 
@@ -142,9 +142,9 @@ class Source:
         if known is not None and record.generation < known.record.generation:
             return
         packed = self._packer.pack(record, known.packed if known is not None else None)
-        names = self._shelf.use(packed.record.cold)
+        names = self._cold.use(packed.record.cold)
         if known is None or record.generation > known.record.generation:
-            self._marks.forget(uid)
+            self._counters.forget(uid)
         if known is not None:
             self._forget(known)
         self._table[uid] = _Published(packed, names, 0)
@@ -157,7 +157,7 @@ class Source:
         if known is None:
             return
         self._forget(known)
-        self._marks.forget(uid)
+        self._counters.forget(uid)
         self._recent.pop(uid, None)
         self._followers.gone(uid)
         self._changed = self._log.delete(uid, known.record.generation)
@@ -165,7 +165,7 @@ class Source:
 
     def counters(self, kind: CounterKind, payload: bytes, now: float) -> None:
         """Packed counters, to be passed on verbatim."""
-        self._marks.note(kind, payload, self._table)
+        self._counters.note(kind, payload, self._table)
         self._log_counters(kind, payload, now)
 
     def _log_counters(self, kind: CounterKind, payload: bytes, now: float) -> None:
@@ -179,7 +179,7 @@ class Source:
     def complete(self, now: float) -> None:
         """The table is whole from now on."""
         self._complete = True
-        self._beacon_at = now
+        self._mark_at = now
 
     def _renumber(self, uid: Uid, now: float) -> None:
         """This client's record goes to everyone, under a new number."""
@@ -195,12 +195,12 @@ class Source:
     def _send_soon(self, number: int, now: float) -> None:
         self._fresh.append(number)
         self._urgent_at = now
-        self._early = iter(now + delay for delay in EARLY_BEACONS)
-        self._beacon_at = min(self._beacon_at, next(self._early))
+        self._early = iter(now + delay for delay in EARLY_MARKS)
+        self._mark_at = min(self._mark_at, next(self._early))
 
     def _forget(self, known: _Published) -> None:
         self._flip_digest(known.record)
-        self._shelf.release(known.names)
+        self._cold.release(known.names)
 
     def _flip_digest(self, record: ClientRecord) -> None:
         self._digests[bucket_of(record.uid)] ^= digest_of(record.uid, record.generation)
@@ -235,8 +235,8 @@ class Source:
                 self._repair(message.ranges, now)
             case Want():
                 gap = self._delay.gap
-                names = [n for n in message.names if not self._shelf.left_within(gap, n, now)]
-                self._wanted.update((name, None) for name in names if name in self._shelf)
+                names = [n for n in message.names if not self._cold.left_within(gap, n, now)]
+                self._wanted.update((name, None) for name in names if name in self._cold)
             case Difference():
                 self._answers += self._list_buckets(message.buckets)
             case _:
@@ -254,26 +254,26 @@ class Source:
         self._followers.begin(node, self._numbers(), now)
         self._ledger.snapshots += 1
         if self._log.lost:
-            self._tell_marks_again(now)
+            self._tell_counters_again(now)
         if self._log.head:
             self._pending.add(1, self._log.head)
         if not message.has_cold:
             self._passed = set()
-        self._beacon_at = now
+        self._mark_at = now
 
     def _repair(self, ranges: tuple[tuple[int, int], ...], now: float) -> None:
         if ranges and ranges[0][0] <= self._log.lost:
-            self._tell_marks_again(now)
+            self._tell_counters_again(now)
         for first, last in ranges:
             if (end := min(last, self._log.head)) >= first:
                 self._pending.add(first, end)
 
-    def _tell_marks_again(self, now: float) -> None:
+    def _tell_counters_again(self, now: float) -> None:
         """Somebody may have missed counters that are kept no longer."""
-        if now < self._marks_again_at:
+        if now < self._counters_again_at:
             return
-        self._marks_again_at = now + self._timings.sync_timeout
-        for kind, payload in self._marks.batches():
+        self._counters_again_at = now + self._timings.sync_timeout
+        for kind, payload in self._counters.batches():
             self._log_counters(kind, payload, now)
 
     def _note_delay(self, node: NodeName, ack: Ack, now: float) -> None:
@@ -302,7 +302,7 @@ class Source:
 
     def get_timer(self) -> float:
         """When ``messages`` has something to say."""
-        times = [self._beacon_at, self._digest_at]
+        times = [self._mark_at, self._digest_at]
         if self._fresh or self._answers:
             times.append(self._urgent_at)
         if self._pending or self._wanted:
@@ -318,12 +318,12 @@ class Source:
         out += self._followers.asks(lambda number: self._left_within(interval, number, now), now)
         if now >= self._digest_at:
             out += self._digest(now)
-        if now >= self._beacon_at:
-            out.append(self._beacon(now))
+        if now >= self._mark_at:
+            out.append(self._mark(now))
         return out
 
-    def _beacon(self, now: float) -> bytes:
-        self._beacon_at = next(self._early, now + self._timings.beacon_interval)
+    def _mark(self, now: float) -> bytes:
+        self._mark_at = next(self._early, now + self._timings.mark_interval)
         place = (self._instance, self._stream, self._log.head, self._log.floor)
         recent = tuple(self._recent.items())
         if self._complete:
@@ -351,15 +351,15 @@ class Source:
                 more = self._entries(number, slot, now, number), self._fresh_cold(slot, now)
                 size += batch.add(*more)
         self._fresh = []
-        self._wanted.update((name, None) for name in self._shelf.take_fresh())
+        self._wanted.update((name, None) for name in self._cold.take_fresh())
         self._pace.spend(size / self._delay.share, now)
         return batch.messages()
 
     def _fresh_cold(self, slot: Slot, now: float) -> list[bytes]:
         if slot.kind is not EntryKind.UPSERT:
             return []
-        names = self._shelf.take_fresh(self._table[slot.uid].names)
-        return [chunk for name in names for chunk in self._shelf.chunks(name, now)]
+        names = self._cold.take_fresh(self._table[slot.uid].names)
+        return [chunk for name in names for chunk in self._cold.chunks(name, now)]
 
     def _paced(self, now: float) -> list[bytes]:
         budget = self._pace.available(now)
@@ -371,7 +371,7 @@ class Source:
             size += batch.add(*self._serve_next(now))
         if not self._pending:
             self._passed = None
-            self._beacon_at = now
+            self._mark_at = now
         self._pace.spend(size / self._delay.share, now)
         return batch.messages()
 
@@ -380,7 +380,7 @@ class Source:
         if self._wanted:
             name = next(iter(self._wanted))
             del self._wanted[name]
-            return [], self._shelf.chunks(name, now)
+            return [], self._cold.chunks(name, now)
         first, last = self._pending.lowest()
         number = self._log.next_from(first)
         slot = self._log.get(number)
@@ -398,7 +398,7 @@ class Source:
             return []
         names = [name for name in self._table[slot.uid].names if name not in self._passed]
         self._passed.update(names)
-        return [chunk for name in names for chunk in self._shelf.chunks(name, now)]
+        return [chunk for name in names for chunk in self._cold.chunks(name, now)]
 
     def _envelopes(self, entries: list[bytes]) -> list[bytes]:
         place = (self._instance, self._stream, self._log.head, self._log.floor)
@@ -427,7 +427,7 @@ class Source:
                 return [encode_entry(Counters(number, span, slot.value, slot.payload))]
 
     def _upsert(self, number: int, span: int, known: _Published) -> list[bytes]:
-        body = pack_body(known.record, known.names, self._marks.of(known.record.uid))
+        body = pack_body(known.record, known.names, self._counters.of(known.record.uid))
         whole = encode_entry(Upsert(number, span, body))
         if len(whole) <= ENTRY_LIMIT:
             return [whole]

@@ -15,12 +15,12 @@ from ovpnha.replication import messages as m
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.events import Event, GenerationHeard, RecordReceived, SnapshotEnded
 from ovpnha.replication.hello import Hello
+from ovpnha.replication.incomplete_records import INCOMPLETE_LIMIT
 from ovpnha.replication.ledger import Ledger
 from ovpnha.replication.packing import Packer
 from ovpnha.replication.records import pack_body
 from ovpnha.replication.sealing import Kind, node_tag
 from ovpnha.replication.sink import CLIENTS_LIMIT, Sink
-from ovpnha.replication.waiting import WAITING_LIMIT
 from tests.unit.replication.network import (
     INSTANCE,
     End,
@@ -172,7 +172,7 @@ class SinkHarness:
         message = m.Entries(INSTANCE, stream, head, floor, entries)
         self.sink.receive_untrusted(message, 1.0)
 
-    def beacon(self, head: int, clients: int | None = None, stream: int = STREAM) -> None:
+    def mark(self, head: int, clients: int | None = None, stream: int = STREAM) -> None:
         place = (INSTANCE, stream, head, 0, ())
         mark = m.Snapshot(*place) if clients is None else m.SnapshotEnd(*place, clients)
         self.sink.receive_untrusted(mark, 1.0)
@@ -203,7 +203,7 @@ def test_entries_are_taken_in_any_order_and_once() -> None:
     assert [e.record.generation for e in harness.events if isinstance(e, RecordReceived)] == [5]
     harness.take(m.Void(4, 1), head=5)
     assert not harness.of(SnapshotEnded)
-    harness.beacon(5, clients=1)
+    harness.mark(5, clients=1)
     assert [e.clients for e in harness.events if isinstance(e, SnapshotEnded)] == [{make_uid(1): 5}]
 
 
@@ -227,7 +227,7 @@ def test_counters_of_an_unknown_kind_are_skipped() -> None:
     harness = SinkHarness()
     harness.take(m.Counters(1, 1, 99, b"x"), head=1)
     assert harness.events == []
-    harness.beacon(1, clients=0)
+    harness.mark(1, clients=0)
     assert harness.of(SnapshotEnded)
 
 
@@ -245,11 +245,11 @@ def test_hot_parts_that_wait_are_bounded_and_asked_for_again() -> None:
     missing = ColdPart(1, b"missing")
     hot = hashlib.shake_256(b"does not shrink").digest(1000)
     size = len(Packer().pack(ClientRecord(make_uid(1), 1, hot)).record.hot)
-    count = WAITING_LIMIT // size + 50
+    count = INCOMPLETE_LIMIT // size + 50
     for number in range(1, count + 1):
         record = ClientRecord(make_uid(number), 1, hot, (missing,))
         harness.take(upsert(number, record), head=number)
-    assert harness.sink.waiting == WAITING_LIMIT // size
+    assert harness.sink.incomplete == INCOMPLETE_LIMIT // size
     assert harness.sink._copy.has_gaps()
 
 
@@ -277,7 +277,7 @@ def test_an_acknowledgement_before_delivery_does_not_settle_the_newer_record() -
     sent = b"".join(harness.sink.messages(2.0))
     assert says(sent, make_uid(1))
     assert not says(sent, make_uid(2))
-    assert harness.sink._copy.outcomes._outcomes[make_uid(1)].number == 0
+    assert harness.sink._copy.acknowledgements._outcomes[make_uid(1)].number == 0
 
 
 def test_a_question_for_another_node_is_not_answered() -> None:
@@ -295,7 +295,7 @@ def test_a_question_for_another_node_is_not_answered() -> None:
 def test_a_digest_at_another_head_says_nothing() -> None:
     harness = SinkHarness()
     harness.take(upsert(1, plain(1)), head=1)
-    harness.beacon(1, clients=1)
+    harness.mark(1, clients=1)
     for head in (0, 2):
         digest = m.Digest(INSTANCE, STREAM, head, (7,) * 128)
         harness.sink.receive_untrusted(digest, 1.0)
@@ -331,6 +331,6 @@ def test_a_renewed_snapshot_keeps_its_cold_parts_until_it_ends() -> None:
         harness.sink.resync(2.0)
         harness.take(upsert(1, record), head=2)
     harness.take(m.Void(2, 1), head=2)
-    harness.beacon(2, clients=1)
+    harness.mark(2, clients=1)
     assert len(harness.of(RecordReceived)) == 5
     assert harness.sink._cold._uses == {part.name: 1}

@@ -12,7 +12,7 @@ from ovpnha.replication.ledger import Ledger
 from ovpnha.replication.protocol import ReplicationStatistics
 from tests.unit.replication.network import INSTANCE, End, Link, Network, make_record, make_uid
 
-GAUGES = {"waiting", "outstanding", "nodes"}
+GAUGES = {"incomplete", "outstanding", "nodes"}
 NODES = "abc"
 RESTARTS = 0.02
 

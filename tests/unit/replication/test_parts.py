@@ -1,4 +1,4 @@
-"""The small parts by themselves: pace, log, cold cache, shelf, counters, fragments, names."""
+"""The small parts by themselves: pace, log, cold cache, sender, counters, fragments, names."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import pytest
 
 from ovpnha.errors import ConfigError
 from ovpnha.model import ColdPart, CounterKind, InstanceName, NodeName, Uid
-from ovpnha.replication import cold, fragments, log, marks, waiting
-from ovpnha.replication.cold import ColdCache
+from ovpnha.replication import cold_receiver, counters, fragments, incomplete_records, log
+from ovpnha.replication.acknowledgements import clip_reason
+from ovpnha.replication.cold_receiver import ColdReceiver
+from ovpnha.replication.cold_sender import ColdSender
 from ovpnha.replication.config import ReplicationConfig
+from ovpnha.replication.counters import LastCounters, LateCounters
 from ovpnha.replication.log import CompactedLog
-from ovpnha.replication.marks import LateMarks, Marks
 from ovpnha.replication.messages import COLD_CHUNK, Cold, EntryKind, Fragment
-from ovpnha.replication.outcomes import clip_reason
 from ovpnha.replication.pacing import TokenBucket
 from ovpnha.replication.records import Body
-from ovpnha.replication.shelf import ColdShelf
 from tests.unit.replication.network import INSTANCE, make_uid
 
 A, B = make_uid(1), make_uid(2)
@@ -97,7 +97,7 @@ def make_chunks(part: ColdPart) -> list[Cold]:
 
 
 def test_a_cold_part_is_whole_when_every_chunk_is_here_in_any_order() -> None:
-    cache = ColdCache()
+    cache = ColdReceiver()
     part = ColdPart(7, bytes(range(256)) * 20)
     chunks = make_chunks(part)
     assert [cache.add(chunk) for chunk in reversed(chunks)] == [False] * 5 + [True]
@@ -107,7 +107,7 @@ def test_a_cold_part_is_whole_when_every_chunk_is_here_in_any_order() -> None:
 
 
 def test_a_cold_part_that_is_not_what_its_name_says_is_thrown_away() -> None:
-    cache = ColdCache()
+    cache = ColdReceiver()
     part = ColdPart(7, b"x" * 10)
     wrong = Cold(INSTANCE, 1, part.name, 6, 10, 0, part.data)
     assert not cache.add(wrong)
@@ -116,7 +116,7 @@ def test_a_cold_part_that_is_not_what_its_name_says_is_thrown_away() -> None:
 
 
 def test_chunks_that_do_not_fit_together_are_ignored() -> None:
-    cache = ColdCache()
+    cache = ColdReceiver()
     part = ColdPart(7, bytes(3000))
     chunks = make_chunks(part)
     cache.add(chunks[0])
@@ -126,25 +126,25 @@ def test_chunks_that_do_not_fit_together_are_ignored() -> None:
 
 
 def test_an_empty_cold_part() -> None:
-    cache = ColdCache()
+    cache = ColdReceiver()
     part = ColdPart(3, b"")
     assert cache.add(make_chunks(part)[0])
     assert cache.get(part.name) == part
 
 
 def test_parts_that_nobody_names_are_bounded() -> None:
-    cache = ColdCache()
+    cache = ColdReceiver()
     parts = [ColdPart(1, number.to_bytes(4, "big") + bytes(50_000)) for number in range(50)]
     for part in parts:
         for chunk in make_chunks(part):
             cache.add(chunk)
-    assert cache.bytes <= cold.UNNAMED_LIMIT
+    assert cache.bytes <= cold_receiver.UNNAMED_LIMIT
     assert parts[0].name not in cache
     assert parts[-1].name in cache
 
 
 def test_a_named_part_stays_until_it_is_named_no_longer() -> None:
-    cache = ColdCache()
+    cache = ColdReceiver()
     part = ColdPart(1, b"content")
     cache.name((part.name,))
     cache.name((part.name,))
@@ -167,35 +167,35 @@ def test_a_named_part_stays_until_it_is_named_no_longer() -> None:
 
 
 def test_incomplete_parts_are_bounded() -> None:
-    cache = ColdCache()
+    cache = ColdReceiver()
     for number in range(1000):
         name = number.to_bytes(16, "big")
         cache.add(Cold(INSTANCE, 1, name, 1, 60_000, 0, bytes(COLD_CHUNK)))
-    assert len(cache._partial) <= cold.PARTIAL_LIMIT // 60_000
+    assert len(cache._partial) <= cold_receiver.PARTIAL_LIMIT // 60_000
 
 
-def test_a_shelf_holds_equal_parts_once_and_drops_them_when_unused() -> None:
-    shelf = ColdShelf(InstanceName("x"), 1)
+def test_a_sender_holds_equal_parts_once_and_drops_them_when_unused() -> None:
+    sender = ColdSender(InstanceName("x"), 1)
     part = ColdPart(3, b"same")
-    names = shelf.use((part,))
-    assert shelf.use((part,)) == names
-    assert shelf.take_fresh() == list(names)
-    assert shelf.take_fresh() == []
-    shelf.release(names)
-    assert not shelf.left_within(1.0, part.name, 5.0)
-    assert len(shelf.chunks(part.name, 5.0)) == 1
-    assert shelf.left_within(1.0, part.name, 5.5)
-    shelf.release(names)
-    assert part.name not in shelf
-    assert shelf.chunks(part.name, 6.0) == []
+    names = sender.use((part,))
+    assert sender.use((part,)) == names
+    assert sender.take_fresh() == list(names)
+    assert sender.take_fresh() == []
+    sender.release(names)
+    assert not sender.left_within(1.0, part.name, 5.0)
+    assert len(sender.chunks(part.name, 5.0)) == 1
+    assert sender.left_within(1.0, part.name, 5.5)
+    sender.release(names)
+    assert part.name not in sender
+    assert sender.chunks(part.name, 6.0) == []
 
 
 def high_water(uid: Uid, key: int, value: int) -> bytes:
     return uid + key.to_bytes(8, "big") + value.to_bytes(4, "big")
 
 
-def test_marks_keep_the_newest_counters_of_known_clients() -> None:
-    kept = Marks()
+def test_the_newest_counters_are_kept_of_known_clients() -> None:
+    kept = LastCounters()
     payload = high_water(A, 1, 10) + high_water(B, 1, 10) + high_water(A, 2, 5) + b"rest"
     kept.note(CounterKind.HIGH_WATER, payload, {A})
     kept.note(CounterKind.HIGH_WATER, high_water(A, 1, 11), {A})
@@ -204,12 +204,12 @@ def test_marks_keep_the_newest_counters_of_known_clients() -> None:
     assert kept.of(B) == (b"", b"")
     for key in range(100):
         kept.note(CounterKind.HIGH_WATER, high_water(A, key, 1), {A})
-    assert len(kept.of(A)[0]) == 20 * marks.KEYS_LIMIT
+    assert len(kept.of(A)[0]) == 20 * counters.KEYS_LIMIT
 
 
 def test_counters_wait_for_the_import_and_go_in_full_lines() -> None:
     emitted: list[tuple[CounterKind, bytes]] = []
-    late = LateMarks(lambda kind, payload: emitted.append((kind, payload)))
+    late = LateCounters(lambda kind, payload: emitted.append((kind, payload)))
     uids = [make_uid(number) for number in range(60)]
     for uid in uids:
         late.expect(uid, high_water(uid, 1, 1), b"")
@@ -230,26 +230,26 @@ def test_fragments_of_many_numbers_are_bounded() -> None:
     assert pieces.add(Fragment(999, 1, 1, 2, b"b")) == b"ab"
 
 
-def test_the_waiting_room_is_bounded_and_forgets() -> None:
-    room = waiting.WaitingRoom()
+def test_incomplete_records_are_bounded_and_forgotten() -> None:
+    records = incomplete_records.IncompleteRecords()
     name, other = b"n" * 16, b"o" * 16
     first = Body(A, 1, bytes(1000), ((name, 1), (other, 2)), ())
     second = Body(B, 1, bytes(1000), ((name, 1),), ())
-    room.add(first, {name, other})
-    room.add(second, {name})
-    assert set(room.wanted(10)) == {name, other}
-    assert room.arrived(name) == [second]
-    room.remove(A)
-    assert room.wanted(10) == ()
-    assert len(room) == 0
-    room.add(first, {name})
-    room.add(second, {name})
-    room.remove(A)
-    assert room.wanted(10) == (name,)
-    room.remove(B)
-    for number in range(waiting.WAITING_LIMIT // 1000):
-        room.add(Body(make_uid(number), 1, bytes(1000), (), ()), {name})
-    assert not room.has_room(first)
+    records.add(first, {name, other})
+    records.add(second, {name})
+    assert set(records.wanted(10)) == {name, other}
+    assert records.arrived(name) == [second]
+    records.remove(A)
+    assert records.wanted(10) == ()
+    assert len(records) == 0
+    records.add(first, {name})
+    records.add(second, {name})
+    records.remove(A)
+    assert records.wanted(10) == (name,)
+    records.remove(B)
+    for number in range(incomplete_records.INCOMPLETE_LIMIT // 1000):
+        records.add(Body(make_uid(number), 1, bytes(1000), (), ()), {name})
+    assert not records.has_room(first)
 
 
 def test_a_reason_is_clipped_at_a_whole_character() -> None:

@@ -57,7 +57,7 @@ def test_tables_become_equal_and_acknowledged(link: Link, standbys: int) -> None
     assert network.run_until(lambda: all(other.of(SnapshotEnded) for other in others), 5)
     network.run(2)
     assert set(source.protocol.statistics().outstanding[INSTANCE].values()) == {0}
-    assert all(other.protocol.statistics().waiting == 0 for other in others)
+    assert all(other.protocol.statistics().incomplete == 0 for other in others)
 
 
 def test_a_snapshot_brings_every_client_and_its_generation() -> None:
@@ -309,7 +309,7 @@ def test_our_openvpn_lost_its_table() -> None:
 
 def test_back_after_an_hour_only_the_difference_is_sent() -> None:
     network = Network(17)
-    slow = Timings(hello_interval=5, node_timeout=20, ack_interval=20, beacon_interval=20)
+    slow = Timings(hello_interval=5, node_timeout=20, ack_interval=20, mark_interval=20)
     source, other = (network.start(name, timings=slow) for name in "ab")
     network.run(1)
     records = [make_record(number) for number in range(500)]

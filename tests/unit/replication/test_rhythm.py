@@ -69,7 +69,7 @@ class Watched(Network):
         self.b.follow("a")
         assert self.run_until(lambda: len(self.b.imported) == clients, 2.0)
         self.run(1.0)
-        self.run(0.2)  # to between two beacons and two hellos
+        self.run(0.2)  # to between two snapshot marks and two hellos
 
 
 def close(*wanted: float) -> Any:
@@ -90,7 +90,7 @@ def test_hellos_without_news_come_every_half_second() -> None:
     assert len(steps) >= 18
 
 
-def test_a_change_is_followed_by_two_early_beacons_and_then_one_every_half_second() -> None:
+def test_a_change_is_followed_by_two_early_marks_and_then_one_every_half_second() -> None:
     network = Watched()
     network.serve()
     begin = network.now
@@ -148,7 +148,7 @@ def test_a_gap_is_reported_after_ten_milliseconds_and_then_every_hundred() -> No
     publish(network.a, 1, 2)
     network.run(0.25)
     times = network.times("b", Nack, begin)
-    assert times[0] == pytest.approx(0.02, abs=0.002), "the first beacon tells, 10 ms later"
+    assert times[0] == pytest.approx(0.02, abs=0.002), "the first mark tells, 10 ms later"
     assert [at - times[0] for at in times[1:]] == close(0.1, 0.2)
     network.link.drop = lambda *_: False
     network.run(0.2)

@@ -7,8 +7,8 @@ import pytest
 from ovpnha.replication.roundtrip import (
     ROUNDS_KEPT,
     SAMPLES,
+    Distance,
     Heard,
-    Peer,
     Sample,
     SentRounds,
     pack_heard,
@@ -36,7 +36,7 @@ def test_only_late_rounds_are_remembered() -> None:
 
 
 def test_the_shortest_way_counts() -> None:
-    peer = Peer()
+    peer = Distance()
     assert peer.best is None
     peer.add(0.5, 1000.0, 1000.0)
     peer.add(0.1, 1002.0, 1000.0)
@@ -48,7 +48,7 @@ def test_the_shortest_way_counts() -> None:
 
 
 def test_a_repeated_round_is_no_news() -> None:
-    peer = Peer()
+    peer = Distance()
     assert peer.heard(5.0).round == 0
     assert peer.arrived(7, 1.0)
     assert not peer.arrived(7, 2.0)

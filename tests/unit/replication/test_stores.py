@@ -6,18 +6,18 @@ import pytest
 
 from ovpnha.errors import RefusedDatagram
 from ovpnha.model import ColdPart, CounterKind, Uid
-from ovpnha.replication.cold import ColdCache
+from ovpnha.replication.cold_receiver import ColdReceiver
+from ovpnha.replication.counters import LastCounters, LateCounters
 from ovpnha.replication.fragments import Fragments
 from ovpnha.replication.hello import LogHead
+from ovpnha.replication.incomplete_records import IncompleteRecords
 from ovpnha.replication.log import CompactedLog
-from ovpnha.replication.marks import LateMarks, Marks
 from ovpnha.replication.messages import Cold, Fragment
 from ovpnha.replication.proof import Proof
 from ovpnha.replication.ranges import RangeSet
 from ovpnha.replication.records import Body
-from ovpnha.replication.roundtrip import Heard, Peer, SentRounds
+from ovpnha.replication.roundtrip import Distance, Heard, SentRounds
 from ovpnha.replication.sealing import ReplayWindow
-from ovpnha.replication.waiting import WaitingRoom
 from tests.unit.replication.network import INSTANCE, make_uid
 
 MIB = 1024 * 1024
@@ -30,7 +30,7 @@ def whole(number: int, size: int) -> tuple[ColdPart, Cold]:
 
 
 def test_a_mebibyte_of_cold_parts_without_a_name_is_kept_the_newest() -> None:
-    cache = ColdCache()
+    cache = ColdReceiver()
     parts = [whole(number, MIB // 16) for number in range(16)]
     for _, chunk in parts:
         assert cache.add(chunk)
@@ -43,7 +43,7 @@ def test_a_mebibyte_of_cold_parts_without_a_name_is_kept_the_newest() -> None:
 
 
 def test_a_named_part_makes_room_for_others_until_it_is_named_no_longer() -> None:
-    cache = ColdCache()
+    cache = ColdReceiver()
     (named, chunk), *others = (whole(number, MIB // 16) for number in range(17))
     cache.name((named.name,))
     cache.add(chunk)
@@ -59,7 +59,7 @@ def test_a_named_part_makes_room_for_others_until_it_is_named_no_longer() -> Non
 
 
 def test_four_mebibytes_of_incomplete_cold_parts_are_kept_the_newest() -> None:
-    cache = ColdCache()
+    cache = ColdReceiver()
     size = 65_536
     parts = [ColdPart(7, number.to_bytes(4, "big") + bytes(size - 4)) for number in range(65)]
 
@@ -86,7 +86,7 @@ def make_body(number: int, hot: int) -> Body:
 
 
 def test_four_mebibytes_of_hot_parts_may_wait() -> None:
-    room = WaitingRoom()
+    room = IncompleteRecords()
     for number in range(4):
         assert room.has_room(make_body(number, MIB))
         room.add(make_body(number, MIB), {b"name"})
@@ -140,7 +140,7 @@ def test_a_round_trip_is_known_for_32_rounds() -> None:
 
 
 def test_the_best_of_the_last_eight_ways_counts() -> None:
-    peer = Peer()
+    peer = Distance()
     peer.add(0.010, 1_000.0, 999.0)
     for _ in range(7):
         peer.add(0.030, 1_000.0, 999.0)
@@ -185,7 +185,7 @@ def entry(uid: Uid, key: int, value: int) -> bytes:
 
 
 def test_eight_keys_of_a_client_have_their_newest_mark() -> None:
-    marks = Marks()
+    marks = LastCounters()
     uid = make_uid(1)
     for key in range(8):
         marks.note(CounterKind.HIGH_WATER, entry(uid, key, 1), {uid})
@@ -201,7 +201,7 @@ def test_eight_keys_of_a_client_have_their_newest_mark() -> None:
 
 
 def test_counters_go_in_lines_of_880_bytes() -> None:
-    marks = Marks()
+    marks = LastCounters()
     for number in range(100):
         uid = make_uid(number)
         marks.note(CounterKind.HIGH_WATER, entry(uid, 1, 1), {uid})
@@ -213,7 +213,7 @@ def test_counters_go_in_lines_of_880_bytes() -> None:
         CounterKind.BYTES: [864, 864, 672],
     }
     said: list[int] = []
-    late = LateMarks(lambda _kind, payload: said.append(len(payload)))
+    late = LateCounters(lambda _kind, payload: said.append(len(payload)))
     for number in range(45):
         late.expect(make_uid(number), entry(make_uid(number), 1, 1), b"")
         late.imported(make_uid(number))

@@ -24,7 +24,7 @@ class _Partial:
     chunks: dict[int, bytes] = field(default_factory=dict)
 
 
-class ColdCache:
+class ColdReceiver:
     """Whole parts by name, and the pieces of those that are still arriving."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """The newest counters of each client, for a node that comes late.
 
-Counters travel as they change: whoever joins afterwards would never hear the mark of an idle
+Counters travel as they change: whoever joins afterwards would never hear those of an idle
 client, and OpenVPN knows no counters of a client that it has yet to import. So a source keeps the
 last entry of each client (docs/wire.md, body of an upsert), a sink those of clients not imported
 yet. Only the keys of packed entries (docs/management.md) are read, never their values.
@@ -19,16 +19,16 @@ _KEY_END = UID_SIZE + FINGERPRINT_SIZE
 
 
 @dataclass(slots=True)
-class _Mark:
+class _Counters:
     high_water: dict[bytes, bytes] = field(default_factory=dict)
     byte_counts: bytes = b""
 
 
-class Marks:
+class LastCounters:
     """Last counter entries by client."""
 
     def __init__(self) -> None:
-        self._marks: dict[Uid, _Mark] = {}
+        self._counters: dict[Uid, _Counters] = {}
 
     def note(self, kind: CounterKind, payload: bytes, clients: Container[Uid]) -> None:
         """Keep the entries of clients that are known."""
@@ -38,33 +38,33 @@ class Marks:
             uid = Uid(entry[:UID_SIZE])
             if uid not in clients:
                 continue
-            mark = self._marks.get(uid)
-            if mark is None:
-                mark = self._marks[uid] = _Mark()
+            counters = self._counters.get(uid)
+            if counters is None:
+                counters = self._counters[uid] = _Counters()
             if kind is CounterKind.BYTES:
-                mark.byte_counts = entry
+                counters.byte_counts = entry
             else:
-                self._note_high_water(mark.high_water, entry)
+                self._note_high_water(counters.high_water, entry)
 
     @staticmethod
-    def _note_high_water(marks: dict[bytes, bytes], entry: bytes) -> None:
+    def _note_high_water(entries: dict[bytes, bytes], entry: bytes) -> None:
         key = entry[UID_SIZE:_KEY_END]
-        marks.pop(key, None)
-        marks[key] = entry
-        if len(marks) > KEYS_LIMIT:
-            del marks[next(iter(marks))]
+        entries.pop(key, None)
+        entries[key] = entry
+        if len(entries) > KEYS_LIMIT:
+            del entries[next(iter(entries))]
 
     def of(self, uid: Uid) -> tuple[bytes, bytes]:
         """The client's packed high-water marks and byte counts."""
-        mark = self._marks.get(uid)
-        if mark is None:
+        counters = self._counters.get(uid)
+        if counters is None:
             return b"", b""
-        return b"".join(mark.high_water.values()), mark.byte_counts
+        return b"".join(counters.high_water.values()), counters.byte_counts
 
     def batches(self) -> Iterator[tuple[CounterKind, bytes]]:
         """All of them, as lines of packed counters."""
         for kind, entries in zip(
-            CounterKind, zip(*map(self.of, self._marks), strict=True), strict=False
+            CounterKind, zip(*map(self.of, self._counters), strict=True), strict=False
         ):
             whole, size = b"".join(entries), BATCH_LIMIT // COUNTER_ENTRY_SIZE[kind]
             size *= COUNTER_ENTRY_SIZE[kind]
@@ -72,37 +72,37 @@ class Marks:
 
     def forget(self, uid: Uid) -> None:
         """The client is gone, or its record says it anew."""
-        self._marks.pop(uid, None)
+        self._counters.pop(uid, None)
 
 
-class LateMarks:
+class LateCounters:
     """On a standby: counters of clients that OpenVPN cannot know yet, passed on once it does."""
 
     def __init__(self, emit: Callable[[CounterKind, bytes], None]) -> None:
         self._emit = emit
-        self._marks = Marks()
+        self._last = LastCounters()
         self._unimported: set[Uid] = set()
         self._batches = dict.fromkeys(CounterKind, b"")
 
     def expect(self, uid: Uid, high_water: bytes, byte_counts: bytes) -> None:
         """A record has come with these counters; its import is outstanding."""
         self._unimported.add(uid)
-        self._marks.note(CounterKind.HIGH_WATER, high_water, self._unimported)
-        self._marks.note(CounterKind.BYTES, byte_counts, self._unimported)
+        self._last.note(CounterKind.HIGH_WATER, high_water, self._unimported)
+        self._last.note(CounterKind.BYTES, byte_counts, self._unimported)
 
     def note(self, kind: CounterKind, payload: bytes) -> None:
         """Counters went by; keep those that OpenVPN will not recognise."""
         if self._unimported:
-            self._marks.note(kind, payload, self._unimported)
+            self._last.note(kind, payload, self._unimported)
 
     def forget(self, uid: Uid) -> None:
         """The client is gone, or has a newer record."""
         self._unimported.discard(uid)
-        self._marks.forget(uid)
+        self._last.forget(uid)
 
     def imported(self, uid: Uid) -> bool:
         """OpenVPN knows the client now; true when there is a batch to be flushed."""
-        for kind, entries in zip(CounterKind, self._marks.of(uid), strict=True):
+        for kind, entries in zip(CounterKind, self._last.of(uid), strict=True):
             if len(self._batches[kind]) + len(entries) > BATCH_LIMIT:
                 self._flush(kind)
             self._batches[kind] += entries

@@ -11,7 +11,7 @@ from ovpnha.model import ColdPart, InstanceName
 from ovpnha.replication.messages import COLD_CHUNK, Cold
 
 
-class ColdShelf:
+class ColdSender:
     """The parts that published records name."""
 
     def __init__(self, instance: InstanceName, stream: int) -> None:

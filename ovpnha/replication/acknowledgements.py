@@ -20,7 +20,7 @@ _STORED_BYTES = 16
 _RANGE_BYTES = 18
 
 
-class Outcomes:
+class Acknowledgements:
     """The outcome for each client, and which of them the source has yet to be told."""
 
     def __init__(self) -> None:
@@ -52,10 +52,10 @@ class Outcomes:
         cumulative = received.cumulative()
         above = tuple(received.above(cumulative, RANGES_LIMIT // 4))
         place = (tag, instance, stream, cumulative)
-        acks = [one for one in outcomes if isinstance(one, AckEntry)]
+        acks = [outcome for outcome in outcomes if isinstance(outcome, AckEntry)]
         for group in _share(acks, len(above)):
             yield Ack(*place, above, tuple(group)).encode()
-        rejects = [one for one in outcomes if isinstance(one, RejectEntry)]
+        rejects = [outcome for outcome in outcomes if isinstance(outcome, RejectEntry)]
         for at in range(0, len(rejects), REJECTS):
             yield Reject(tag, instance, stream, tuple(rejects[at : at + REJECTS])).encode()
 
@@ -64,12 +64,12 @@ def _share(acks: list[AckEntry], ranges: int) -> list[list[AckEntry]]:
     groups: list[list[AckEntry]] = [[]]
     most = ACK_BYTES - ranges * _RANGE_BYTES
     size = 0
-    for one in acks:
-        needed = _ENTRY_BYTES + _STORED_BYTES * len(one.stored)
+    for ack in acks:
+        needed = _ENTRY_BYTES + _STORED_BYTES * len(ack.stored)
         if groups[-1] and (size + needed > most or len(groups[-1]) == ACKS_LIMIT):
             groups.append([])
             size = 0
-        groups[-1].append(one)
+        groups[-1].append(ack)
         size += needed
     return groups
 

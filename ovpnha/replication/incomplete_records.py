@@ -13,37 +13,37 @@ from dataclasses import dataclass, field
 from ovpnha.model import Uid
 from ovpnha.replication.records import Body
 
-WAITING_LIMIT = 4 * 1024 * 1024  # bytes of hot parts
+INCOMPLETE_LIMIT = 4 * 1024 * 1024  # bytes of hot parts
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _Incomplete:
     body: Body = field(repr=False)
     missing: set[bytes]
 
 
-class WaitingRoom:
+class IncompleteRecords:
     """Bodies by client, and who waits for which part."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Uid, _Waiting] = {}
+        self._records: dict[Uid, _Incomplete] = {}
         self._wanted: dict[bytes, set[Uid]] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._records)
 
     def clients(self) -> Iterable[Uid]:
         """Whose bodies wait."""
-        return self._waiting.keys()
+        return self._records.keys()
 
     def has_room(self, body: Body) -> bool:
         """Whether another body may wait."""
-        return self._bytes + len(body.hot) <= WAITING_LIMIT
+        return self._bytes + len(body.hot) <= INCOMPLETE_LIMIT
 
     def add(self, body: Body, missing: set[bytes]) -> None:
         """Let a body wait for these parts."""
-        self._waiting[body.uid] = _Waiting(body, missing)
+        self._records[body.uid] = _Incomplete(body, missing)
         self._bytes += len(body.hot)
         for name in missing:
             self._wanted.setdefault(name, set()).add(body.uid)
@@ -52,20 +52,20 @@ class WaitingRoom:
         """A part is here; returns the bodies that waited for nothing else, which leave."""
         ready: list[Body] = []
         for uid in self._wanted.pop(name, ()):
-            waiting = self._waiting[uid]
-            waiting.missing.discard(name)
-            if not waiting.missing:
-                ready.append(waiting.body)
+            incomplete = self._records[uid]
+            incomplete.missing.discard(name)
+            if not incomplete.missing:
+                ready.append(incomplete.body)
                 self.remove(uid)
         return ready
 
     def remove(self, uid: Uid) -> None:
         """This client's body waits no longer."""
-        waiting = self._waiting.pop(uid, None)
-        if waiting is None:
+        incomplete = self._records.pop(uid, None)
+        if incomplete is None:
             return
-        self._bytes -= len(waiting.body.hot)
-        for name in waiting.missing:
+        self._bytes -= len(incomplete.body.hot)
+        for name in incomplete.missing:
             self._wanted[name].discard(uid)
             if not self._wanted[name]:
                 del self._wanted[name]
