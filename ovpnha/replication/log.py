@@ -1,9 +1,25 @@
 """The compacted log of a source: every change has a number, and only the newest of a client stands.
 
-Decides which numbers are void and how far back a receiver can be repaired; never when to send.
-Ruled by docs/wire.md, "State: from the source". It names clients and holds no record, so it keeps
-no key material. Its size is bounded by the clients, plus the constants below, plus the counters
-of the last seconds.
+A number never changes its meaning, and is void once a newer change of the same client stands under
+a higher one:
+
+    number    1   2   3   4   5   6   7   8   9
+    change    A   B   A   C   k   B-  A   k   C     A, B, C: upserts   B-: delete   k: counters
+    stands    .   .   .   .   k   B-  A   k   C     head is 9; the span of 5 is 5: itself and 1 to 4
+
+So a log is no longer than its clients, with some deletes, renegotiations and counters. What can go
+wrong, and the rule that answers it:
+
+* A receiver misses a number that is void by now: it would ask for ever. Each entry says over how
+  many void numbers it spans, and who asks for void ones alone is told so (``next_from``, ``span``).
+* Clients that are gone would fill the log: the oldest deletes are forgotten, and ``floor`` rises to
+  them. A receiver that ends below the floor cannot know who has gone, so it starts over.
+* Counters would fill it: they are void after some seconds. ``lost`` names the newest such number,
+  so that who asks for it is told the newest counters of all instead.
+* A renegotiation would be told after its key: the client's next record makes it void.
+
+Decides that, and never when to send. Ruled by docs/wire.md, "State: from the source". It names
+clients and holds no record, so it keeps no key material.
 """
 
 from __future__ import annotations

@@ -1,15 +1,31 @@
 """Who is heard, who is believed, and when this node says hello.
 
-Decides which boots may speak (docs/wire.md, "Who is believed"). Every hello of ours has a challenge
-that no other has. One that comes back shows that its sender was alive after we drew it, whatever
-was held back on the way, and proves nothing of any later time:
+                   first hello               echoes a valid challenge of ours
+    boot not known ------------> candidate ------------------------------------> believed
+                                     ^                                              |  |
+                                     '---- silent, or its newest proof too old -----'  |
+                                                                                       |
+                       never again   retired <--- a newer boot of its name, goodbye ---'
+
+Every hello of ours has a challenge that no other has. One that comes back shows that its sender was
+alive after we drew it, whatever was held back on the way, and proves nothing of any later time:
 
     drawn            echoed              arrives                 belief ends
       |-- on its way --|-- held back? -----|                           |
       |<------------------------ proof_timeout ----------------------->|
 
-So a boot is believed only while newer challenges keep coming back. Never believes two boots of one
-name, never our own name, and never brings back a boot that was retired. It judges nodes, not roles.
+What can go wrong, and the rule that answers it:
+
+* Hellos are held back, or recorded and sent again: belief lasts only while newer challenges return.
+* A late hello of a dead boot would retire its successor: to replace a believed boot, another must
+  echo a challenge that was drawn after that one was believed.
+* Two machines have one name: the retired one answers challenges drawn since, so that is told.
+* Hellos are lost: those whose proof grows old are asked, and answered, more often.
+* One part of each round is dropped: only a whole round makes belief last longer.
+* They hear us not, we hear them: a candidate that stays one is told of as a one-way link.
+
+Decides which boots may speak (docs/wire.md, "Who is believed"). Never believes two boots of one
+name, nor our own name. It judges nodes, not roles.
 """
 
 from __future__ import annotations

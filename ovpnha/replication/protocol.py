@@ -1,9 +1,25 @@
 """Replication: everything one node says and hears on the back channel, as one pure object.
 
+    datagram --> Opener --> decode --> hello ---------------------> Membership -> NodeUp
+                   |                   state of the followed node -> Sink ------> RecordReceived
+                   | refused           state to our node tag -----> Source ----> Acknowledged
+                   v                   any other state -----.
+                counted  <----------------------------------'
+    Membership.hellos, Source.messages, Sink.messages --> bundled --> Sealer --> datagrams
+
+An instance has a source while this node has its clients, a sink while it follows another; both die
+with the role. What outlives them is here: streams that only rise, the pace that all sources share,
+and the counters (``Ledger``). What can go wrong, and the rule that answers it:
+
+* Anything at all arrives: what breaks a rule is refused with its reason, counted, and changes
+  nothing. No exception leaves ``receive_datagram``.
+* A node that is not believed sends state: it may wonder whether we live, so it gets a hello.
+* A node starts anew: its acknowledgements are forgotten, and its log is followed from the start.
+* State comes of a node that is not followed: refused. Only the owner's verb changes that.
+
 Decides what is sent, when, and what is believed of what arrives; docs/wire.md rules both. It does
 not know which role is right, whom to follow, or what a record means: its owner says so by verbs,
-and learns by events. It reads no clock and no socket, draws no random bytes of its own, and never
-raises for what arrives from the network: it counts the reason.
+and learns by events. It reads no clock and no socket, and draws no random bytes of its own.
 """
 
 from __future__ import annotations

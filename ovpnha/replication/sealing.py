@@ -1,10 +1,24 @@
 """Sealing and opening of datagrams: all that touches the cluster key and the clear header.
 
+    0       4             12  13     16     20     28     44         52      64
+    | magic | cluster tag | v | zero | key# | node | boot | sequence | nonce | kind, payload | tag |
+    |<------------ clear, and authenticated ------------------------------->|<---- sealed ------->|
+
+The key belongs to one sender and one boot. What can go wrong, and the rule that answers it:
+
+* Junk: length and the first 13 bytes are compared before anything else.
+* A flood in the name of boots that nobody knows: each costs a key and a decryption, so there is a
+  budget for them, and nothing is remembered of what is not authentic.
+* A datagram is sent again: each boot has a window of sequences. A sequence enters it only after
+  authentication, so that nobody without the key can burn one. Over another link it is a duplicate.
+* A recorded datagram of a dead boot is authentic, too: an unknown boot is a candidate, and may say
+  nothing but hello until ``membership`` believes it; a retired one never again.
+* A nonce is drawn twice: AES-GCM-SIV gives away only that two datagrams are equal.
+* Somebody wants to know which datagrams are hellos, to drop the others: the kind is sealed. So
+  those of candidates are opened, and refused afterwards.
+
 Decides whether a datagram is authentic, fresh and of a boot that may speak; never what it means.
-Ruled by docs/wire.md, "Datagrams". Nothing behind the header is looked at before authentication,
-nothing is remembered of a datagram that fails it, and no exception says more than its reason. Even
-which datagrams are hellos is sealed: so those of a boot that has not proved fresh are opened as
-well, and then refused unless they are hellos.
+Ruled by docs/wire.md, "Datagrams". No exception says more than its reason.
 """
 
 from __future__ import annotations

@@ -1,9 +1,30 @@
 """The receiving side of one instance: follows one node's log to its head and stays with it.
 
-Decides what is missing and asks for it; never decides whom to follow, and never judges a record.
-Ruled by docs/wire.md, "State: to the source". Entries are taken as they come, not in order: a
-number says which of two entries of a client is newer. Kept are generations and cold parts; a hot
-part only while its cold parts are missing.
+    stream not known -- resync, again until the source speaks --> a new copy
+                                                                       |
+           .-----------------------------------------------------------'
+           v                all is here
+      has gaps: nack  <---------------------->  is whole: SnapshotEnded, the first time
+                           a higher head
+           |                                        |
+           '----------------------------------------'----------> a new copy, cold parts are kept:
+                                        a new stream, a floor above us, the owner's resync
+
+What can go wrong, and the rule that answers it:
+
+* Entries come late, twice, or in any order: a number that was received is not looked at again, and
+  of two entries of a client the higher number counts. Who is gone is remembered until the copy is
+  whole, lest an older entry bring it back.
+* An entry is lost: the head of a later message or of a hello shows the gap, and a nack names it.
+* A cold part is lost: its record is incomplete and not delivered; the owner hears of its generation
+  at once, and ``want`` names the part. Without room for it the entry counts as not received.
+* What was dropped leaves no trace: ``Proof`` compares what is here with the heads of hellos.
+* The source was restarted, or forgot what we lack: everything anew. Older streams are ignored.
+* The tables differ, and no number shows it: ``Differences``, at the same head only.
+
+Decides what is missing and asks for it; never whom to follow, and never judges a record. Ruled by
+docs/wire.md, "State: to the source". Kept are generations and cold parts; a hot part only while its
+cold parts are missing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,28 @@
 """The sending side of one instance: the table of a master, given to any number of standbys.
 
-Decides what is sent when: changes at once, repairs and snapshots at a pace, everything once,
-whatever the number of receivers. Ruled by docs/wire.md, "State: from the source". Never decides who
-is master, and never drops a record that was published and not withdrawn.
+Everything leaves by broadcast, once for all, by one of three ways:
+
+    publish, withdraw, counters --> log --> fresh ----- at once -------------------> out
+                                              |
+                                              | more than LIVE_DEBT ahead of the pace
+                                              v
+    nack, resync ----------------------->  pending ---- at the pace, oldest first -> out
+    want ------------------------------->  wanted ----- at the pace, before those -> out
+
+``fresh`` and ``pending`` hold numbers of the log, never records: what stands under a number when
+its turn comes is sent, so nobody waits for what is void. What can go wrong, and the rule:
+
+* The last change is lost, and no later one shows the gap: a snapshot mark tells the head 10 and
+  50 ms after a change and twice a second, and so does every hello.
+* Several receivers miss the same: their ranges are united, one pass serves all.
+* A receiver is behind, not lossy, and asks for what waits in its socket: what left within the
+  ``gap`` of ``Delay`` is not sent again, and the pace falls while delays grow.
+* An acknowledgement is lost: ``Followers`` asks for it.
+* Counters are kept no longer that somebody lacks: the newest of all are told again.
+* Two tables differ, and no number shows it: the digests of the buckets do.
+
+Ruled by docs/wire.md, "State: from the source". Never decides who is master, and never drops a
+record that was published and not withdrawn.
 """
 
 from __future__ import annotations
