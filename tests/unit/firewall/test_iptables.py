@@ -180,3 +180,13 @@ def test_a_text_that_breaks_off_is_read_or_refused() -> None:
             read_iptables(SAVED[:length], "iptables")
         except UnreadableRules:
             continue
+
+
+@pytest.mark.parametrize(
+    ("table", "priority"),
+    [("raw", -300), ("mangle", -150), ("filter", 0), ("security", 50), ("nat", 100)],
+)
+def test_a_table_stands_where_the_kernel_has_it(table: str, priority: int) -> None:
+    """So that an nftables chain right before or behind it is walked in the kernel's order."""
+    (chain,) = read_iptables(f"*{table}\n:POSTROUTING ACCEPT [0:0]\n", "iptables").chains
+    assert chain.priority == priority

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -371,6 +372,17 @@ def test_only_the_end_of_a_long_first_client_is_the_base() -> None:
         second, bundle = packer.pack(dataclasses.replace(RECORD, uid=Uid(UID2))).record.cold
         assert second == base, "every client of the stream names the first one's"
         assert e.open_bundle(bundle.data, base.data) == PARTS
+
+
+def test_whoever_compresses_with_the_largest_window_is_read() -> None:
+    far = bytes(number * 7 % 251 for number in range(400)) + bytes(31_000)
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
+    joined = e.join([(7, far + far[:400])])
+    packed = compressor.compress(joined) + compressor.flush()
+    bundle = ColdPart(e.BUNDLE, bytes(4) + packed)
+    hot = e.deflate(HOT)
+    record = ClientRecord(Uid(UID), 1, hot, (ColdPart(e.BASE, b""), bundle))
+    assert packing.unpack_untrusted(record).cold == (ColdPart(7, far + far[:400]),)
 
 
 class Stranger:

@@ -1,0 +1,63 @@
+"""What strangers and silent nodes may cost: how often somebody is answered or told of."""
+
+from __future__ import annotations
+
+from ovpnha.model import BootId, NodeName
+from ovpnha.replication.events import OtherKey, OtherVersion
+from ovpnha.replication.pacing import Delay, TokenBucket
+from ovpnha.replication.sealing import ClusterKey, Kind, Sealer, cluster_tag, node_tag
+from tests.unit.replication.network import Network
+
+SLACK = 0.001
+
+
+def stranger(secret: bytes) -> Sealer:
+    key = ClusterKey.create(secret, cluster_tag("test"))
+    return Sealer(key, node_tag("z"), BootId(b"z" * 16), lambda size: bytes(size))
+
+
+def test_another_key_and_another_version_are_told_of_once_a_minute() -> None:
+    network = Network()
+    end = network.start("a")
+    data = stranger(b"o" * 32).seal(Kind.HELLO, b"x")
+    newer = data[:12] + b"\x09" + data[13:]
+    for seconds, count in ((0.0, 1), (59.9, 1), (60.1, 2), (119.0, 2), (120.2, 3)):
+        for _ in range(3):
+            end.protocol.receive_datagram(data, "bcn", 100.0 + seconds)
+            end.protocol.receive_datagram(newer, "bcn", 100.0 + seconds)
+        end.drain()
+        assert (len(end.of(OtherKey)), len(end.of(OtherVersion))) == (count, count)
+
+
+def test_a_bucket_earns_its_rate_and_keeps_its_burst() -> None:
+    bucket = TokenBucket(4.0, 2.0, 100.0)
+    assert [bucket.take(1, 100.0) for _ in range(3)] == [True, True, False]
+    assert not bucket.take(1, 100.25 - SLACK)
+    assert bucket.take(1, 100.25)
+    assert bucket.available(200.0) == 2.0
+    bucket.spend(6.0, 200.0)
+    assert bucket.available(200.0) == -4.0
+    assert 201.25 <= bucket.when(1.0) <= 201.25 + 2 * SLACK
+    assert bucket.take(1, bucket.when(1.0))
+
+
+def test_what_is_slow_to_arrive_is_not_sent_again_too_soon() -> None:
+    delay = Delay(0.03)
+    node, other = NodeName("b"), NodeName("c")
+    assert (delay.gap, delay.share) == (0.03, 1.0)
+    delay.note(node, 1, 0.2)
+    assert round(delay.gap, 6) == 0.3
+    delay.note(node, 1, 0.9)
+    assert round(delay.gap, 6) == 0.3, "the same number says nothing new"
+    delay.note(other, 1, 0.0)
+    assert round(delay.gap, 6) == 0.27
+    delay.note(node, 2, 7.0)
+    assert round(delay.gap, 6) == 1.5, "a second counts at most"
+    assert round(delay.share, 6) == 0.8
+    delay.note(node, 3, 0.5 + SLACK)
+    assert round(delay.share, 6) == 0.65, "never less"
+    delay.note(node, 4, 0.5)
+    assert round(delay.share, 6) == round(0.65 * 1.15, 6)
+    for number in range(5, 12):
+        delay.note(node, number, 0.0)
+    assert delay.share == 1.0
