@@ -24,6 +24,16 @@
 /**
  * @file cluster_export.h
  * From an instance to the record of its client.
+ *
+ * A record is a copy of what another server would need at this moment. Making it
+ * changes nothing of the client and gives no packet ids away: the command that
+ * writes it cuts each holder's range in the same call, by cluster_range_export(),
+ * and tells it beside the record (rule R2).
+ *
+ * It has the keys that data can be sent or received with, the newest first, and
+ * for one that the client has still to make, the message that makes it (see
+ * cluster_last_message.h). What stays away is what the other server has, or
+ * makes, by itself: sockets, timers, buffers, the TLS objects.
  */
 
 #ifndef CLUSTER_EXPORT_H

@@ -24,6 +24,23 @@
 /**
  * @file cluster_import.h
  * From the record of a client to an instance that can go on serving it.
+ *
+ * @code
+ *   record ── check ──► no instance of this uid ──► create ──┐
+ *               │                                            ├─► update: keys,
+ *               │       one, with the same options ─► move ──┘   session, counters
+ *               └─────► refused, with a code: what was here stays as it was
+ * @endcode
+ *
+ * What can go wrong, and what answers it:
+ *
+ * - The record comes from the network: cluster_record_decode() has checked its
+ *   form, cluster_import_check() what it says, before anything is changed.
+ * - Another client has the address, or the virtual address: which of the two
+ *   goes is decided by arrival, see cluster_route.h.
+ * - The ranges are another holder's, or this process has sent with such keys:
+ *   an import is an order for a standby only (rules R4 and R5).
+ * - It is older than what is here: counters and replay windows never go back.
  */
 
 #ifndef CLUSTER_IMPORT_H
