@@ -61,9 +61,9 @@ from ovpnha.replication.sealing import (
     CANDIDATE_LIMIT,
     PAYLOAD_LIMIT,
     RETIRED_LIMIT,
+    BootTrust,
     Opened,
     Opener,
-    Standing,
     node_tag,
 )
 
@@ -95,7 +95,7 @@ class _Boot:
     node: NodeName
     first_heard: float
     last_heard: float
-    standing: Standing = Standing.CANDIDATE
+    trust: BootTrust = BootTrust.CANDIDATE
     challenge: bytes = b""
     challenge_sequence: int = 0
     echoed: float = -math.inf  # when our last hello left that answered a challenge of this boot
@@ -176,13 +176,13 @@ class Membership:
         if opened.sequence > boot.challenge_sequence:
             boot.challenge, boot.challenge_sequence = hello.challenge, opened.sequence
         proof = self._proof(boot, hello, now)
-        if boot.standing is Standing.RETIRED or boot.node == self._name:
+        if boot.trust is BootTrust.RETIRED or boot.node == self._name:
             self._check_conflict(boot, proof, now)
             return
         whole, doubted = self._collect(boot, hello), self._is_in_doubt(boot, proof, now)
         if proof is not None:
             self._prove(boot, proof, now, whole=whole)
-        if boot.standing is Standing.BELIEVED:
+        if boot.trust is BootTrust.BELIEVED:
             self._tell(boot, now, whole=whole)
         if doubted:
             self.answer(now)
@@ -194,9 +194,9 @@ class Membership:
         drops one of its parts must not keep what the others say believed.
         """
         boot.one_way = False
-        if whole or boot.standing is Standing.CANDIDATE:
+        if whole or boot.trust is BootTrust.CANDIDATE:
             boot.fresh = max(boot.fresh, proof.drawn)
-        if boot.standing is Standing.CANDIDATE:
+        if boot.trust is BootTrust.CANDIDATE:
             self._believe(boot, now)
 
     def _is_in_doubt(self, boot: _Boot, proof: _Challenge | None, now: float) -> bool:
@@ -213,11 +213,11 @@ class Membership:
         self._retire(self._boots[boot], "goodbye", now)
 
     def _remember(self, boot: BootId, name: str, now: float) -> _Boot:
-        for standing, limit in (
-            (Standing.CANDIDATE, CANDIDATE_LIMIT),
-            (Standing.RETIRED, RETIRED_LIMIT),
+        for trust, limit in (
+            (BootTrust.CANDIDATE, CANDIDATE_LIMIT),
+            (BootTrust.RETIRED, RETIRED_LIMIT),
         ):
-            same = [known for known in self._boots.values() if known.standing is standing]
+            same = [known for known in self._boots.values() if known.trust is trust]
             for oldest in same[: max(0, len(same) - limit + 1)]:
                 del self._boots[oldest.boot]
         known = _Boot(boot, NodeName(name), now, now)
@@ -240,7 +240,7 @@ class Membership:
 
         A late hello of a boot that died meanwhile must not retire its successor.
         """
-        rival = self._believed(boot.node) if boot.standing is Standing.CANDIDATE else None
+        rival = self._believed(boot.node) if boot.trust is BootTrust.CANDIDATE else None
         return rival is None or challenge.number > rival.believed_at
 
     def _measure(self, boot: _Boot, hello: Hello, now: float) -> None:
@@ -265,22 +265,22 @@ class Membership:
         for other in list(self._boots.values()):
             if other.node == boot.node and other.believed_at and other is not boot:
                 self._retire(other, "replaced by a newer boot", now)
-        boot.standing = Standing.BELIEVED
+        boot.trust = BootTrust.BELIEVED
         boot.believed_at = drawn
         boot.told = None
-        self._opener.set_standing(boot.boot, Standing.BELIEVED)
+        self._opener.set_trust(boot.boot, BootTrust.BELIEVED)
         self._emit(NodeUp(boot.node, boot.boot), now)
 
     def _retire(self, boot: _Boot, reason: str, now: float) -> None:
-        if boot.standing is Standing.RETIRED:
+        if boot.trust is BootTrust.RETIRED:
             return
-        if boot.standing is Standing.BELIEVED:
+        if boot.trust is BootTrust.BELIEVED:
             self._emit(NodeDown(boot.node, reason), now)
-        boot.standing = Standing.RETIRED
+        boot.trust = BootTrust.RETIRED
         boot.retired_at = self._drawn
         boot.parts, boot.states, boot.told = {}, None, None
         boot.heads = {}
-        self._opener.set_standing(boot.boot, Standing.RETIRED)
+        self._opener.set_trust(boot.boot, BootTrust.RETIRED)
 
     def _collect(self, boot: _Boot, hello: Hello) -> bool:
         """Take in what it says; returns whether its newest round is whole now."""
@@ -340,7 +340,7 @@ class Membership:
     def _remind_at(self) -> float:
         """When to say hello because a boot has not answered lately: what is lost is made up for."""
         boots = self._boots.values()
-        fresh = (boot.fresh for boot in boots if boot.standing is Standing.BELIEVED)
+        fresh = (boot.fresh for boot in boots if boot.trust is BootTrust.BELIEVED)
         due = min(fresh, default=math.inf) + self._timings.proof_due
         return max(due, self._sent + self._timings.proof_retry)
 
@@ -374,10 +374,10 @@ class Membership:
         heard = [
             boot
             for boot in self._boots.values()
-            if boot.standing is not Standing.RETIRED
+            if boot.trust is not BootTrust.RETIRED
             and now - boot.last_heard < self._timings.node_timeout
         ]
-        heard.sort(key=lambda boot: (boot.standing is Standing.BELIEVED, boot.last_heard))
+        heard.sort(key=lambda boot: (boot.trust is BootTrust.BELIEVED, boot.last_heard))
         for boot in heard[-ECHO_LIMIT:]:
             boot.echoed = now
         return heard[-ECHO_LIMIT:]
@@ -404,16 +404,16 @@ class Membership:
         times += [
             min(boot.last_heard + timings.node_timeout, boot.fresh + timings.proof_timeout)
             for boot in self._boots.values()
-            if boot.standing is Standing.BELIEVED
+            if boot.trust is BootTrust.BELIEVED
         ]
         return min(times)
 
     def handle_timer(self, now: float) -> None:
         """See who has fallen silent, who answers us no more, and who does not hear us."""
         for boot in self._boots.values():
-            if boot.standing is Standing.BELIEVED:
+            if boot.trust is BootTrust.BELIEVED:
                 self._check_silence(boot, now)
-            elif boot.standing is Standing.CANDIDATE:
+            elif boot.trust is BootTrust.CANDIDATE:
                 self._check_one_way(boot, now)
 
     def _check_silence(self, boot: _Boot, now: float) -> None:
@@ -423,10 +423,10 @@ class Membership:
             return
         silent = now >= boot.last_heard + 2 * timings.hello_interval
         reason = "silent" if silent else "answers no challenge"
-        boot.standing = Standing.CANDIDATE
+        boot.trust = BootTrust.CANDIDATE
         boot.first_heard = now
         boot.echoed = boot.fresh = -math.inf
-        self._opener.set_standing(boot.boot, Standing.CANDIDATE)
+        self._opener.set_trust(boot.boot, BootTrust.CANDIDATE)
         self._emit(NodeDown(boot.node, reason), now)
 
     def _check_one_way(self, boot: _Boot, now: float) -> None:
@@ -439,7 +439,7 @@ class Membership:
             self._emit(OneWayLink(boot.node), now)
 
     def _believed(self, node: NodeName) -> _Boot | None:
-        believed = (boot for boot in self._boots.values() if boot.standing is Standing.BELIEVED)
+        believed = (boot for boot in self._boots.values() if boot.trust is BootTrust.BELIEVED)
         return next((boot for boot in believed if boot.node == node), None)
 
     def nodes(self) -> tuple[NodeHeard, ...]:
@@ -448,12 +448,12 @@ class Membership:
             NodeHeard(
                 boot.node,
                 boot.boot,
-                boot.standing is Standing.BELIEVED,
+                boot.trust is BootTrust.BELIEVED,
                 boot.last_heard,
                 dict(boot.links),
                 dict(boot.states or {}),
                 boot.distance.best,
             )
             for boot in self._boots.values()
-            if boot.standing is not Standing.RETIRED
+            if boot.trust is not BootTrust.RETIRED
         )

@@ -67,7 +67,7 @@ class Kind(enum.IntEnum):
     STATE = 2
 
 
-class Standing(enum.Enum):
+class BootTrust(enum.Enum):
     """What a boot may say."""
 
     CANDIDATE = "candidate"
@@ -189,7 +189,7 @@ class ReplayWindow:
 @dataclass
 class _KnownBoot:
     tag: bytes
-    standing: Standing = Standing.CANDIDATE
+    trust: BootTrust = BootTrust.CANDIDATE
     window: ReplayWindow = field(default_factory=ReplayWindow)
     ciphers: dict[int, AESGCMSIV] = field(default_factory=dict, repr=False)
 
@@ -202,7 +202,7 @@ class Opened:
     tag: bytes
     boot: BootId
     sequence: int
-    standing: Standing
+    trust: BootTrust
     payload: bytes = field(repr=False)
 
 
@@ -229,14 +229,14 @@ class Opener:
         """How many boots are remembered."""
         return len(self._boots)
 
-    def set_standing(self, boot: BootId, standing: Standing) -> None:
+    def set_trust(self, boot: BootId, trust: BootTrust) -> None:
         """Say what a known boot may say from now on."""
         known = self._boots.get(boot)
         if known is None:
             return
-        known.standing = standing
-        if standing is Standing.RETIRED:
-            self._drop_oldest(Standing.RETIRED, RETIRED_LIMIT)
+        known.trust = trust
+        if trust is BootTrust.RETIRED:
+            self._drop_oldest(BootTrust.RETIRED, RETIRED_LIMIT)
 
     def open_untrusted(self, data: bytes, link: str, now: float) -> Opened:
         """Open one datagram, or refuse it with a reason; cheapest checks first."""
@@ -258,8 +258,8 @@ class Opener:
         if known is None:
             known = self._remember(boot, tag, number, cipher)
         known.window.accept(sequence, link)
-        kind = _kind_untrusted(opened[0], known.standing)
-        return Opened(kind, tag, BootId(boot), sequence, known.standing, opened[KIND_SIZE:])
+        kind = _kind_untrusted(opened[0], known.trust)
+        return Opened(kind, tag, BootId(boot), sequence, known.trust, opened[KIND_SIZE:])
 
     def _why_not_ours(self, data: bytes) -> str:
         if len(data) < _SMALLEST:
@@ -296,22 +296,22 @@ class Opener:
     def _remember(self, boot: bytes, tag: bytes, number: int, cipher: AESGCMSIV) -> _KnownBoot:
         known = _KnownBoot(tag, ciphers={number: cipher})
         self._boots[boot] = known
-        self._drop_oldest(Standing.CANDIDATE, CANDIDATE_LIMIT)
+        self._drop_oldest(BootTrust.CANDIDATE, CANDIDATE_LIMIT)
         return known
 
-    def _drop_oldest(self, standing: Standing, limit: int) -> None:
-        same = [boot for boot, known in self._boots.items() if known.standing is standing]
+    def _drop_oldest(self, trust: BootTrust, limit: int) -> None:
+        same = [boot for boot, known in self._boots.items() if known.trust is trust]
         for boot in same[: max(0, len(same) - limit)]:
             del self._boots[boot]
 
 
-def _kind_untrusted(kind: int, standing: Standing) -> Kind:
-    """The kind of an authentic datagram, if a boot of this standing may say that."""
+def _kind_untrusted(kind: int, trust: BootTrust) -> Kind:
+    """The kind of an authentic datagram, if a boot of this trust may say that."""
     if kind == Kind.HELLO:
         return Kind.HELLO
-    if standing is Standing.RETIRED:
+    if trust is BootTrust.RETIRED:
         raise RefusedDatagram("retired_boot")
-    if standing is not Standing.BELIEVED:
+    if trust is not BootTrust.BELIEVED:
         raise RefusedDatagram("not_believed")
     if kind != Kind.STATE:
         raise RefusedDatagram("version")

@@ -21,10 +21,10 @@ from ovpnha.replication.layout import Type
 from ovpnha.replication.protocol import Replication
 from ovpnha.replication.sealing import (
     PAYLOAD_LIMIT,
+    BootTrust,
     ClusterKey,
     Kind,
     Sealer,
-    Standing,
     cluster_tag,
     node_tag,
 )
@@ -170,7 +170,7 @@ class GrammarTarget:
         """Whatever was said before: our challenge is always the same, so a hello answers it."""
         self._say_hello()
         known = self._node._opener._boots.get(self._boot)
-        if known is None or known.standing is not Standing.BELIEVED:
+        if known is None or known.trust is not BootTrust.BELIEVED:
             self._start_other()
             self._node.follow(FOLLOWED, NodeName("b"), self._now)
 

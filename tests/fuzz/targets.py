@@ -40,11 +40,11 @@ from ovpnha.replication.sealing import (
     CANDIDATE_LIMIT,
     PAYLOAD_LIMIT,
     RETIRED_LIMIT,
+    BootTrust,
     ClusterKey,
     Kind,
     Opener,
     Sealer,
-    Standing,
     cluster_tag,
     node_tag,
 )
@@ -103,18 +103,18 @@ class _OpenerTarget:
         if data[:1] == b"\x01":  # an authentic datagram of a boot that the input names
             boot = data[1:17].ljust(16, b"\x01")
             data = _sealer("b", boot).seal(Kind.HELLO, data[17 : 17 + PAYLOAD_LIMIT])
-            self._judge(BootId(boot), list(Standing)[boot[0] % 3])
+            self._judge(BootId(boot), list(BootTrust)[boot[0] % 3])
         with suppress(RefusedDatagram):
             self._opener.open_untrusted(data, "bcn", self._now)
         assert self._opener.boots <= CANDIDATE_LIMIT + RETIRED_LIMIT + BELIEVED + 1
 
-    def _judge(self, boot: BootId, standing: Standing) -> None:
+    def _judge(self, boot: BootId, trust: BootTrust) -> None:
         """What the membership would do: a boot that is believed retires another one."""
-        self._opener.set_standing(boot, standing)
-        if standing is Standing.BELIEVED and boot not in self._believed:
+        self._opener.set_trust(boot, trust)
+        if trust is BootTrust.BELIEVED and boot not in self._believed:
             self._believed.append(boot)
         if len(self._believed) > BELIEVED:
-            self._opener.set_standing(self._believed.pop(0), Standing.RETIRED)
+            self._opener.set_trust(self._believed.pop(0), BootTrust.RETIRED)
 
 
 def _opener_seeds() -> Iterable[bytes]:

@@ -17,7 +17,7 @@ from ovpnha.node.standby.importer import Importer
 from ovpnha.node.steps import Steps
 from ovpnha.replication.hello import Hello
 from ovpnha.replication.membership import Membership
-from ovpnha.replication.sealing import Opened, Standing
+from ovpnha.replication.sealing import BootTrust, Opened
 from tests.model_openvpn import Range
 from tests.simulation.cluster import Defect
 from tests.simulation.handshakes import Handshake
@@ -175,7 +175,7 @@ class BelievesOldHellos(Membership):
 
     def hear_untrusted(self, hello: Hello, opened: Opened, link: str, now: float) -> None:
         super().hear_untrusted(hello, opened, link, now)
-        if opened.standing is Standing.BELIEVED:
+        if opened.trust is BootTrust.BELIEVED:
             self._boots[opened.boot].fresh = now
 
 

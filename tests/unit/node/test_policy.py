@@ -430,22 +430,22 @@ STANDINGS = st.builds(
 
 
 @given(STANDINGS)
-def test_only_fault_refuses_the_vip(standing: GradeInput) -> None:
+def test_only_fault_refuses_the_vip(given: GradeInput) -> None:
     """Or a standby without clients, while another has them."""
-    yields = standing.role is Role.STANDBY and standing.vip and standing.outdone
-    assert grade(standing)[0] > 0 or yields
-    faulty = replace(standing, role=Role.FAULT, fault="it is broken")
+    yields = given.role is Role.STANDBY and given.vip and given.outdone
+    assert grade(given)[0] > 0 or yields
+    faulty = replace(given, role=Role.FAULT, fault="it is broken")
     assert grade(faulty) == (Grade.FAULT, "it is broken")
 
 
 @given(STANDINGS)
-def test_a_copy_that_lacks_refused_clients_is_never_worth_more(standing: GradeInput) -> None:
-    assert grade(replace(standing, refused=1))[0] <= grade(standing)[0]
+def test_a_copy_that_lacks_refused_clients_is_never_worth_more(given: GradeInput) -> None:
+    assert grade(replace(given, refused=1))[0] <= grade(given)[0]
 
 
 @given(STANDINGS)
-def test_a_whole_copy_is_never_worth_less(standing: GradeInput) -> None:
-    without, whole = replace(standing, complete=False), replace(standing, complete=True)
+def test_a_whole_copy_is_never_worth_less(given: GradeInput) -> None:
+    without, whole = replace(given, complete=False), replace(given, complete=True)
     assert grade(whole)[0] >= grade(without)[0]
 
 

@@ -16,12 +16,12 @@ from ovpnha.replication.sealing import (
     HEADER_SIZE,
     PAYLOAD_LIMIT,
     WINDOW,
+    BootTrust,
     ClusterKey,
     Kind,
     Opener,
     ReplayWindow,
     Sealer,
-    Standing,
     cluster_tag,
     node_tag,
 )
@@ -49,14 +49,14 @@ def refusal(opener: Opener, data: bytes, link: str = "bcn", now: float = 0.0) ->
 
 def believe(opener: Opener, sealer: Sealer) -> None:
     opener.open_untrusted(sealer.seal(Kind.HELLO, b"hello"), "bcn", 0.0)
-    opener.set_standing(BOOT, Standing.BELIEVED)
+    opener.set_trust(BOOT, BootTrust.BELIEVED)
 
 
 def test_what_was_sealed_is_opened() -> None:
     sealer, opener = make_sealer(), make_opener()
     opened = opener.open_untrusted(sealer.seal(Kind.HELLO, b"hello"), "bcn", 0.0)
     assert (opened.payload, opened.boot, opened.tag, opened.sequence) == (b"hello", BOOT, TAG, 1)
-    assert opened.standing is Standing.CANDIDATE
+    assert opened.trust is BootTrust.CANDIDATE
     assert b"hello" not in repr(opened).encode()
 
 
@@ -114,12 +114,12 @@ def test_state_is_opened_for_believed_boots_only() -> None:
     assert refusal(opener, sealer.seal(Kind.STATE, b"x")) == "not_believed"
     opener.open_untrusted(sealer.seal(Kind.HELLO, b"x"), "bcn", 0.0)
     assert refusal(opener, sealer.seal(Kind.STATE, b"x")) == "not_believed"
-    opener.set_standing(BOOT, Standing.BELIEVED)
+    opener.set_trust(BOOT, BootTrust.BELIEVED)
     assert opener.open_untrusted(sealer.seal(Kind.STATE, b"x"), "bcn", 0.0).payload == b"x"
-    opener.set_standing(BOOT, Standing.RETIRED)
+    opener.set_trust(BOOT, BootTrust.RETIRED)
     assert refusal(opener, sealer.seal(Kind.STATE, b"x")) == "retired_boot"
     hello = opener.open_untrusted(sealer.seal(Kind.HELLO, b"x"), "bcn", 0.0)
-    assert hello.standing is Standing.RETIRED
+    assert hello.trust is BootTrust.RETIRED
 
 
 def test_a_kind_of_a_newer_version_is_refused() -> None:
@@ -178,7 +178,7 @@ def test_keys_rotate_while_both_ends_run() -> None:
         sealer.use_key(seals)
         opened = opener.open_untrusted(sealer.seal(Kind.STATE, b"state"), "bcn", 0.0)
         sequences.append(opened.sequence)
-        assert opened.standing is Standing.BELIEVED
+        assert opened.trust is BootTrust.BELIEVED
     assert sequences == [1, 2, 3, 4]
 
 
@@ -250,7 +250,7 @@ def test_authentic_boots_without_end_are_bounded() -> None:
         sealer = make_sealer(boot=BootId(number.to_bytes(16, "big")))
         opener.open_untrusted(sealer.seal(Kind.HELLO, b"x"), "bcn", float(number))
     assert opener.boots == CANDIDATE_LIMIT + 1
-    opener.set_standing(BootId(bytes(16)), Standing.BELIEVED)
+    opener.set_trust(BootId(bytes(16)), BootTrust.BELIEVED)
     assert opener.boots == CANDIDATE_LIMIT + 1
 
 

@@ -322,7 +322,7 @@ def test_datagrams_of_the_page_are_opened() -> None:
     assert (opened.kind, opened.sequence) == (sealing.Kind.HELLO, 1)
     assert (opened.tag, opened.boot) == (e.node_tag(NODE), BOOT)
     assert opened.payload == MESSAGES["hello"][0]
-    opener.set_standing(BootId(BOOT), sealing.Standing.BELIEVED)
+    opener.set_trust(BootId(BOOT), sealing.BootTrust.BELIEVED)
     opened = opener.open_untrusted(state, "bcn", 0.0)
     assert (opened.kind, opened.sequence) == (sealing.Kind.STATE, 2)
     assert opened.payload == MESSAGES["snapshot"][0] + MESSAGES["goodbye"][0]
