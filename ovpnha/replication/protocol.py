@@ -76,7 +76,7 @@ from ovpnha.replication.source import Source
 NOT_REFUSALS = frozenset({"own", "duplicate"})
 COUNTERS_LIMIT = 920  # bytes: one line of packed counters
 OTHER_KEY = frozenset({"unknown_key", "unauthentic"})
-OTHER_RATE = 1 / 60  # a second: how often such datagrams are worth an event
+OTHER_AGAIN = 60.0  # seconds after which such datagrams are worth another event
 STRANGER_RATE = 4.0  # hellos a second that answer state of a node that is not followed
 PACE_BURST = 0.01  # seconds of the pace that may leave at once
 
@@ -141,8 +141,7 @@ class Replication:
         self._out: list[bytes] = []
         self._ledger = Ledger()
         self._strangers = TokenBucket(STRANGER_RATE, 1.0, now)
-        self._other_keys = TokenBucket(OTHER_RATE, 1.0, now)
-        self._other_versions = TokenBucket(OTHER_RATE, 1.0, now)
+        self._other_key_at = self._other_version_at = now
 
     def _derive(self, secrets: Iterable[bytes]) -> list[ClusterKey]:
         salt = cluster_tag(self._config.cluster)
@@ -173,9 +172,11 @@ class Replication:
         self._ledger.bytes_received[kind] += len(data)
 
     def _tell_of_strangers(self, reason: str, link: str, now: float) -> None:
-        if reason in OTHER_KEY and self._other_keys.take(1.0, now):
+        if reason in OTHER_KEY and now >= self._other_key_at:
+            self._other_key_at = now + OTHER_AGAIN
             self._events.append(OtherKey(reason, link))
-        if reason == "version" and self._other_versions.take(1.0, now):
+        if reason == "version" and now >= self._other_version_at:
+            self._other_version_at = now + OTHER_AGAIN
             self._events.append(OtherVersion(link))
 
     def _take_untrusted(self, opened: Opened, link: str, now: float) -> None:

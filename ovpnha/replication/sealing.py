@@ -54,6 +54,9 @@ _HEADER = struct.Struct("!4s8sB3xI8s16sQ12s")
 _PREFIX = struct.Struct("!4s8sB")
 _PREFIX_SIZE = _PREFIX.size
 _REST = struct.Struct("!3xI8s16sQ12s")
+_KEY = struct.Struct("!I")
+_KEY_AT = slice(16, 20)
+_BOOT_AT = slice(28, 44)
 HEADER_SIZE = _HEADER.size
 KIND_SIZE = 1
 PAYLOAD_LIMIT = DATAGRAM_LIMIT - HEADER_SIZE - TAG_SIZE - KIND_SIZE
@@ -220,6 +223,7 @@ class Opener:
     def use_keys(self, keys: Iterable[ClusterKey]) -> None:
         """Open under these keys from now on. What a boot has proved stays proved."""
         self._keys = {key.number: key for key in keys}
+        self._numbers = frozenset(_KEY.pack(number) for number in self._keys)
         for known in self._boots.values():
             for number in known.ciphers.keys() - self._keys.keys():
                 del known.ciphers[number]
@@ -243,10 +247,12 @@ class Opener:
         size = len(data)
         if not _SMALLEST <= size <= DATAGRAM_LIMIT or data[:_PREFIX_SIZE] != self._prefix:
             raise RefusedDatagram(self._why_not_ours(data))
+        if data[_KEY_AT] not in self._numbers:
+            raise RefusedDatagram("own" if data[_BOOT_AT] == self._own else "unknown_key")
         number, tag, boot, sequence, nonce = _REST.unpack_from(data, _PREFIX_SIZE)
         known = self._boots.get(boot)
         if known is None:
-            self._check_stranger(number, boot, now)
+            self._check_stranger(boot, now)
             cipher = self._keys[number].cipher(tag, boot)
         else:
             self._check_known(known, tag, sequence, link)
@@ -270,11 +276,9 @@ class Opener:
             return "foreign"
         return "foreign_cluster" if data[4:12] != self._prefix[4:12] else "version"
 
-    def _check_stranger(self, number: int, boot: bytes, now: float) -> None:
+    def _check_stranger(self, boot: bytes, now: float) -> None:
         if boot == self._own:
             raise RefusedDatagram("own")
-        if number not in self._keys:
-            raise RefusedDatagram("unknown_key")
         if not self._budget.take(1, now):
             raise RefusedDatagram("busy")
 
@@ -287,8 +291,6 @@ class Opener:
     def _cipher(self, known: _KnownBoot, number: int, tag: bytes, boot: bytes) -> AESGCMSIV:
         cipher = known.ciphers.get(number)
         if cipher is None:
-            if number not in self._keys:
-                raise RefusedDatagram("unknown_key")
             cipher = self._keys[number].cipher(tag, boot)
             known.ciphers[number] = cipher
         return cipher
