@@ -103,7 +103,7 @@ def check_config(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -
     """Check configuration and key file as `run` would, and warn of what is odd on this host.
 
     OpenVPN's own configuration is read as well: what `cluster` refuses there is a problem, and
-    before that file says `cluster` something to mend first. So is this host's packet filter: what
+    before that file says `cluster` something to fix first. So is this host's packet filter: what
     in it ends the connections of clients at a move is told with the rule to use instead.
 
     Exit code 2 and one line for each problem; warnings are told but are no problems.

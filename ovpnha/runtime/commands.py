@@ -89,7 +89,7 @@ class Commands:
             reason = one.announcer.grade_reason
             raise ControlError(
                 f"{name}: not promoted, clients would lose their connections: {reason};"
-                " mend that first, or move the VIP here: whoever has it serves"
+                " fix that first, or move the VIP here: the node that has it serves"
             )
         self._driver.step(lambda core, now: core.ask_promote(name, request.expect_vip, now))
         await self._until(name, _is_promoted, PROMOTE_TIMEOUT, _why_not_promoted)

@@ -16,7 +16,7 @@ from ovpnha.node.part import Part
 ALARM_AFTER = 3.0
 """Seconds: longer than a dead node is believed."""
 
-TWO_MASTERS_MEND = "mend the network between the VIP managers"
+TWO_MASTERS_MEND = "repair the network between the VIP managers"
 
 
 class TwoMasters(Part):

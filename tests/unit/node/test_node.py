@@ -320,7 +320,7 @@ def test_two_masters_are_a_problem_to_mend() -> None:
     b.set_vip(True)
     world.run(5)
     assert a.figures.problems == (
-        "b has the VIP too and is master: mend the network between the VIP managers",
+        "b has the VIP too and is master: repair the network between the VIP managers",
     )
 
 

@@ -87,7 +87,7 @@ async def test_a_node_in_fault_is_not_promoted(make: Callable[..., Commands], co
     one = change(core.snapshot.instances[0], role=Role.STANDBY, grade=Grade.FAULT)
     one = change(one, grade_reason="certificate differs from node b's")
     core.snapshot = replace(core.snapshot, instances=(one,))
-    with pytest.raises(ControlError, match="certificate differs from node b's; mend that first"):
+    with pytest.raises(ControlError, match="certificate differs from node b's; fix that first"):
         await say(make("udp"), PromoteRequest(expect_vip=0.5))
     assert core.notes == []
 
