@@ -45,6 +45,12 @@ def text_untrusted(value: object, limit: int) -> str:
     return value
 
 
+def _payload(value: object) -> bytes:
+    if type(value) is not bytes or len(value) > PAYLOAD_LIMIT:
+        raise malformed()
+    return value
+
+
 def _flag(value: object) -> bool:
     if type(value) is not bool:
         raise malformed()
@@ -91,7 +97,13 @@ def _pack_generations(clients: Iterable[tuple[Uid, int]]) -> bytes:
 
 def number(limit: int, text: str = "{}") -> Field:
     """A whole number from 0 to ``limit``."""
-    return Field(partial(number_untrusted, limit=limit), text=text)
+
+    def read(value: object) -> int:
+        if type(value) is not int or not 0 <= value <= limit:
+            raise malformed()
+        return value
+
+    return Field(read, text=text)
 
 
 def flag(text: str = "{}") -> Field:
@@ -106,12 +118,18 @@ def node(text: str = "{}") -> Field:
 
 def fixed(size: int, text: str = "{}") -> Field:
     """A byte string of exactly so many bytes."""
-    return Field(partial(bytes_untrusted, limit=size, size=size), text=f"{text} {size}")
+
+    def read(value: object) -> bytes:
+        if type(value) is not bytes or len(value) != size:
+            raise malformed()
+        return value
+
+    return Field(read, text=f"{text} {size}")
 
 
 def payload(text: str = "{}") -> Field:
     """Bytes that other layers know."""
-    return Field(partial(bytes_untrusted, limit=PAYLOAD_LIMIT), text=text)
+    return Field(_payload, text=text)
 
 
 def generations(limit: int) -> Field:

@@ -142,6 +142,9 @@ def message(number: Type) -> Callable[[type[Sent]], type[Sent]]:
     return register
 
 
+_PACK = msgpack.Packer().pack  # kept: to make a packer costs more than most messages do
+
+
 def pack(value: object) -> bytes:
     """As msgpack."""
-    return bytes(msgpack.packb(value))
+    return bytes(_PACK(value))

@@ -168,6 +168,7 @@ class Void(LogEntry):
     """Nothing stands under these numbers any more."""
 
 
+_VOID = ENTRY_LAYOUTS[EntryKind.VOID]
 Entry = Upsert | Fragment | Delete | Counters | Renegotiation | Void
 
 
@@ -181,10 +182,9 @@ def _entries(value: object) -> tuple[Entry, ...]:
     """Of an unknown kind only its numbers count: it is void here."""
     entries = []
     for entry in array_untrusted(value, ENTRIES_LIMIT):
-        values = array_untrusted(entry)
-        kind = number_untrusted(values[0] if values else None)
-        layout = ENTRY_LAYOUTS.get(kind, ENTRY_LAYOUTS[EntryKind.VOID])
-        entries.append(layout.read_untrusted(values[1:]))
+        kind, *values = array_untrusted(entry) or [None]
+        layout = ENTRY_LAYOUTS.get(number_untrusted(kind), _VOID)
+        entries.append(layout.read_untrusted(values))
     return tuple(entries)
 
 
