@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,13 +56,27 @@ def described() -> list[tuple[str, str]]:
     return re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.M)
 
 
+def words(node: ast.AST) -> Iterator[str]:
+    """The texts that are written in it."""
+    for one in ast.walk(node):
+        if isinstance(one, ast.Constant) and isinstance(one.value, str):
+            yield one.value
+
+
 def raised() -> set[str]:
-    """Each reason that is written in the replication, or for what the kernel refuses."""
-    text = "".join(read(path) for path in sorted(ROOT.glob("ovpnha/replication/*.py")))
-    chosen = section(read("ovpnha/replication/sealing.py"), "def _why_not_ours", "\n    def ")
-    found = re.findall(r'RefusedDatagram\("(\w+)"\)|\brefused\["(\w+)"\] \+=', text)
-    found += re.findall(r'return "(\w+)"(?: if .* else "(\w+)")?', chosen)
-    return set(itertools.chain.from_iterable(found)) - {""}
+    """Each reason that the replication raises, chooses or counts by itself."""
+    found: set[str] = set()
+    for path in ROOT.glob("ovpnha/replication/*.py"):
+        for node in ast.walk(ast.parse(read(path))):
+            match node:
+                case ast.Call(func=ast.Name(id="RefusedDatagram")):
+                    found.update(word for one in node.args for word in words(one))
+                case ast.FunctionDef(name="_why_not_ours"):
+                    returned = (one for one in ast.walk(node) if isinstance(one, ast.Return))
+                    found.update(word for one in returned for word in words(one))
+                case ast.AugAssign(target=ast.Subscript(value=ast.Attribute(attr="refused"))):
+                    found.update(words(node.target))
+    return found
 
 
 def test_the_page_has_every_reason_why_a_datagram_is_refused() -> None:
