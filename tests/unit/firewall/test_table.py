@@ -52,3 +52,43 @@ def test_who_is_answered() -> None:
     assert not stops(ack, "new", socket=True)
     assert not stops(syn, "new", socket=False)
     assert not stops(ack, "new", socket=False, iif="out0")
+
+
+TEXT = """\
+table inet ovpnha
+delete table inet ovpnha
+table inet ovpnha {
+	comment "nf_conntrack_tcp_be_liberal was 0"
+	chain strangers {
+		socket wildcard { 0, 1 } return
+		tcp flags & (fin | syn | rst | ack) == syn return
+		counter drop
+	}
+	chain input {
+		type filter hook input priority -5; policy accept;
+		iifname "lan0" ip daddr 10.99.2.10 meta l4proto { tcp, udp } ct state { new, invalid } jump strangers
+		iifname "lan0" ip6 daddr 2001:db8:2::10 meta l4proto { tcp, udp } ct state { new, invalid } jump strangers
+	}
+	chain forward {
+		type filter hook forward priority -5; policy accept;
+		oifname "lan0" ip saddr { 10.8.0.0/22 } ct state invalid counter drop
+		oifname "lan0" ip6 saddr { 2001:db8:8::/64 } ct state invalid counter drop
+	}
+	chain postrouting {
+		type nat hook postrouting priority 90; policy accept;
+		oifname "lan0" ip saddr { 10.8.0.0/22 } counter snat ip to 10.99.2.10
+		oifname "lan0" ip6 saddr { 2001:db8:8::/64 } counter snat ip6 to 2001:db8:2::10
+	}
+}
+"""  # noqa: E501
+
+
+def test_the_whole_text_and_the_places_of_its_rules() -> None:
+    assert render_table(PLAN, 0) == TEXT
+    places = [(one.name, one.hook, one.kind, one.priority) for one in planned_rules(PLAN).chains]
+    assert places == [
+        ("strangers", "", "", 0),
+        ("input", "input", "filter", -5),
+        ("forward", "forward", "filter", -5),
+        ("postrouting", "postrouting", "nat", 90),
+    ]
