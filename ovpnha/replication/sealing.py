@@ -248,7 +248,9 @@ class Opener:
         if not _SMALLEST <= size <= DATAGRAM_LIMIT or data[:_PREFIX_SIZE] != self._prefix:
             raise RefusedDatagram(self._why_not_ours(data))
         if data[_KEY_AT] not in self._numbers:
-            raise RefusedDatagram("own" if data[_BOOT_AT] == self._own else "unknown_key")
+            if data[_BOOT_AT] == self._own:
+                raise RefusedDatagram("own")
+            raise RefusedDatagram("unknown_key")
         number, tag, boot, sequence, nonce = _REST.unpack_from(data, _PREFIX_SIZE)
         known = self._boots.get(boot)
         if known is None:

@@ -107,6 +107,7 @@ def test_what_is_not_ours_is_refused_by_its_header(data: bytes, reason: str) -> 
 def test_our_own_broadcast() -> None:
     own = Sealer(KEY, TAG, OWN, os.urandom)
     assert refusal(make_opener(), own.seal(Kind.HELLO, b"")) == "own"
+    assert refusal(make_opener(NEW), own.seal(Kind.HELLO, b"")) == "own", "under a key that went"
 
 
 def test_state_is_opened_for_believed_boots_only() -> None:
