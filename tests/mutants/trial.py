@@ -39,6 +39,7 @@ SUITES = (
 )
 PYTEST = (
     *("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider"),
+    "--basetemp=build/tmp",  # the usual place is tidied by every other run on this machine
     *("-p", "tests.mutants.watcher", "--hypothesis-profile", PROFILE, "-m", "not integration"),
 )
 FAILED = (1, 2, 3)  # what pytest ends with: a test, the collection, or pytest itself
