@@ -220,9 +220,8 @@ def protection(kind: type[Protection]) -> Defect:
 
 
 def open_with_first_key_only(node: WatchedNode) -> None:
-    keys = node._replication._opener._keys
-    for number in list(keys)[1:]:
-        del keys[number]
+    opener = node._replication._opener
+    opener.use_keys(list(opener._keys.values())[:1])
 
 
 def _replace(node: WatchedNode, part: Callable[[Instance], object], kind: type) -> None:
