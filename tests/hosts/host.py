@@ -7,6 +7,7 @@ control groups of its own, mounted for it alone.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 from collections.abc import Iterable
@@ -196,7 +197,11 @@ class Host:
             text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         except (FileNotFoundError, LabError):
             return None
-        for pid in text.split():
-            if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
-                return int(pid)
-        return None
+        return next((int(pid) for pid in text.split() if _name_of(pid) == "systemd"), None)
+
+
+def _name_of(pid: str) -> str:
+    """The name of a process; "" when it has ended since it was seen."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
