@@ -7,6 +7,7 @@ the rest of the program knows.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Annotated
@@ -52,18 +53,16 @@ def _text(limit: int, text: str = "{}") -> Field:
     return Field(lambda value: text_untrusted(value, limit), lambda value: str(value)[:limit], text)
 
 
-def _role(value: object) -> Role:
-    try:
-        return Role(value)
-    except ValueError:
-        raise malformed() from None
+def _one_of(kind: type[enum.Enum]) -> Field:
+    """A value of an enumeration."""
 
+    def read(value: object) -> enum.Enum:
+        try:
+            return kind(value)
+        except ValueError:
+            raise malformed() from None
 
-def _sync(value: object) -> Sync:
-    try:
-        return Sync(value)
-    except ValueError:
-        raise malformed() from None
+    return Field(read, attrgetter("value"))
 
 
 def _grade(value: object) -> int:
@@ -129,11 +128,11 @@ class HelloState:
     """What a hello says of one instance, and of the log that it may have."""
 
     instance: Instance
-    role: Annotated[Role, Field(_role, attrgetter("value"))]
+    role: Annotated[Role, _one_of(Role)]
     epoch_counter: Number
     epoch_node: Node
     vip: Annotated[bool, flag("has VIP")]
-    sync: Annotated[Sync, Field(_sync, attrgetter("value"))]
+    sync: Annotated[Sync, _one_of(Sync)]
     grade: Annotated[int, Field(_grade)]
     holder: Annotated[HolderId, fixed(HOLDER_SIZE)]
     clients: Number
