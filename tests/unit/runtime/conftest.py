@@ -29,6 +29,7 @@ from ovpnha.node.openvpn.openvpn import OpenvpnStatistics
 from ovpnha.node.outputs import ClientView, Output, RoleChanged, Roster
 from ovpnha.node.role.promotion import PromotionStatistics
 from ovpnha.node.statistics import InstanceStatistics, NodeStatistics
+from ovpnha.runtime.driver import Driver, Ports
 
 DEADLINE = 10.0
 EPOCH = Epoch(7, NodeName("a"))
@@ -212,3 +213,19 @@ class NotedPorts:
 @pytest.fixture
 def ports() -> NotedPorts:
     return NotedPorts()
+
+
+@pytest.fixture
+def driver(core: Any, ports: Any) -> Driver:
+    """It drives the noting core, and writes into the noting ports."""
+    return Driver(
+        core,
+        Ports(
+            write_management=ports.write_management,
+            close_management=ports.close_management,
+            send_datagram=ports.send_datagram,
+            openvpn_found=ports.note,
+            set_grade=ports.note,
+            role_changed=ports.note,
+        ),
+    )

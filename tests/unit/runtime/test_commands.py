@@ -22,7 +22,7 @@ from ovpnha.runtime.control import (
     Request,
     StatusRequest,
 )
-from ovpnha.runtime.driver import Driver, Ports
+from ovpnha.runtime.driver import Driver
 from tests.unit.runtime.change import change
 
 
@@ -32,19 +32,8 @@ def config_of(*names: str) -> Config:
 
 
 @pytest.fixture
-def make(core: Any, ports: Any) -> Callable[..., Commands]:
+def make(driver: Driver) -> Callable[..., Commands]:
     def build(*names: str) -> Commands:
-        driver = Driver(
-            core,
-            Ports(
-                write_management=ports.write_management,
-                close_management=ports.close_management,
-                send_datagram=ports.send_datagram,
-                openvpn_found=ports.note,
-                set_grade=ports.note,
-                role_changed=ports.note,
-            ),
-        )
         return Commands(config_of(*names), driver)
 
     return build

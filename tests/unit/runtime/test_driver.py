@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable, Coroutine, MutableMapping
 from typing import Any
 
-import pytest
-
 from ovpnha.model import Epoch, InstanceName, NodeName, Role
 from ovpnha.node.outputs import (
     CloseManagement,
@@ -15,25 +13,10 @@ from ovpnha.node.outputs import (
     SetGrade,
     WriteManagement,
 )
-from ovpnha.runtime.driver import Driver, Ports
+from ovpnha.runtime.driver import Driver
 
 UDP = InstanceName("udp")
 CHANGE = RoleChanged(UDP, Role.STANDBY, Role.MASTER, Epoch(3, NodeName("a")), "vip arrived")
-
-
-@pytest.fixture
-def driver(core: Any, ports: Any) -> Driver:
-    return Driver(
-        core,
-        Ports(
-            write_management=ports.write_management,
-            close_management=ports.close_management,
-            send_datagram=ports.send_datagram,
-            openvpn_found=ports.note,
-            set_grade=ports.note,
-            role_changed=ports.note,
-        ),
-    )
 
 
 async def test_the_bytes_that_promote_go_out_before_anything_is_told(

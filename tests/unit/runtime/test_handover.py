@@ -12,24 +12,9 @@ from ovpnha.model import Grade, InstanceName, Role, Sync
 from ovpnha.runtime.codec import to_plain
 from ovpnha.runtime.commands import Commands
 from ovpnha.runtime.control import HandOverRequest
-from ovpnha.runtime.driver import Driver, Ports
+from ovpnha.runtime.driver import Driver
 
 LONG, SHORT = 20.0, 0.05
-
-
-@pytest.fixture
-def driver(core: Any, ports: Any) -> Driver:
-    return Driver(
-        core,
-        Ports(
-            write_management=ports.write_management,
-            close_management=ports.close_management,
-            send_datagram=ports.send_datagram,
-            openvpn_found=ports.note,
-            set_grade=ports.note,
-            role_changed=ports.note,
-        ),
-    )
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from ovpnha.config import Config
 from ovpnha.model import NO_EPOCH, HolderId, InstanceName, OpenvpnStatus, Role, VipPlace
 from ovpnha.node.outputs import OpenvpnFound
 from ovpnha.runtime.bcn import BcnSockets
-from ovpnha.runtime.driver import Driver, Ports
+from ovpnha.runtime.driver import Driver
 from ovpnha.runtime.network import IFF_LOWER_UP, IFF_UP, NetworkTable
 from ovpnha.runtime.network_events import NetworkEvents
 
@@ -32,7 +32,7 @@ def network(*addresses: str, name: str = "eth0") -> NetworkTable:
 
 
 @pytest.fixture
-def make(core: Any, ports: Any) -> Make:
+def make(driver: Driver) -> Make:
     def build(**instance: str) -> NetworkEvents:
         plain = {
             "cluster": {"name": "x", "node": "a"},
@@ -40,17 +40,6 @@ def make(core: Any, ports: Any) -> Make:
             "instance": [{"name": "udp", "management": "/run/udp.sock", **instance}],
         }
         config = Config.model_validate(plain)
-        driver = Driver(
-            core,
-            Ports(
-                write_management=ports.write_management,
-                close_management=ports.close_management,
-                send_datagram=ports.send_datagram,
-                openvpn_found=ports.note,
-                set_grade=ports.note,
-                role_changed=ports.note,
-            ),
-        )
         return NetworkEvents(config, BcnSockets(config.bcn, lambda _batch, _link: None), driver)
 
     return build
