@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from types import TracebackType
 
 from ovpnha.replication.sealing import MAGIC, VERSION, cluster_tag
 from tests.bench.cluster import ADDRESSES, PORT, Cluster
@@ -43,12 +42,7 @@ class Junk:
         self._process.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._process.discard()
 
     def finish(self) -> tuple[int, float]:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from ovpnha.replication import messages as m
 from ovpnha.replication.config import Timings
@@ -69,12 +68,7 @@ class Tap:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._stop.close()
         self._thread.join()
         for one in (self._node, self._network, self._stopped):

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 from ovpnha.runtime.control import ControlError, StatusRequest, ask_plain
@@ -111,12 +110,7 @@ class Site:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.say("taking it away")
         self._stack.close()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from tests.lab.errors import LabError
 from tests.lab.waiting import wait_until
@@ -49,12 +48,7 @@ class Quota:
         else:
             (self._group / "cpu.max").write_text(f"{self._share} {PERIOD}")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._remove()
 
     def _remove(self) -> None:
