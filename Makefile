@@ -10,13 +10,17 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 OPENVPN := openvpn-patches/build.sh
-SCRIPTS := .ci/run .ci/fresh $(OPENVPN) tests/lab/dco/init.sh tests/lab/ucarp.sh tests/hosts/tree.sh $(shell grep -rlE '^.!.*\b(ba)?sh$$' deploy)
+SCRIPTS := .ci/run .ci/fresh $(OPENVPN) tests/lab/dco/init.sh tests/lab/ucarp.sh tests/lab/pacemaker.sh tests/lab/unpack.sh tests/lab/pacemaker-node tests/hosts/tree.sh $(wildcard tests/packages/*.sh) $(shell grep -rlE '^.!.*\b(ba)?sh$$' deploy)
 PYTEST := $(BIN)/python -m pytest --fail-on-skip
 # The pure packages decide everything; every branch of them is tested.
-PURE := errors model management replication firewall node
+PURE := errors model problems checks management replication firewall node setup doctor
 # Side by side: what waits for networks and timers, and, more patiently, what only computes.
 LANES := integration/1:2,integration-asan integration/2:2 \
 	nice:lint,types,c-test,unit,sim,fuzz,openvpn-check,c-fuzz
+# Of long matrices some rows, drawn by the commit and printed (tests/sampling.py). WHOLE=1: all.
+WHOLE :=
+sample = $(if $(WHOLE)$(1),,--sample$(addprefix =,$(2)))
+RELEASE := bookworm
 SECONDS := 20
 CLIENTS := 10000
 comma := ,
@@ -24,7 +28,7 @@ empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach p,$(PURE),ovpnha/$(p).py ovpnha/$(p)/*))
 
 .PHONY: help lab test lint format types unit sim sim-bounces proof hunt mutants fuzz c-test c-fuzz openvpn-check integration \
-	integration-asan faults fresh split-brain renegotiation nat compose-demo test-compose test-dco test-hosts binary ucarp deb steps bench bootstrap venv lock root clean
+	integration-asan faults whole fresh scenarios split-brain renegotiation nat compose-demo test-compose test-dco test-hosts test-hosts-packages binary ucarp pacemaker deb packages test-packages dist test-dist steps bench bootstrap venv lock root clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -57,7 +61,8 @@ unit: venv ## unit, property and simulation tests; the pure packages covered by 
 	$(BIN)/coverage json -q -o build/coverage.json
 
 sim: venv ## whole nodes against chaos in virtual time: SCHEDULES= how many, SEED= one again; some bounces, too
-	@$(BIN)/python -m tests.simulation $(addprefix --schedules=,$(SCHEDULES)) $(addprefix --seed=,$(SEED))
+	@$(BIN)/python -m tests.simulation $(addprefix --schedules=,$(SCHEDULES)) $(addprefix --seed=,$(SEED)) \
+		$(call sample,$(SCHEDULES)$(SEED),200)
 	$(if $(SEED),,$(BIN)/python -m tests.simulation --bounces 24 --seed 0)
 
 sim-bounces: venv ## bounces of the VIP, away and back: BOUNCES= how many (1000), SEED= from which on (long)
@@ -85,10 +90,10 @@ c-fuzz: bootstrap ## coverage-guided fuzzing of cluster-import in OpenVPN; SECON
 openvpn-check: bootstrap ## OpenVPN's own make check, feature compiled in and compiled out
 	@$(OPENVPN) check
 
-integration: root bootstrap venv ucarp ## real OpenVPN, clients and keepalived in namespaces; SHARD=1:2 the first half (root)
+integration: root bootstrap venv ucarp pacemaker ## real OpenVPN, clients and keepalived in namespaces; SHARD=1:2 the first half (root)
 	@$(OPENVPN) binary
 	$(OPENVPN) deb trace old-client
-	$(PYTEST) -m integration --durations=15 $(addprefix --shard=,$(SHARD)) tests
+	$(PYTEST) -m integration --durations=15 $(addprefix --shard=,$(SHARD)) $(call sample) tests
 
 integration-asan: root bootstrap venv ## takeovers with OpenVPN under AddressSanitizer and UBSan (root)
 	@$(OPENVPN) asan
@@ -112,16 +117,31 @@ test-dco: root bootstrap venv binary ## clients with the data channel in the ker
 	@deploy/bootstrap.sh dco
 	$(BIN)/python -m tests.lab.dco $(addprefix --runs=,$(RUNS))
 
-test-hosts: root bootstrap venv deb ## whole hosts under systemd: reboot, restart, migration: ONLY= words; build/lab (root)
+test-hosts: root bootstrap venv deb ## whole hosts under systemd: by hand, then by the packages for RELEASE=; ONLY= words; build/lab (root)
 	@tests/hosts/tree.sh
 	$(BIN)/python -m tests.hosts $(if $(ONLY),--only $(ONLY))
+	$(if $(ONLY),,make test-hosts-packages RELEASE=$(RELEASE))
+
+test-hosts-packages: root bootstrap venv packages ## from a stock server to a cluster and back by the packages for RELEASE=, on whole hosts; build/hosts/result.json (root)
+	@tests/hosts/tree.sh $(RELEASE)
+	$(BIN)/python -m tests.hosts.packages $(RELEASE)
 
 faults: root bootstrap venv binary ## faults that outsiders found, provoked again: ONLY= words, RUNS=; build/lab (root)
 	@deploy/bootstrap.sh dco
-	$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY)) $(addprefix --runs=,$(RUNS))
+	$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY)) $(addprefix --runs=,$(RUNS)) \
+		$(call sample,$(ONLY)$(RUNS),14)
+
+whole: root bootstrap venv ## all of what sim, integration and faults take a sample of (long, root)
+	@make sim WHOLE=1
+	make integration WHOLE=1
+	make faults WHOLE=1
 
 fresh: root ## the README's first command in a bare Debian 12, with nothing of this machine (root)
 	@.ci/fresh
+
+scenarios: root bootstrap venv binary ucarp pacemaker ## every scenario for every VIP manager: MANAGER= ONLY= words, RUNS= of each; build/lab/scenarios.json (root)
+	@$(BIN)/python -m tests.lab.managers $(if $(MANAGER),--manager $(MANAGER)) $(if $(ONLY),--only $(ONLY)) \
+		$(addprefix --runs=,$(RUNS))
 
 split-brain: root bootstrap venv ## both nodes master, again and again: no nonce twice; build/lab (root)
 	@$(OPENVPN) trace
@@ -134,17 +154,37 @@ nat: root bootstrap venv binary ## connections through firewalls and NAT over mo
 	@$(BIN)/python -m tests.lab.nat $(addprefix --runs=,$(RUNS)) $(if $(ONLY),--only $(ONLY)) \
 		$(addprefix --idle=,$(IDLE)) $(addprefix --sample=,$(SAMPLE)) $(addprefix --seed=,$(SEED))
 
+.PHONY: soak
+soak: root bootstrap venv binary ## failovers of mixed kinds in a row while clients come and go: COUNT= (200) CLIENTS= (50) SEED= ONLY= words; build/lab/soak.json (long, root)
+	@$(BIN)/python -m tests.lab.soak $(addprefix --count=,$(COUNT)) $(if $(filter command line environment,$(origin CLIENTS)),--clients=$(CLIENTS)) \
+		$(addprefix --seed=,$(SEED)) $(if $(ONLY),--only $(ONLY))
+
 root:
 	@[[ $$EUID == 0 ]] || { echo "run this as root: it makes network namespaces" >&2; exit 1; }
 
 binary: bootstrap ## the patched OpenVPN: build/openvpn/openvpn
 	@$(OPENVPN) binary
 
-ucarp: bootstrap ## the other VIP manager of the tests, unpacked and not installed: build/ucarp
+ucarp: bootstrap ## another VIP manager of the tests, unpacked and not installed: build/ucarp
 	@tests/lab/ucarp.sh
 
-deb: bootstrap ## the package that replaces Debian's: build/openvpn/*.deb
-	@$(OPENVPN) deb
+pacemaker: bootstrap ## one more, with corosync and ocf-tester, likewise: build/pacemaker
+	@tests/lab/pacemaker.sh
+
+deb: ## the package beside Debian's, and its source: SOURCE=newest, a security update; build/openvpn/openvpn-cluster_*
+	@$(if $(SOURCE),OVPNHA_OPENVPN_SOURCE=$(SOURCE)) $(OPENVPN) deb
+
+packages: root ## all packages for RELEASE=bookworm (or trixie), in a clean system: build/packages (root)
+	@deploy/packages/build.sh $(RELEASE)
+
+test-packages: root ## the packages for RELEASE= installed, used, brought up to date, purged; no network (root)
+	@tests/packages/run.sh $(RELEASE)
+
+dist: venv ## wheel and source archive, checked by twine: build/dist
+	@deploy/packages/dist.sh
+
+test-dist: root dist ## the wheel's commands all work where there is no source tree (root: a network namespace)
+	@deploy/packages/dist.sh --try
 
 steps: bootstrap ## every patch of the series builds by itself (slow)
 	@$(OPENVPN) steps
@@ -160,8 +200,9 @@ bootstrap:
 venv: bootstrap
 	@deploy/venv.sh $(VENV)
 
-lock: venv ## solve requirements.lock anew from pyproject.toml
+lock: venv ## solve requirements.lock anew from pyproject.toml, and the lock of twine
 	@deploy/venv.sh $(VENV) --lock
+	deploy/packages/dist.sh --lock
 
 clean: ## remove everything made
 	@rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,13 +4,14 @@
 # built with the tools of the lock (docs/adr/0028).
 #   venv.sh DIR          with everything for tests; ovpnha is this source tree. Made anew only when
 #                        the interpreter or the place has changed, brought to the lock when that has
-#   venv.sh DIR --node   only what a node needs, and a copy of ovpnha; DIR is touched when
-#                        everything is at hand, so that a running node can be upgraded
+#   venv.sh DIR --node [WHEEL]
+#                        only what a node needs, and a copy of ovpnha, of this tree or in WHEEL; DIR
+#                        is touched when everything is at hand, so that a running node can be upgraded
 #   venv.sh DIR --lock   solves the lock anew from pyproject.toml, with the tools in DIR
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-dir=${1:?usage: venv.sh DIR [--node | --lock]}
+dir=${1:?usage: venv.sh DIR [--node [WHEEL] | --lock]}
 log=build/venv.log
 build_tools=(pip setuptools wheel hatchling editables)
 
@@ -102,7 +103,7 @@ for_node() {
     install_tools "$work/tools"
     logged "${pip[@]}" "${build[@]}" --wheel-dir "$work/wheels" --require-hashes \
         --requirement "$work/node.txt"
-    logged "${pip[@]}" "${build[@]}" --wheel-dir "$work/wheels" .
+    logged "${pip[@]}" "${build[@]}" --wheel-dir "$work/wheels" "${1:-.}"
     "$dir/bin/python" -c '' 2>/dev/null || logged "$interpreter" -m venv --without-pip --clear "$dir"
     logged "${pip[@]}" --python "$dir/bin/python" install --no-deps --no-index --force-reinstall \
         "$work"/wheels/*.whl
@@ -124,12 +125,12 @@ trap 'rm -rf "$work"' EXIT
 case ${2-} in
 --node)
     : >"$log"
-    for_node
+    for_node "${3-}"
     ;;
 --lock)
     lock
     for_tests
     ;;
 '') for_tests ;;
-*) die "unknown: $2; usage: venv.sh DIR [--node | --lock]" ;;
+*) die "unknown: $2; usage: venv.sh DIR [--node [WHEEL] | --lock]" ;;
 esac

@@ -10,9 +10,9 @@
 #
 # Takes the pinned Debian source package, adds the new files of common/ as the first patch and the
 # series of the version's folder after it, and builds. Every target is done only when something it
-# depends on has changed. Must never accept other files than those in SHA256SUMS while the archive
-# has that version, nor without its signature; nor a patch that applies with fuzz. README.md in this
-# folder says what each target is for.
+# depends on has changed. Must never accept other files than those in SHA256SUMS.RELEASE while the
+# archive has that version, nor without its signature; nor a patch that applies with fuzz. README.md
+# in this folder says what each target is for.
 # shellcheck disable=SC2016,SC2317
 set -euo pipefail
 export LC_ALL=C QUILT_PATCHES=debian/patches DEBIAN_FRONTEND=noninteractive
@@ -20,10 +20,14 @@ unset MAKEFLAGS MFLAGS MAKELEVEL QUILT_PATCH_OPTS
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 series=$here/2.6
+# shellcheck disable=SC1091
+release=$(. /etc/os-release && echo "${VERSION_CODENAME:-unknown}")
+sums=$series/SHA256SUMS.$release # each release of Debian has its own source
 out=$(cd "$here/.." && pwd)/build/openvpn
 log=$out/build.log
 fuzz_seeds=$here/common/fuzz-seeds # of real exports; they change no binary
 jobs=-j$(nproc)
+wanted=${OVPNHA_OPENVPN_SOURCE:-pinned} # pinned, or newest: a security update that is not pinned yet
 
 untried='' # what to say with every error while the source is not the pinned one
 
@@ -57,8 +61,8 @@ run() {
 # ---- stamps: a target is fresh while the hash of its inputs is the one it was made from
 
 inputs() {
-    (cd "$here" && find build.sh common "${series##*/}" -path common/fuzz-seeds -prune -o \
-        -type f -print0 2>/dev/null | sort -z | xargs -0 sha256sum; source_version
+    (cd "$here" && find build.sh common debian "${series##*/}" -path common/fuzz-seeds -prune -o \
+        -type f -print0 2>/dev/null | sort -z | xargs -0 sha256sum; source_version; echo "$release"
         dpkg-query -W -f '${Version}\n' libssl-dev) | sha256sum | cut -d' ' -f1
 }
 
@@ -68,14 +72,14 @@ stamp() { echo "$inputs_hash" >"$out/stamp/$1"; }
 
 # ---- the source package
 
-pinned() { cut -d' ' -f3 "$series/SHA256SUMS" | grep "$1"; }
+pinned() { cut -d' ' -f3 "$sums" | grep "$1"; }
 
 pinned_version() { pinned '\.dsc$' | sed 's/^openvpn_\(.*\)\.dsc$/\1/'; }
 
 # The version that was fetched.
 source_version() { cat "$out/src/version" 2>/dev/null || true; }
 
-source_is_pinned() { (cd "$out/src" && sha256sum --quiet --check "$series/SHA256SUMS") >>"$log" 2>&1; }
+source_is_pinned() { (cd "$out/src" && sha256sum --quiet --check "$sums") >>"$log" 2>&1; }
 
 # An apt of our own that knows only the source side of the machine's archives: the user's lists of
 # sources stay as they are, and archive signatures are checked as always.
@@ -107,7 +111,8 @@ offered() {
 
 # The pinned version, else the newest of its series: Debian replaces a version with every update.
 best_offered() {
-    offered | grep -xF "$1" || offered | grep "^${series##*/}\." | sort -V | tail -n 1 || true
+    { [[ $wanted == pinned ]] && offered | grep -xF "$1"; } ||
+        offered | grep "^${series##*/}\." | sort -V | tail -n 1 || true
 }
 
 download() {
@@ -123,7 +128,7 @@ choose() {
     version=$(best_offered "$pinned")
     [[ $version ]] ||
         die "apt has no source of openvpn $pinned nor of any ${series##*/} (it offers:" \
-            "$(offered | xargs)); mend the machine's sources of apt, or put the files of" \
+            "$(offered | xargs)); correct the machine's sources of apt, or put the files of" \
             "$pinned into $out/src; what apt said is in $log"
     download "$version" || die "apt offers openvpn $version but did not get it; see $log"
     [[ $version != "$pinned" ]] || source_is_pinned ||
@@ -131,24 +136,33 @@ choose() {
 }
 
 fetch_source() {
-    local version
+    local version reason
     version=$(pinned_version)
+    reason="the archive has openvpn $version no more"
+    [[ $wanted == pinned ]] || reason="the newest source was asked for, where $version is pinned"
     mkdir -p "$out/src"
-    source_is_pinned || choose "$version"
+    { [[ $wanted == pinned ]] && source_is_pinned; } || choose "$version"
     echo "$version" >"$out/src/version"
+    echo "$reason" >"$out/src/reason"
+}
+
+get_source() {
+    fetch_source
+    inputs_hash=$(inputs)
+    note_untried
 }
 
 # Sets what errors say while the source is another one than the pinned.
 note_untried() {
-    local version pinned
+    local version reason
     version=$(source_version)
-    pinned=$(pinned_version)
     untried=''
-    [[ $version != "$pinned" ]] || return 0
-    say "the archive has openvpn $pinned no more: built from $version, which must take every" \
-        "patch without fuzz and pass the unit tests"
-    untried="openvpn $version was taken since the archive has the pinned $pinned no more: port"
-    untried+=" openvpn-patches/${series##*/}/series to it and pin it in SHA256SUMS"
+    [[ $version != "$(pinned_version)" ]] || return 0
+    reason=$(cat "$out/src/reason")
+    say "$reason: built from $version, which must take every patch without fuzz and pass the unit" \
+        "tests"
+    untried="openvpn $version was taken since $reason: port"
+    untried+=" openvpn-patches/${series##*/}/series to it and pin it in ${sums##*/}"
     untried+=" (openvpn-patches/README.md, \"When Debian brings a new version\")"
 }
 
@@ -244,14 +258,12 @@ sync_tree() {
 }
 
 tree() {
-    if fresh tree; then
+    if [[ $wanted == pinned ]] && fresh tree; then
         note_untried
         return
     fi
     : >"$log"
-    fetch_source
-    inputs_hash=$(inputs)
-    note_untried
+    get_source
     run "applying $(our_patches | wc -l) patches" assemble
     run "updating the tree" sync_tree
     if [[ $untried ]]; then
@@ -571,41 +583,67 @@ fuzz() {
 
 # ---- the package
 
+# Debian's changelog goes on below the new head, so that the security updates in it can be read.
 deb_changelog() {
-    local date version
-    date=$(dpkg-parsechangelog -S Date)
+    local version
     version=$(dpkg-parsechangelog -S Version)+ovpnha1
     {
-        printf 'openvpn (%s) bookworm; urgency=medium\n\n' "$version"
-        printf '  * Add the cluster feature of ovpnha. Without "cluster" in its configuration\n'
-        printf '    OpenVPN behaves as before.\n\n'
-        printf ' -- the ovpnha authors <ovpnha@localhost>  %s\n\n' "$date"
+        printf 'openvpn-cluster (%s) %s; urgency=medium\n\n' "$version" "$release"
+        sed 's/^/  /' "$here/debian/changelog.head"
+        printf '\n -- the ovpnha authors <ovpnha@ovpnha.invalid>  %s\n\n' \
+            "$(date --rfc-email --utc --date="$(dpkg-parsechangelog -S Date) + 1 minute")"
         cat debian/changelog
     } >debian/changelog.new
     mv debian/changelog.new debian/changelog
 }
 
+# Of Debian's own packaging only what tells about the source is kept: patches, changelog, copyright.
+deb_packaging() {
+    mv debian ../theirs
+    cp -R "$here/debian" debian
+    rm debian/changelog.head debian/copyright.added
+    mv ../theirs/{changelog,patches} debian/
+    sed '/^Files: debian\/\*$/,/^$/d' ../theirs/copyright |
+        cat - "$here/debian/copyright.added" >debian/copyright
+    deb_changelog
+    rm -rf ../theirs
+}
+
+# The tarballs of upstream's, by the name that this source package needs.
+deb_origs() {
+    local file version
+    version=$(source_version)
+    for file in "$out/src/openvpn_${version%-*}.orig.tar".*; do
+        ln "$file" "$out/deb/openvpn-cluster_${file##*/openvpn_}"
+    done
+}
+
 deb_build() {
     rm -rf "$out/deb"
     mkdir -p "$out/deb"
-    unpack "$out/deb/openvpn"
-    apply_all "$out/deb/openvpn"
-    sed -i 's/^\t\t--disable-unit-tests/& --enable-cluster/' debian/rules
-    grep -q -e '--enable-cluster' debian/rules
-    deb_changelog
-    DEB_BUILD_OPTIONS="nocheck noautodbgsym parallel=$(nproc)" dpkg-buildpackage -b -uc -us
-    rm -f "$out"/openvpn_*.deb
-    mv "$out"/deb/openvpn_*.deb "$out/"
+    unpack "$out/deb/openvpn-cluster"
+    (apply_all "$out/deb/openvpn-cluster")
+    deb_origs
+    cd "$out/deb/openvpn-cluster"
+    deb_packaging
+    DEB_BUILD_OPTIONS="noautodbgsym parallel=$(nproc)" dpkg-buildpackage -us -uc
+    rm -f "$out"/openvpn-cluster_*
+    mv "$out"/deb/openvpn-cluster_* "$out/"
     rm -rf "$out/deb"
 }
 
+# The package's own build runs the unit tests, whatever source it is made from.
 deb() {
-    tree
-    fresh deb || {
-        run "building the Debian package" deb_build
+    if [[ $wanted == newest ]] || ! fresh deb; then
+        : >"$log"
+        get_source
+    fi
+    if ! fresh deb; then
+        run "building the Debian package and its source" deb_build
         stamp deb
-    }
-    say "package: $(ls "$out"/openvpn_*.deb)"
+    fi
+    note_untried
+    say "package: $(ls "$out"/openvpn-cluster_*.deb)"
 }
 
 # ---- every step of the series
@@ -668,11 +706,12 @@ usage: build.sh TARGET...
   binary  $out/openvpn, for the lab
   asan    the unit tests and $out/openvpn-asan under AddressSanitizer and UBSan
   check   make check with the feature compiled in and compiled out
-  deb     a package that replaces the distribution's
+  deb     $out/openvpn-cluster_*.deb, beside the distribution's openvpn, and its source
   fuzz [SECONDS]  cluster-import on hostile records, under clang's libFuzzer
   old-client  openvpn-old-client, whose keys are derived as before OpenVPN 2.6
   trace   openvpn-trace and openvpn-uncapped, for the split brain test
   steps   every patch of the series builds, with the feature in and out (slow)
+OVPNHA_OPENVPN_SOURCE=newest takes the newest ${series##*/} that apt offers in place of the pinned one.
 EOF
 }
 
@@ -682,6 +721,10 @@ main() {
         judged whole_check "$2"
         return
     fi
+    [[ $wanted == @(pinned|newest) ]] ||
+        die "OVPNHA_OPENVPN_SOURCE is $wanted; it can be pinned or newest"
+    [[ -r $sums ]] || die "this is ${release}, and openvpn-patches/${series##*/} has the source of" \
+        "$(find "$series" -name 'SHA256SUMS.*' | sed 's/.*\.//' | sort | xargs) only; build it there"
     mkdir -p "$out/stamp"
     exec 9>"$out/.lock"
     flock -n 9 || { say "waiting for another build"; flock 9; }

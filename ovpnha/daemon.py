@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -20,13 +20,15 @@ from typing import Any
 import structlog
 
 from ovpnha import __version__
-from ovpnha.config import Config, InstanceSection
+from ovpnha.config import Config, InstanceSection, UnknownMaster
 from ovpnha.errors import ConfigError, OvpnhaError
 from ovpnha.model import (
     BOOT_SIZE,
     BootId,
+    CheckState,
     ClientMetrics,
     ConntrackManager,
+    FencePolicy,
     InstanceName,
     NodeName,
     VipManager,
@@ -36,14 +38,22 @@ from ovpnha.node.config import InstanceConfig, NodeConfig
 from ovpnha.node.node import Node
 from ovpnha.node.outputs import OpenvpnFound, RoleChanged, SetGrade
 from ovpnha.replication.config import ReplicationConfig
-from ovpnha.replication.sealing import MAGIC, cluster_tag
+from ovpnha.replication.history import HistoryEntry
+from ovpnha.replication.sealing import MAGIC, ClusterKey, cluster_tag
 from ovpnha.runtime.bcn import BcnSockets
+from ovpnha.runtime.checks import CheckRunner
 from ovpnha.runtime.clientmetrics import ClientList, Pseudonyms
 from ovpnha.runtime.commands import Commands
 from ovpnha.runtime.conntrack import ConntrackKeeper
 from ovpnha.runtime.control import ControlServer
 from ovpnha.runtime.driver import Driver, Ports
+from ovpnha.runtime.eventhooks import EventHooks
+from ovpnha.runtime.events import EventBook
+from ovpnha.runtime.eventstream import EventStreams
+from ovpnha.runtime.fence import FenceRunner
 from ovpnha.runtime.firewallkeeper import FirewallKeeper
+from ovpnha.runtime.historyfile import HistoryFile, find_history_file
+from ovpnha.runtime.historykeeper import HistoryKeeper
 from ovpnha.runtime.hooks import HookRunner
 from ovpnha.runtime.hostcheck import check_host
 from ovpnha.runtime.keyfile import derive_key, read_keys
@@ -57,6 +67,7 @@ from ovpnha.runtime.process import (
     raise_descriptor_limit,
 )
 from ovpnha.runtime.service import ServiceManager
+from ovpnha.runtime.sourcewatcher import SourceWatcher
 from ovpnha.runtime.track import TrackFile
 
 log = structlog.get_logger()
@@ -68,9 +79,10 @@ def run_daemon(config: Config) -> None:
     raise_descriptor_limit()
     keys = read_keys(config.cluster.key_file)
     check_host(config, read_network())
-    configure_logs(config.log)
+    events = EventBook()
+    configure_logs(config.log, tap=events.take_log)
     try:
-        asyncio.run(_run(config, keys))
+        asyncio.run(_run(config, keys, events))
     except BaseExceptionGroup as group:
         wanted, other = group.split(OvpnhaError)
         if wanted is None or other is not None:
@@ -84,23 +96,26 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _run(config: Config, keys: tuple[bytes, ...]) -> None:
+async def _run(config: Config, keys: tuple[bytes, ...], events: EventBook) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    daemon = Daemon(config, keys)
+    daemon = Daemon(config, keys, events)
     loop.add_signal_handler(signal.SIGHUP, daemon.read_keys_again)
     await daemon.run(stop)
 
 
-def compose_node(config: Config, keys: tuple[bytes, ...]) -> Node:
+def compose_node(
+    config: Config, keys: tuple[bytes, ...], history: Iterable[HistoryEntry] = ()
+) -> Node:
     """The pure core of this node."""
     replication = ReplicationConfig(
         cluster=config.cluster.name,
         node=NodeName(config.cluster.node),
         keys=keys,
         links=config.bcn.link_names(),
+        release=__version__,
     )
     settings = tuple(
         InstanceConfig(
@@ -115,6 +130,8 @@ def compose_node(config: Config, keys: tuple[bytes, ...]) -> Node:
             per_client=one.client_metrics is not ClientMetrics.OFF,
             tolerate=frozenset(kind.value for kind in one.tolerate),
             cookie_key=_cookie_keys(config, keys)[InstanceName(one.name)],
+            fence=_fence_policy(config),
+            fence_unknown_waits=config.fence is None or config.fence.unknown is UnknownMaster.WAIT,
         )
         for one in config.instance
     )
@@ -124,7 +141,20 @@ def compose_node(config: Config, keys: tuple[bytes, ...]) -> Node:
         random=os.urandom,
         now=time.monotonic(),
         wall=time.time,
+        history=history,
     )
+
+
+def _key_names(config: Config, keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """As datagrams name them in clear."""
+    tag = cluster_tag(config.cluster.name)
+    return tuple(ClusterKey.create(key, tag).name for key in keys)
+
+
+def _fence_policy(config: Config) -> FencePolicy:
+    if config.fence is None:
+        return FencePolicy.OFF
+    return FencePolicy.REQUIRED if config.fence.required else FencePolicy.OPTIONAL
 
 
 def _cookie_keys(config: Config, keys: tuple[bytes, ...]) -> dict[InstanceName, bytes]:
@@ -138,22 +168,32 @@ def _cookie_keys(config: Config, keys: tuple[bytes, ...]) -> dict[InstanceName, 
 class Daemon:
     """All shells of one node, connected."""
 
-    def __init__(self, config: Config, keys: tuple[bytes, ...]) -> None:
+    def __init__(
+        self, config: Config, keys: tuple[bytes, ...], events: EventBook | None = None
+    ) -> None:
         self._config = config
+        self._events = events or EventBook()
         self._pseudonyms = Pseudonyms(keys[0])
         self._service = ServiceManager()
         self._hooks = HookRunner(config.hooks, config.cluster.node)
+        self._event_hooks = EventHooks(config.hook, config.cluster.node, self._events.follow)
+        self._fence = FenceRunner(config.fence, config.cluster.node, self._fence_done)
         self._conntrack = _conntrack_keeper(config)
         self._firewall = FirewallKeeper(config) if config.firewall.manage else None
+        self._source = SourceWatcher()
+        self._history = HistoryKeeper(
+            _history_file(config), missing=f"{config.history.file.parent} is not there"
+        )
         self._tracks = {
             InstanceName(one.name): self._track(one, one.track_file)
             for one in config.instance
             if one.track_file is not None
         }
         prefix = MAGIC + cluster_tag(config.cluster.name)
-        self._bcn = BcnSockets(config.bcn, self._received_datagrams, prefix)
+        names = _key_names(config, keys)
+        self._bcn = BcnSockets(config.bcn, self._received_datagrams, prefix, names)
         self._driver = Driver(
-            compose_node(config, keys),
+            compose_node(config, keys, self._history.load()),
             Ports(
                 write_management=lambda name, data: self._channels[name].write(data),
                 close_management=lambda name, why: self._channels[name].close(why),
@@ -161,15 +201,28 @@ class Daemon:
                 openvpn_found=self._openvpn_found,
                 set_grade=self._set_grade,
                 role_changed=self._role_changed,
+                history_changed=self._history.changed,
+                fence=self._fence.ask,
                 dropped=self._bcn.dropped,
                 tracking=lambda: self._conntrack.figures() if self._conntrack else None,
                 firewall=lambda: self._firewall.problem if self._firewall else None,
+                newer_source=lambda: self._source.newer,
             ),
         )
         self._channels = {InstanceName(one.name): self._channel(one) for one in config.instance}
         self._network_events = NetworkEvents(config, self._bcn, self._driver)
-        self._commands = Commands(config, self._driver, lambda name: self._channels[name].peer)
-        self._control = ControlServer(config.control.socket, self._commands.answer)
+        self._checks = CheckRunner(config, self._checks_told)
+        self._commands = Commands(
+            config,
+            self._driver,
+            lambda name: self._channels[name].peer,
+            lambda: self._history.problem,
+            self._events.since,
+            self._checks,
+        )
+        self._control = ControlServer(
+            config.control.socket, self._commands.answer, EventStreams(self._events.follow)
+        )
         self._watcher = NetworkWatcher(self._network_events.changed)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -200,6 +253,7 @@ class Daemon:
         else:
             self._pseudonyms = Pseudonyms(keys[0])
             cookies = _cookie_keys(self._config, keys)
+            self._bcn.use_keys(_key_names(self._config, keys))
             self._driver.step(lambda core, now: core.use_keys(keys, cookies, now))
             return
         log.error("cluster keys not read again, the old ones stay", reason=problem)
@@ -212,10 +266,16 @@ class Daemon:
         for track in self._tracks.values():
             yield track.run()
         yield self._hooks.run()
+        yield self._event_hooks.run()
+        yield self._fence.run()
+        yield self._checks.run()
         if self._conntrack is not None:
             yield self._conntrack.run()
         if self._firewall is not None:
             yield self._firewall.run()
+        yield self._source.run()
+        yield self._events.run(self._driver.statistics)
+        yield self._history.run(self._driver.history)
         yield self._control.run()
         yield self._serve_http()
         yield self._service.run()
@@ -248,6 +308,7 @@ class Daemon:
         self._service.stopping()
         log.info("stopping")
         self._driver.stop()
+        self._events.stop()
 
     def _channel(self, one: InstanceSection) -> ManagementChannel:
         name = InstanceName(one.name)
@@ -285,6 +346,12 @@ class Daemon:
     def _received_datagrams(self, batch: list[bytes], link: str) -> None:
         self._driver.step(lambda core, now: core.receive_datagrams(batch, link, now))
 
+    def _checks_told(self, states: Mapping[InstanceName, tuple[CheckState, ...]]) -> None:
+        self._driver.step(lambda core, now: core.checks_told(states, now))
+
+    def _fence_done(self, node: NodeName, text: str) -> None:
+        self._driver.step(lambda core, now: core.fence_done(node, text, now))
+
     def _openvpn_found(self, found: OpenvpnFound) -> None:
         """Later: it leads to further steps of the core, and this call comes from within one."""
         asyncio.get_running_loop().call_soon(self._take_up, found)
@@ -300,6 +367,7 @@ class Daemon:
 
     def _role_changed(self, change: RoleChanged) -> None:
         self._hooks.role_changed(change)
+        self._checks.role_changed(change.instance, change.new)
         if self._conntrack is not None:
             self._conntrack.role_changed(change)
         self._service.status(f"{change.instance}: {change.new.value}, epoch {change.epoch}")
@@ -308,6 +376,11 @@ class Daemon:
 def _conntrack_keeper(config: Config) -> ConntrackKeeper | None:
     wanted = config.conntrack.manager is ConntrackManager.CONNTRACKD
     return ConntrackKeeper(config) if wanted else None
+
+
+def _history_file(config: Config) -> HistoryFile | None:
+    """None where its directory was not made, or not for us: then nothing is to be kept."""
+    return find_history_file(config.history.file)
 
 
 def _load_http() -> ModuleType:

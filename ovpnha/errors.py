@@ -1,4 +1,6 @@
-"""The exceptions of ovpnha. Every one names the thing that is wrong and, if there is one, the mend.
+"""The exceptions of ovpnha, and what makes a text from outside fit for one line.
+
+Every exception names the thing that is wrong and, if there is one, the fix.
 
 No exception text ever carries key material or bytes that came from the network.
 """
@@ -9,7 +11,7 @@ class OvpnhaError(Exception):
 
 
 class ConfigError(OvpnhaError):
-    """The configuration or the key file cannot be used; the text names the field and the mend."""
+    """The configuration or the key file cannot be used; the text names the field and the fix."""
 
 
 class ManagementError(OvpnhaError):
@@ -30,3 +32,8 @@ class RefusedDatagram(OvpnhaError):
 
 class TransitionError(OvpnhaError):
     """The role machine was asked for a transition that its table does not have: a bug of ours."""
+
+
+def printable(text: str) -> str:
+    """What comes from outside, fit for one line: nothing in it moves a cursor."""
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -37,12 +37,24 @@ class Role(enum.Enum):
     FAULT = "fault"
 
 
+SOURCES = (Role.MASTER, Role.HELD)
+"""The roles of a node that has clients of its own, and tells of them."""
+
+
 class RekeyPolicy(enum.StrEnum):
     """Which clients a node renegotiates that came to it from another."""
 
     AUTO = "auto"  # those whose user is asked for nothing
     ALWAYS = "always"
     NEVER = "never"
+
+
+class FencePolicy(enum.Enum):
+    """Whether a silent master is fenced."""
+
+    OFF = "off"
+    OPTIONAL = "optional"  # beside the promotion, which does not wait
+    REQUIRED = "required"  # before it
 
 
 class VipManager(enum.StrEnum):
@@ -121,7 +133,7 @@ NO_EPOCH = Epoch(0, NodeName(""))
 
 @dataclass(frozen=True)
 class Grant:
-    """Packet ids ``[start, end)`` of one key, given to one holder for good (rules R2 to R4)."""
+    """Packet ids ``[start, end)`` of one key, given to one holder for ever (rules R2 to R4)."""
 
     holder: HolderId
     fingerprint: Fingerprint
@@ -152,13 +164,13 @@ class Unreachable:
     """Why OpenVPN's management socket cannot be connected, and what an administrator can do."""
 
     reason: str
-    mend: str
+    fix: str
     absent: bool = False  # nobody has it open: no OpenVPN serves behind it
 
 
 @dataclass(frozen=True)
 class Vouched:
-    """The OpenVPN that a grade speaks of, for whoever asks when the sidecar cannot."""
+    """The OpenVPN that a grade speaks of, for those who ask when the sidecar cannot."""
 
     pid: int
     vip: str  # "" while it is not known
@@ -235,6 +247,90 @@ class OpenvpnStatus:
     unreleased: int = 0  # clients and keys that waited in vain
 
 
+class SwitchPhase(enum.IntEnum):
+    """How far a switchover is (docs/roles.md, "A switchover"); the number is that of the wire."""
+
+    WISHED = 1  # said by the node where the command was given
+    PREPARING = 2  # the others are said by the master
+    READY = 3
+    MOVING = 4
+    DONE = 5
+    FAILED = 6
+
+
+class SwitchReason(enum.IntEnum):
+    """Why a switchover was not begun, or was called off; the number is that of the wire."""
+
+    NONE = 0
+    OTHER = 1  # of a newer ovpnha
+    NO_MASTER = 2
+    TWO_MASTERS = 3
+    UNDER_WAY = 4
+    NO_TARGET = 5
+    UNKNOWN = 6
+    IS_MASTER = 7
+    NOT_STANDBY = 8
+    NOT_IN_SYNC = 9
+    LOW_GRADE = 10
+    NO_VIP_MANAGER = 11
+    BUSY = 12
+    NOT_PROMOTED = 13
+    TARGET_LOST = 14
+    NOT_MOVED = 15
+    CHANGED = 16
+    ELSEWHERE = 17
+    SERVER_LOST = 18
+    NO_ANSWER = 19
+    MASTER_LOST = 20
+    PAUSED = 21
+
+    @classmethod
+    def _missing_(cls, value: object) -> SwitchReason | None:
+        """A newer node knows more reasons than this one."""
+        return cls.OTHER if isinstance(value, int) else None
+
+
+@dataclass(frozen=True)
+class SwitchState:
+    """What a node's hello says of a switchover. Nodes are named by their tags (docs/wire.md)."""
+
+    id: bytes  # 8 bytes, drawn where the command was given
+    phase: SwitchPhase
+    target: bytes  # the node that shall be master
+    master: bytes  # the node that shall carry it out
+    epoch: int  # the counter of the epoch of that master: in no other is it meant
+    within: float  # seconds that the VIP may take
+    reason: SwitchReason = SwitchReason.NONE
+    times: tuple[float, ...] = ()
+    """Seconds from the begin to the end of each of ``SWITCH_PHASES``, as far as they are over."""
+
+
+SWITCH_PHASES = ("frozen", "promoted", "moved", "served")
+"""Nothing changes and the target has everything; it has promoted itself; the VIP has left the old
+master; the target serves with it."""
+
+
+class Verdict(enum.Enum):
+    """What is held of a check of the service, after its rises and falls."""
+
+    UNKNOWN = "unknown"  # it has had no result yet
+    OK = "ok"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class CheckState:
+    """One check of the service, as its node last knew it."""
+
+    name: str
+    verdict: Verdict
+    critical: bool = False  # a failure lowers the grade
+    resting: bool = False  # it runs on a master only, and this node is none
+    stuck: bool = False  # failed until somebody resets it
+    checked: int = 0  # when it last had a result: seconds since 1970; 0: never
+    text: str = ""  # the first line of that result
+
+
 @dataclass(frozen=True)
 class InstanceState:
     """What a node's hello says about one of its OpenVPN instances."""
@@ -256,3 +352,11 @@ class InstanceState:
     managed: bool = True  # a VIP manager reads the grade, as far as the node can tell
     origin: Epoch = NO_EPOCH  # master or held: the epoch whose clients it was promoted with
     touched: bool = False  # master or held: a client came, changed or went in its epoch
+    switchover: SwitchState | None = None  # asked for here, or carried out by this node
+    paused: bool = False  # it does not act
+    checks: tuple[CheckState, ...] = ()  # of the service, those that failed first
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is master and has the VIP."""
+        return self.role is Role.MASTER and self.vip

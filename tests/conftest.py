@@ -1,8 +1,10 @@
 """What every test run shares.
 
-A skipped test is a failure where `--fail-on-skip` asks for it. Hypothesis has two profiles: `gate`,
-the same examples in every run, and `hunt`, many new ones (`make hunt`); what a hunt finds becomes
-a plain test. A run that leaves a file in the working directory fails: tests write elsewhere.
+A skipped test is a failure where `--fail-on-skip` asks for it. Of a long matrix (`sampled`) a run
+with `--sample` takes some rows, by a seed that it prints (``tests.sampling``). Hypothesis has two
+profiles: `gate`, the same examples in every run, and `hunt`, many new ones (`make hunt`); what a
+hunt finds becomes a plain test. A run that leaves a file in the working directory fails: tests
+write elsewhere.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+from tests import sampling
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -28,6 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fail-on-skip", action="store_true", help="the run fails when a test was skipped"
     )
     parser.addoption("--shard", default="1:1", help="K:N, every Nth test from the Kth on")
+    parser.addoption("--sample", action="store_true", help="of long matrices some rows, by --seed")
+    parser.addoption("--seed", type=int, help="of --sample; the commit's when it is left out")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,9 +45,32 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     number, count = (int(text) for text in config.getoption("--shard").split(":"))
-    kept = items[number - 1 :: count]
+    sample = _sample(config, items) if config.getoption("--sample") else items
+    kept = sample[number - 1 :: count]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return (
+        [f"sampled matrices: --sample --seed={_seed(config)}"]
+        if config.getoption("--sample")
+        else []
+    )
+
+
+def _seed(config: pytest.Config) -> int:
+    seed = config.getoption("--seed")
+    return sampling.seed_of_commit() if seed is None else int(seed)
+
+
+def _sample(config: pytest.Config, items: list[pytest.Item]) -> list[pytest.Item]:
+    """In their order, what `sampled` leaves of them."""
+    groups = sampling.grouped((item.nodeid.partition("[")[0], item) for item in items)
+    marks = {group: rows[0].get_closest_marker("sampled") for group, rows in groups.items()}
+    counts = {group: mark.args[0] for group, mark in marks.items() if mark is not None}
+    drawn = set(sampling.draw(groups, counts, _seed(config)))
+    return [item for item in items if item in drawn]
 
 
 class LitterWatcher:

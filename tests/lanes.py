@@ -1,11 +1,12 @@
 """``python3 tests/lanes.py LANE...``: make targets in lanes that run side by side.
 
 A lane is a list of targets with commas between, done one after the other; `integration/2:1` is
-`make integration SHARD=2:1`, and a lane that begins with `nice:` leaves the processors to the
-others. Each target's output goes to ``build/ci/TARGET.log``. A target that fails is named with the
-end of its log, the rest goes on, and the exit status is 1. ``--table`` shows all that ran since
-``--begin``, and below it the last lines of what failed: whoever reads only the end of it all
-must see why. Only the standard library: it runs before there is a virtual environment.
+`make integration SHARD=2:1`, `packages/trixie` is `make packages RELEASE=trixie`, and a lane that
+begins with `nice:` leaves the processors to the others. Each target's output goes to
+``build/ci/TARGET.log``. A target that fails is named with the end of its log, the rest goes on, and
+the exit status is 1. ``--table`` shows all that ran since ``--begin``, and below it the last lines
+of what failed: who reads only the end of it all must see why. Only the standard library: it runs
+before there is a virtual environment.
 """
 
 from __future__ import annotations
@@ -29,22 +30,23 @@ STILL_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Part:
-    """A make target, perhaps one shard of it."""
+    """A make target, perhaps one shard of it, or for one release."""
 
     target: str
-    shard: str = ""
+    which: str = ""
     nice: bool = False
 
     @property
     def name(self) -> str:
         """As it is shown, and as its log is named."""
-        return self.target + (f"-{self.shard.replace(':', 'of')}" if self.shard else "")
+        return self.target + (f"-{self.which.replace(':', 'of')}" if self.which else "")
 
     @property
     def command(self) -> list[str]:
         """What runs it."""
         nice = ["nice", "-n", "10"] if self.nice else []
-        return [*nice, "make", self.target, *([f"SHARD={self.shard}"] if self.shard else [])]
+        variable = "SHARD" if ":" in self.which else "RELEASE"
+        return [*nice, "make", self.target, *([f"{variable}={self.which}"] if self.which else [])]
 
 
 def read_lane(text: str) -> list[Part]:
@@ -52,7 +54,7 @@ def read_lane(text: str) -> list[Part]:
     nice = text.startswith(NICE)
     names = text.removeprefix(NICE).split(",")
     pairs = [name.partition("/") for name in names]
-    return [Part(target, shard, nice) for target, _, shard in pairs]
+    return [Part(target, which, nice) for target, _, which in pairs]
 
 
 class Runner:

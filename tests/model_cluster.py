@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from ovpnha.model import BootId, InstanceName, NodeName, Role, Sync
@@ -28,6 +28,7 @@ from ovpnha.node.outputs import (
 )
 from ovpnha.node.statistics import InstanceStatistics
 from ovpnha.replication.config import ReplicationConfig
+from ovpnha.replication.history import HistoryEntry
 from tests.model_openvpn import ModelOpenvpn, Told
 
 INSTANCE = InstanceName("udp")
@@ -85,8 +86,12 @@ class ModelNode:
         self.openvpn = None
         self._disconnect("closed by openvpn")
 
-    def start(self) -> Node:
-        """Start the sidecar, with a new boot; it connects to a running OpenVPN."""
+    def start(self, history: Iterable[HistoryEntry] | None = None) -> Node:
+        """Start the sidecar, with a new boot; it connects to a running OpenVPN.
+
+        One that is given a history has a clock, too: others say 0.
+        """
+        clock = (lambda: 0.0) if history is None else (lambda: self.world.now)
         replication = ReplicationConfig(
             cluster="office", node=NodeName(self.name), keys=(KEY,), links=(LINK,)
         )
@@ -96,6 +101,8 @@ class ModelNode:
             boot=BootId(rng.randbytes(16)),
             random=rng.randbytes,
             now=self.world.now,
+            wall=clock,
+            history=history or (),
         )
         self.step(lambda node, now: node.vip_changed(INSTANCE, self.vip, now))
         self.connect()
@@ -137,7 +144,7 @@ class ModelNode:
             self.openvpn.disconnect()
         self.step(lambda node, now: node.management_down(INSTANCE, reason, now))
 
-    def step(self, event: Callable[[Node, float], None]) -> None:
+    def step(self, event: Callable[[Node, float], object]) -> None:
         """Let the core take an event, and carry out what follows."""
         if self.node is None:
             return
@@ -205,6 +212,11 @@ class ModelNode:
         """The statistics of the instance."""
         assert self.node is not None
         return self.node.statistics(self.world.now).instances[0]
+
+    @property
+    def told_problems(self) -> tuple[str, ...]:
+        """The problems of the instance, as they are shown."""
+        return tuple(map(str, self.figures.problems))
 
     def plays(self, role: Role) -> bool:
         """Whether the instance has this role."""

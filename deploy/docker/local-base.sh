@@ -35,13 +35,6 @@ mirror() {
     sed -nE 's/^(URIs:|deb( \[[^]]*\])?)[[:space:]]+([^[:space:]]+).*/\3/p' "${files[@]}" | head -n 1
 }
 
-# shellcheck disable=SC2317  # called by quietly
-need_debootstrap() {
-    command -v debootstrap >/dev/null && return
-    apt-get -q -o DPkg::Lock::Timeout=600 update &&
-        apt-get -q -o DPkg::Lock::Timeout=600 install -y --no-install-recommends debootstrap
-}
-
 # What the official image leaves out as well: texts, package lists that age, downloaded packages.
 slim_down() {
     printf '%s\n' 'APT::Keep-Downloaded-Packages "false";' 'Dir::Cache::pkgcache "";' \
@@ -62,7 +55,7 @@ quietly() {
 
 make_root() {
     ((EUID == 0)) || die "making a Debian $release needs root"
-    quietly need_debootstrap
+    command -v debootstrap >/dev/null || "${BASH_SOURCE[0]%/*}/../bootstrap.sh" base
     quietly debootstrap --variant=minbase "$release" "$1" "$(mirror)"
     slim_down "$1"
 }
@@ -77,7 +70,7 @@ ensure_slim() {
     docker image inspect "$slim" >/dev/null 2>&1 && return
     echo "local-base: pulling $slim ..."
     timeout "$pull_seconds" docker pull -q "$slim" >/dev/null 2>&1 && return
-    echo "local-base: no registry has it; making it with debootstrap (half a minute) ..."
+    echo "local-base: no registry has it; making it with debootstrap (one to six minutes) ..."
     make_slim
 }
 
@@ -135,7 +128,7 @@ EOF
 
 directory() {
     [[ -d $1 ]] || {
-        echo "local-base: making a bare Debian $release with debootstrap (half a minute) ..."
+        echo "local-base: making a bare Debian $release with debootstrap (one to six minutes) ..."
         rm -rf "$1.new"
         mkdir -p "$1.new"
         make_root "$1.new"

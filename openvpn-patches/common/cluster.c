@@ -303,6 +303,10 @@ cluster_leave(struct multi_context *m)
             cluster_has_successor() ? "another server has the clients" : "the address is not here");
         cluster_hold(m);
     }
+    if (cluster)
+    {
+        cluster->leaving = !cluster_silent();
+    }
     return cluster_silent();
 }
 

@@ -84,7 +84,8 @@ int cluster_demote(struct multi_context *m);
  * A signal ends or restarts this process. Are the clients to be left without a
  * word? A goodbye makes them reconnect, and is for those who have nobody else:
  * not while another server has them and goes on, nor once the address that they
- * know has left this host. A master that leaves so is silent from here on.
+ * know has left this host. A master that leaves so is silent from here on; one
+ * that says goodbye begins no session any more, see cluster_doubt_reset().
  */
 bool cluster_leave(struct multi_context *m);
 

@@ -127,22 +127,9 @@ verify_transport(const struct options *o)
 static void
 verify_data_channel(const struct options *o)
 {
-    const struct connection_entry *ce = first_entry(o);
     struct gc_arena gc = gc_new();
     char *ciphers = string_alloc(o->ncp_ciphers, &gc);
 
-#ifdef ENABLE_FRAGMENT
-    if (ce->fragment)
-    {
-        msg(M_USAGE, "--cluster cannot be used with --fragment: remove it, --mssfix does without");
-    }
-#endif
-    if (comp_non_stub_enabled(&o->comp)
-        || (o->comp.flags & (COMP_F_ALLOW_COMPRESS|COMP_F_ALLOW_ASYM)))
-    {
-        msg(M_USAGE, "--cluster cannot be used with compression: remove --allow-compression, "
-            "and --compress or --comp-lzo unless it only sets the framing");
-    }
     if (!o->replay)
     {
         msg(M_USAGE, "--cluster cannot be used with --no-replay: remove it");

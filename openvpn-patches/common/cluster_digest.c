@@ -309,6 +309,12 @@ add_data_channel(struct options_digest *od, const struct options *o)
     add(od, CLUSTER_DIGEST_KEEPALIVE, "session-timeout", "%d", o->session_timeout);
     add(od, CLUSTER_DIGEST_MTU, "tun-mtu", "%d", o->ce.tun_mtu);
     add(od, CLUSTER_DIGEST_MTU, "mssfix", "%d", o->ce.mssfix);
+#ifdef ENABLE_FRAGMENT
+    if (o->ce.fragment)
+    {
+        add(od, CLUSTER_DIGEST_MTU, "fragment", "%d", o->ce.fragment);
+    }
+#endif
     /* the other flags differ between builds with compression and without */
     add(od, CLUSTER_DIGEST_COMPRESS, "compress", "%d %x", o->comp.alg,
         o->comp.flags & (COMP_F_SWAP|COMP_F_MIGRATE));

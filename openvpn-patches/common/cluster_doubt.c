@@ -36,6 +36,7 @@
 
 #include "cluster_client.h"
 #include "cluster_reset.h"
+#include "cluster_state.h"
 #include "multi.h"
 #include "otime.h"
 #include "reliable.h"
@@ -76,6 +77,10 @@ bool
 cluster_doubt_reset(struct tls_multi *multi, const struct link_socket_actual *from,
                     const struct buffer *buf)
 {
+    if (cluster && cluster->leaving)
+    {
+        return true;
+    }
     if (!can_be_asked(multi))
     {
         return false;

@@ -187,6 +187,13 @@ prepare_instance(struct multi_context *m, struct multi_instance *mi,
     init_key_type(&multi->opt.key_type, c->options.ciphername, c->options.authname, true, false);
     frame_calculate_dynamic(&c->c2.frame, &multi->opt.key_type, &c->options,
                             c->c2.link_socket_info);
+#ifdef ENABLE_FRAGMENT
+    if (c->c2.fragment)
+    {
+        frame_calculate_dynamic(&c->c2.frame_fragment, &multi->opt.key_type, &c->options,
+                                c->c2.link_socket_info);
+    }
+#endif
 
     cluster_pool_import(m, mi, rec);
     return cluster_routes_import(m, mi, rec, why);

@@ -50,6 +50,11 @@ struct tls_session;
 /**
  * A hard reset came that belongs to no session. Is it put aside, or dropped?
  *
+ * A server that has said goodbye drops it, as OpenVPN does from addresses that
+ * are new to it: a client that comes again by the address that it had would hold
+ * to the answer of a process that is about to end until its hand-window is over.
+ * One that hears nothing asks again after 2 s, and finds the next server.
+ *
  * @param buf           the packet, nothing of which was verified
  */
 bool cluster_doubt_reset(struct tls_multi *multi, const struct link_socket_actual *from,

@@ -70,6 +70,7 @@ struct cluster
     unsigned int unreleased;            /**< what waited and went out by itself */
     int wait_missed;                    /**< nobody released the last ones */
     time_t successor_until;             /**< another server has the clients */
+    bool leaving;                       /**< has said goodbye: begins no session */
 };
 
 /** The state, NULL unless --cluster runs. */

@@ -1,6 +1,7 @@
 """The command ``ovpnha``."""
 
 import gc
+import os
 
 
 def main() -> None:
@@ -10,5 +11,8 @@ def main() -> None:
     """
     gc.disable()
     from ovpnha.cli.app import app
+    from ovpnha.cli.pages import COMPLETE_VARIABLE, PROGRAM, take_completion
 
-    app(prog_name="ovpnha")
+    if COMPLETE_VARIABLE in os.environ:
+        take_completion()
+    app(prog_name=PROGRAM)

@@ -6,7 +6,6 @@ only it needs: a VIP manager may wait for ``promote``.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,22 @@ from typing import Annotated
 import typer
 
 from ovpnha import __version__
+from ovpnha.cli.checks import checks, reset
+from ovpnha.cli.common import (
+    ConfigOption,
+    InstanceOption,
+    NodeOption,
+    ask_daemon,
+    parse_duration,
+    print_json,
+)
 from ovpnha.cli.errors import OneLineErrors
+from ovpnha.cli.guard import guard
+from ovpnha.cli.keys import keygen
+from ovpnha.cli.moves import add_moves
+from ovpnha.cli.observe import events, history, nodes
+from ovpnha.cli.pages import CompletionPage, ManualPage, Page, render
+from ovpnha.cli.setup import init, uninit
 from ovpnha.config import DEFAULT_PATH, load_config
 from ovpnha.errors import ConfigError
 from ovpnha.runtime.answers import (
@@ -25,22 +39,15 @@ from ovpnha.runtime.answers import (
     RenegotiateAnswer,
     count_clients,
 )
-from ovpnha.runtime.codec import to_plain
 from ovpnha.runtime.control import (
-    Answer,
     ClientsRequest,
     DemoteRequest,
     HandOverRequest,
     PromoteRequest,
     RenegotiateRequest,
-    Request,
     StatusRequest,
-    ask,
 )
-from ovpnha.runtime.keyfile import add_key, create_key_file, read_keys
-
-ANSWER_TIMEOUT = 15.0
-HUNG_AFTER = 2.0  # seconds: a daemon that is late by so much would keep a stop waiting
+from ovpnha.runtime.keyfile import read_keys
 
 app = typer.Typer(
     cls=OneLineErrors,
@@ -72,19 +79,6 @@ def common(
     """
 
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="Configuration file, the same on all nodes.")
-]
-NodeOption = Annotated[
-    str | None,
-    typer.Option("--node", envvar="OVPNHA_NODE", help="Name of this node, else the host name."),
-]
-InstanceOption = Annotated[
-    str | None,
-    typer.Option("--instance", "-i", help="Name of the instance; not needed when there is one."),
-]
-
-
 @app.command(short_help="Run the sidecar, in the foreground.")
 def run(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -> None:
     """Run the sidecar: follow the VIP, replicate clients, promote OpenVPN.
@@ -98,9 +92,19 @@ def run(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -> None:
     run_daemon(load_config(config, node))
 
 
+app.command("init", short_help="Put an existing OpenVPN server into a cluster.")(init)
+app.command("uninit", short_help="Put back what init has changed.")(uninit)
+app.command(short_help="Show all nodes of the cluster.")(nodes)
+app.command(short_help="Show every change of a role.")(history)
+app.command(short_help="Show what happens, as it happens.")(events)
+app.command("checks", short_help="Show the checks of the service.")(checks)
+app.command("reset", short_help="Say that what a check found is fixed.")(reset)
+app.command("guard", short_help="Say whether this node may be given the VIP.")(guard)
+
+
 @app.command("check-config", short_help="Check configuration, key file and host.")
 def check_config(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -> None:
-    """Check configuration and key file as `run` would, and warn of what is odd on this host.
+    """Check configuration and key file as `run` would, and warn of what looks wrong on this host.
 
     OpenVPN's own configuration is read as well: what `cluster` refuses there is a problem, and
     before that file says `cluster` something to fix first. So is this host's packet filter: what
@@ -108,21 +112,20 @@ def check_config(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -
 
     Exit code 2 and one line for each problem; warnings are told but are no problems.
     """
-    from ovpnha.cli.lint import lint, lint_firewall, lint_http
-    from ovpnha.runtime.hostcheck import check_host, find_missing_programs
+    from ovpnha.cli.lint import lint, lint_firewall, lint_http, lint_own_vip, refused_by_host
+    from ovpnha.runtime.hostcheck import find_missing_programs
     from ovpnha.runtime.netlink import read_network
     from ovpnha.runtime.serverfile import check_server_files
 
     checked = load_config(config, node)
     keys = read_keys(checked.cluster.key_file)
     network = read_network()
-    check_host(checked, network)
-    if missing := list(find_missing_programs(checked)):
-        raise ConfigError("\n".join(missing))
     problems, soon = check_server_files(checked)
-    if problems:
-        raise ConfigError("\n".join(problems))
+    refused = [*refused_by_host(checked, network), *find_missing_programs(checked), *problems]
+    if refused:
+        raise ConfigError("\n".join(refused))
     warnings = [*lint(checked, network), *lint_http(checked), *soon]
+    warnings += lint_own_vip(checked, network)
     for warning in (*warnings, *lint_firewall(checked, network)):
         typer.echo(f"warning: {warning}", err=True)
     names = ", ".join(one.name for one in checked.instance)
@@ -130,6 +133,44 @@ def check_config(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -
         f"{config}: good. Node {checked.cluster.node} of cluster {checked.cluster.name},"
         f" {len(keys)} key(s), instances: {names}"
     )
+
+
+@app.command(short_help="Look for what is wrong with this node and its cluster.")
+def doctor(
+    config: ConfigOption = DEFAULT_PATH,
+    node: NodeOption = None,
+    keepalived: Annotated[
+        Path | None,
+        typer.Option("--keepalived", help="keepalived's configuration, if it is elsewhere."),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", help="A kind of finding that does not count; may be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same, for programs.")] = False,
+) -> None:
+    """Look for what is wrong with this node and its cluster; each finding has its fix.
+
+    It runs what `check-config` and `status` look at, and adds packages, units, certificates,
+    keepalived, the packet filter, the BCN and the host. It changes nothing, works on a node that is
+    not configured yet, and without root says what it could not look at. Every kind of finding:
+    docs/doctor.md.
+
+    Exit code 0 when all is well, 1 for warnings, 2 for problems, 3 when a check could not be made
+    and nothing was found: as plugins of monitoring systems have it.
+    """
+    from ovpnha.cli.doctor import parse_kinds, run_doctor
+
+    answer = run_doctor(config, node, keepalived, parse_kinds(ignore or []))
+    if as_json:
+        print_json(answer)
+    else:
+        from rich.console import Console
+
+        from ovpnha.cli.doctor import show_report
+
+        show_report(answer, Console())
+    raise typer.Exit(answer.code)
 
 
 @app.command("conntrackd-config", short_help="Make the configuration of conntrackd.")
@@ -173,28 +214,7 @@ def firewall(
     typer.echo(run_firewall(load_config(config, node), verb, as_json=as_json), nl=False)
 
 
-@app.command(short_help="Make a cluster key.")
-def keygen(
-    file: Annotated[Path, typer.Argument(help="The key file, e.g. /etc/ovpnha/cluster.key.")],
-    add: Annotated[
-        bool, typer.Option("--add", help="Append a fresh key to an existing file, to rotate.")
-    ] = False,
-) -> None:
-    """Make a cluster key, mode 0600; an existing file is not overwritten.
-
-    Copy the file to all nodes over a secure channel: whoever has it can pose as any node.
-
-    To rotate without an outage: `--add` on one node, copy the file to all nodes and reload their
-    sidecars (every node now opens with the new key), move the new line to the top everywhere and
-    reload (every node now seals with it), then remove the old line everywhere and reload. To
-    reload: `systemctl reload ovpnha`, or SIGHUP.
-    """
-    if add:
-        count = add_key(file)
-        typer.echo(f"{file}: has {count} keys now; the first one still seals")
-    else:
-        create_key_file(file)
-        typer.echo(f"{file}: made; copy it to the other nodes over a secure channel")
+app.command(short_help="Make a cluster key, or go on with a rotation.")(keygen)
 
 
 @app.command(short_help="Show roles, clients, nodes and links.")
@@ -206,9 +226,11 @@ def status(
     """Show roles, clients, how many are protected, the other nodes and the links."""
     from ovpnha.runtime.status import StatusAnswer
 
-    found = _ask(config, node, StatusRequest(), StatusAnswer).status
+    found = ask_daemon(config, node, StatusRequest(), StatusAnswer).status
     if as_json:
-        _print_json(found)
+        from ovpnha.runtime.problems import to_plain_status
+
+        print_json(to_plain_status(found))
         return
     from rich.console import Console
 
@@ -226,15 +248,23 @@ def promote(
     expect_vip: Annotated[
         str, typer.Option("--expect-vip", help="How soon the VIP must follow: 2s, 500ms.")
     ] = "2s",
+    unfenced: Annotated[
+        bool,
+        typer.Option("--unfenced", help="Wait for no fence: the last master is off, or cut off."),
+    ] = False,
 ) -> None:
     """Make this node master before the VIP arrives: the smoothest order, where it can be chosen.
 
     Returns when OpenVPN is promoted; move the VIP then. If the VIP does not come in time the node
-    falls back to held: silent, nothing lost.
+    falls back to held: silent, nothing lost. Refused with an IPv6 VIP while another node serves:
+    move the VIP, this node is promoted when it comes.
+
+    --unfenced is for a node that waits for a required fence that cannot succeed, or does not know
+    whom to fence. Only when you have made sure that no other node serves.
     """
     seconds = parse_duration(expect_vip, "--expect-vip")
-    request = PromoteRequest(instance=instance, expect_vip=seconds)
-    answer = _ask(config, node, request, PromoteAnswer)
+    request = PromoteRequest(instance=instance, expect_vip=seconds, unfenced=unfenced)
+    answer = ask_daemon(config, node, request, PromoteAnswer)
     typer.echo(f"{answer.instance}: {answer.role.value}, epoch {answer.epoch}")
 
 
@@ -248,9 +278,12 @@ def demote(
     is master, this one drops its clients without a word to them and becomes standby. So does a node
     that is held, as soon as another one serves that has its clients.
     """
-    answer = _ask(config, node, DemoteRequest(instance=instance), DemoteAnswer)
+    answer = ask_daemon(config, node, DemoteRequest(instance=instance), DemoteAnswer)
     note = f" ({answer.note})" if answer.note else ""
     typer.echo(f"{answer.instance}: {answer.role.value}{note}")
+
+
+add_moves(app)
 
 
 @app.command("hand-over", short_help="Give the role away before OpenVPN is stopped.")
@@ -275,7 +308,7 @@ def hand_over(
     """
     seconds = parse_duration(within, "--within")
     request = HandOverRequest(instance=instance, pid=pid, within=seconds)
-    left = _ask(config, node, request, HandOverAnswer).left
+    left = ask_daemon(config, node, request, HandOverAnswer).left
     for one in left:
         typer.echo(f"{one.instance}: {one.role.value}, {one.note}")
     if not left:
@@ -300,7 +333,7 @@ def renegotiate(
     if uid is not None and not re.fullmatch(r"[0-9a-f]{16}", uid):
         raise typer.BadParameter("must be 16 hexadecimal digits", param_hint="--uid")
     request = RenegotiateRequest(instance=instance, uid=uid, rate=rate)
-    answer = _ask(config, node, request, RenegotiateAnswer)
+    answer = ask_daemon(config, node, request, RenegotiateAnswer)
     count = count_clients(answer.clients)
     typer.echo(f"{answer.instance}: OpenVPN is asked to renegotiate {count}")
 
@@ -318,9 +351,9 @@ def clients(
     `renegotiate --uid` use: it is the same on all nodes and stays until the client makes a new
     session. OpenVPN does nothing else while it answers, with 10,000 clients about 50 ms.
     """
-    answer = _ask(config, node, ClientsRequest(instance=instance), ClientsAnswer)
+    answer = ask_daemon(config, node, ClientsRequest(instance=instance), ClientsAnswer)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     from rich.console import Console
 
@@ -340,30 +373,16 @@ def version() -> None:
 def reference(
     metrics: Annotated[bool, typer.Option("--metrics", help="Print docs/metrics.md.")] = False,
     wire: Annotated[bool, typer.Option("--wire", help="Print the tables of docs/wire.md.")] = False,
+    kinds: Annotated[bool, typer.Option("--doctor", help="Print docs/doctor.md.")] = False,
+    man: Annotated[
+        ManualPage | None, typer.Option("--man", help="Print ovpnha(1) or ovpnha.toml(5), for man.")
+    ] = None,
+    completion: Annotated[
+        CompletionPage | None,
+        typer.Option("--completion", help="Print what completes a command line in this shell."),
+    ] = None,
 ) -> None:
-    """Print docs/configuration.md."""
-    from ovpnha.cli.reference import render_reference
-    from ovpnha.cli.wirereference import render_wire
-    from ovpnha.runtime.definitions import render_metrics
-
-    render = render_metrics if metrics else render_wire if wire else render_reference
-    typer.echo(render(), nl=False)
-
-
-def _print_json(record: object) -> None:
-    typer.echo(json.dumps(to_plain(record), indent=2))
-
-
-def parse_duration(text: str, option: str) -> float:
-    """Seconds of a text like ``2s``, ``500ms`` or ``1.5``, given for an option."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|)", text)
-    if match is None:
-        raise typer.BadParameter("must be a duration such as 2s or 500ms", param_hint=option)
-    return float(match[1]) / (1000 if match[2] == "ms" else 1)
-
-
-def _ask(config: Path, node: str | None, request: Request, answer: type[Answer]) -> Answer:
-    timeout = ANSWER_TIMEOUT
-    if isinstance(request, HandOverRequest):
-        timeout = request.within + HUNG_AFTER
-    return ask(load_config(config, node).control.socket, request, answer, timeout)
+    """Print docs/configuration.md, or another page or file that is made from the program."""
+    wanted = {Page.METRICS: metrics, Page.WIRE: wire, Page.DOCTOR: kinds}
+    plain = next((page for page, asked in wanted.items() if asked), Page.CONFIGURATION)
+    typer.echo(render(man or completion or plain, app), nl=False)

@@ -1,16 +1,19 @@
 """Every error of the user is one clear line on the standard error output, never a traceback.
 
-Exit codes: 2 for bad input (command line, configuration, key file), 1 for a failure.
+Exit codes: 2 for bad input (command line, configuration, key file), 1 for a failure; all of
+them: docs/operations.md, "Exit codes". In the journal a line has its priority, as log lines have.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from ovpnha.errors import ConfigError, OvpnhaError
+from ovpnha.runtime.journal import is_journal
 
 BAD_INPUT = 2
 FAILURE = 1
@@ -24,7 +27,8 @@ class OneLineErrors(TyperGroup):
         try:
             return super().invoke(ctx)
         except OvpnhaError as error:
+            priority = "<3>" if is_journal(sys.stderr) else ""
             for line in str(error).splitlines():
-                typer.echo(f"ovpnha: {line}", err=True)
+                typer.echo(f"{priority}ovpnha: {line}", err=True)
             code = BAD_INPUT if isinstance(error, ConfigError) else FAILURE
             raise typer.Exit(code) from None

@@ -19,9 +19,10 @@ from ovpnha.firewall.findings import find_findings
 from ovpnha.model import ConntrackManager
 from ovpnha.runtime.control import ANSWER_LIMIT, StatusRequest, ask
 from ovpnha.runtime.firewall import read_rules
-from ovpnha.runtime.hostcheck import has_own_address
+from ovpnha.runtime.hostcheck import check_host, has_own_address, is_alone
 from ovpnha.runtime.listening import listen_on
 from ovpnha.runtime.network import NetworkTable
+from ovpnha.runtime.serverfile import find_server_file, read_server
 from ovpnha.runtime.site import make_plan, make_site
 from ovpnha.runtime.status import StatusAnswer
 
@@ -29,7 +30,7 @@ ASK_TIMEOUT = 2.0
 
 
 def lint(config: Config, table: NetworkTable) -> Iterator[str]:
-    """One line for each warning, naming the key and the mend."""
+    """One line for each warning, naming the key and the fix."""
     yield from _lint_bcn(config, table)
     for one in config.instance:
         yield from _lint_vip(one, table)
@@ -38,6 +39,42 @@ def lint(config: Config, table: NetworkTable) -> Iterator[str]:
         yield from _lint_conntrack(config.conntrack.socket)
     if not config.control.socket.parent.is_dir():
         yield f"control.socket: there is no directory {config.control.socket.parent}; make it"
+
+
+def refused_by_host(config: Config, table: NetworkTable, *, own_vips: bool = True) -> Iterator[str]:
+    """What cannot work on this host, a line each.
+
+    Until a server says ``cluster`` the VIP may be its own address: it gives it up when its turn has
+    come (docs/operations.md, "Put it beside an existing server"). Without ``own_vips`` no VIP is
+    blamed for that.
+    """
+    sections = tuple(
+        one.model_copy(update={"vip_alone": True}) if not own_vips or _serves_still(one) else one
+        for one in config.instance
+    )
+    try:
+        check_host(config.model_copy(update={"instance": sections}), table)
+    except ConfigError as error:
+        yield from str(error).splitlines()
+
+
+def lint_own_vip(config: Config, table: NetworkTable) -> Iterator[str]:
+    """VIPs that are still the address of the server that serves."""
+    for one in config.instance:
+        if _serves_still(one) and is_alone(one, table) and not one.vip_alone:
+            yield (
+                f"instance[{one.name}].vip: {one.vip} is still this node's own address; give the"
+                " interface another one when the server gets cluster"
+            )
+
+
+def _serves_still(one: InstanceSection) -> bool:
+    """Whether its server's file is known, and does not say ``cluster`` yet."""
+    path = find_server_file(one)
+    try:
+        return path is not None and not read_server(path).has("cluster")
+    except OSError:
+        return False
 
 
 def _lint_bcn(config: Config, table: NetworkTable) -> Iterator[str]:
@@ -88,7 +125,10 @@ def _lint_path(one: InstanceSection) -> Iterator[str]:
     where, path = f"instance[{one.name}].management", one.management
     try:
         if not path.parent.is_dir():
-            yield f"{where}: there is no directory {path.parent}"
+            yield (
+                f"{where}: there is no directory {path.parent}; OpenVPN's unit makes it when"
+                " it starts first, or correct the path"
+            )
         elif not path.exists():
             yield (
                 f"{where}: there is no socket {path}; OpenVPN does not run yet, or its"
@@ -130,11 +170,11 @@ def lint_http(config: Config) -> Iterator[str]:
         listen_on(listen).close()
     except OSError as error:
         if error.errno != errno.EADDRINUSE or not _is_ours(config):
-            mend = HTTP_MENDS.get(error.errno or 0, error.strerror or "")
-            yield f"http.listen: {listen}: {mend}; until then there are no metrics"
+            fix = HTTP_FIXES.get(error.errno or 0, error.strerror or "")
+            yield f"http.listen: {listen}: {fix}; until then there are no metrics"
 
 
-HTTP_MENDS = {
+HTTP_FIXES = {
     errno.EADDRINUSE: "another program has this port (ss -tlnp shows it); choose another one",
     errno.EADDRNOTAVAIL: "this host has no such address; correct it, or add it to an interface",
     errno.EACCES: "ports below 1024 are for root; choose another one",

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ovpnha.runtime.historypage import HistoryPage
+from ovpnha.runtime.nodespage import NodesAnswer, describe_nodes
 from ovpnha.runtime.rows import Cell, ClientsPage, Grid, Level, StatusPage
 
 STYLES = {Level.PLAIN: "", Level.GOOD: "green", Level.FAIR: "yellow", Level.BAD: "red"}
@@ -24,11 +26,35 @@ def show_status(page: StatusPage, console: Console) -> None:
         console.print(Text(f"- {line}"))
 
 
+def show_part(part: Grid | Cell, console: Console) -> None:
+    """Print a table, or that there is none."""
+    console.print(_table(part) if isinstance(part, Grid) else _text(part))
+
+
 def show_clients(page: ClientsPage, console: Console) -> None:
     """Print the list of clients."""
     console.print(Text(page.heading))
     if page.clients is not None:
         console.print(_table(page.clients))
+
+
+def show_nodes(answer: NodesAnswer, console: Console) -> None:
+    """Print all nodes."""
+    instances, heard, problems = describe_nodes(answer)
+    for grid in (instances, heard):
+        console.print(_table(grid))
+    console.print(Text("Problems:" if problems else "No problems."))
+    for line in problems:
+        console.print(Text(f"- {line}"))
+
+
+def show_history(page: HistoryPage, console: Console) -> None:
+    """Print the changes of roles; what a line has no room for goes on in the next one."""
+    console.print(Text(page.heading))
+    if page.changes is not None:
+        console.print(_table(page.changes))
+    for note in page.notes:
+        console.print(Text(note))
 
 
 def _table(grid: Grid) -> Table:

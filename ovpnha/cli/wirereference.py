@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import get_args
 
-from ovpnha.replication.hello import LOG_HEAD, STATE, Hello
-from ovpnha.replication.layout import WireMessage
-from ovpnha.replication.messages import (
+from ovpnha.replication.entries import (
     ENTRY_LAYOUTS,
     EntryKind,
+    LogEntry,
+)
+from ovpnha.replication.hello import CHECK, LOG_HEAD, STATE, Hello
+from ovpnha.replication.history import HISTORY_ENTRY, History
+from ovpnha.replication.layout import WireMessage
+from ovpnha.replication.messages import (
     FromSource,
     Goodbye,
-    LogEntry,
     ToSource,
 )
 
@@ -30,6 +33,11 @@ def wire_tables() -> list[tuple[str, str]]:
         ("State: from the source", _messages([Goodbye, *get_args(FromSource)])),
         ("State: from the source", _table(["kind", "entry", "further fields"], _entries())),
         ("State: to the source", _messages(get_args(ToSource))),
+        ("History", _messages([History])),
+        (
+            "History",
+            _table(["within", "fields"], [["history entry", _join(HISTORY_ENTRY.texts())]]),
+        ),
     ]
 
 
@@ -42,7 +50,11 @@ def _messages(messages: Iterable[type[WireMessage]]) -> str:
 
 
 def _within_hello() -> list[list[str]]:
-    return [["state", _join(STATE.texts())], ["log", f"{_join(LOG_HEAD.texts())}; or nothing"]]
+    return [
+        ["state", _join(STATE.texts())],
+        ["log", f"{_join(LOG_HEAD.texts())}; or nothing"],
+        ["check", _join(CHECK.texts())],
+    ]
 
 
 def _entries() -> list[list[str]]:

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ovpnha.config.fields import ConntrackConfig, ConntrackMode
+from ovpnha.config.filtering import ConntrackConfig, ConntrackMode
 
 GROUP = "225.0.0.50"
 """Where conntrackd's own examples send to; a group is heard on the interface that is named only."""

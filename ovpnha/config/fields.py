@@ -6,23 +6,26 @@ cluster key (``runtime.keyfile`` does). docs/configuration.md is generated from 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from ovpnha.config.bcn import BcnConfig
+from ovpnha.config.check import CHECKS_MAX, CheckSection
+from ovpnha.config.fence import FenceSection
+from ovpnha.config.filtering import ConntrackConfig, FirewallConfig
+from ovpnha.config.hook import HOOKS_MAX, HookSection
+from ovpnha.config.section import Section
 from ovpnha.config.values import (
     AbsolutePath,
-    Address,
     Argument,
     HostAddress,
     Interface,
     Listen,
     Name,
-    Network,
     Seconds,
     SocketPath,
     choice,
@@ -30,15 +33,6 @@ from ovpnha.config.values import (
 from ovpnha.model import ClientMetrics, ConntrackManager, RekeyPolicy, VipManager
 
 DEFAULT_PATH = Path("/etc/ovpnha/ovpnha.toml")
-IMPLIED_LINK = "bcn"
-
-
-class BcnMode(StrEnum):
-    """How one datagram reaches the other nodes."""
-
-    BROADCAST = "broadcast"
-    MULTICAST = "multicast"
-    UNICAST = "unicast"
 
 
 class Tolerated(StrEnum):
@@ -47,13 +41,6 @@ class Tolerated(StrEnum):
     DIGEST = "digest"
     CERTIFICATE = "certificate"
     ISSUER = "issuer"
-
-
-class ConntrackMode(StrEnum):
-    """How sure conntrackd makes that what it sends has come."""
-
-    FTFW = "ftfw"
-    NOTRACK = "notrack"
 
 
 class LogLevel(StrEnum):
@@ -72,12 +59,6 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
-class Section(BaseModel):
-    """What all sections share: frozen once read, unknown keys refused, types taken literally."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
 class ClusterConfig(Section):
     """Who we are."""
 
@@ -94,103 +75,10 @@ class ClusterConfig(Section):
     key_file: AbsolutePath = Field(
         default=Path("/etc/ovpnha/cluster.key"),
         description="File with the cluster key, made by `ovpnha keygen`. Mode 0600, the same "
-        "content on all nodes. Whoever has it can pose as any node and read every client's keys.",
+        "content on all nodes. Anybody who has it can pose as any node and read every client's "
+        "keys.",
         examples=["/etc/ovpnha/cluster.key"],
     )
-
-
-class BcnLink(Section):
-    """One link of the back channel network."""
-
-    interface: Interface = Field(
-        description="Network interface of the link. It should not be the one that clients reach: "
-        "whoever can flood it delays replication.",
-        examples=["bcn0"],
-    )
-    address: Address | None = Field(
-        default=None,
-        description="`broadcast`: where datagrams go, left out it is the broadcast address of the "
-        "interface. `multicast`: the group, left out it is 239.255.41.94. Not used by `unicast`.",
-        examples=["192.168.77.255"],
-    )
-    nodes: tuple[HostAddress, ...] = Field(
-        default=(),
-        strict=False,
-        description="`unicast` only: addresses of all nodes on this link. This node's own may be "
-        "among them, so that one file serves all.",
-        examples=[["192.168.77.1", "192.168.77.2"]],
-    )
-
-
-class BcnConfig(Section):
-    """The back channel network over which the nodes replicate."""
-
-    mode: Annotated[BcnMode, choice(BcnMode)] = Field(
-        default=BcnMode.BROADCAST,
-        description="How datagrams travel: `broadcast` (nodes on one LAN, nothing to list), "
-        "`multicast` (likewise, where broadcast is unwanted; IPv6) or `unicast` (nodes on "
-        "different LANs; costs one datagram for each node).",
-        examples=["broadcast"],
-    )
-    port: int = Field(
-        default=11940,
-        ge=1,
-        le=65535,
-        description="UDP port, the same on all nodes.",
-        examples=[11940],
-    )
-    links: tuple[BcnLink, ...] = Field(
-        default=(),
-        strict=False,
-        description="The links, used all at once; a second one keeps replication alive when the "
-        "first fails. Left out, it is OpenVPN's `cluster-broadcast-address` and `cluster-port`, on "
-        "the interface that has this address.",
-        examples=[[{"interface": "bcn0"}]],
-    )
-    receive_buffer: int = Field(
-        default=4 * 1024 * 1024,
-        ge=65536,
-        le=256 * 1024 * 1024,
-        description="Bytes of kernel memory for datagrams not yet read, for each link. More "
-        "survives longer bursts; datagrams beyond it are lost and repaired.",
-        examples=[4194304],
-    )
-
-    shared_with_clients: bool = Field(
-        default=False,
-        description="Allows a link on the interface that clients reach, for hosts that have no "
-        "other: whoever can flood that interface delays replication. Refused without it.",
-        examples=[True],
-    )
-
-    def link_names(self) -> tuple[str, ...]:
-        """The links by name: their interfaces, or the one that OpenVPN will tell."""
-        return tuple(link.interface for link in self.links) or (IMPLIED_LINK,)
-
-    @model_validator(mode="after")
-    def _check_links(self) -> Self:
-        names = [link.interface for link in self.links]
-        if len(set(names)) != len(names):
-            raise ValueError("two links name the same interface; keep one")
-        for link in self.links:
-            _check_link(self.mode, link)
-        if self.mode is not BcnMode.BROADCAST and not self.links:
-            raise ValueError(f"mode {self.mode} needs links; add links = [{{ interface = … }}]")
-        return self
-
-
-def _check_link(mode: BcnMode, link: BcnLink) -> None:
-    name, address = link.interface, link.address
-    if mode is BcnMode.UNICAST and not link.nodes:
-        raise ValueError(f'link {name}: mode unicast needs nodes = ["192.0.2.1", …]')
-    if mode is not BcnMode.UNICAST and link.nodes:
-        raise ValueError(
-            f'link {name}: nodes is for mode unicast; remove it or set mode = "unicast"'
-        )
-    if mode is BcnMode.MULTICAST and address is not None and not address.is_multicast:
-        raise ValueError(f"link {name}: {address} is no multicast group; use one of 239.255.0.0/16")
-    if mode is BcnMode.BROADCAST and isinstance(address, ipaddress.IPv6Address):
-        raise ValueError(f'link {name}: IPv6 has no broadcast; set mode = "multicast"')
 
 
 class InstanceSection(Section):
@@ -204,7 +92,7 @@ class InstanceSection(Section):
     management: SocketPath = Field(
         description="Path of OpenVPN's management socket (`management PATH unix` there). ovpnha "
         "must be its only client.",
-        examples=["/run/openvpn-server/udp.sock"],
+        examples=["/run/openvpn-cluster/udp.sock"],
     )
     server_config: AbsolutePath | None = Field(
         default=None,
@@ -215,8 +103,8 @@ class InstanceSection(Section):
     )
     vip: HostAddress | None = Field(
         default=None,
-        description="The virtual IP that the clients use. Whoever has it is master. Left out, it "
-        "is OpenVPN's `local`; it must be the same address, or this node refuses the VIP.",
+        description="The virtual IP that the clients use. The node that has it is master. Left "
+        "out, it is OpenVPN's `local`; it must be the same address, or this node refuses the VIP.",
         examples=["192.0.2.10"],
     )
     vip_interface: Interface | None = Field(
@@ -301,7 +189,7 @@ class InstanceSection(Section):
         default=VipManager.KEEPALIVED,
         description="Who moves the VIP: `keepalived`, which reads the track file whenever it is "
         "replaced, so that a node whose keepalived is gone, hangs or reads another file says so "
-        "after some seconds; or `other`, of which nothing is expected.",
+        "after some seconds; or `other` (ucarp, Pacemaker, FRR), of which nothing is expected.",
         examples=["keepalived"],
     )
     track_file: AbsolutePath | None = Field(
@@ -349,8 +237,19 @@ class LogConfig(Section):
     )
 
 
+class HistoryConfig(Section):
+    """What `ovpnha history` shows: the changes of roles of all nodes."""
+
+    file: AbsolutePath = Field(
+        default=Path("/var/lib/ovpnha/history/history.jsonl"),
+        description="File in which they are kept over a restart, 1 MiB at most. Where its "
+        "directory is not there they are kept in memory only, and fetched from the other nodes.",
+        examples=["/var/lib/ovpnha/history/history.jsonl"],
+    )
+
+
 class HooksConfig(Section):
-    """A command of yours that runs after the role of an instance has changed."""
+    """A command of yours after each change of a role; `[[hook]]` has all other events, too."""
 
     role_changed: tuple[Argument, ...] = Field(
         default=(),
@@ -367,100 +266,6 @@ class HooksConfig(Section):
     )
 
 
-class ConntrackConfig(Section):
-    """Connection tracking that travels, for nodes that translate or filter statefully."""
-
-    manager: Annotated[ConntrackManager, choice(ConntrackManager)] = Field(
-        default=ConntrackManager.NONE,
-        description="`conntrackd`: this node's conntrackd is told of every change of role, and "
-        "missed when it does not run; or `none`. Needed where the nodes translate (NAT) or filter "
-        "by the state of connections: all others break at a takeover.",
-        examples=["conntrackd"],
-    )
-    flows: tuple[Network, ...] = Field(
-        default=(),
-        strict=False,
-        description="Networks and addresses whose connections the other nodes must know: the "
-        "tunnels' networks, and virtual addresses that have services behind them. "
-        "`ovpnha conntrackd-config` makes the configuration of conntrackd from this.",
-        examples=[["10.8.0.0/24", "2001:db8:8::/64"]],
-    )
-    mode: Annotated[ConntrackMode, choice(ConntrackMode)] = Field(
-        default=ConntrackMode.FTFW,
-        description="`ftfw`: what is lost is sent again; for two nodes, and only two: of a third "
-        "it loses entries. `notrack`: nothing is acknowledged; for three nodes and more.",
-        examples=["ftfw"],
-    )
-    port: int = Field(
-        default=3780,
-        ge=1,
-        le=65535,
-        description="UDP port of conntrackd on the BCN, the same on all nodes.",
-        examples=[3780],
-    )
-    socket: SocketPath = Field(
-        default=Path("/run/conntrackd.ctl"),
-        description="Path of conntrackd's control socket.",
-        examples=["/run/conntrackd.ctl"],
-    )
-    refresh: Seconds = Field(
-        default=30.0,
-        ge=1.0,
-        description="Seconds after which a master tells all connections again. The entries of UDP "
-        "end on a standby when nobody does so for longer than "
-        "`net.netfilter.nf_conntrack_udp_timeout_stream` (120 s).",
-        examples=[30.0],
-    )
-
-
-class SnatConfig(Section):
-    """Network address translation of the tunnels by one interface."""
-
-    interface: Interface = Field(
-        description="Interface towards the LAN by which the tunnels' traffic leaves.",
-        examples=["eth1"],
-    )
-    vip: HostAddress = Field(
-        description="The address that it gets, which must move with the role: the inside VIP (on "
-        "an interface that clients reach, the instance's VIP). IPv6 is translated only where an "
-        "IPv6 address is named here.",
-        examples=["198.51.100.10"],
-    )
-
-
-class FirewallConfig(Section):
-    """Firewall and NAT of this node: what `check-config` knows of it, and what the sidecar sets."""
-
-    manage: bool = Field(
-        default=False,
-        description="Lets the sidecar keep an nftables table of its own, `inet ovpnha`, as "
-        "`ovpnha firewall` shows it: what `snat` says, no answer to packets of connections that "
-        "are not known here yet, and `nf_conntrack_tcp_be_liberal`. Without it nothing is changed.",
-        examples=[True],
-    )
-    snat: tuple[SnatConfig, ...] = Field(
-        default=(),
-        strict=False,
-        description="Where the tunnels' traffic is translated, and to which address. Without "
-        "`manage` it only tells `check-config` which address your own rules should have.",
-        examples=[[{"interface": "eth1", "vip": "198.51.100.10"}]],
-    )
-    networks: tuple[Network, ...] = Field(
-        default=(),
-        strict=False,
-        description="The tunnels' networks. Left out, they are those of `server`, `server-ipv6`, "
-        "`route` and `route-ipv6` in OpenVPN's configurations (`server_config`).",
-        examples=[["10.8.0.0/24"]],
-    )
-
-    @model_validator(mode="after")
-    def _check_snat(self) -> Self:
-        seen = [(one.interface, one.vip.version) for one in self.snat]
-        if len(set(seen)) != len(seen):
-            raise ValueError("two of snat are for one interface and family; keep one")
-        return self
-
-
 class Config(Section):
     """The whole configuration, as this node sees it."""
 
@@ -470,9 +275,13 @@ class Config(Section):
     http: HttpConfig = Field(default_factory=HttpConfig)
     control: ControlConfig = Field(default_factory=ControlConfig)
     log: LogConfig = Field(default_factory=LogConfig)
+    history: HistoryConfig = Field(default_factory=HistoryConfig)
     hooks: HooksConfig = Field(default_factory=HooksConfig)
     conntrack: ConntrackConfig = Field(default_factory=ConntrackConfig)
     firewall: FirewallConfig = Field(default_factory=FirewallConfig)
+    check: tuple[CheckSection, ...] = Field(default=(), strict=False)
+    hook: tuple[HookSection, ...] = Field(default=(), strict=False)
+    fence: FenceSection | None = None
 
     @model_validator(mode="after")
     def _check_conntrack(self) -> Self:
@@ -490,7 +299,32 @@ class Config(Section):
         if len(set(names)) != len(names):
             raise ValueError("two instances have the same name; each needs its own")
         _check_paths(self)
+        _check_checks(self)
+        _check_hooks(self)
         return self
+
+
+def _check_hooks(config: Config) -> None:
+    if len(config.hook) > HOOKS_MAX:
+        raise ValueError(
+            f"there are {len(config.hook)} hooks; no more than {HOOKS_MAX} are possible"
+        )
+    known = {one.name for one in config.instance}
+    for one in config.hook:
+        if one.instance is not None and one.instance not in known:
+            raise ValueError(f"hook: there is no instance {one.instance}; correct instance")
+
+
+def _check_checks(config: Config) -> None:
+    names = [one.name for one in config.check]
+    if len(names) > CHECKS_MAX:
+        raise ValueError(f"there are {len(names)} checks; no more than {CHECKS_MAX} are possible")
+    if len(set(names)) != len(names):
+        raise ValueError("two checks have the same name; each needs its own")
+    known = {one.name for one in config.instance}
+    for one in config.check:
+        if one.instance is not None and one.instance not in known:
+            raise ValueError(f"check[{one.name}].instance: there is no instance {one.instance}")
 
 
 def _check_paths(config: Config) -> None:
@@ -506,6 +340,7 @@ def _paths(config: Config) -> Iterator[tuple[str, Path]]:
     yield "cluster.key_file", config.cluster.key_file
     yield "control.socket", config.control.socket
     yield "conntrack.socket", config.conntrack.socket
+    yield "history.file", config.history.file
     for one in config.instance:
         yield f"instance[{one.name}].management", one.management
         if one.track_file is not None:

@@ -1,4 +1,4 @@
-"""Says what is wrong with a configuration: one line for each problem, naming the key and the mend.
+"""Says what is wrong with a configuration: one line for each problem, naming the key and the fix.
 
 Decides the wording. Must never show the value of an unknown key: it may be a secret put in the
 wrong file.
@@ -19,6 +19,9 @@ from pydantic_core import ErrorDetails
 from ovpnha.config.fields import Config
 
 SHOWN_VALUE_LIMIT = 40
+EXAMPLES = {"cluster": "[cluster]"} | {
+    name: f"[[{name}]]" for name in ("check", "hook", "instance")
+}
 
 Table = Mapping[str, Any]
 Location = tuple[int | str, ...]
@@ -35,7 +38,7 @@ def find_problems(view: Table, node: str, override: Table) -> Iterator[str]:
 
 
 def known_keys(key: str, known: Iterable[str]) -> str:
-    """The mend for a key nobody knows: the nearest known one, or all of them."""
+    """The fix for a key nobody knows: the nearest known one, or all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(key, names, n=1)
     return f'did you mean "{near[0]}"?' if near else f"keys here: {', '.join(names)}"
@@ -66,7 +69,7 @@ def _overrides(override: Table, location: Location, view: Table) -> bool:
     """Whether ``[node.NAME]`` is where this place is written."""
     table: Any = override
     value: Any = view
-    for part in location[:3] if location[0] == "instance" else location[:2]:
+    for part in location[:3] if location[0] in ("check", "instance") else location[:2]:
         value = _child(value, part)
         key = str(value.get("name")) if isinstance(part, int) and isinstance(value, dict) else part
         if not isinstance(table, dict) or key not in table:
@@ -129,7 +132,12 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def _example(location: Location, field: FieldInfo | None) -> str:
     if field is None:
         inner = str(location[-1]) if location else ""
-        return {"cluster": "[cluster]", "instance": "[[instance]]"}.get(inner, "")
+        return {
+            "cluster": "[cluster]",
+            "instance": "[[instance]]",
+            "check": "[[check]]",
+            "hook": "[[hook]]",
+        }.get(inner, "")
     return f"{location[-1]} = {toml_value(field.examples[0])}" if field.examples else ""
 
 

@@ -20,7 +20,12 @@ from ovpnha.errors import ConfigError
 
 COMMON = (("bcn", "mode"), ("bcn", "port"), ("conntrack", "mode"), ("conntrack", "port"))
 """Section and key of what is of no use unless it is the same on all nodes."""
-OVERRIDABLE = ("bcn", "conntrack", "control", "firewall", "hooks", "http", "instance", "log")
+NAMED = ("check", "instance")
+"""Lists of tables, which are told apart by their names."""
+OVERRIDABLE = (
+    *("bcn", "conntrack", "control", "fence", "firewall", "history", "hooks", "http", "log"),
+    *NAMED,
+)
 
 Table = Mapping[str, Any]
 
@@ -119,31 +124,34 @@ def _check_override(name: str, tables: object) -> None:
 
 
 def _overlay(raw: Table, node: str, overrides: Mapping[str, Table]) -> dict[str, Any]:
-    """The base with one node's differences laid over it; instances are matched by name."""
+    """The base with one node's differences laid over it; lists are matched by name."""
     view = dict(raw)
     for key, table in overrides.get(node, {}).items():
-        if key == "instance":
-            view[key] = _overlay_instances(raw.get(key), node, table)
+        if key in NAMED:
+            view[key] = _overlay_named(key, raw.get(key), node, table)
         else:
             base = raw.get(key, {})
             view[key] = {**base, **table} if isinstance(base, dict) else base
     return view
 
 
-def _overlay_instances(base: object, node: str, table: Table) -> list[Any]:
+def _overlay_named(key: str, base: object, node: str, table: Table) -> list[Any]:
     given = base if isinstance(base, list) else []
-    instances = [dict(one) if isinstance(one, dict) else one for one in given]
-    by_name = {str(one.get("name")): one for one in instances if isinstance(one, dict)}
+    entries = [dict(one) if isinstance(one, dict) else one for one in given]
+    by_name = {str(one.get("name")): one for one in entries if isinstance(one, dict)}
     for name, changes in table.items():
-        where = f"node.{node}.instance.{printable(name)}"
+        where = f"node.{node}.{key}.{printable(name)}"
         if name not in by_name:
-            raise ConfigError(f"{where}: there is no [[instance]] of this name; correct the name")
+            raise ConfigError(f"{where}: there is no [[{key}]] of this name; correct the name")
         if not isinstance(changes, dict):
             raise ConfigError(f"{where}: must be a table; write [{where}]")
         if "name" in changes:
-            raise ConfigError(
-                f"{where}.name: cannot differ between nodes: records travel between instances of"
-                " one name; remove it"
-            )
+            raise ConfigError(f"{where}.name: {CANNOT_DIFFER[key]}; remove it")
         by_name[name].update(changes)
-    return instances
+    return entries
+
+
+CANNOT_DIFFER = {
+    "check": "cannot differ between nodes: it names the check that is meant",
+    "instance": "cannot differ between nodes: records travel between instances of one name",
+}

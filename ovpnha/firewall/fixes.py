@@ -1,4 +1,4 @@
-"""How a rule is named, and the command that mends it, in the words of the tool that it is of.
+"""How a rule is named, and the command that fixes it, in the words of the tool that it is of.
 
 Decides only words; what is wrong is decided by ``findings``. A command is one that a shell takes:
 names and comments may hold anything. A command about translation never touches more than it is for:
@@ -12,6 +12,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from ovpnha.errors import printable
 from ovpnha.firewall.iptables import Word, split_rule
 from ovpnha.firewall.rules import (
     Chain,
@@ -34,19 +35,14 @@ NFT_WORD = re.compile(r'"[^"]*",?|[^\s"]+')
 
 def name_outcome(one: Outcome) -> str:
     """A rule or a policy as its administrator knows it."""
-    where = f"{one.chain.tool} {_shown(' '.join(_place(one.chain)))}"
+    where = f"{one.chain.tool} {printable(' '.join(_place(one.chain)))}"
     if one.rule is None:
         return f"the policy {one.chain.policy} of {where}"
-    text = _shown(one.rule.text)
+    text = printable(one.rule.text)
     if one.chain.tool == "nft":
         handle = f" handle {one.rule.handle}" if one.rule.handle else ""
         return f'the rule "{text or one.action}" ({where}{handle})'
     return f'the rule "{text}" ({where}, number {one.rule.handle})'
-
-
-def _shown(text: str) -> str:
-    """What may be printed: a comment may hold what a terminal would obey."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def translate_instead(

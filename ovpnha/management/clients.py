@@ -1,6 +1,6 @@
 """OpenVPN's list of its clients, for metrics: names, addresses, byte counts.
 
-Decides nothing. Read here and not by a library, because the names in it are chosen by whoever made
+Decides nothing. Read here and not by a library, because the names in it are chosen by who made
 the certificates, and a comma in one must not cost the figures of all (docs/adr/0009). Never raises
 for one client's line: it is left out.
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from ovpnha.errors import ManagementError
+from ovpnha.errors import printable as fit_for_a_line
 from ovpnha.model import (
     FINGERPRINT_SIZE,
     HOLDER_SIZE,
@@ -65,4 +66,4 @@ def read_epoch(text: str) -> Epoch:
 def printable(raw: bytes) -> str:
     """Text for a log line: printable, one line, of bounded length."""
     text = raw[:TEXT_LIMIT].decode("utf-8", "replace")
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return fit_for_a_line(text)

@@ -7,15 +7,16 @@ A role is changed in one order, whatever made it change::
     grade   the VIP manager hears of it before anybody else does
     tell    hooks, log, metrics
 
-Decides nothing: whoever calls has decided. Rules: docs/roles.md.
+Decides nothing: the caller has decided. Rules: docs/roles.md.
 """
 
 from __future__ import annotations
 
 from ovpnha.management.commands import Demote, Hold, Promote
 from ovpnha.model import Grade, Role
-from ovpnha.node.parts import LOCKED_OUT, Parts
+from ovpnha.node.parts import Parts
 from ovpnha.node.role.machine import Trigger
+from ovpnha.problems import Problem, ProblemKind
 
 
 class RoleChange:
@@ -29,14 +30,15 @@ class RoleChange:
         self._parts.exporter.protection.stop()
         self._parts.openvpn.order(order)
 
-    def fail(self, reason: str, now: float) -> None:
+    def fail(self, fault: Problem, now: float) -> None:
         """OpenVPN is of no use: the VIP manager hears it before anyone else."""
         role = self._parts.role
-        told = self._parts.role.role is Role.FAULT and role.fault == reason == LOCKED_OUT
-        role.fault = reason
+        locked = fault.kind is ProblemKind.MANAGEMENT_PASSWORD
+        told = role.role is Role.FAULT and role.fault == fault and locked
+        role.fault = fault
         self.move(Trigger.LOST, now)
         if not told:
-            self._parts.openvpn.log("error", "openvpn lost", reason=reason)
+            self._parts.openvpn.log("error", "openvpn lost", reason=fault.text)
 
     def unlearn(self, now: float) -> None:
         """What was known of OpenVPN may be wrong; it may serve all the while."""

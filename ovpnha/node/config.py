@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ovpnha.model import InstanceName, RekeyPolicy
+from ovpnha.model import FencePolicy, InstanceName, RekeyPolicy
 from ovpnha.replication.config import ReplicationConfig
 
 
@@ -34,6 +34,11 @@ class InstanceConfig:
     it a client that had been answered by a server that died begins anew after its hand-window."""
     tolerate: frozenset[str] = frozenset()
     """What may differ from the master during a rolling replacement: digest, certificate, issuer."""
+
+    fence: FencePolicy = FencePolicy.OFF
+    """Whether a silent master is fenced, and whether a promotion waits for that."""
+    fence_unknown_waits: bool = True
+    """Whether a required fence keeps a node from serving that does not know who was master."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Which part of an instance takes which event: one table for each of the two sources.
 
 Decides nothing else. What concerns the role itself goes to the instance; an event of another node
-goes to whoever listens to that node now. Where several parts take an event, they do so in the order
-of the table.
+goes to the parts that listen to that node now. Where several parts take an event, they do so in the
+order of the table.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ovpnha.errors import ManagementError, PasswordAsked
 from ovpnha.management import commands, notices, replies
 from ovpnha.node.instance import Instance
 from ovpnha.node.part import Part
+from ovpnha.problems import Problem, ProblemKind
 from ovpnha.replication import events
 
 SourceEvent = events.Acknowledged | events.Rejected
@@ -49,6 +50,11 @@ OF_CLIENTS = frozenset(
 Takers = tuple[Part | Instance, ...]
 Table = Mapping[type, Takers]
 
+LOCK_FIX = (
+    "remove the file from its management option: the socket lets in nobody but whom "
+    "management-client-user and -group name"
+)
+
 
 class Dispatch:
     """The tables of one instance."""
@@ -70,7 +76,8 @@ class Dispatch:
             self._parts.openvpn.receive_untrusted(data)
         except PasswordAsked as asked:
             alone = False
-            self._instance.give_up(str(asked), now)
+            password = ProblemKind.MANAGEMENT_PASSWORD
+            self._instance.give_up(Problem(password, str(asked), LOCK_FIX), now)
         except ManagementError as error:
             problem = str(error)
         while (event := self._parts.openvpn.next_event()) is not None:
@@ -134,7 +141,7 @@ def _make_management(instance: Instance) -> Table:
         replies.UpdateReply: (parts.counter_relay,),
         replies.PromoteReply: (parts.promotion, openvpn),
         replies.DemoteReply: (openvpn, importer),
-        replies.Done: (openvpn,),
+        replies.Done: (openvpn, importer),
         replies.LoadStatsReply: (discovery, parts.traffic),
         replies.RoomReply: (parts.traffic,),
         replies.IdentitiesReply: (presence,),
@@ -153,6 +160,7 @@ def _make_refused(instance: Instance) -> Table:
         commands.Demote: (instance,),
         commands.Export: (parts.exporter,),
         commands.Import: (parts.importer,),
+        commands.Drop: (parts.openvpn, parts.importer),
         commands.Update: (parts.counter_relay,),
         commands.Cookie: (parts.discovery, parts.openvpn),
     }

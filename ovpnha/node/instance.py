@@ -8,26 +8,28 @@ does, in this order:
    nothing may be ordered: it may be serving clients at this very moment.
 2. **Follow** the right node. Before the step, which depends on whose copy this is; and two nodes
    that must not replicate are in fault before anybody is promoted by what the other says.
-3. **Step**: ask ``succession``, carry the step out, follow anew, until it says stay. An order is
-   written at once, before anything else of this list: a promotion must not wait, and OpenVPN
-   answers in order, so that all that is written later can rely on it. The VIP manager hears of a
-   new role within the step, too.
-4. **The VIP has arrived** no longer, once a master's OpenVPN has answered. After the steps, which
+3. **Switch**: this node's part in a switchover. Before the step, which may follow from a promise
+   that is made or broken there.
+4. **Step**: ask ``succession``, leave out what a pause or a fence forbids, carry the step out,
+   follow anew, until it says stay. An order is written at once, before anything else of this list:
+   a promotion must not wait, and OpenVPN answers in order, so that all that is written later can
+   rely on it. The VIP manager hears of a new role within the step, too.
+5. **The VIP has arrived** no longer, once a master's OpenVPN has answered. After the steps, which
    that word is for.
-5. **Grant**: tell the exporter which standbys there are. After the role: only a master may grant,
+6. **Grant**: tell the exporter which standbys there are. After the role: only a master may grant,
    or a held node as long as no higher epoch exists. What is exported stands behind the order.
-6. **Protect**: whether new clients wait. After the role: nobody waits for a node that serves no
+7. **Protect**: whether new clients wait. After the role: nobody waits for a node that serves no
    more.
-7. **Answer** a node that has just been given the VIP: a source that lives can be fetched from.
-8. **Watch** for a second master, which needs the role of now.
-9. **Note** that a promotion is published: the last step may have been the one that completed it.
-10. **Say** grade and state, which depend on everything above; the other nodes believe them.
-11. **Flush**: all commands of this step leave in one write.
+8. **Answer** a node that has just been given the VIP: a source that lives can be fetched from.
+9. **Watch** for a second master, which needs the role of now.
+10. **Note** that a promotion is published: the last step may have been the one that completed it.
+11. **Say** grade and state, which depend on everything above; the other nodes believe them.
+12. **Flush**: all commands of this step leave in one write.
 
 News of clients alone change no role of a master, nor of a standby that wants no VIP: for them
-``evaluate_clients`` does 9 to 11 only, and looks at the grade only when the copy has changed.
+``evaluate_clients`` does 10 to 12 only, and looks at the grade only when the copy has changed.
 
-Each may be interrupted, by the death of this process, after any of them: whoever starts anew finds
+Each may be interrupted, by the death of this process, after any of them: a new process finds
 OpenVPN in the role that was ordered, and begins with 1. Must never wait. Rules: docs/roles.md.
 """
 
@@ -37,16 +39,24 @@ from ovpnha.management.codes import Code
 from ovpnha.management.commands import Demote, Hold, ListInstances, Promote
 from ovpnha.management.notices import EndNotice, RoleNotice
 from ovpnha.management.replies import Refused
-from ovpnha.model import NO_EPOCH, NodeName, OpenvpnStatus, Role, Sync, Uid, Unreachable
+from ovpnha.model import NO_EPOCH, SOURCES, NodeName, OpenvpnStatus, Role, Sync, Uid, Unreachable
 from ovpnha.node.change import RoleChange
-from ovpnha.node.cluster.view import SOURCES, find_difference
+from ovpnha.node.cluster.view import find_difference
 from ovpnha.node.openvpn.discovery import RETRY_AFTER, RETRY_ORDER_AFTER
 from ovpnha.node.part import first
-from ovpnha.node.parts import LOCKED_OUT, Parts
+from ovpnha.node.parts import Parts
 from ovpnha.node.role.machine import Trigger
 from ovpnha.node.role.reasons import describe_held, describe_step
-from ovpnha.node.role.succession import Step, decide, next_epoch
+from ovpnha.node.role.succession import Situation, Step, decide, next_epoch
 from ovpnha.node.steps import Steps
+from ovpnha.problems import Problem, ProblemKind
+
+STARTS_ANEW = Problem(ProblemKind.SERVER_STARTING, "OpenVPN starts anew")
+SILENT = Problem(
+    ProblemKind.SERVER_SILENT,
+    "OpenVPN does not answer",
+    "see its log; does a script of it hang, or has another program its management socket (ss -xp)?",
+)
 
 
 class Instance:
@@ -70,7 +80,8 @@ class Instance:
         """The shell has connected to OpenVPN."""
         parts = self.parts
         parts.discovery.unreachable = None
-        if parts.role.fault == LOCKED_OUT:
+        fault = parts.role.fault
+        if fault is not None and fault.kind is ProblemKind.MANAGEMENT_PASSWORD:
             self._change.forget(now, wait=True)  # it may ask for it again
         else:
             self._change.unlearn(now)
@@ -94,7 +105,8 @@ class Instance:
             return
         if openvpn.unfinished:
             openvpn.log("warning", "management socket closed in mid-line")
-        self._change.fail(f"OpenVPN is down: {reason}", now)
+        what = f"OpenVPN is down: {reason}"
+        self._change.fail(Problem(ProblemKind.SERVER_DOWN, what), now)
         self.parts.own.forget()
         self._change.forget(now, wait=False)
         openvpn.close()
@@ -108,10 +120,10 @@ class Instance:
         self._change.unlearn(now)
         openvpn.close()
 
-    def give_up(self, reason: str, now: float) -> None:
+    def give_up(self, fault: Problem, now: float) -> None:
         """Nothing can be ordered: another node must serve. The next connection may be better."""
-        self._change.fail(reason, now)
-        self.parts.openvpn.hang_up(reason)
+        self._change.fail(fault, now)
+        self.parts.openvpn.hang_up(fault.text)
         self._change.forget(now, wait=False)
         self.parts.openvpn.close()
 
@@ -141,7 +153,7 @@ class Instance:
 
     def _end(self, now: float) -> None:
         """OpenVPN has given up its clients. It exits, or starts anew and answers in a moment."""
-        self._change.fail("OpenVPN starts anew", now)
+        self._change.fail(STARTS_ANEW, now)
         self.parts.own.forget()
         self._change.forget(now, wait=True)
         self.parts.discovery.ask_later(now + RETRY_AFTER)
@@ -158,24 +170,31 @@ class Instance:
         """OpenVPN does not say what it is: it lacks the patch, or it is starting."""
         self.parts.discovery.take_refusal(code, now)
         if not self.parts.discovery.stock:
-            self._refuse_vip("OpenVPN starts anew", now)
+            self._refuse_vip(STARTS_ANEW, now)
 
-    def _refuse_vip(self, reason: str, now: float) -> bool:
+    def _refuse_vip(self, fault: Problem, now: float) -> bool:
         """At the start of a sidecar: the VIP is with an OpenVPN that cannot serve."""
         refuses = self.role is Role.INIT and bool(self.parts.vip.here)
         if refuses:
-            self._change.fail(reason, now)
+            self._change.fail(fault, now)
         return refuses
 
     # What the administrator asks.
 
-    def ask_promote(self, expect_vip: float, now: float) -> None:
-        """Promote before the VIP comes; without it this node will be held again."""
+    def ask_promote(self, expect_vip: float, now: float) -> bool:
+        """Promote before the VIP comes; without it this node will be held again.
+
+        Refused with a VIP of IPv6 while another node serves: the kernel lets OpenVPN send from an
+        address that it does not have, and clients that have heard it refuse the other one.
+        """
         if self.role is Role.MASTER:
-            return
+            return True
+        if self.parts.view.rivals() and not self.parts.goes_ahead:
+            return False
         self.parts.vip.promise(now + expect_vip)
         if not self.parts.discovery.settled:
             self.parts.openvpn.log("warning", "promote asked while openvpn does not answer")
+        return True
 
     def ask_demote(self, now: float) -> None:
         """Master: let the VIP manager move the VIP, and be held when it has.
@@ -192,6 +211,17 @@ class Instance:
             log("info", "handing the vip over")
         else:
             log("warning", "demote asked of no master", role=self.role.value)
+
+    def ask_resync(self, now: float) -> bool:
+        """Standby: throw the copy away and fetch anew. Refused where it may be the last one."""
+        parts = self.parts
+        master = parts.view.state(parts.importer.following)
+        there = master is not None and master.serves
+        waits = parts.vip.concerns or parts.switchover.active or bool(parts.openvpn.unanswered)
+        if self.role is not Role.STANDBY or waits or not there or parts.importer.keeps:
+            return False
+        self._steps.fetch_anew(now)
+        return True
 
     def ask_renegotiate(self, uid: Uid | None, rate: float, now: float) -> None:
         """Renegotiate with one client, or with all."""
@@ -213,11 +243,10 @@ class Instance:
         discovery.handle_timer(now)
         if self.parts.discovery.overdue:
             silent = self.parts.openvpn.connected
-            why = "OpenVPN does not answer" if silent else self.parts.discovery.down
-            self._change.fail(why, now)
+            self._change.fail(SILENT if silent else self.parts.discovery.down, now)
         liveness.handle_timer(now)
         if self.parts.liveness.hangs and self.parts.discovery.settled:
-            self.give_up("OpenVPN does not answer", now)
+            self.give_up(SILENT, now)
         for part in others:
             part.handle_timer(now)
 
@@ -229,7 +258,8 @@ class Instance:
         self._seen = now
         self._settle(now)
         self._choose(now)
-        while (step := decide(situation := parts.situation(now))) is not Step.STAY:
+        self._switch(now)
+        while (step := self._decide(situation := parts.situation(now))) is not Step.STAY:
             parts.role.reason = describe_step(step, situation)
             self._steps.take(step, now)
             self._choose(now)
@@ -239,7 +269,10 @@ class Instance:
         latest = self.role in SOURCES and parts.view.highest <= parts.own.epoch
         parts.exporter.set_holders(parts.view.holders(), now, granting=master or latest)
         if master:
-            parts.exporter.protection.set_ready(parts.view.anyone_whole(), now)
+            waits_until = parts.switchover.waits_until
+            parts.exporter.protection.freeze(waits_until, now)
+            ready = waits_until is not None or parts.view.anyone_whole()
+            parts.exporter.protection.set_ready(ready, now)
         else:
             parts.exporter.protection.stop()
         if latest or master:
@@ -249,6 +282,10 @@ class Instance:
             parts.promotion.reach("published", now)
         self._say(now)
         parts.openvpn.flush()
+
+    def _decide(self, situation: Situation) -> Step:
+        step = self.parts.pause.filter(decide(situation), situation)
+        return self.parts.fence.filter(step, self.parts.fence_facts, self._seen)
 
     def evaluate_clients(self, now: float) -> None:
         """Do what follows from news of clients alone, when nothing is waited for."""
@@ -296,6 +333,16 @@ class Instance:
         if state is not None:
             importer.keep(state.sync is Sync.SYNCING, now)
 
+    def _switch(self, now: float) -> None:
+        """Do this node's part in a switchover; the master begins no handshakes meanwhile."""
+        parts = self.parts
+        if not parts.switchover.concerns(parts.view.states()):
+            return
+        before = parts.switchover.freezes
+        parts.switchover.observe(parts.switch_facts(now), now)
+        if self.role is Role.MASTER and parts.switchover.freezes is not before:
+            (parts.rekey.resume(now) if before else parts.rekey.pause())
+
     def _watch_successor(self, now: float) -> None:
         """Held: listen to the node that was promoted after this one."""
         parts = self.parts
@@ -307,9 +354,10 @@ class Instance:
     def _differ(self, difference: str, master: NodeName | None, now: float) -> None:
         parts = self.parts
         parts.importer.follow(None, NO_EPOCH, now)
-        if difference != parts.role.fault:
+        fault = Problem(ProblemKind.DIFFERS_FROM_MASTER, difference)
+        if fault != parts.role.fault:
             parts.openvpn.log("error", "must not replicate", problem=difference, node=master)
-        parts.role.fault = difference
+        parts.role.fault = fault
         if self.role is Role.STANDBY:
             self._change.move(Trigger.DIFFERS, now)
 
@@ -326,7 +374,7 @@ class Instance:
         parts.view.note_epoch(status.epoch)
         if status.role is Role.STANDBY:
             parts.own.forget()
-            parts.importer.table.find(clients)
+            parts.importer.find(clients)
             self._change.move(Trigger.FOUND_STANDBY, now)
         else:
             self._take_up(status, now)

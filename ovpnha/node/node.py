@@ -9,36 +9,47 @@ docs/architecture.md.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
 
 from ovpnha.model import (
     BootId,
+    CheckState,
     InstanceName,
     NodeName,
     Role,
     ServerClient,
-    Uid,
     Unreachable,
     VipPlace,
 )
+from ovpnha.node.asked import Asked
+from ovpnha.node.chronicle import Chronicle
 from ovpnha.node.config import NodeConfig
 from ovpnha.node.dispatch import Dispatch, RecordEvent
 from ovpnha.node.instance import Instance
-from ovpnha.node.outputs import ClientView, LogEvent, Output, Roster, SendDatagram
+from ovpnha.node.outputs import (
+    ClientView,
+    HistoryChanged,
+    LogEvent,
+    Output,
+    Roster,
+    SendDatagram,
+)
 from ovpnha.node.part import first
 from ovpnha.node.parts import Parts
-from ovpnha.node.statistics import NodeStatistics
+from ovpnha.node.statistics import NodeStatistics, describe_heard
+from ovpnha.problems import Problem, ProblemKind
 from ovpnha.replication import events
-from ovpnha.replication.membership import NodeHeard
+from ovpnha.replication.boots import NodeHeard
+from ovpnha.replication.history import HistoryEntry
 from ovpnha.replication.protocol import Replication
 
 CONFLICT_SHOWN = 30.0
 """Seconds for which two machines of one name are shown: longer than a challenge lives."""
 
 
-class Node:
+class Node(Asked):
     """One node of the cluster."""
 
     def __init__(
@@ -49,13 +60,15 @@ class Node:
         random: Callable[[int], bytes],
         now: float,
         wall: Callable[[], float] = lambda: 0.0,
+        history: Iterable[HistoryEntry] = (),
     ) -> None:
+        self._wall = wall
         self._name = config.replication.node
         self._boot = boot
         self._started = now
         self._outputs: deque[Output] = deque()
         self._replication = Replication(
-            config.replication, boot=boot, random=random, now=now, wall=wall
+            config.replication, boot=boot, random=random, now=now, wall=wall, history=history
         )
         self._links = dict.fromkeys(config.replication.links, True)
         self._told: dict[NodeName, frozenset[InstanceName]] = {}  # instances of the nodes heard
@@ -63,6 +76,12 @@ class Node:
             one.name: Instance(Parts(one, self._name, self._replication, self._outputs, now), now)
             for one in config.instances
         }
+        self._chronicles = [
+            Chronicle(
+                one.parts, self._name, boot, self._replication.history.find_last(self._name, name)
+            )
+            for name, one in self._instances.items()
+        ]
         self._dispatch = {name: Dispatch(one) for name, one in self._instances.items()}
 
     # OpenVPN.
@@ -117,6 +136,14 @@ class Node:
         self._instances[instance].parts.announcer.note_reader(read)
         self._go_on(now)
 
+    def checks_told(
+        self, states: Mapping[InstanceName, tuple[CheckState, ...]], now: float
+    ) -> None:
+        """What the checks of the service say now, those that failed first."""
+        for name, checks in states.items():
+            self._instances[name].parts.checks.states = checks
+        self._go_on(now)
+
     def link_changed(self, link: str, up: bool, now: float) -> None:
         """A BCN link can carry datagrams, or cannot. Until told otherwise, all can."""
         if self._links.get(link) != up:
@@ -127,24 +154,13 @@ class Node:
             one.parts.view.set_links(all(self._links.values()), now)
         self._go_on(now)
 
+    def fence_done(self, node: NodeName, text: str, now: float) -> None:
+        """The program has ended, well if the text is empty. One fence counts for all instances."""
+        for one in self._instances.values():
+            one.parts.fence.done(node, text, now)
+        self._go_on(now)
+
     # The administrator.
-
-    def ask_promote(self, instance: InstanceName, expect_vip: float, now: float) -> None:
-        """Promote now; the VIP is to come within ``expect_vip`` seconds."""
-        self._instances[instance].ask_promote(expect_vip, now)
-        self._go_on(now)
-
-    def ask_demote(self, instance: InstanceName, now: float) -> None:
-        """Master: hand the VIP over. Held: demote as soon as another node has the clients."""
-        self._instances[instance].ask_demote(now)
-        self._go_on(now)
-
-    def ask_renegotiate(
-        self, instance: InstanceName, uid: Uid | None, rate: float, now: float
-    ) -> None:
-        """Renegotiate with one client, or with all at ``rate`` a second."""
-        self._instances[instance].ask_renegotiate(uid, rate, now)
-        self._go_on(now)
 
     def use_keys(
         self, keys: Sequence[bytes], cookie_keys: Mapping[InstanceName, bytes], now: float
@@ -199,6 +215,8 @@ class Node:
             differences=figures.differences,
             oversized=figures.oversized,
             lacking=self._lacking(),
+            keys=tuple(key.hex() for key in self._replication.keys),
+            heard=tuple(describe_heard(one, now) for _, one in sorted(heard.items())),
         )
 
     def _lacking(self) -> Mapping[str, tuple[NodeName, ...]]:
@@ -260,7 +278,18 @@ class Node:
                 one.evaluate(now)
             elif name in names:
                 one.evaluate_clients(now)
+        self._tell_history(now)
         self._send(now)
+
+    def _tell_history(self, now: float) -> None:
+        for chronicle in self._chronicles:
+            for entry in chronicle.tell(self._wall):
+                self._replication.history.record(entry, now)
+                self._outputs.append(HistoryChanged(entry))
+
+    def history(self) -> tuple[HistoryEntry, ...]:
+        """Every change of a role that this node knows of, the oldest first."""
+        return self._replication.history.entries
 
     def _send(self, now: float) -> None:
         for datagram in self._replication.datagrams_to_send(now):
@@ -289,6 +318,8 @@ class Node:
             case events.OtherVersion(link=link):
                 phrase = "datagrams of another version of ovpnha"
                 self._outputs.append(LogEvent("error", phrase, {"link": link}))
+            case events.HistoryReceived(entries=entries):
+                self._outputs.extend(map(HistoryChanged, entries))
             case _ if event.instance in self._instances:
                 self._dispatch[event.instance].take_backchannel(event, now)
             case _:
@@ -297,10 +328,12 @@ class Node:
     def _tell_views(self, event: events.Event, now: float) -> None:
         for one in self._instances.values():
             one.parts.view.take(event, now)
+            one.parts.fence.take(event, now)
 
     def _name_conflict(self, node: NodeName, boot: BootId, now: float) -> None:
         """Logged once; counted and shown for as long as it lasts."""
-        problem = "another machine has the same node name"
+        what = "another machine has the same node name"
+        problem = Problem(ProblemKind.NODE_HAS_OUR_NAME, what)
         news = False
         for one in self._instances.values():
             one.parts.openvpn.counters["name_conflicts"] += 1

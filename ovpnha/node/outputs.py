@@ -17,6 +17,7 @@ from ovpnha.model import (
     ServerClient,
     Uid,
 )
+from ovpnha.replication.history import HistoryEntry
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,23 @@ class RoleChanged:
 
 
 @dataclass(frozen=True)
+class RunFence:
+    """Cut this node off, a master that has fallen silent; ``Node.fence_done`` hears how it went."""
+
+    instance: InstanceName
+    node: NodeName
+    epoch: Epoch  # that it was last heard of as master
+    required: bool  # a promotion waits for it
+
+
+@dataclass(frozen=True)
+class HistoryChanged:
+    """A role changed, here or on another node, or more is known of it: to be kept."""
+
+    entry: HistoryEntry
+
+
+@dataclass(frozen=True)
 class LogEvent:
     """A constant short phrase with keys; never key material, never bytes of the network."""
 
@@ -87,6 +105,8 @@ Output = (
     | SendDatagram
     | SetGrade
     | RoleChanged
+    | RunFence
+    | HistoryChanged
     | LogEvent
 )
 

@@ -17,7 +17,7 @@ the rest goes through six calls:
 ``statistics(now)``
     What ``status`` and metrics read: one frozen record, defined beside the part that counts.
 ``problems(now)``
-    What an administrator has to mend, a line each, with the mend.
+    What an administrator has to fix, and how.
 ``stop(now)``
     OpenVPN is gone, or may have become another: what was known of it is void.
 
@@ -30,6 +30,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from ovpnha.problems import Problem
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class Part:
         """The figures of this part, a frozen record; None when it has none."""
         return None
 
-    def problems(self, _now: float) -> Iterator[str]:
-        """What an administrator has to mend, a line each, with the mend."""
+    def problems(self, _now: float) -> Iterator[Problem]:
+        """What an administrator has to fix, and how."""
         return iter(())
 
     def stop(self, now: float) -> None:

@@ -1,7 +1,7 @@
 """The parts of one instance, and what they are together at one moment.
 
 Decides nothing: it describes, for the next step of the role (``situation``), for the VIP manager
-(``grade_input``), for the other nodes (``state``) and for whoever looks (``statistics``).
+(``grade_input``), for the other nodes (``state``) and for those who look (``statistics``).
 """
 
 from __future__ import annotations
@@ -9,11 +9,18 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 
 from ovpnha.model import NO_EPOCH, Epoch, Grade, InstanceState, NodeName, Role, Sync
 from ovpnha.node.cluster.announcer import Announcer
+from ovpnha.node.cluster.conductor import SwitchFacts
+from ovpnha.node.cluster.fence import Fence, FenceFacts
 from ovpnha.node.cluster.grading import GradeInput
+from ovpnha.node.cluster.pause import Pause
+from ovpnha.node.cluster.servicechecks import ServiceChecks
 from ovpnha.node.cluster.successor import Successor
+from ovpnha.node.cluster.switchover import Switchover
 from ovpnha.node.cluster.two_masters import TwoMasters
 from ovpnha.node.cluster.view import NO_HOLDER, ClusterView, NodeView, Other, find_difference
 from ovpnha.node.cluster.vip_problems import VipProblems
@@ -46,17 +53,11 @@ from ovpnha.node.role.vip import Vip
 from ovpnha.node.standby.counters import CounterRelay
 from ovpnha.node.standby.importer import Importer
 from ovpnha.node.statistics import InstanceStatistics
-from ovpnha.replication.membership import NodeHeard
+from ovpnha.problems import Problem, ProblemKind
+from ovpnha.replication.boots import NodeHeard
 from ovpnha.replication.protocol import Replication
 
-LOCKED_OUT = "OpenVPN's management socket asks for a password"
-FAULT_MENDS = {
-    "OpenVPN does not answer": "see its log; does a script of it hang, or has another program its "
-    "management socket (ss -xp)?",
-    LOCKED_OUT: "remove the file from its management "
-    "option: the socket lets in nobody but whom management-client-user and -group name",
-}
-KEPT_MEND = (
+KEPT_FIX = (
     "move the VIP there (if that node is held, a VIP manager that follows the grade does), or they "
     "reconnect when they have missed their server for long enough"
 )
@@ -85,11 +86,17 @@ class Parts:
         self.liveness = Liveness(openvpn, config.answer_within)
         self.traffic = Traffic(openvpn, lambda: self.role.role, per_client=config.per_client)
         self.presence = Presence(openvpn)
-        self.view = ClusterView(config.name, now, config.lone_after)
+        self.view = ClusterView(config.name, now, config.lone_after, node)
         self.vip_problems = VipProblems(openvpn, config.vip)
+        self.checks = ServiceChecks()
         self.announcer = Announcer(openvpn, backchannel)
         self.two_masters = TwoMasters(openvpn)
         self.successor = Successor(config.name, backchannel)
+        self.switchover = Switchover(node, openvpn, self.vip)
+        self.pause = Pause(openvpn, self.vip)
+        self.fence = Fence(
+            config.name, config.fence, outputs, unknown_waits=config.fence_unknown_waits
+        )
         self.importer = Importer(openvpn, backchannel)
         self.counter_relay = CounterRelay(openvpn)
         self.exporter = Exporter(openvpn, backchannel, config.protect_wait)
@@ -100,8 +107,9 @@ class Parts:
         self._all: tuple[Part, ...] = (
             *(self.discovery, self.liveness, self.traffic, self.own, self.reconnecting),
             *(self.role, self.vip, self.promotion, self.openvpn, self.presence, self.view),
-            *(self.vip_problems, self.announcer, self.two_masters, self.successor),
-            *(self.importer, self.counter_relay, self.exporter, self.rekey),
+            *(self.vip_problems, self.checks, self.announcer, self.two_masters, self.successor),
+            *(self.switchover, self.pause, self.fence, self.importer, self.counter_relay),
+            *(self.exporter, self.rekey),
         )
 
         self._timed = [one for one in self._all if type(one).get_timer is not Part.get_timer]
@@ -132,7 +140,7 @@ class Parts:
 
     def is_settled_in(self) -> bool:
         """Whether news of clients lead to no step: a master, or a standby that wants no VIP."""
-        if not self.discovery.settled:
+        if not self.discovery.settled or self.switchover.active:
             return False
         role = self.role.role
         return role is Role.MASTER or (role is Role.STANDBY and not self.vip.concerns)
@@ -267,7 +275,7 @@ class Parts:
         lone, silent, relinked = view.lone_since(), view.silent_since(), view.relinked
         return GradeInput(
             role=self.role.role,
-            fault=self.role.fault,
+            fault=self.role.why,
             seamless=self.discovery.seamless,
             vip=bool(self.vip.here),
             handing_over=self.vip.handing_over(now),
@@ -291,7 +299,38 @@ class Parts:
             rangeless=self.importer.rangeless(now),
             empty=not self.clients,
             bettered=view.anyone_in_sync(),
+            unused=self.vip.unused,
+            yields=self.switchover.stands_back,
+            stands=self.pause.grade,
+            acts=self.pause.serves,
+            relieved=view.anyone_acts(),
             proved=self.importer.proved,
+            failing=self.checks.failing,
+            unfenced=self.fence.caps,
+        )
+
+    def fence_facts(self) -> FenceFacts:
+        """All that a fence depends on."""
+        known = self.role.role is Role.HELD or self.view.knows_masters
+        suspects = self.view.suspects(self.backchannel.last_heard)
+        return FenceFacts(self.role.role, bool(self.vip.here), known, tuple(suspects))
+
+    @property
+    def goes_ahead(self) -> bool:
+        """Whether OpenVPN may be promoted before the VIP is here; with IPv6 it would speak."""
+        return ":" not in (self.config.vip or self.discovery.local)
+
+    def switch_facts(self, now: float) -> SwitchFacts:
+        """All that a switchover depends on."""
+        target, exporter = self.switchover.target, self.exporter
+        able = self.discovery.settled and not self.openvpn.unanswered
+        return SwitchFacts(
+            *(self.state(self.announcer.grade[0], now), able, dict(self.view.states())),
+            ahead=self.goes_ahead,
+            whole=self.sync(now) is Sync.IN_SYNC and not self.importer.table.lacks(),
+            busy=exporter.busy,
+            shared=target is not None and exporter.complete and exporter.table.is_at(target),
+            changed_at=exporter.changed_at,
         )
 
     def state(self, grade: Grade, now: float) -> InstanceState:
@@ -313,13 +352,16 @@ class Parts:
             managed=self.announcer.managed,
             origin=self.own.origin if source else NO_EPOCH,
             touched=source and self.exporter.touched,
+            switchover=self.switchover.said,
+            paused=self.pause.active,
+            checks=self.checks.states,
         )
 
-    # For whoever looks.
+    # For those who look.
 
     def statistics(self, heard: Mapping[NodeName, NodeHeard], now: float) -> InstanceStatistics:
         """The instance at one moment."""
-        problems = (one for part in self for one in part.problems(now))
+        problems = chain(self._problems(), *(part.problems(now) for part in self))
         return InstanceStatistics(
             name=self.config.name,
             role=self.role.role,
@@ -335,48 +377,37 @@ class Parts:
             exporter=self.exporter.statistics(now),
             importer=self.importer.statistics(now),
             traffic=self.traffic.statistics(now),
+            checking=self.checks.statistics(now),
             rekey=self.rekey.statistics(now),
+            switchover=self.switchover.statistics(now),
+            pause=self.pause.statistics(now),
+            fence=self.fence.statistics(now),
             nodes=tuple(
                 self._describe_node(name, other, heard.get(name), now)
                 for name, other in self.view.others(now)
             ),
-            problems=(*self._problems(), *problems),
+            problems=tuple(replace(one, instance=self.config.name) for one in problems),
         )
 
-    def _problems(self) -> Iterator[str]:
+    def _problems(self) -> Iterator[Problem]:
         """What no part knows alone."""
         missed, fault = self.discovery.unreachable, self.role.fault
         if self.role.role is Role.FAULT:
-            mend = missed.mend if missed is not None else FAULT_MENDS.get(fault, "")
-            yield f"{fault}; {mend}" if mend else fault
+            yield from [fault] if fault is not None else []
         elif missed is not None:
-            yield f"OpenVPN is not reached: {missed.reason}; {missed.mend}"
+            what = f"OpenVPN is not reached: {missed.reason}"
+            yield Problem(ProblemKind.MANAGEMENT_UNREACHABLE, what, missed.fix)
         if self._is_kept() or self._is_copied():
-            lacked = self.own.lacked
-            yield f"{lacked} clients or more are on another node and not here: {KEPT_MEND}"
+            what = f"{self.own.lacked} clients or more are on another node and not here"
+            yield Problem(ProblemKind.CLIENTS_ELSEWHERE, what, KEPT_FIX)
 
     def _describe_node(
         self, name: NodeName, other: Other, heard: NodeHeard | None, now: float
     ) -> NodeView:
         state, status = other.state, self.discovery.status
         problem = other.current_problem(now)
-        distance = heard.distance if heard is not None else None
         if state is not None and status is not None and state.record_format and not problem:
-            problem = find_difference(status, state, self.config.tolerate)
-        return NodeView(
-            name=name,
-            believed=other.believed,
-            age=now - (heard.last_heard if heard is not None else other.heard),
-            role=state.role if state else Role.INIT,
-            epoch=state.epoch if state else NO_EPOCH,
-            vip=state.vip if state else False,
-            sync=state.sync if state else Sync.NONE,
-            grade=state.grade if state else 0,
-            clients=state.clients if state else 0,
-            problem=problem,
-            round_trip=distance.round_trip if distance is not None else None,
-            clock_offset=distance.offset if distance is not None else None,
-            has_instance=not other.lacks(now),
-            lost=other.met and not other.believed,
-            managed=state is None or not other.believed or state.managed,
-        )
+            difference = find_difference(status, state, self.config.tolerate)
+            problem = Problem(ProblemKind.NODE_DIFFERS, difference) if difference else None
+        problem = problem and replace(problem, instance=self.config.name, node=name)
+        return other.describe(name, heard, problem, now)

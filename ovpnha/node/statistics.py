@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 
 from ovpnha.model import Epoch, InstanceName, NodeName, Role, Sync
 from ovpnha.node.cluster.announcer import AnnouncerStatistics
+from ovpnha.node.cluster.fence import FenceStatistics
+from ovpnha.node.cluster.pause import PauseStatistics
+from ovpnha.node.cluster.servicechecks import CheckStatistics
+from ovpnha.node.cluster.switchover import SwitchFigures
 from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.master.exporter import ExporterStatistics
 from ovpnha.node.master.rekey import RekeyProgress
@@ -20,8 +24,10 @@ from ovpnha.node.openvpn.traffic import TrafficStatistics
 from ovpnha.node.role.ownepoch import OwnEpochStatistics
 from ovpnha.node.role.promotion import PromotionStatistics
 from ovpnha.node.standby.importer import ImporterStatistics
+from ovpnha.problems import Problem
+from ovpnha.replication.boots import NodeHeard
 
-STATUS_VERSION = 1
+STATUS_VERSION = 2
 """Raised when a figure goes or comes to mean something else; one more is no new version."""
 
 
@@ -44,21 +50,49 @@ class InstanceStatistics:
     importer: ImporterStatistics = field(default_factory=ImporterStatistics)
     traffic: TrafficStatistics = field(default_factory=TrafficStatistics)
     rekey: RekeyProgress = field(default_factory=RekeyProgress)
+    pause: PauseStatistics = field(default_factory=PauseStatistics)
+    fence: FenceStatistics = field(default_factory=FenceStatistics)
+    switchover: SwitchFigures | None = None  # under way, or the last one that was over just now
+    checking: CheckStatistics = field(default_factory=CheckStatistics)
     nodes: tuple[NodeView, ...] = ()
-    problems: tuple[str, ...] = ()  # what an administrator has to mend, a line each, with the mend
+    problems: tuple[Problem, ...] = ()  # of the instance itself, not those of other nodes
 
 
 @dataclass(frozen=True)
 class TrackingFigures:
     """What conntrackd of this node last told, and what it was told."""
 
-    problem: str = ""  # what an administrator has to mend, with the mend
+    problem: str = ""  # what is wrong with it, and how to fix it
     told: int = 0  # entries that this node tells the others
     kernel: int = 0  # all entries of this host's kernel, those of other nodes among them
     injected: Mapping[str, int] = field(default_factory=dict)  # of other nodes: created, updated, …
     errors: Mapping[str, int] = field(default_factory=dict)  # by kind
     orders: Mapping[str, int] = field(default_factory=dict)  # given to it, by kind
     seconds: Mapping[str, float] = field(default_factory=dict)  # that the last of each kind took
+
+
+@dataclass(frozen=True)
+class HeardLink:
+    """How another node is heard by one link of the BCN."""
+
+    name: str
+    age: float  # seconds since its last hello came by it
+    loss: float | None = None  # share of its last hellos that did not; None while not known
+
+
+@dataclass(frozen=True)
+class HeardNode:
+    """Another node, whatever instances it has."""
+
+    name: NodeName
+    boot: str
+    believed: bool
+    age: float  # seconds since it was last heard
+    release: str = ""  # version of its ovpnha; "" when it does not tell
+    keys: tuple[str, ...] = ()  # numbers of its cluster keys, the one that seals in front
+    round_trip: float | None = None  # seconds; None while not measured
+    clock_offset: float | None = None  # seconds that its clock is ahead of ours
+    links: tuple[HeardLink, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,4 +118,29 @@ class NodeStatistics:
     """Instances that other nodes tell of and this one does not have."""
     tracking: TrackingFigures | None = None  # None: connections do not travel
     firewall: str | None = None  # what is wrong with our table, ""; None: we keep none
+    newer_source: str | None = None
+    """Version of Debian's OpenVPN that the patched one's source is older than; None: not known."""
+    ovpnha: str = ""  # version of the sidecar; "" when it does not say
+    keys: tuple[str, ...] = ()
+    """Numbers of the cluster keys that this sidecar has read, the one that seals in front."""
+    heard: tuple[HeardNode, ...] = ()  # every other node, one that is not heard any more as well
     version: int = STATUS_VERSION  # of these records, as JSON
+
+
+def describe_heard(one: NodeHeard, now: float) -> HeardNode:
+    """Another node, for those who look."""
+    distance = one.distance
+    return HeardNode(
+        name=one.node,
+        boot=one.boot.hex(),
+        believed=one.believed,
+        age=now - one.last_heard,
+        release=one.release,
+        keys=tuple(key.hex() for key in one.keys),
+        round_trip=distance.round_trip if distance is not None else None,
+        clock_offset=distance.offset if distance is not None else None,
+        links=tuple(
+            HeardLink(link, now - when, one.losses.get(link))
+            for link, when in sorted(one.links.items())
+        ),
+    )

@@ -16,7 +16,7 @@ What can go wrong in a step, and which rule answers it:
   that promotes, before anything of it can be sent (invariant 5).
 * Another node went on meanwhile: an epoch above its own is begun, and OpenVPN jumps over every
   range that it has granted (rule R3).
-* The process dies between two lines: whoever starts anew finds OpenVPN in the role that was
+* The process dies between two lines: a new process finds OpenVPN in the role that was
   ordered, and decides again. No step keeps a memory of its own.
 
 Rules: docs/roles.md, "Steps"; docs/architecture.md, "Invariants" and "Packet ids are owned".
@@ -24,12 +24,15 @@ Rules: docs/roles.md, "Steps"; docs/architecture.md, "Invariants" and "Packet id
 
 from __future__ import annotations
 
-from ovpnha.management.commands import Demote, Drop, Hold, ListInstances, Promote
+import math
+
+from ovpnha.management.commands import Demote, Hold, ListInstances, Promote
 from ovpnha.model import NO_EPOCH
 from ovpnha.node.change import RoleChange
 from ovpnha.node.parts import Parts
 from ovpnha.node.role.lineage import Kin
 from ovpnha.node.role.machine import MEANING, Trigger
+from ovpnha.node.role.promotion import Carried
 from ovpnha.node.role.succession import Step, next_epoch
 
 
@@ -57,14 +60,15 @@ class Steps:
         table, whole = importer.table, self._is_whole()
         stale, lacks = importer.stale(), table.lacks()
         for uid in stale:
-            parts.openvpn.send(Drop(uid))
+            importer.drops.order(uid)
         current = table.copies - sum(table.copy(uid) is not None for uid in stale)
         if not whole:
             unproved = int(not importer.proved)
             lacks = max(lacks, parts.view.most_clients() - current, unproved)
         origin, epoch = importer.epoch, next_epoch(parts.view.highest, parts.node)
         parts.own.begin(epoch, origin, lacks, now, whole=whole)
-        self._begin_epoch(now)
+        silent = self._silence(now)
+        self._begin_epoch(now, Carried(current, len(stale), lacks, silent=silent))
         parts.openvpn.log(
             "info" if whole and not lacks else "warning",
             "promoted",
@@ -105,7 +109,7 @@ class Steps:
         newer = parts.successor.newer(parts.exporter.table.generations())
         outlived = self._is_outlived()
         parts.own.go_on(next_epoch(higher, parts.node))
-        self._begin_epoch(now)
+        self._begin_epoch(now, Carried(parts.clients, reconnecting=len(newer)))
         parts.openvpn.log(
             "warning",
             "returned above another epoch",
@@ -150,6 +154,14 @@ class Steps:
         parts.rekey.stop(now)
         parts.importer.reset(now)
 
+    def fetch_anew(self, now: float) -> None:
+        """As a standby: wipe the copy, be another holder, and fetch everything from the start."""
+        parts = self._parts
+        self._change.order(Demote())
+        parts.importer.stop(now)
+        parts.importer.reset(now)
+        parts.openvpn.log("warning", "copy thrown away", reason="resync asked")
+
     def _overtake(self, now: float) -> None:
         """Stay master, above an epoch whose node does not have the VIP.
 
@@ -172,12 +184,25 @@ class Steps:
         view = self._parts.view
         return view.lineage.judge(self._parts.own.epoch, view.highest) is Kin.ABOVE
 
-    def _begin_epoch(self, now: float) -> None:
+    def _begin_epoch(self, now: float, carried: Carried) -> None:
         """Serve in the epoch that has just been made, because of the VIP."""
-        vip = self._parts.vip
-        self._change.order(Promote(self._parts.own.epoch))
+        parts = self._parts
+        cause = self._cause(now)
+        self._change.order(Promote(parts.own.epoch))
         self._change.note_epoch()
-        self._parts.promotion.begin(vip.since if vip.arrived else now, now)
+        parts.vip.unused = not parts.vip.here
+        parts.promotion.begin(cause, now, carried)
+        parts.traffic.watch(cause, now)
+
+    def _cause(self, now: float) -> float:
+        vip = self._parts.vip
+        return vip.since if vip.arrived else now
+
+    def _silence(self, now: float) -> float | None:
+        """How long the last master had said nothing when the VIP came; None: not known."""
+        parts = self._parts
+        heard = parts.backchannel.last_heard(parts.view.highest.node)
+        return None if heard == -math.inf else max(0.0, self._cause(now) - heard)
 
     def _become_source(self, now: float) -> None:
         self._parts.exporter.start(now)

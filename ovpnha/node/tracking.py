@@ -49,7 +49,7 @@ class Tracking:
         self._refresh = refresh
         self._serving: bool | None = None  # not known yet
         self._up = False
-        self._due = now + SETTLE
+        self._due = now
         self._settled = False
         self._told = 0
 

@@ -10,7 +10,14 @@ from collections.abc import Iterator
 
 from ovpnha.model import InstanceName, Uid
 from ovpnha.replication.fields import RANGES_LIMIT
-from ovpnha.replication.messages import ACKS_LIMIT, REASON_LIMIT, Ack, AckEntry, Reject, RejectEntry
+from ovpnha.replication.messages import (
+    ACKS_LIMIT,
+    REASON_LIMIT,
+    Ack,
+    AckEntry,
+    Reject,
+    RejectEntry,
+)
 from ovpnha.replication.ranges import RangeSet
 
 ACK_BYTES = 850  # of entries and ranges in one ack
@@ -62,15 +69,14 @@ class Acknowledgements:
 
 def _share(acks: list[AckEntry], ranges: int) -> list[list[AckEntry]]:
     groups: list[list[AckEntry]] = [[]]
-    most = ACK_BYTES - ranges * _RANGE_BYTES
-    size = 0
+    room = most = ACK_BYTES - ranges * _RANGE_BYTES
     for ack in acks:
         needed = _ENTRY_BYTES + _STORED_BYTES * len(ack.stored)
-        if groups[-1] and (size + needed > most or len(groups[-1]) == ACKS_LIMIT):
+        if groups[-1] and (needed > room or len(groups[-1]) == ACKS_LIMIT):
             groups.append([])
-            size = 0
+            room = most
         groups[-1].append(ack)
-        size += needed
+        room -= needed
     return groups
 
 

@@ -2,7 +2,7 @@
 
 Decides what is kept and for how long, never who asks for it. Equal parts of different clients are
 one. Bounds: docs/wire.md, "What a receiver may keep". A part whose content does not have its name
-is thrown away, whoever sent it.
+is thrown away, no matter who sent it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from ovpnha.model import ColdPart
-from ovpnha.replication.messages import COLD_CHUNK, Cold
+from ovpnha.replication.messages import (
+    COLD_CHUNK,
+    Cold,
+)
 
 UNNAMED_LIMIT = 1024 * 1024  # bytes of whole parts that no record names
 PARTIAL_LIMIT = 4 * 1024 * 1024  # bytes of parts that are not whole yet
@@ -30,6 +33,7 @@ class ColdReceiver:
     def __init__(self) -> None:
         self._parts: dict[bytes, ColdPart] = {}
         self._uses: dict[bytes, int] = {}
+        self._retained: set[bytes] = set()
         self._unnamed: OrderedDict[bytes, None] = OrderedDict()
         self._unnamed_bytes = 0
         self._partial: OrderedDict[bytes, _Partial] = OrderedDict()
@@ -62,6 +66,18 @@ class ColdReceiver:
                 del self._uses[name]
                 if name in self._parts:
                     self._keep_unnamed(name)
+
+    def retain(self, names: tuple[bytes, ...]) -> None:
+        """A record of a copy that ends has named these parts; the next copy may name them too."""
+        fresh = tuple(set(names) - self._retained)
+        self.name(fresh)
+        self._retained.update(fresh)
+        self.unname(names)
+
+    def release(self) -> None:
+        """That copy is whole: what it does not name is retained no longer."""
+        self.unname(tuple(self._retained))
+        self._retained.clear()
 
     def add(self, chunk: Cold) -> bool:
         """Take a chunk in; true when it made its part whole."""

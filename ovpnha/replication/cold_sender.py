@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ovpnha.model import ColdPart, InstanceName
-from ovpnha.replication.messages import COLD_CHUNK, Cold
+from ovpnha.replication.messages import (
+    COLD_CHUNK,
+    Cold,
+)
 
 
 class ColdSender:

@@ -75,6 +75,8 @@ class ReplicationConfig:
     timings: Timings = field(default_factory=Timings)
     bytes_per_second: int = 5_000_000
     """Pace of snapshots and repairs: 40 Mbit/s leaves a 100 Mbit/s link room for live changes."""
+    release: str = ""
+    """Version of ovpnha, for the other nodes."""
 
     def sync_bound(self, clients: int) -> float:
         """Seconds within which a copy of so many clients must reach what a hello said."""

@@ -1,6 +1,6 @@
 """The newest counters of each client, for a node that comes late.
 
-Counters travel as they change: whoever joins afterwards would never hear those of an idle
+Counters travel as they change: a node that joins afterwards would never hear those of an idle
 client, and OpenVPN knows no counters of a client that it has yet to import. So a source keeps the
 last entry of each client (docs/wire.md, body of an upsert), a sink those of clients not imported
 yet. Only the keys of packed entries (docs/management.md) are read, never their values.
@@ -8,71 +8,67 @@ yet. Only the keys of packed entries (docs/management.md) are read, never their 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass, field
 
 from ovpnha.model import COUNTER_ENTRY_SIZE, FINGERPRINT_SIZE, UID_SIZE, CounterKind, Uid
 
 KEYS_LIMIT = 8  # keys of one client; OpenVPN has at most three
 BATCH_LIMIT = 880  # bytes: a line of packed counters
-_KEY_END = UID_SIZE + FINGERPRINT_SIZE
-
-
-@dataclass(slots=True)
-class _Counters:
-    high_water: dict[bytes, bytes] = field(default_factory=dict)
-    byte_counts: bytes = b""
+_KEY_SIZE = {CounterKind.HIGH_WATER: FINGERPRINT_SIZE, CounterKind.BYTES: 0}
+_ENTRY = {
+    kind: struct.Struct(f"{UID_SIZE}s{key}s{COUNTER_ENTRY_SIZE[kind] - UID_SIZE - key}s")
+    for kind, key in _KEY_SIZE.items()
+}
 
 
 class LastCounters:
-    """Last counter entries by client."""
+    """Last counter entries by client.
+
+    All that change in a second come at once: what is done for each delays all that waits behind.
+    """
 
     def __init__(self) -> None:
-        self._counters: dict[Uid, _Counters] = {}
+        self._values = {kind: dict[Uid, dict[bytes, bytes]]() for kind in CounterKind}
 
     def note(self, kind: CounterKind, payload: bytes, clients: Container[Uid]) -> None:
         """Keep the entries of clients that are known."""
-        size = COUNTER_ENTRY_SIZE[kind]
-        for at in range(0, len(payload) - size + 1, size):
-            entry = payload[at : at + size]
-            uid = Uid(entry[:UID_SIZE])
-            if uid not in clients:
-                continue
-            counters = self._counters.get(uid)
-            if counters is None:
-                counters = self._counters[uid] = _Counters()
-            if kind is CounterKind.BYTES:
-                counters.byte_counts = entry
-            else:
-                self._note_high_water(counters.high_water, entry)
-
-    @staticmethod
-    def _note_high_water(entries: dict[bytes, bytes], entry: bytes) -> None:
-        key = entry[UID_SIZE:_KEY_END]
-        entries.pop(key, None)
-        entries[key] = entry
-        if len(entries) > KEYS_LIMIT:
-            del entries[next(iter(entries))]
+        values, form = self._values[kind], _ENTRY[kind]
+        whole = len(payload) - len(payload) % form.size
+        for uid, key, value in form.iter_unpack(payload[:whole]):
+            kept = values.get(uid)
+            if kept is not None and len(kept) == 1 and key in kept:
+                kept[key] = value
+            elif uid in clients:
+                _put_last(values.setdefault(uid, {}), key, value)
 
     def of(self, uid: Uid) -> tuple[bytes, bytes]:
         """The client's packed high-water marks and byte counts."""
-        counters = self._counters.get(uid)
-        if counters is None:
-            return b"", b""
-        return b"".join(counters.high_water.values()), counters.byte_counts
+        return self._packed(CounterKind.HIGH_WATER, uid), self._packed(CounterKind.BYTES, uid)
+
+    def _packed(self, kind: CounterKind, uid: Uid) -> bytes:
+        kept = self._values[kind].get(uid, {})
+        return b"".join(uid + key + value for key, value in kept.items())
 
     def batches(self) -> Iterator[tuple[CounterKind, bytes]]:
         """All of them, as lines of packed counters."""
-        for kind, entries in zip(
-            CounterKind, zip(*map(self.of, self._counters), strict=True), strict=False
-        ):
-            whole, size = b"".join(entries), BATCH_LIMIT // COUNTER_ENTRY_SIZE[kind]
-            size *= COUNTER_ENTRY_SIZE[kind]
+        for kind, values in self._values.items():
+            whole = b"".join(self._packed(kind, uid) for uid in values)
+            size = BATCH_LIMIT // COUNTER_ENTRY_SIZE[kind] * COUNTER_ENTRY_SIZE[kind]
             yield from ((kind, whole[at : at + size]) for at in range(0, len(whole), size))
 
     def forget(self, uid: Uid) -> None:
         """The client is gone, or its record says it anew."""
-        self._counters.pop(uid, None)
+        for values in self._values.values():
+            values.pop(uid, None)
+
+
+def _put_last(kept: dict[bytes, bytes], key: bytes, value: bytes) -> None:
+    """As the newest key of a client, at the cost of the one that is the longest ago."""
+    kept.pop(key, None)
+    kept[key] = value
+    if len(kept) > KEYS_LIMIT:
+        del kept[next(iter(kept))]
 
 
 class LateCounters:

@@ -13,7 +13,9 @@ import msgpack
 
 from ovpnha.replication.fields import ARRAY_LIMIT
 from ovpnha.replication.layout import MESSAGES, Values
-from ovpnha.replication.messages import Message
+from ovpnha.replication.messages import (
+    Message,
+)
 from ovpnha.replication.records import malformed, number_untrusted
 from ovpnha.replication.sealing import PAYLOAD_LIMIT
 

@@ -11,7 +11,13 @@ from collections.abc import Iterator, Mapping
 
 from ovpnha.model import InstanceName, Uid
 from ovpnha.replication.fields import UIDS_LIMIT
-from ovpnha.replication.messages import BUCKETS, Bucket, Difference, Digest, Repeat
+from ovpnha.replication.messages import (
+    BUCKETS,
+    Bucket,
+    Difference,
+    Digest,
+    Repeat,
+)
 from ovpnha.replication.records import bucket_of, digest_of
 
 

@@ -18,6 +18,7 @@ from ovpnha.model import (
     StoredRange,
     Uid,
 )
+from ovpnha.replication.history import HistoryEntry
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,14 @@ class OtherVersion:
     link: str
 
 
+@dataclass(frozen=True)
+class HistoryReceived:
+    """Another node told of changes of roles that this one had not heard of, or knew less of."""
+
+    node: NodeName
+    entries: tuple[HistoryEntry, ...]
+
+
 Event = (
     NodeUp
     | NodeDown
@@ -183,4 +192,5 @@ Event = (
     | OneWayLink
     | OtherKey
     | OtherVersion
+    | HistoryReceived
 )

@@ -6,8 +6,10 @@ field that several messages have in common, as the node tag, is here as well.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from functools import partial
+from operator import attrgetter
 from typing import Annotated, Any
 
 from ovpnha.model import UID_SIZE, InstanceName, NodeName, Uid
@@ -40,8 +42,11 @@ def array_untrusted(value: object, limit: int = ARRAY_LIMIT) -> Values:
 
 def text_untrusted(value: object, limit: int) -> str:
     """A text of at most so many bytes of UTF-8."""
-    if type(value) is not str or len(value.encode("utf-8", "replace")) > limit:
-        raise malformed()
+    try:
+        if type(value) is not str or len(value.encode()) > limit:
+            raise malformed()
+    except UnicodeEncodeError:  # half a letter: from a file, never from the wire
+        raise malformed() from None
     return value
 
 
@@ -57,12 +62,20 @@ def _flag(value: object) -> bool:
     return value
 
 
+def name_untrusted(value: object) -> str:
+    """A name: it is shown in terminals and logs, so nothing in it moves a cursor."""
+    name = text_untrusted(value, NAME_LIMIT)
+    if not name.isprintable():
+        raise malformed()
+    return name
+
+
 def _node(value: object) -> NodeName:
-    return NodeName(text_untrusted(value, NAME_LIMIT))
+    return NodeName(name_untrusted(value))
 
 
 def _instance(value: object) -> InstanceName:
-    return InstanceName(text_untrusted(value, NAME_LIMIT))
+    return InstanceName(name_untrusted(value))
 
 
 def _uid(value: object) -> Uid:
@@ -114,6 +127,18 @@ def flag(text: str = "{}") -> Field:
 def node(text: str = "{}") -> Field:
     """The name of a node."""
     return Field(_node, text=text)
+
+
+def one_of(kind: type[enum.Enum]) -> Field:
+    """A value of an enumeration."""
+
+    def read(value: object) -> enum.Enum:
+        try:
+            return kind(value)
+        except ValueError:
+            raise malformed() from None
+
+    return Field(read, attrgetter("value"))
 
 
 def fixed(size: int, text: str = "{}") -> Field:

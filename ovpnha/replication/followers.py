@@ -14,7 +14,11 @@ from ovpnha.model import InstanceName, NodeName, Uid
 from ovpnha.replication.config import Timings
 from ovpnha.replication.events import Acknowledged, Event, Rejected
 from ovpnha.replication.fields import UIDS_LIMIT
-from ovpnha.replication.messages import Ack, Ask, Reject
+from ovpnha.replication.messages import (
+    Ack,
+    Ask,
+    Reject,
+)
 from ovpnha.replication.sealing import node_tag
 
 FOLLOWER_TIMEOUT = 10.0  # seconds without a word after which a node counts as follower no longer

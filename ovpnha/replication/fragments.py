@@ -6,7 +6,9 @@ is repaired like any lost entry. Holds parts of hot parts, as few and as short a
 
 from __future__ import annotations
 
-from ovpnha.replication.messages import Fragment
+from ovpnha.replication.entries import (
+    Fragment,
+)
 
 NUMBERS_LIMIT = 64
 

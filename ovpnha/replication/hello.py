@@ -7,20 +7,23 @@ the rest of the program knows.
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
-from operator import attrgetter
+from dataclasses import dataclass, replace
 from typing import Annotated
 
+from ovpnha.errors import printable
 from ovpnha.model import (
     HOLDER_SIZE,
+    CheckState,
     Epoch,
     HolderId,
     InstanceName,
     InstanceState,
     Role,
+    SwitchState,
     Sync,
+    Verdict,
 )
+from ovpnha.replication.config import NAME_LIMIT
 from ovpnha.replication.fields import (
     Flag,
     Instance,
@@ -32,12 +35,19 @@ from ovpnha.replication.fields import (
     fixed,
     flag,
     node,
+    one_of,
     rows,
     text_untrusted,
 )
 from ovpnha.replication.layout import Field, Layout, Type, WireMessage, message
-from ovpnha.replication.records import bytes_untrusted, malformed, number_untrusted
+from ovpnha.replication.records import (
+    bytes_untrusted,
+    malformed,
+    number_untrusted,
+    split_untrusted,
+)
 from ovpnha.replication.roundtrip import HEARD_LIMIT, HEARD_SIZE, Heard, pack_heard, unpack_heard
+from ovpnha.replication.switching import pack_switch, unpack_switch_untrusted
 
 CHALLENGE_SIZE = 16
 ECHO_LIMIT = 24
@@ -45,24 +55,20 @@ HEAD_DIGEST_SIZE = 8
 STATES_LIMIT = 64
 DIGEST_TEXT_LIMIT = 64
 VERSION_TEXT_LIMIT = 32
+CHECKS_LIMIT = 6
+"""Checks of one instance that a hello tells, those that failed first: they share its datagram."""
+CHECK_TEXT_LIMIT = 48  # bytes
 GRADE_LIMIT = 32767
+KEY_NUMBER_SIZE = 4
+KEYS_LIMIT = 4
+"""Cluster keys that a hello names: a rotation needs two, and it has to fit one datagram."""
+RELEASE_LIMIT = 24
+HISTORY_DIGEST_SIZE = 8
 
 
 def _text(limit: int, text: str = "{}") -> Field:
     """A text that is cut to so many characters; nothing but its end is lost."""
     return Field(lambda value: text_untrusted(value, limit), lambda value: str(value)[:limit], text)
-
-
-def _one_of(kind: type[enum.Enum]) -> Field:
-    """A value of an enumeration."""
-
-    def read(value: object) -> enum.Enum:
-        try:
-            return kind(value)
-        except ValueError:
-            raise malformed() from None
-
-    return Field(read, attrgetter("value"))
 
 
 def _grade(value: object) -> int:
@@ -96,7 +102,70 @@ def _echoes(value: object) -> tuple[bytes, ...]:
     return tuple(bytes_untrusted(echo, CHALLENGE_SIZE, CHALLENGE_SIZE) for echo in echoes)
 
 
+def _keys(value: object) -> tuple[bytes, ...]:
+    return tuple(split_untrusted(value, KEY_NUMBER_SIZE, KEYS_LIMIT))
+
+
+def _history(value: object) -> bytes:
+    size = HISTORY_DIGEST_SIZE if value else 0
+    return bytes_untrusted(value, size, size)
+
+
 Text = Annotated[str, _text(DIGEST_TEXT_LIMIT)]
+
+
+def _cut(text: str) -> str:
+    """So many bytes of it, and no half letter."""
+    return text.encode("utf-8", "replace")[:CHECK_TEXT_LIMIT].decode("utf-8", "ignore")
+
+
+CheckText = Annotated[str, Field(lambda value: text_untrusted(value, CHECK_TEXT_LIMIT))]
+
+
+@dataclass(frozen=True, slots=True)
+class HelloCheck:
+    """What a hello says of one check of the service."""
+
+    name: Annotated[str, _text(NAME_LIMIT)]
+    verdict: Annotated[Verdict, one_of(Verdict)]
+    critical: Flag
+    resting: Flag
+    stuck: Flag
+    checked: Number
+    text: CheckText
+
+    @classmethod
+    def of(cls, check: CheckState) -> HelloCheck:
+        """The same, for the wire."""
+        return cls(
+            name=check.name,
+            verdict=check.verdict,
+            critical=check.critical,
+            resting=check.resting,
+            stuck=check.stuck,
+            checked=check.checked,
+            text=_cut(check.text),
+        )
+
+    @property
+    def check(self) -> CheckState:
+        """As the rest of the program knows it: what it shows cannot move a cursor."""
+        return CheckState(
+            name=printable(self.name),
+            verdict=self.verdict,
+            critical=self.critical,
+            resting=self.resting,
+            stuck=self.stuck,
+            checked=self.checked,
+            text=printable(self.text),
+        )
+
+
+CHECK = Layout(HelloCheck)
+ChecksTold = Annotated[
+    tuple[HelloCheck, ...],
+    replace(rows(CHECK, CHECKS_LIMIT, "[check …]"), appended=True),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +192,20 @@ def _pack_log(head: LogHead | None) -> list[object]:
     return [] if head is None else LOG_HEAD.write(head)
 
 
+PAUSED = replace(flag(), appended=True)
+SWITCH = Field(unpack_switch_untrusted, pack_switch, appended=True)
+
+
 @dataclass(frozen=True, slots=True)
 class HelloState:
     """What a hello says of one instance, and of the log that it may have."""
 
     instance: Instance
-    role: Annotated[Role, _one_of(Role)]
+    role: Annotated[Role, one_of(Role)]
     epoch_counter: Number
     epoch_node: Node
     vip: Annotated[bool, flag("has VIP")]
-    sync: Annotated[Sync, _one_of(Sync)]
+    sync: Annotated[Sync, one_of(Sync)]
     grade: Annotated[int, Field(_grade)]
     holder: Annotated[HolderId, fixed(HOLDER_SIZE)]
     clients: Number
@@ -147,6 +220,9 @@ class HelloState:
     touched: Flag
     partial: Flag
     log: Annotated[LogHead | None, Field(_log, _pack_log)]
+    switchover: Annotated[SwitchState | None, SWITCH] = None
+    paused: Annotated[bool, PAUSED] = False
+    checks: ChecksTold = ()
 
     @classmethod
     def of(
@@ -175,6 +251,9 @@ class HelloState:
             touched=state.touched,
             partial=partial,
             log=log,
+            switchover=state.switchover,
+            paused=state.paused,
+            checks=tuple(map(HelloCheck.of, state.checks[:CHECKS_LIMIT])),
         )
 
     @property
@@ -196,11 +275,18 @@ class HelloState:
             managed=self.managed,
             origin=Epoch(self.origin_counter, self.origin_node),
             touched=self.touched,
+            switchover=self.switchover,
+            paused=self.paused,
+            checks=tuple(one.check for one in self.checks),
         )
 
 
 STATE = Layout(HelloState)
 HeardList = Annotated[tuple[Heard, ...], Field(_heard, pack_heard, "{}: (round 4, age 4) …")]
+
+Release = Annotated[str, replace(_text(RELEASE_LIMIT, "{} of ovpnha"), appended=True)]
+KeyNumbers = Annotated[tuple[bytes, ...], Field(_keys, b"".join, "key numbers 4 …", appended=True)]
+HistoryDigest = Annotated[bytes, Field(_history, text="history digest 8 or nothing", appended=True)]
 
 
 @message(Type.HELLO)
@@ -219,6 +305,12 @@ class Hello(WireMessage):
     """The sender's clock, seconds since 1970; 0.0: not told."""
     heard: HeardList = ()
     """Of the boots whose challenges are the last echoes."""
+    release: Release = ""
+    """Version of the sender's ovpnha; "" when it does not tell."""
+    keys: KeyNumbers = ()
+    """The numbers of its first cluster keys: the first seals. () when it does not tell."""
+    history: HistoryDigest = b""
+    """Of the shared history as it knows it; b"": it knows nothing of that."""
 
     def check_untrusted(self) -> None:
         """Malformed, if there is no such part."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
-from ovpnha.model import Uid
+from ovpnha.model import InstanceName, Uid
+from ovpnha.replication.fields import NAMES_LIMIT
+from ovpnha.replication.messages import Want
 from ovpnha.replication.records import Body
 
 INCOMPLETE_LIMIT = 4 * 1024 * 1024  # bytes of hot parts
+WANTS_LIMIT = 48  # want messages at a time
 
 
 @dataclass(slots=True)
@@ -70,6 +74,10 @@ class IncompleteRecords:
             if not self._wanted[name]:
                 del self._wanted[name]
 
-    def wanted(self, limit: int) -> tuple[bytes, ...]:
-        """Names of parts that someone waits for."""
-        return tuple(self._wanted)[:limit]
+    def wants(self, tag: bytes, instance: InstanceName, stream: int) -> list[bytes]:
+        """Messages that ask for parts that someone waits for; not for all when they are many."""
+        names = tuple(islice(self._wanted, WANTS_LIMIT * NAMES_LIMIT))
+        return [
+            Want(tag, instance, stream, names[at : at + NAMES_LIMIT]).encode()
+            for at in range(0, len(names), NAMES_LIMIT)
+        ]

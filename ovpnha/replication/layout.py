@@ -55,6 +55,7 @@ class Type(enum.IntEnum):
     DIFFERENCE = 14
     BUCKET = 15
     REPEAT = 16
+    HISTORY = 17
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ def _field_of(hint: object) -> Field:
 
 
 def _getter(names: list[str]) -> Callable[[Any], tuple[object, ...]]:
-    return attrgetter(*names) if names else lambda _: ()
+    if len(names) < 2:  # attrgetter of one name gives no tuple
+        return lambda content: tuple(getattr(content, name) for name in names)
+    return attrgetter(*names)
 
 
 def _plain(name: str) -> str:

@@ -29,7 +29,9 @@ from collections import deque
 from dataclasses import dataclass
 
 from ovpnha.model import Uid
-from ovpnha.replication.messages import EntryKind
+from ovpnha.replication.entries import (
+    EntryKind,
+)
 
 DELETES_LIMIT = 4096
 RENEGOTIATIONS_LIMIT = 4096

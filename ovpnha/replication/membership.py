@@ -31,12 +31,14 @@ name, nor our own name. It judges nodes, not roles.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from operator import attrgetter
 
 from ovpnha.errors import RefusedDatagram
 from ovpnha.model import BootId, InstanceName, InstanceState, NodeName
+from ovpnha.replication.boots import Heads, HeardBoot, HeardBoots, NodeHeard, States
+from ovpnha.replication.challenges import Challenge, Challenges
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.events import (
     Event,
@@ -47,76 +49,15 @@ from ovpnha.replication.events import (
     OneWayLink,
 )
 from ovpnha.replication.fields import PARTS_LIMIT
-from ovpnha.replication.hello import (
-    CHALLENGE_SIZE,
-    ECHO_LIMIT,
-    STATES_LIMIT,
-    Hello,
-    HelloState,
-    LogHead,
-)
+from ovpnha.replication.hello import ECHO_LIMIT, KEYS_LIMIT, STATES_LIMIT, Hello, HelloState
 from ovpnha.replication.pacing import TokenBucket
-from ovpnha.replication.roundtrip import HEARD_LIMIT, Distance, Sample, SentRounds
-from ovpnha.replication.sealing import (
-    CANDIDATE_LIMIT,
-    PAYLOAD_LIMIT,
-    RETIRED_LIMIT,
-    BootTrust,
-    Opened,
-    Opener,
-    node_tag,
-)
+from ovpnha.replication.roundtrip import HEARD_LIMIT, SentRounds
+from ovpnha.replication.sealing import PAYLOAD_LIMIT, BootTrust, Opened, Opener, node_tag
 
 ANSWER_RATE = 40.0  # answering hellos a second
 ANSWER_BURST = 8.0
 ONE_WAY_INTERVALS = 3
 CONFLICT_AGAIN = 10.0  # seconds between two alarms about the same boot
-
-States = dict[InstanceName, InstanceState]
-Heads = dict[InstanceName, LogHead]
-
-
-@dataclass(frozen=True)
-class NodeHeard:
-    """One boot as membership sees it, for statistics."""
-
-    node: NodeName
-    boot: BootId
-    believed: bool
-    last_heard: float
-    links: Mapping[str, float]  # when a hello last came over each link
-    states: Mapping[InstanceName, InstanceState]
-    distance: Sample | None
-
-
-@dataclass
-class _Boot:
-    boot: BootId
-    node: NodeName
-    first_heard: float
-    last_heard: float
-    trust: BootTrust = BootTrust.CANDIDATE
-    challenge: bytes = b""
-    challenge_sequence: int = 0
-    echoed: float = -math.inf  # when our last hello left that answered a challenge of this boot
-    fresh: float = -math.inf  # when the newest challenge of ours was drawn that it has answered
-    retired_at: int = 0  # how many challenges we had drawn when it was retired, or last alarmed
-    believed_at: int = 0  # and when it was believed; 0: never
-    alarmed: float = -math.inf  # when it was last told of as the second of its name
-    one_way: bool = False
-    links: dict[str, float] = field(default_factory=dict)
-    round: int = -1
-    parts: dict[int, tuple[HelloState, ...]] = field(default_factory=dict)
-    states: States | None = None
-    heads: Heads = field(default_factory=dict)
-    told: States | None = None
-    distance: Distance = field(default_factory=Distance)
-
-
-@dataclass(frozen=True)
-class _Challenge:
-    number: int
-    drawn: float
 
 
 class Membership:
@@ -128,22 +69,23 @@ class Membership:
         opener: Opener,
         random: Callable[[int], bytes],
         emit: Callable[[Event, float], None],
-        hear_heads: Callable[[NodeName, Heads, float], None],
+        hear_whole: Callable[[HeardBoot, float], None],
         now: float,
         wall: Callable[[], float],
     ) -> None:
-        self._hear_heads = hear_heads
+        self._hear_whole = hear_whole
         self._name = config.node
+        self._release = config.release
+        self._keys: tuple[bytes, ...] = ()
         self._wall = wall
         self._rounds = SentRounds()
         self._timings = config.timings
         self._opener = opener
         self._random = random
         self._emit = emit
-        self._boots: dict[BootId, _Boot] = {}
+        self._boots = HeardBoots()
         self._states: States = {}
-        self._challenges: dict[bytes, _Challenge] = {}  # ours that still prove something, by value
-        self._drawn = 0
+        self._challenges = Challenges(random, config.timings.proof_timeout)
         self._round = 0
         self._answers = TokenBucket(ANSWER_RATE, ANSWER_BURST, now)
         self._sent = now - self._timings.hello_gap
@@ -161,16 +103,17 @@ class Membership:
 
     def last_heard(self, node: NodeName) -> float:
         """When a believed node was last heard; long ago for any other."""
-        boot = self._believed(node)
+        boot = self._boots.believed(node)
         return boot.last_heard if boot is not None else -math.inf
 
     def hear_untrusted(self, hello: Hello, opened: Opened, link: str, now: float) -> None:
         """Take in an authentic hello."""
         if node_tag(hello.name) != opened.tag:
             raise RefusedDatagram("malformed")
-        boot = self._boots.get(opened.boot) or self._remember(opened.boot, hello.name, now)
+        boot = self._boots.find(opened.boot, hello.name, now)
         boot.last_heard = now
         boot.links[link] = now
+        boot.rounds.note(link, hello.round)
         if boot.distance.arrived(hello.round, now):
             self._measure(boot, hello, now)
         if opened.sequence > boot.challenge_sequence:
@@ -179,7 +122,7 @@ class Membership:
         if boot.trust is BootTrust.RETIRED or boot.node == self._name:
             self._check_conflict(boot, proof, now)
             return
-        whole, doubted = self._collect(boot, hello), self._is_in_doubt(boot, proof, now)
+        whole, doubted = boot.collect(hello), self._is_in_doubt(boot, proof, now)
         if proof is not None:
             self._prove(boot, proof, now, whole=whole)
         if boot.trust is BootTrust.BELIEVED:
@@ -187,10 +130,10 @@ class Membership:
         if doubted:
             self.answer(now)
 
-    def _prove(self, boot: _Boot, proof: _Challenge, now: float, *, whole: bool) -> None:
+    def _prove(self, boot: HeardBoot, proof: Challenge, now: float, *, whole: bool) -> None:
         """It was alive when that challenge was drawn.
 
-        What was believed already is believed longer only by a round that has come whole: whoever
+        What was believed already is believed longer only by a round that has come whole: one who
         drops one of its parts must not keep what the others say believed.
         """
         boot.one_way = False
@@ -199,7 +142,7 @@ class Membership:
         if boot.trust is BootTrust.CANDIDATE:
             self._believe(boot, now)
 
-    def _is_in_doubt(self, boot: _Boot, proof: _Challenge | None, now: float) -> bool:
+    def _is_in_doubt(self, boot: HeardBoot, proof: Challenge | None, now: float) -> bool:
         """Whether a boot that says hello may cease to believe us before our next one.
 
         An old proof shows that it has not heard us lately; whom we have not answered lately, or
@@ -212,38 +155,21 @@ class Membership:
         """A believed boot has ended on purpose."""
         self._retire(self._boots[boot], "goodbye", now)
 
-    def _remember(self, boot: BootId, name: str, now: float) -> _Boot:
-        for trust, limit in (
-            (BootTrust.CANDIDATE, CANDIDATE_LIMIT),
-            (BootTrust.RETIRED, RETIRED_LIMIT),
-        ):
-            same = [known for known in self._boots.values() if known.trust is trust]
-            for oldest in same[: max(0, len(same) - limit + 1)]:
-                del self._boots[oldest.boot]
-        known = _Boot(boot, NodeName(name), now, now)
-        self._boots[boot] = known
-        return known
-
-    def _proof(self, boot: _Boot, hello: Hello, now: float) -> _Challenge | None:
+    def _proof(self, boot: HeardBoot, hello: Hello, now: float) -> Challenge | None:
         """The newest challenge of ours that it answers and that still proves anything."""
-        oldest = now - self._timings.proof_timeout
-        answered = [self._challenges[echo] for echo in hello.echoes if echo in self._challenges]
-        valid = (
-            challenge
-            for challenge in answered
-            if challenge.drawn > oldest and self._counts(boot, challenge)
-        )
+        proofs = self._challenges.proofs(hello.echoes, now)
+        valid = (challenge for challenge in proofs if self._counts(boot, challenge))
         return max(valid, key=attrgetter("number"), default=None)
 
-    def _counts(self, boot: _Boot, challenge: _Challenge) -> bool:
+    def _counts(self, boot: HeardBoot, challenge: Challenge) -> bool:
         """Whether that challenge can show that this boot lives after the believed one of its name.
 
         A late hello of a boot that died meanwhile must not retire its successor.
         """
-        rival = self._believed(boot.node) if boot.trust is BootTrust.CANDIDATE else None
+        rival = self._boots.believed(boot.node) if boot.trust is BootTrust.CANDIDATE else None
         return rival is None or challenge.number > rival.believed_at
 
-    def _measure(self, boot: _Boot, hello: Hello, now: float) -> None:
+    def _measure(self, boot: HeardBoot, hello: Hello, now: float) -> None:
         """How far away it is, from what it says of our hello."""
         told = zip(reversed(hello.echoes), reversed(hello.heard), strict=False)
         for echo, heard in told:
@@ -251,18 +177,18 @@ class Membership:
             if echo in self._challenges and round_trip is not None:
                 boot.distance.add(round_trip, hello.wall, self._wall())
 
-    def _check_conflict(self, boot: _Boot, proof: _Challenge | None, now: float) -> None:
+    def _check_conflict(self, boot: HeardBoot, proof: Challenge | None, now: float) -> None:
         """Tell it again for as long as it answers: so long it is there."""
         if proof is None or proof.number <= boot.retired_at:
             return
-        boot.retired_at = self._drawn
+        boot.retired_at = self._challenges.drawn
         if now >= boot.alarmed + CONFLICT_AGAIN:
             boot.alarmed = now
             self._emit(NameConflict(boot.node, boot.boot), now)
 
-    def _believe(self, boot: _Boot, now: float) -> None:
-        drawn = self._drawn
-        for other in list(self._boots.values()):
+    def _believe(self, boot: HeardBoot, now: float) -> None:
+        drawn = self._challenges.drawn
+        for other in self._boots:
             if other.node == boot.node and other.believed_at and other is not boot:
                 self._retire(other, "replaced by a newer boot", now)
         boot.trust = BootTrust.BELIEVED
@@ -271,37 +197,22 @@ class Membership:
         self._opener.set_trust(boot.boot, BootTrust.BELIEVED)
         self._emit(NodeUp(boot.node, boot.boot), now)
 
-    def _retire(self, boot: _Boot, reason: str, now: float) -> None:
+    def _retire(self, boot: HeardBoot, reason: str, now: float) -> None:
         if boot.trust is BootTrust.RETIRED:
             return
         if boot.trust is BootTrust.BELIEVED:
             self._emit(NodeDown(boot.node, reason), now)
         boot.trust = BootTrust.RETIRED
-        boot.retired_at = self._drawn
-        boot.parts, boot.states, boot.told = {}, None, None
-        boot.heads = {}
+        boot.retired_at = self._challenges.drawn
+        boot.silence()
         self._opener.set_trust(boot.boot, BootTrust.RETIRED)
 
-    def _collect(self, boot: _Boot, hello: Hello) -> bool:
-        """Take in what it says; returns whether its newest round is whole now."""
-        if hello.round < boot.round:
-            return False
-        if hello.round > boot.round:
-            boot.round, boot.parts = hello.round, {}
-        boot.parts[hello.part] = hello.states
-        if len(boot.parts) < hello.parts:
-            return False
-        told = [state for part in boot.parts.values() for state in part]
-        boot.states = {state.instance: state.state for state in told}
-        boot.heads = {state.instance: state.log for state in told if state.log is not None}
-        return True
-
-    def _tell(self, boot: _Boot, now: float, *, whole: bool) -> None:
+    def _tell(self, boot: HeardBoot, now: float, *, whole: bool) -> None:
         if boot.states is not None and boot.states != boot.told:
             boot.told = boot.states
             self._emit(HelloReceived(boot.node, dict(boot.states)), now)
         if whole:
-            self._hear_heads(boot.node, boot.heads, now)
+            self._hear_whole(boot, now)
 
     # --- our own hello
 
@@ -312,6 +223,15 @@ class Membership:
                 raise ValueError(f"no more than {STATES_LIMIT} instances can be announced")
             self._states[instance] = state
             self.news(now)
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """What hello says of our cluster keys."""
+        return self._keys
+
+    def use_keys(self, numbers: tuple[bytes, ...]) -> None:
+        """Say from now on that this node has these cluster keys, the first of which seals."""
+        self._keys = numbers[:KEYS_LIMIT]
 
     def announced(self, instance: InstanceName) -> bool:
         """Whether this node speaks of that instance at all."""
@@ -327,28 +247,30 @@ class Membership:
         if self._hello_at > now + jitter and self._answers.take(1, now):
             self._hello_at = now + jitter
 
-    def hellos(self, now: float, heads: Callable[[], Heads]) -> list[bytes]:
-        """The payloads of the hello that is due, or none; ``heads`` tells how far our logs are."""
+    def hellos(self, now: float, heads: Callable[[], Heads], history: bytes = b"") -> list[bytes]:
+        """The payloads of the hello that is due, or none; ``heads`` tells how far our logs are.
+
+        ``history`` is the digest of what this node knows of the shared history.
+        """
         if now < min(self._hello_at, self._remind_at()):
             return []
         self._sent = now
         self._hello_at = now + self._timings.hello_interval
         self._round += 1
         self._rounds.note(self._round, now)
-        return [hello.encode() for hello in self._parts(heads(), now)]
+        return [hello.encode() for hello in self._parts(heads(), history, now)]
 
     def _remind_at(self) -> float:
         """When to say hello because a boot has not answered lately: what is lost is made up for."""
-        boots = self._boots.values()
-        fresh = (boot.fresh for boot in boots if boot.trust is BootTrust.BELIEVED)
+        fresh = (boot.fresh for boot in self._boots.of(BootTrust.BELIEVED))
         due = min(fresh, default=math.inf) + self._timings.proof_due
         return max(due, self._sent + self._timings.proof_retry)
 
-    def _parts(self, heads: Heads, now: float) -> list[Hello]:
+    def _parts(self, heads: Heads, history: bytes, now: float) -> list[Hello]:
         boots = self._echoed(now)
         whole = Hello(
             self._name,
-            self._draw_challenge(now),
+            self._challenges.draw(now),
             tuple(boot.challenge for boot in boots),
             self._round,
             PARTS_LIMIT,
@@ -356,24 +278,28 @@ class Membership:
             (),
             self._wall(),
             tuple(boot.distance.heard(now) for boot in boots[-HEARD_LIMIT:]),
+            self._release,
+            self._keys,
+            history,
         )
         groups: list[tuple[HelloState, ...]] = [()]
         for name, state in sorted(self._states.items()):
             told = HelloState.of(name, state, heads.get(name))
-            trial = replace(whole, states=(*groups[-1], told))
-            if groups[-1] and len(trial.encode()) > PAYLOAD_LIMIT:
+            if groups[-1] and not _fits(whole, (*groups[-1], told)):
                 groups.append(())
+            while told.checks and not _fits(whole, (*groups[-1], told)):
+                told = replace(told, checks=told.checks[:-1])
             groups[-1] = (*groups[-1], told)
         return [
             replace(whole, part=part, parts=len(groups), states=group)
             for part, group in enumerate(groups)
         ]
 
-    def _echoed(self, now: float) -> list[_Boot]:
+    def _echoed(self, now: float) -> list[HeardBoot]:
         """The boots whose challenges this hello echoes, those that matter most last."""
         heard = [
             boot
-            for boot in self._boots.values()
+            for boot in self._boots
             if boot.trust is not BootTrust.RETIRED
             and now - boot.last_heard < self._timings.node_timeout
         ]
@@ -382,20 +308,7 @@ class Membership:
             boot.echoed = now
         return heard[-ECHO_LIMIT:]
 
-    # --- challenges and time
-
-    def _draw_challenge(self, now: float) -> bytes:
-        """One for the hello that leaves now; those that prove nothing any more are forgotten."""
-        oldest = now - self._timings.proof_timeout
-        self._challenges = {
-            value: challenge
-            for value, challenge in self._challenges.items()
-            if challenge.drawn > oldest
-        }
-        self._drawn += 1
-        value = self._random(CHALLENGE_SIZE)
-        self._challenges[value] = _Challenge(self._drawn, now)
-        return value
+    # --- time
 
     def get_timer(self) -> float:
         """When ``hellos`` or ``handle_timer`` has something to do."""
@@ -403,20 +316,19 @@ class Membership:
         times = [self._hello_at, self._remind_at()]
         times += [
             min(boot.last_heard + timings.node_timeout, boot.fresh + timings.proof_timeout)
-            for boot in self._boots.values()
-            if boot.trust is BootTrust.BELIEVED
+            for boot in self._boots.of(BootTrust.BELIEVED)
         ]
         return min(times)
 
     def handle_timer(self, now: float) -> None:
         """See who has fallen silent, who answers us no more, and who does not hear us."""
-        for boot in self._boots.values():
+        for boot in self._boots:
             if boot.trust is BootTrust.BELIEVED:
                 self._check_silence(boot, now)
             elif boot.trust is BootTrust.CANDIDATE:
                 self._check_one_way(boot, now)
 
-    def _check_silence(self, boot: _Boot, now: float) -> None:
+    def _check_silence(self, boot: HeardBoot, now: float) -> None:
         """Believe it no more until it proves itself again, if it does not do so now."""
         timings = self._timings
         if now < min(boot.last_heard + timings.node_timeout, boot.fresh + timings.proof_timeout):
@@ -429,31 +341,20 @@ class Membership:
         self._opener.set_trust(boot.boot, BootTrust.CANDIDATE)
         self._emit(NodeDown(boot.node, reason), now)
 
-    def _check_one_way(self, boot: _Boot, now: float) -> None:
+    def _check_one_way(self, boot: HeardBoot, now: float) -> None:
         interval = self._timings.hello_interval
         heard = now - boot.last_heard <= 2 * interval
-        if boot.one_way or boot.node == self._name or self._believed(boot.node) is not None:
+        if boot.one_way or boot.node == self._name or self._boots.believed(boot.node) is not None:
             return
         if heard and now >= boot.first_heard + ONE_WAY_INTERVALS * interval:
             boot.one_way = True
             self._emit(OneWayLink(boot.node), now)
 
-    def _believed(self, node: NodeName) -> _Boot | None:
-        believed = (boot for boot in self._boots.values() if boot.trust is BootTrust.BELIEVED)
-        return next((boot for boot in believed if boot.node == node), None)
-
     def nodes(self) -> tuple[NodeHeard, ...]:
         """Every boot that is not retired."""
-        return tuple(
-            NodeHeard(
-                boot.node,
-                boot.boot,
-                boot.trust is BootTrust.BELIEVED,
-                boot.last_heard,
-                dict(boot.links),
-                dict(boot.states or {}),
-                boot.distance.best,
-            )
-            for boot in self._boots.values()
-            if boot.trust is not BootTrust.RETIRED
-        )
+        return tuple(boot.describe() for boot in self._boots if boot.trust is not BootTrust.RETIRED)
+
+
+def _fits(whole: Hello, states: tuple[HelloState, ...]) -> bool:
+    """Whether these states go into one datagram."""
+    return len(replace(whole, states=states).encode()) <= PAYLOAD_LIMIT

@@ -14,7 +14,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ovpnha.model import HOT_LIMIT, RECORD_LIMIT, ClientRecord, ColdKind, ColdPart
 from ovpnha.replication.records import COLD_PARTS_LIMIT, PACKING, malformed
@@ -71,7 +71,7 @@ class Packed:
     """A record as it travels, and what tells whether the parts that it was made of have changed."""
 
     record: ClientRecord
-    hot: bytes
+    hot: bytes = field(repr=False)
     cold: bytes
 
 

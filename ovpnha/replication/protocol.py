@@ -25,9 +25,8 @@ and learns by events. It reads no clock and no socket, and draws no random bytes
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from ovpnha.errors import RefusedDatagram
 from ovpnha.model import (
@@ -41,12 +40,15 @@ from ovpnha.model import (
     StoredRange,
     Uid,
 )
+from ovpnha.replication.boots import HeardBoot
+from ovpnha.replication.bundling import bundle
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.decoding import decode_untrusted
-from ovpnha.replication.events import Event, NodeDown, NodeUp, OtherKey, OtherVersion
+from ovpnha.replication.events import Event, HistoryReceived, NodeDown, NodeUp
 from ovpnha.replication.hello import Hello, LogHead
-from ovpnha.replication.ledger import Ledger
-from ovpnha.replication.membership import Membership, NodeHeard
+from ovpnha.replication.history import History, HistoryEntry, SharedHistory
+from ovpnha.replication.ledger import Ledger, ReplicationStatistics
+from ovpnha.replication.membership import Membership
 from ovpnha.replication.messages import (
     Ack,
     Difference,
@@ -61,7 +63,6 @@ from ovpnha.replication.messages import (
 from ovpnha.replication.pacing import TokenBucket
 from ovpnha.replication.records import fits
 from ovpnha.replication.sealing import (
-    PAYLOAD_LIMIT,
     ClusterKey,
     Kind,
     Opened,
@@ -72,12 +73,10 @@ from ovpnha.replication.sealing import (
 )
 from ovpnha.replication.sink import Sink
 from ovpnha.replication.source import Source
+from ovpnha.replication.strangers import Strangers
 
 NOT_REFUSALS = frozenset({"own", "duplicate"})
 COUNTERS_LIMIT = 920  # bytes: one line of packed counters
-OTHER_KEY = frozenset({"unknown_key", "unauthentic"})
-OTHER_AGAIN = 60.0  # seconds after which such datagrams are worth another event
-STRANGER_RATE = 4.0  # hellos a second that answer state of a node that is not followed
 PACE_BURST = 0.01  # seconds of the pace that may leave at once
 
 
@@ -87,27 +86,6 @@ class Datagram:
 
     data: bytes = field(repr=False)
     link: str | None = None
-
-
-@dataclass(frozen=True)
-class ReplicationStatistics:
-    """Counters since start, immutable."""
-
-    received: Mapping[str, int]  # messages by kind
-    sent: Mapping[str, int]  # datagrams by kind
-    refused: Mapping[str, int]  # by reason of docs/wire.md
-    ignored: Mapping[str, int]  # no fault: own, duplicate, unknown_type
-    bytes_received: Mapping[str, int]  # hello, state, and refused: what could not be opened
-    bytes_sent: Mapping[str, int]
-    resyncs: int  # asked by this node
-    snapshots: int  # asked of this node
-    nacks: int  # times that this node asked again for what did not come
-    repaired: int  # entries sent again
-    oversized: int  # records beyond the limits, not sent or not delivered
-    differences: int  # buckets that a digest has shown to differ
-    incomplete: int  # records whose cold parts are missing
-    outstanding: Mapping[InstanceName, Mapping[NodeName, int]]  # unacknowledged, by follower
-    nodes: tuple[NodeHeard, ...]
 
 
 class Replication:
@@ -121,6 +99,7 @@ class Replication:
         random: Callable[[int], bytes],
         now: float,
         wall: Callable[[], float] = lambda: 0.0,
+        history: Iterable[HistoryEntry] = (),
     ) -> None:
         self._config = config
         keys = self._derive(config.keys)
@@ -131,8 +110,10 @@ class Replication:
         self._events: deque[Event] = deque()
         self._boots: dict[NodeName, BootId] = {}
         self._membership = Membership(
-            config, self._opener, random, self._hear_of_node, self._hear_heads, now, wall
+            config, self._opener, random, self._hear_of_node, self._hear_whole, now, wall
         )
+        self._membership.use_keys(tuple(key.name for key in keys))
+        self.history = SharedHistory(history)
         rate = float(config.bytes_per_second)
         self._pace = TokenBucket(rate, max(rate * PACE_BURST, 9600.0), now)
         self._sources: dict[InstanceName, Source] = {}
@@ -140,8 +121,7 @@ class Replication:
         self._streams = 0
         self._out: list[bytes] = []
         self._ledger = Ledger()
-        self._strangers = TokenBucket(STRANGER_RATE, 1.0, now)
-        self._other_key_at = self._other_version_at = now
+        self._strangers = Strangers(self._events.append, now)
 
     def _derive(self, secrets: Iterable[bytes]) -> list[ClusterKey]:
         salt = cluster_tag(self._config.cluster)
@@ -152,6 +132,7 @@ class Replication:
         keys = self._derive(secrets)
         self._sealer.use_key(keys[0])
         self._opener.use_keys(keys)
+        self._membership.use_keys(tuple(key.name for key in keys))
 
     # --- datagrams
 
@@ -168,16 +149,8 @@ class Replication:
             counts[refused.reason] += 1
             if refused.reason == "not_believed":
                 self._membership.answer(now)
-            self._tell_of_strangers(refused.reason, link, now)
+            self._strangers.tell(refused.reason, link, now)
         self._ledger.bytes_received[kind] += len(data)
-
-    def _tell_of_strangers(self, reason: str, link: str, now: float) -> None:
-        if reason in OTHER_KEY and now >= self._other_key_at:
-            self._other_key_at = now + OTHER_AGAIN
-            self._events.append(OtherKey(reason, link))
-        if reason == "version" and now >= self._other_version_at:
-            self._other_version_at = now + OTHER_AGAIN
-            self._events.append(OtherVersion(link))
 
     def _take_untrusted(self, opened: Opened, link: str, now: float) -> None:
         messages, unknown = decode_untrusted(opened.payload)
@@ -208,6 +181,10 @@ class Replication:
                 raise RefusedDatagram("malformed")
             case Goodbye():
                 self._membership.goodbye(boot, now)
+            case History(entries=entries):
+                news = tuple(entry for entry in entries if self.history.take(entry))
+                if news:
+                    self._events.append(HistoryReceived(node, news))
             case Ack() | Nack() | Reject() | Want() | Resync() | Difference() | Repeat():
                 source = self._sources.get(message.instance)
                 if message.tag == self._tag and source is not None:
@@ -221,7 +198,7 @@ class Replication:
 
     def _refuse_state(self, instance: InstanceName, now: float) -> None:
         self._ledger.refused["not_followed"] += 1
-        if self._membership.announced(instance) and self._strangers.take(1, now):
+        if self._membership.announced(instance) and self._strangers.may_answer(now):
             self._membership.answer(now)
 
     def datagrams_to_send(self, now: float) -> list[Datagram]:
@@ -232,23 +209,23 @@ class Replication:
             messages += source.messages(now)
         for sink in self._sinks.values():
             messages += sink.messages(now)
-        datagrams += [self._seal(Kind.STATE, payload, None) for payload in _bundle(messages)]
-        return datagrams
+        messages += self.history.messages(now)
+        return [*datagrams, *(self._seal(Kind.STATE, one, None) for one in bundle(messages))]
 
     def _hellos(self, now: float) -> list[Datagram]:
         links = self._config.links if len(self._config.links) > 1 else (None,)
-        payloads = self._membership.hellos(now, self._log_heads)
+        payloads = self._membership.hellos(now, self._log_heads, self.history.digest)
         return [self._seal(Kind.HELLO, payload, link) for payload in payloads for link in links]
 
     def _log_heads(self) -> dict[InstanceName, LogHead]:
         return {name: source.log_head() for name, source in self._sources.items()}
 
-    def _hear_heads(
-        self, node: NodeName, heads: Mapping[InstanceName, LogHead], now: float
-    ) -> None:
+    def _hear_whole(self, boot: HeardBoot, now: float) -> None:
+        """A round of hellos of a believed node has come whole."""
+        self.history.hear(boot.node, boot.history, now)
         for name, sink in self._sinks.items():
-            if sink.node == node:
-                sink.hear_head(heads.get(name), now)
+            if sink.node == boot.node:
+                sink.hear_head(boot.heads.get(name), now)
 
     def _seal(self, kind: Kind, payload: bytes, link: str | None) -> Datagram:
         data = self._sealer.seal(kind, payload)
@@ -260,7 +237,7 @@ class Replication:
 
     def get_timer(self) -> float | None:
         """When ``handle_timer`` and ``datagrams_to_send`` are to be called next."""
-        times = [self._membership.get_timer()]
+        times = [self._membership.get_timer(), self.history.get_timer()]
         times += [source.get_timer() for source in self._sources.values()]
         times += [sink.get_timer() for sink in self._sinks.values()]
         return min(times)
@@ -283,6 +260,7 @@ class Replication:
     def _hear_of_node(self, event: Event, now: float) -> None:
         self._events.append(event)
         if isinstance(event, NodeDown):
+            self.history.forget(event.node)
             self._forget_follower(event.node)
         elif isinstance(event, NodeUp) and self._boots.get(event.node) != event.boot:
             self._boots[event.node] = event.boot
@@ -407,39 +385,15 @@ class Replication:
 
     # --- figures
 
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The numbers of our cluster keys, the one that seals in front."""
+        return self._membership.keys
+
     def statistics(self) -> ReplicationStatistics:
         """Counters since start, and how things stand."""
-        ledger = self._ledger
-        return ReplicationStatistics(
-            received=MappingProxyType(dict(ledger.received)),
-            sent=MappingProxyType(dict(ledger.sent)),
-            refused=MappingProxyType(dict(ledger.refused)),
-            ignored=MappingProxyType(dict(ledger.ignored)),
-            bytes_received=MappingProxyType(dict(ledger.bytes_received)),
-            bytes_sent=MappingProxyType(dict(ledger.bytes_sent)),
-            resyncs=ledger.resyncs,
-            snapshots=ledger.snapshots,
-            nacks=ledger.nacks,
-            repaired=ledger.repaired,
-            oversized=ledger.oversized,
-            differences=ledger.differences,
+        return self._ledger.freeze(
             incomplete=sum(sink.incomplete for sink in self._sinks.values()),
-            outstanding=MappingProxyType(
-                {name: source.outstanding() for name, source in self._sources.items()}
-            ),
+            outstanding={name: source.outstanding() for name, source in self._sources.items()},
             nodes=self._membership.nodes(),
         )
-
-
-def _bundle(messages: Iterable[bytes]) -> Iterator[bytes]:
-    """Join messages into payloads, in order, none longer than a datagram allows."""
-    group: list[bytes] = []
-    size = 0
-    for message in messages:
-        if size + len(message) > PAYLOAD_LIMIT:
-            yield b"".join(group)
-            group, size = [], 0
-        group.append(message)
-        size += len(message)
-    if group:
-        yield b"".join(group)

@@ -10,6 +10,7 @@ import hashlib
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import msgpack
 
@@ -36,6 +37,7 @@ BODY_LIMIT = 8 * 1024
 STORED_LIMIT = 16
 PACKING = 256  # bytes by which what does not shrink may grow when it is packed
 NUMBER_LIMIT = 2**63 - 1
+SHARES_KEPT = 32_768  # clients whose share of a digest is not computed anew
 
 _RANGE = struct.Struct("!BII")
 _STORED = struct.Struct("!8sQ")
@@ -215,11 +217,13 @@ def unpack_generations_untrusted(value: object, limit: int) -> tuple[tuple[Uid, 
     )
 
 
+@lru_cache(SHARES_KEPT)
 def bucket_of(uid: Uid) -> int:
     """The digest bucket of a client, 0 to 127."""
     return hashlib.sha256(uid).digest()[0] >> 1
 
 
+@lru_cache(SHARES_KEPT)
 def digest_of(uid: Uid, generation: int) -> int:
     """What one client adds (by exclusive or) to the digest of its bucket."""
     return int.from_bytes(hashlib.sha256(pack_generation(uid, generation)).digest()[:8], "big")

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 SAMPLES = 8
 ROUNDS_KEPT = 32
+ROUNDS_JUDGED = 64
+"""Rounds of which the loss of a link is told: half a minute, without news."""
+_ALL_ROUNDS = (1 << ROUNDS_JUDGED + 1) - 1
 HEARD_LIMIT = 15
 """Other nodes of which one hello tells what was heard."""
 
@@ -52,6 +55,38 @@ def unpack_heard(packed: bytes) -> tuple[Heard, ...]:
     """The other way; bytes that are no whole entry are left out."""
     whole = packed[: len(packed) // _ENTRY.size * _ENTRY.size]
     return tuple(Heard(number, age / 1e6) for number, age in _ENTRY.iter_unpack(whole))
+
+
+class LinkRounds:
+    """Which of a boot's last rounds of hellos came by which link: each link has each round."""
+
+    def __init__(self) -> None:
+        self._newest = 0
+        self._seen: dict[str, int] = {}  # a bit for each of the last rounds, the newest lowest
+        self._first: dict[str, int] = {}
+
+    def note(self, link: str, number: int) -> None:
+        """A hello of this round came by this link."""
+        if link not in self._seen:
+            self._seen[link], self._first[link] = 0, number
+        shift = min(max(0, number - self._newest), ROUNDS_JUDGED + 1)
+        if shift:
+            self._newest = number
+            for name, mask in self._seen.items():
+                self._seen[name] = mask << shift & _ALL_ROUNDS
+        behind = self._newest - number
+        if behind <= ROUNDS_JUDGED:
+            self._seen[link] |= 1 << behind
+
+    def losses(self) -> Mapping[str, float]:
+        """The share of rounds that did not come, by link; the newest may be under way still."""
+        found = {}
+        for link, mask in self._seen.items():
+            count = min(ROUNDS_JUDGED, self._newest - self._first[link])
+            if count > 0:
+                came = (mask >> 1 & (1 << count) - 1).bit_count()
+                found[link] = 1 - came / count
+        return found
 
 
 class SentRounds:

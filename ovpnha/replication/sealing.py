@@ -106,6 +106,11 @@ class ClusterKey:
         number = int.from_bytes(_derive(secret, salt, b"ovpnha key number", 4), "big")
         return cls(secret, salt, number)
 
+    @property
+    def name(self) -> bytes:
+        """The number as every datagram has it in clear: it names the key and tells nothing."""
+        return _KEY.pack(self.number)
+
     def cipher(self, tag: bytes, boot: bytes) -> AESGCMSIV:
         """The cipher of one sender and boot."""
         return AESGCMSIV(_derive(self.secret, self.salt, b"ovpnha seal 1" + tag + boot, 32))

@@ -30,7 +30,6 @@ cold parts are missing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ovpnha.errors import RefusedDatagram
 from ovpnha.model import (
@@ -41,11 +40,19 @@ from ovpnha.model import (
     StoredRange,
     Uid,
 )
-from ovpnha.replication.acknowledgements import Acknowledgements, clip_reason
+from ovpnha.replication.acknowledgements import clip_reason
 from ovpnha.replication.cold_receiver import ColdReceiver
 from ovpnha.replication.config import ReplicationConfig
-from ovpnha.replication.counters import LateCounters
-from ovpnha.replication.differences import Differences
+from ovpnha.replication.entries import (
+    Counters,
+    Delete,
+    Entries,
+    Entry,
+    Fragment,
+    Renegotiation,
+    Upsert,
+    Void,
+)
 from ovpnha.replication.events import (
     CopyProved,
     CountersReceived,
@@ -56,100 +63,35 @@ from ovpnha.replication.events import (
     RenegotiationHeard,
     SnapshotEnded,
 )
-from ovpnha.replication.fields import NAMES_LIMIT, RANGES_LIMIT
-from ovpnha.replication.fragments import Fragments
+from ovpnha.replication.fields import RANGES_LIMIT
 from ovpnha.replication.hello import LogHead
-from ovpnha.replication.incomplete_records import IncompleteRecords
 from ovpnha.replication.ledger import Ledger
+from ovpnha.replication.logcopy import LogCopy
 from ovpnha.replication.messages import (
     AckEntry,
     Ask,
     Bucket,
     Cold,
-    Counters,
-    Delete,
     Digest,
-    Entries,
-    Entry,
-    Fragment,
     FromSource,
     Nack,
     RejectEntry,
-    Renegotiation,
     Resync,
     Snapshot,
     SnapshotEnd,
-    Upsert,
-    Void,
-    Want,
 )
 from ovpnha.replication.packing import unpack_untrusted
 from ovpnha.replication.proof import Proof
-from ovpnha.replication.ranges import RangeSet
 from ovpnha.replication.records import (
     STORED_LIMIT,
     Body,
-    digest_of,
     malformed,
     unpack_body_untrusted,
 )
 from ovpnha.replication.sealing import node_tag
 
 CLIENTS_LIMIT = 65536
-WANTS_LIMIT = 48  # want messages at a time
 FIRST_RETRY = 0.02  # seconds until a resync that nobody answered is asked for again; then doubled
-
-
-@dataclass(slots=True)
-class _CopiedClient:
-    generation: int
-    number: int
-    names: tuple[bytes, ...]
-    delivered: bool = False
-
-
-class _Copy:
-    """What is known of one stream. A resync begins a new one; only cold parts outlive it."""
-
-    def __init__(self, late: LateCounters) -> None:
-        self.received = RangeSet()
-        self.head = 0
-        self.changed = 0  # the newest number under which a client was published or withdrawn
-        self.digest = 0  # of the table
-        self.clients: int | None = None  # as the source counts them; None: it is not whole
-        self.ended = False
-        self.table: dict[Uid, _CopiedClient] = {}
-        self.gone: dict[Uid, int] = {}  # deleted, by number, while older entries may still come
-        self.incomplete = IncompleteRecords()
-        self.fragments = Fragments()
-        self.acknowledgements = Acknowledgements()
-        self.differences = Differences()
-        self.late = late
-
-    def generations(self) -> dict[Uid, int]:
-        return {uid: client.generation for uid, client in self.table.items()}
-
-    def has_gaps(self) -> bool:
-        return self.received.cumulative() < self.head
-
-    def flip(self, uid: Uid, client: _CopiedClient) -> None:
-        """This client comes into the table, or leaves it."""
-        self.digest ^= digest_of(uid, client.generation)
-        self.differences.changed()
-
-    def has_reached(self, head: LogHead) -> bool:
-        """Whether everything up to this head of our stream is here, and is what it is there."""
-        if self.received.cumulative() < head.head or self.waits_for(head.head):
-            return False
-        return self.changed != head.changed or self.digest == head.digest
-
-    def waits_for(self, number: int) -> bool:
-        """Whether a record up to this number lacks cold parts."""
-        return any(self.table[uid].number <= number for uid in self.incomplete.clients())
-
-    def is_whole(self) -> bool:
-        """Every number is here, and the source says that its table is whole."""
-        return self.clients is not None and not self.has_gaps()
 
 
 class Sink:
@@ -176,7 +118,6 @@ class Sink:
         self._emit = emit
         self._clients_limit = clients_limit
         self._cold = ColdReceiver()
-        self._retained: set[bytes] = set()  # parts of the copy before this one
         self._stream = 0
         self._resync_at: float | None = now
         self._retry = FIRST_RETRY
@@ -186,10 +127,7 @@ class Sink:
         self._ack_at = now
         self._acked = now - timings.ack_gap
         self._proof = Proof()
-        self._copy = self._new_copy()
-
-    def _new_copy(self) -> _Copy:
-        return _Copy(LateCounters(self._emit_counters))
+        self._copy = LogCopy(self._cold, self._emit_counters)
 
     def _emit_counters(self, kind: CounterKind, payload: bytes) -> None:
         self._emit(CountersReceived(self._instance, self.node, kind, payload))
@@ -210,37 +148,30 @@ class Sink:
 
     def _clear(self) -> None:
         for client in self._copy.table.values():
-            fresh = tuple(set(client.names) - self._retained)
-            self._cold.name(fresh)
-            self._retained.update(fresh)
-            self._cold.unname(client.names)
-        self._copy = self._new_copy()
+            self._cold.retain(client.names)
+        self._copy = LogCopy(self._cold, self._emit_counters)
         self._nack_at = self._want_at = self._flush_at = None
 
     def acknowledge(
         self, uid: Uid, generation: int, stored: tuple[StoredRange, ...], now: float
     ) -> None:
         """Our OpenVPN has imported this generation."""
-        client = self._copy.table.get(uid)
-        if client is None:
+        number = self._copy.delivered_number(uid)
+        if number is None:
             return
         if self._copy.late.imported(uid) and self._flush_at is None:
             self._flush_at = now + self._timings.ack_gap
-        number = client.number if client.delivered else 0
-        self._copy.acknowledgements.conclude(
-            AckEntry(uid, generation, number, stored[-STORED_LIMIT:])
-        )
+        entry = AckEntry(uid, generation, number, stored[-STORED_LIMIT:])
+        self._copy.acknowledgements.conclude(entry)
         self._ack_soon(now)
 
     def reject(self, uid: Uid, generation: int, reason: str, now: float) -> None:
         """Our OpenVPN has refused this record."""
-        client = self._copy.table.get(uid)
-        if client is None:
+        number = self._copy.delivered_number(uid)
+        if number is None:
             return
-        number = client.number if client.delivered else 0
-        self._copy.acknowledgements.conclude(
-            RejectEntry(uid, generation, number, clip_reason(reason))
-        )
+        entry = RejectEntry(uid, generation, number, clip_reason(reason))
+        self._copy.acknowledgements.conclude(entry)
         self._ack_soon(now)
 
     def _ack_soon(self, now: float) -> None:
@@ -339,21 +270,15 @@ class Sink:
     def _take_upsert(self, number: int, body: Body, now: float) -> bool:
         """False when there is no room for it now; it will be asked for again."""
         copy = self._copy
-        known = copy.table.get(body.uid)
-        if number < (known.number if known else copy.gone.get(body.uid, 0)):
+        if number < copy.number_of(body.uid):
             return True
         names = tuple(name for name, _ in body.cold)
         missing = {name for name in names if name not in self._cold}
         if missing and not copy.incomplete.has_room(body):
             return False
-        if known is None and len(copy.table) >= self._clients_limit:
+        if body.uid not in copy.table and len(copy.table) >= self._clients_limit:
             raise malformed()
-        self._cold.name(names)
-        self._forget(body.uid)
-        copy.table[body.uid] = client = _CopiedClient(body.generation, number, names)
-        copy.changed = max(copy.changed, number)
-        copy.flip(body.uid, client)
-        copy.late.expect(body.uid, body.high_water, body.byte_counts)
+        copy.put(number, body, names)
         if not missing:
             self._deliver(body)
             return True
@@ -372,24 +297,11 @@ class Sink:
         self._copy.table[body.uid].delivered = True
         self._emit(RecordReceived(self._instance, self.node, record))
 
-    def _forget(self, uid: Uid) -> None:
-        """Drop what is held of a client, also what waits."""
-        known = self._copy.table.pop(uid, None)
-        if known is not None:
-            self._cold.unname(known.names)
-            self._copy.acknowledgements.forget(uid)
-            self._copy.late.forget(uid)
-            self._copy.incomplete.remove(uid)
-            self._copy.flip(uid, known)
-
     def _take_delete(self, entry: Delete) -> None:
-        copy = self._copy
-        known = copy.table.get(entry.uid)
+        known = self._copy.table.get(entry.uid)
         if known is not None and known.number > entry.number:
             return
-        self._forget(entry.uid)
-        copy.changed = max(copy.changed, entry.number)
-        copy.gone[entry.uid] = max(entry.number, copy.gone.get(entry.uid, 0))
+        self._copy.delete(entry.uid, entry.number)
         self._emit(RecordWithdrawn(self._instance, self.node, entry.uid))
 
     def _take_cold(self, chunk: Cold) -> None:
@@ -403,10 +315,8 @@ class Sink:
         if mark.head < copy.head:
             return
         copy.clients = mark.clients if isinstance(mark, SnapshotEnd) else None
-        for uid, generation in mark.recent if copy.has_gaps() else ():
-            known = copy.table.get(uid)
-            if known is None or known.generation < generation:
-                self._emit(GenerationHeard(self._instance, self.node, uid, generation))
+        for uid, generation in copy.lacking(mark.recent) if copy.has_gaps() else ():
+            self._emit(GenerationHeard(self._instance, self.node, uid, generation))
 
     def _compare(self, message: Digest | Bucket) -> None:
         generations = self._copy.generations()
@@ -414,7 +324,7 @@ class Sink:
             self._ledger.differences += self._copy.differences.compare(message, generations)
             return
         for uid in self._copy.differences.take(message, generations):
-            self._forget(uid)
+            self._copy.forget(uid)
             self._emit(RecordWithdrawn(self._instance, self.node, uid))
 
     def _check_whole(self) -> None:
@@ -425,8 +335,7 @@ class Sink:
         copy.gone.clear()
         if not copy.ended:
             copy.ended = True
-            self._cold.unname(tuple(self._retained))
-            self._retained.clear()
+            self._cold.release()
             self._emit(SnapshotEnded(self._instance, self.node, copy.generations()))
 
     # --- what is sent
@@ -471,12 +380,9 @@ class Sink:
         return [Nack(*place, gaps).encode()] if gaps else []
 
     def _want(self, now: float) -> list[bytes]:
-        names = self._copy.incomplete.wanted(WANTS_LIMIT * NAMES_LIMIT)
-        self._want_at = now + self._timings.nack_interval if names else None
-        return [
-            Want(self._tag, self._instance, self._stream, names[at : at + NAMES_LIMIT]).encode()
-            for at in range(0, len(names), NAMES_LIMIT)
-        ]
+        wants = self._copy.incomplete.wants(self._tag, self._instance, self._stream)
+        self._want_at = now + self._timings.nack_interval if wants else None
+        return wants
 
     def _ack(self, now: float) -> list[bytes]:
         self._acked = now

@@ -28,88 +28,52 @@ record that was published and not withdrawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import reduce
-from operator import xor
 
 from ovpnha.model import ClientRecord, CounterKind, InstanceName, NodeName, Uid
 from ovpnha.replication.cold_sender import ColdSender
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.counters import LastCounters
+from ovpnha.replication.entries import (
+    ENTRY_LIMIT,
+    FRAGMENT_SIZE,
+    Counters,
+    Delete,
+    EntryBatch,
+    EntryKind,
+    Fragment,
+    Renegotiation,
+    Upsert,
+    Void,
+    encode_entry,
+    envelopes,
+)
 from ovpnha.replication.events import Event
 from ovpnha.replication.followers import Followers
 from ovpnha.replication.hello import LogHead
 from ovpnha.replication.ledger import Ledger
 from ovpnha.replication.log import CompactedLog, Slot
 from ovpnha.replication.messages import (
-    BUCKET_CLIENTS,
-    BUCKETS,
-    ENTRY_LIMIT,
-    FRAGMENT_SIZE,
-    RECENT_LIMIT,
     Ack,
     Bucket,
-    Counters,
-    Delete,
     Difference,
     Digest,
-    EntryKind,
-    Fragment,
     Nack,
     Reject,
-    Renegotiation,
     Report,
     Resync,
     Snapshot,
     SnapshotEnd,
     ToSource,
-    Upsert,
-    Void,
     Want,
-    encode_entry,
-    envelopes,
 )
 from ovpnha.replication.pacing import Delay, TokenBucket
-from ovpnha.replication.packing import Packed, Packer
+from ovpnha.replication.published import Published, PublishedTable
 from ovpnha.replication.ranges import RangeSet
-from ovpnha.replication.records import bucket_of, digest_of, pack_body
+from ovpnha.replication.records import pack_body
 
 EARLY_MARKS = (0.01, 0.05)  # seconds after a change
 PACED_LEAST = 4800  # bytes worth waking up for
 LIVE_DEBT = 65536  # bytes that changes may leave ahead of the pace
-
-
-@dataclass(slots=True)
-class _Published:
-    packed: Packed
-    names: tuple[bytes, ...]
-    number: int
-
-    @property
-    def record(self) -> ClientRecord:
-        """As it travels."""
-        return self.packed.record
-
-
-class _Batch:
-    """What leaves together: a client's cold parts right behind its entry, to share its datagram."""
-
-    def __init__(self, envelopes: Callable[[list[bytes]], list[bytes]]) -> None:
-        self._envelopes = envelopes
-        self._entries: list[bytes] = []
-        self._pairs: list[bytes] = []
-
-    def add(self, entries: list[bytes], cold: list[bytes]) -> int:
-        """Returns how many bytes that were."""
-        if cold:
-            self._pairs += self._envelopes(entries) + cold
-        else:
-            self._entries += entries
-        return sum(map(len, entries)) + sum(map(len, cold))
-
-    def messages(self) -> list[bytes]:
-        """Everything, in few messages."""
-        return self._envelopes(self._entries) + self._pairs
 
 
 class Source:
@@ -134,12 +98,10 @@ class Source:
         self._followers = Followers(instance, stream, timings, emit)
         self._complete = False
         self._log = CompactedLog()
-        self._table: dict[Uid, _Published] = {}
         self._cold = ColdSender(instance, stream)
-        self._packer = Packer()
+        self._table = PublishedTable(self._cold)
         self._delay = Delay(timings.resend_gap)
         self._counters = LastCounters()
-        self._digests = [0] * BUCKETS
         self._changed = 0  # the newest number under which it has changed
         self._counters_again_at = now
         self._fresh: list[int] = []
@@ -147,7 +109,6 @@ class Source:
         self._wanted: dict[bytes, None] = {}
         self._passed: set[bytes] | None = None  # cold parts sent in a pass that carries them
         self._answers: list[bytes] = []
-        self._recent: dict[Uid, int] = {}
         self._urgent_at = now
         self._mark_at = now
         self._early: Iterator[float] = iter(())
@@ -161,24 +122,17 @@ class Source:
         known = self._table.get(uid)
         if known is not None and record.generation < known.record.generation:
             return
-        packed = self._packer.pack(record, known.packed if known is not None else None)
-        names = self._cold.use(packed.record.cold)
         if known is None or record.generation > known.record.generation:
             self._counters.forget(uid)
-        if known is not None:
-            self._forget(known)
-        self._table[uid] = _Published(packed, names, 0)
-        self._flip_digest(record)
+        self._table.put(record)
         self._renumber(uid, now)
 
     def withdraw(self, uid: Uid, now: float) -> None:
         """The client is gone."""
-        known = self._table.pop(uid, None)
+        known = self._table.remove(uid)
         if known is None:
             return
-        self._forget(known)
         self._counters.forget(uid)
-        self._recent.pop(uid, None)
         self._followers.gone(uid)
         self._changed = self._log.delete(uid, known.record.generation)
         self._send_soon(self._changed, now)
@@ -203,14 +157,10 @@ class Source:
 
     def _renumber(self, uid: Uid, now: float) -> None:
         """This client's record goes to everyone, under a new number."""
-        known = self._table[uid]
-        known.number = self._changed = self._log.upsert(uid)
-        self._recent.pop(uid, None)
-        self._recent[uid] = known.record.generation
-        if len(self._recent) > RECENT_LIMIT:
-            del self._recent[next(iter(self._recent))]
-        self._followers.changed(uid, known.number)
-        self._send_soon(known.number, now)
+        self._changed = self._log.upsert(uid)
+        self._table.number(uid, self._changed)
+        self._followers.changed(uid, self._changed)
+        self._send_soon(self._changed, now)
 
     def _send_soon(self, number: int, now: float) -> None:
         self._fresh.append(number)
@@ -218,17 +168,10 @@ class Source:
         self._early = iter(now + delay for delay in EARLY_MARKS)
         self._mark_at = min(self._mark_at, next(self._early))
 
-    def _forget(self, known: _Published) -> None:
-        self._flip_digest(known.record)
-        self._cold.release(known.names)
-
-    def _flip_digest(self, record: ClientRecord) -> None:
-        self._digests[bucket_of(record.uid)] ^= digest_of(record.uid, record.generation)
-
     def log_head(self) -> LogHead:
         """What our hello says of this table."""
         place = (self._stream, self._log.head, self._log.floor)
-        return LogHead(*place, self._changed, reduce(xor, self._digests), self._complete)
+        return LogHead(*place, self._changed, self._table.digest, self._complete)
 
     # --- what receivers say
 
@@ -239,7 +182,7 @@ class Source:
             self._resync(node, message, now)
         elif message.stream == self._stream:
             if not self._followers.knows(node):
-                self._followers.begin(node, self._numbers(), now)
+                self._followers.begin(node, self._table.numbers(), now)
             self._receive(node, message, now)
 
     def _receive(self, node: NodeName, message: Report, now: float) -> None:
@@ -263,15 +206,12 @@ class Source:
                 for uid in filter(self._table.__contains__, message.uids):
                     self._renumber(uid, now)
 
-    def _numbers(self) -> dict[Uid, int]:
-        return {uid: known.number for uid, known in self._table.items()}
-
     def forget(self, node: NodeName) -> None:
         """The node has started anew."""
         self._followers.forget(node)
 
     def _resync(self, node: NodeName, message: Resync, now: float) -> None:
-        self._followers.begin(node, self._numbers(), now)
+        self._followers.begin(node, self._table.numbers(), now)
         self._ledger.snapshots += 1
         if self._log.lost:
             self._tell_counters_again(now)
@@ -282,7 +222,7 @@ class Source:
         self._mark_at = now
 
     def _repair(self, ranges: tuple[tuple[int, int], ...], now: float) -> None:
-        if ranges and ranges[0][0] <= self._log.lost:
+        if any(first <= self._log.lost for first, _ in ranges):
             self._tell_counters_again(now)
         for first, last in ranges:
             if (end := min(last, self._log.head)) >= first:
@@ -307,16 +247,10 @@ class Source:
         return slot is not None and now - slot.sent < seconds
 
     def _list_buckets(self, buckets: tuple[int, ...]) -> Iterator[bytes]:
-        listed: dict[int, list[tuple[Uid, int]]] = {bucket: [] for bucket in buckets}
-        for uid, known in self._table.items():
-            if (bucket := bucket_of(uid)) in listed:
-                listed[bucket].append((uid, known.record.generation))
         place = (self._instance, self._stream, self._log.head)
-        for bucket, clients in listed.items():
-            starts = range(0, max(1, len(clients)), BUCKET_CLIENTS)
-            for part, at in enumerate(starts):
-                group = tuple(clients[at : at + BUCKET_CLIENTS])
-                yield Bucket(*place, bucket, part, len(starts), group).encode()
+        for bucket, groups in self._table.list_buckets(buckets):
+            for part, group in enumerate(groups):
+                yield Bucket(*place, bucket, part, len(groups), group).encode()
 
     # --- what is sent
 
@@ -345,7 +279,7 @@ class Source:
     def _mark(self, now: float) -> bytes:
         self._mark_at = next(self._early, now + self._timings.mark_interval)
         place = (self._instance, self._stream, self._log.head, self._log.floor)
-        recent = tuple(self._recent.items())
+        recent = self._table.recent
         if self._complete:
             return SnapshotEnd(*place, recent, len(self._table)).encode()
         return Snapshot(*place, recent).encode()
@@ -355,14 +289,14 @@ class Source:
         if not self._complete or not len(self._followers):
             return []
         place = (self._instance, self._stream, self._log.head)
-        return [Digest(*place, tuple(self._digests)).encode()]
+        return [Digest(*place, self._table.digests).encode()]
 
     def _live(self, now: float) -> list[bytes]:
         """What has changed; what exceeds the pace by far is left to it."""
         if not self._fresh:
             return []
         budget = self._pace.available(now) + LIVE_DEBT
-        batch = _Batch(self._envelopes)
+        batch = EntryBatch(self._envelopes)
         size = 0
         for number in self._fresh:
             if size >= budget:
@@ -385,7 +319,7 @@ class Source:
         budget = self._pace.available(now)
         if budget < PACED_LEAST or not (self._pending or self._wanted):
             return []
-        batch = _Batch(self._envelopes)
+        batch = EntryBatch(self._envelopes)
         size = 0
         while size < budget and (self._pending or self._wanted):
             size += batch.add(*self._serve_next(now))
@@ -428,7 +362,7 @@ class Source:
         """1 and the count of void numbers below this one that nobody need ask for.
 
         Where counters stood that are kept no longer, only who asks from ``first`` on is told that
-        they are void, because whoever asks is told the newest ones.
+        they are void, because one who asks is told the newest ones.
         """
         return min(self._log.span(number), number - min(first - 1, self._log.lost))
 
@@ -446,7 +380,7 @@ class Source:
             case _:
                 return [encode_entry(Counters(number, span, slot.value, slot.payload))]
 
-    def _upsert(self, number: int, span: int, known: _Published) -> list[bytes]:
+    def _upsert(self, number: int, span: int, known: Published) -> list[bytes]:
         body = pack_body(known.record, known.names, self._counters.of(known.record.uid))
         whole = encode_entry(Upsert(number, span, body))
         if len(whole) <= ENTRY_LIMIT:

@@ -13,7 +13,7 @@ import ipaddress
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -21,7 +21,7 @@ import structlog
 from ovpnha.config import IMPLIED_LINK, BcnConfig, BcnLink, BcnMode
 from ovpnha.model import OpenvpnStatus
 from ovpnha.runtime.network import Link, NetworkTable
-from ovpnha.runtime.prefilter import attach_prefix, count_dropped
+from ovpnha.runtime.prefilter import attach_filter, count_dropped
 
 READ_SIZE = 2048  # beyond the 1,200 bytes of the largest datagram, so that oversize shows
 READS_PER_WAKEUP = 32
@@ -50,19 +50,37 @@ class _Plan:
 class BcnSockets:
     """All links. ``received`` gets what one wakeup read, in order, with the link's name.
 
-    What does not begin with ``prefix`` is not even read; nothing is said about it when empty.
+    What does not begin with ``prefix`` is not even read; nothing is said about it when empty. Nor
+    are most of those under another key than ``keys``, their names; all are read without names.
     """
 
-    def __init__(self, config: BcnConfig, received: ReceivedBatch, prefix: bytes = b"") -> None:
+    def __init__(
+        self,
+        config: BcnConfig,
+        received: ReceivedBatch,
+        prefix: bytes = b"",
+        keys: Collection[bytes] = (),
+    ) -> None:
         self._config = config
         self._received = received
         self._prefix = prefix
+        self._keys = keys
         self._links = {link.interface: self._make(link.interface, link) for link in config.links}
         if not self._links:
             self._links[IMPLIED_LINK] = self._make(IMPLIED_LINK, None)
 
     def _make(self, name: str, link: BcnLink | None) -> _LinkSockets:
-        return _LinkSockets(self._config, name, link, self._received, self._prefix)
+        return _LinkSockets(self._config, name, link, self._received, self._filter)
+
+    def _filter(self, one: socket.socket) -> None:
+        if self._prefix:
+            attach_filter(one, self._prefix, self._keys)
+
+    def use_keys(self, keys: Collection[bytes]) -> None:
+        """The names of the keys from now on; to be told before anything is sealed by them."""
+        self._keys = keys
+        for link in self._links.values():
+            link.filter_anew()
 
     def openvpn_found(self, status: OpenvpnStatus) -> None:
         """Without links of its own the configuration takes those of OpenVPN; refresh follows."""
@@ -104,14 +122,14 @@ class _LinkSockets:
         name: str,
         link: BcnLink | None,
         received: ReceivedBatch,
-        prefix: bytes,
+        attach: Callable[[socket.socket], None],
     ) -> None:
         self.failures: Counter[str] = Counter()
         self._config = config
         self._name = name
         self._link = link
         self._received = received
-        self._prefix = prefix
+        self._attach = attach
         self._told: OpenvpnStatus | None = None
         self._plan: _Plan | None = None
         self._sockets: dict[socket.AddressFamily, socket.socket] = {}
@@ -161,6 +179,14 @@ class _LinkSockets:
         self._sockets.clear()
         self._plan = None
 
+    def filter_anew(self) -> None:
+        """What may be read has changed. Without a filter all is read, and the work is ours."""
+        for one in self._sockets.values():
+            try:
+                self._attach(one)
+            except OSError as error:
+                log.warning("bcn filter refused", link=self._name, reason=_reason(error))
+
     def _open(self, plan: _Plan) -> str:
         """Open the sockets of this plan; returns what went wrong, or nothing."""
         self.close()
@@ -168,8 +194,7 @@ class _LinkSockets:
         try:
             for family in plan.families:
                 self._sockets[family] = one = _open_socket(family, self._config, plan)
-                if self._prefix:
-                    attach_prefix(one, self._prefix)
+                self._attach(one)
                 for group in plan.groups:
                     _join(one, family, group, plan.index)
                 loop.add_reader(one, self._readable, one)

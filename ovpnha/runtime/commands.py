@@ -7,42 +7,86 @@ core is standby. Never changes a role itself.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from ovpnha.config import Config
-from ovpnha.model import Grade, InstanceName, Role, Uid
+from ovpnha.model import Grade, InstanceName, NodeName, Role, Sync, Uid
 from ovpnha.node.cluster.view import NodeView
+from ovpnha.node.node import Node
 from ovpnha.node.outputs import ConnectedClient
 from ovpnha.node.statistics import InstanceStatistics
 from ovpnha.runtime.answers import (
+    ChecksAnswer,
     ClientsAnswer,
     DemoteAnswer,
+    GuardAnswer,
     HandOverAnswer,
+    HistoryAnswer,
     ListedClient,
+    PauseAnswer,
     PromoteAnswer,
     RenegotiateAnswer,
+    ResetAnswer,
+    ResumeAnswer,
+    ResyncAnswer,
+    SwitchoverAnswer,
+    SwitchoverWaitAnswer,
 )
+from ovpnha.runtime.checklist import list_checks
+from ovpnha.runtime.checks import CheckRunner
 from ovpnha.runtime.control import (
+    ChecksRequest,
     ClientsRequest,
     ControlError,
     DemoteRequest,
+    EventsRequest,
+    GuardRequest,
     HandOverRequest,
+    HistoryRequest,
+    PauseRequest,
     PromoteRequest,
     RenegotiateRequest,
     Request,
+    ResetRequest,
+    ResumeRequest,
+    ResyncRequest,
     StatusRequest,
+    SwitchoverRequest,
+    SwitchoverWaitRequest,
 )
 from ovpnha.runtime.driver import Driver
+from ovpnha.runtime.events import EventsAnswer, NodeEvent
+from ovpnha.runtime.guard import judge, judge_leaving
 from ovpnha.runtime.handover import HandOver
+from ovpnha.runtime.historypage import select_history
 from ovpnha.runtime.status import StatusAnswer
+from ovpnha.runtime.switching import Switching
 
 PROMOTE_TIMEOUT = 5.0
 CLIENTS_TIMEOUT = 10.0
+RESYNC_TIMEOUT = 10.0
 DEMOTE_TIMEOUT = 10.0  # a master waits until the VIP manager has moved the VIP
 UNDEFINED = "UNDEF"
 
 Answer = (
-    StatusAnswer | PromoteAnswer | DemoteAnswer | HandOverAnswer | RenegotiateAnswer | ClientsAnswer
+    StatusAnswer
+    | PromoteAnswer
+    | DemoteAnswer
+    | HandOverAnswer
+    | GuardAnswer
+    | RenegotiateAnswer
+    | ClientsAnswer
+    | HistoryAnswer
+    | PauseAnswer
+    | ResumeAnswer
+    | ResyncAnswer
+    | SwitchoverAnswer
+    | SwitchoverWaitAnswer
+    | EventsAnswer
+    | ChecksAnswer
+    | ResetAnswer
 )
 
 
@@ -54,10 +98,19 @@ class Commands:
         config: Config,
         driver: Driver,
         find_process: Callable[[InstanceName], int] = lambda _name: 0,
+        history_problem: Callable[[], str] = lambda: "",
+        events: Callable[[float], tuple[NodeEvent, ...]] = lambda _since: (),
+        checks: CheckRunner | None = None,
     ) -> None:
+        self._checks = checks
+        self._events = events
+        self._node = NodeName(config.cluster.node)
+        self._history_file = str(config.history.file)
+        self._history_problem = history_problem
         self._names = tuple(InstanceName(one.name) for one in config.instance)
         self._driver = driver
         self._find_process = find_process
+        self._switching = Switching(driver)
 
     async def answer(self, request: Request) -> Answer:
         """Carry the request out.
@@ -75,23 +128,56 @@ class Commands:
             case HandOverRequest():
                 leaving = self._choose(request)
                 return await HandOver(self._driver).leave(leaving, request.within)
+            case GuardRequest():
+                return self._guard(request)
             case RenegotiateRequest():
                 return self._renegotiate(request)
             case ClientsRequest():
                 return await self._list(request)
+            case EventsRequest():
+                return EventsAnswer(self._events(request.since or 0.0))
+            case HistoryRequest():
+                name = None if request.instance is None else self._pick(request.instance)
+                answer = select_history(self._node, self._driver.history(), request, name)
+                return replace(answer, file=self._history_file, problem=self._history_problem())
+            case PauseRequest():
+                return self._pause(request)
+            case ResumeRequest():
+                return self._resume(request)
+            case ResyncRequest():
+                return await self._resync(self._pick(request.instance))
+            case SwitchoverRequest():
+                return self._switching.begin(self._pick(request.instance), request)
+            case SwitchoverWaitRequest():
+                return await self._switching.wait(self._pick(request.instance), request)
+            case ChecksRequest():
+                return list_checks(self._driver.statistics(), time.time())
+            case ResetRequest():
+                return self._reset(request)
 
     async def _promote(self, request: PromoteRequest) -> PromoteAnswer:
         name = self._pick(request.instance)
         one = self._find(name)
         if one.role is Role.MASTER:
             return self._say(name)
+        self._refuse_paused(name)
         if one.announcer.grade == Grade.FAULT:
             reason = one.announcer.grade_reason
             raise ControlError(
                 f"{name}: not promoted, clients would lose their connections: {reason};"
                 " fix that first, or move the VIP here: the node that has it serves"
             )
-        self._driver.step(lambda core, now: core.ask_promote(name, request.expect_vip, now))
+        within, taken = request.expect_vip, list[bool]()
+        unfenced = request.unfenced
+        self._driver.step(
+            lambda core, now: taken.append(core.ask_promote(name, within, now, unfenced=unfenced))
+        )
+        if not all(taken):
+            raise ControlError(
+                f"{name}: not before the VIP is here: it is of IPv6, and clients would refuse the"
+                " node that serves; move the VIP, this node is promoted when it comes, or use"
+                " ovpnha switchover"
+            )
         await self._until(name, _is_promoted, PROMOTE_TIMEOUT, _why_not_promoted)
         return self._say(name)
 
@@ -100,10 +186,55 @@ class Commands:
         one = self._find(name)
         if one.role in {Role.FAULT, Role.INIT}:
             raise ControlError(f"{name}: has no role to give up, it is {one.role.value}")
+        self._refuse_paused(name)
         self._driver.step(lambda core, now: core.ask_demote(name, now))
         await self._until(name, _is_standby, DEMOTE_TIMEOUT, _why_not_demoted)
         now = self._find(name)
         return DemoteAnswer(name, now.role, now.epoch, _note_of_standby(one, now))
+
+    def _guard(self, request: GuardRequest) -> GuardAnswer:
+        one = self._find(self._pick(request.instance))
+        if request.leave:
+            return judge_leaving(one, None if request.to is None else NodeName(request.to))
+        return judge(one)
+
+    def _pause(self, request: PauseRequest) -> PauseAnswer:
+        names, seconds = self._concerned(request.instance), request.seconds
+
+        def pause(core: Node, now: float) -> None:
+            for name in names:
+                core.ask_pause(name, seconds, now)
+
+        self._driver.step(pause)
+        return PauseAnswer(names, seconds)
+
+    def _resume(self, request: ResumeRequest) -> ResumeAnswer:
+        names = self._concerned(request.instance)
+        paused = tuple(name for name in names if self._find(name).pause.paused_for)
+
+        def resume(core: Node, now: float) -> None:
+            for name in names:
+                core.ask_resume(name, now)
+
+        self._driver.step(resume)
+        return ResumeAnswer(names, paused)
+
+    async def _resync(self, name: InstanceName) -> ResyncAnswer:
+        taken: list[bool] = []
+        self._driver.step(lambda core, now: taken.append(core.ask_resync(name, now)))
+        if not all(taken):
+            raise ControlError(f"{name}: {_why_not_resynced(self._find(name))}")
+        await self._until(name, _is_copied, RESYNC_TIMEOUT, _why_not_copied)
+        one = self._find(name)
+        return ResyncAnswer(name, one.clients, one.importer.following or NodeName(""))
+
+    def _concerned(self, instance: str | None) -> tuple[InstanceName, ...]:
+        return self._names if instance is None else (self._pick(instance),)
+
+    def _refuse_paused(self, name: InstanceName) -> None:
+        """What would be forgotten by a pause is not begun in one."""
+        if self._find(name).pause.paused_for:
+            raise ControlError(f"{name}: this node is paused and does not act; ovpnha resume first")
 
     def _renegotiate(self, request: RenegotiateRequest) -> RenegotiateAnswer:
         name = self._pick(request.instance)
@@ -115,6 +246,14 @@ class Commands:
             raise ControlError(f"{name}: no client has the uid {uid.hex()}; see: ovpnha clients")
         self._driver.step(lambda core, now: core.ask_renegotiate(name, uid, request.rate, now))
         return RenegotiateAnswer(name, len(clients))
+
+    def _reset(self, request: ResetRequest) -> ResetAnswer:
+        checks = self._checks
+        known = () if checks is None else checks.names()
+        if request.check is not None and request.check not in known:
+            there = f"there are: {', '.join(known)}" if known else "this node has none"
+            raise ControlError(f"there is no check {request.check!r}; {there}")
+        return ResetAnswer(() if checks is None else checks.reset(request.check))
 
     async def _list(self, request: ClientsRequest) -> ClientsAnswer:
         name = self._pick(request.instance)
@@ -199,7 +338,29 @@ def _is_promoted(one: InstanceStatistics) -> bool:
 def _why_not_promoted(one: InstanceStatistics) -> str:
     if one.role is Role.MASTER:
         return "OpenVPN has not confirmed it; does a script of it hang? See its log"
-    return f"{'; '.join(one.problems) or one.announcer.grade_reason}; see the log of ovpnha"
+    return f"{_reasons(one)}; see the log of ovpnha"
+
+
+def _reasons(one: InstanceStatistics) -> str:
+    return "; ".join(map(str, one.problems)) or one.announcer.grade_reason
+
+
+def _is_copied(one: InstanceStatistics) -> bool:
+    return one.sync in {Sync.IN_SYNC, Sync.PARTIAL}
+
+
+def _why_not_copied(one: InstanceStatistics) -> str:
+    return f"{one.importer.records} clients are copied so far; it goes on, see ovpnha status"
+
+
+def _why_not_resynced(one: InstanceStatistics) -> str:
+    """Why its copy may not be thrown away."""
+    if one.role is not Role.STANDBY:
+        return f"is {one.role.value}, no standby: what it has are no copies, nothing is thrown away"
+    return (
+        "no master with the VIP is heard, or it lacks clients, or the role is moving: this copy may"
+        " be needed, and is kept; try again when ovpnha status shows a master with all clients"
+    )
 
 
 def _is_standby(one: InstanceStatistics) -> bool:
@@ -230,7 +391,7 @@ def _why_not_demoted(one: InstanceStatistics) -> str:
         )
     if one.role is Role.MASTER:
         return "the VIP is still here, and no other node is heard that could take it: ovpnha status"
-    return f"{'; '.join(one.problems) or one.announcer.grade_reason}; see the log of ovpnha"
+    return f"{_reasons(one)}; see the log of ovpnha"
 
 
 def _could_serve(node: NodeView) -> bool:

@@ -13,9 +13,9 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, BinaryIO, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -49,6 +49,7 @@ class PromoteRequest(_Request):
     command: Literal["promote"] = "promote"
     instance: str | None = None  # None: the only one
     expect_vip: float = Field(default=2.0, ge=0.0, le=60.0)
+    unfenced: bool = False  # a person says that no fence is needed
 
 
 class DemoteRequest(_Request):
@@ -70,6 +71,18 @@ class HandOverRequest(_Request):
     within: float = Field(default=10.0, ge=0.0, le=60.0)
 
 
+class GuardRequest(_Request):
+    """Ask whether this node may be given the VIP, or (``leave``) whether another would be better.
+
+    With ``to`` the other one is that node, and better when it is in sync.
+    """
+
+    command: Literal["guard"] = "guard"
+    instance: str | None = None
+    leave: bool = False
+    to: str | None = None
+
+
 class RenegotiateRequest(_Request):
     """Renegotiate with one client, or with all at ``rate`` a second."""
 
@@ -86,13 +99,98 @@ class ClientsRequest(_Request):
     instance: str | None = None
 
 
+class EventsRequest(_Request):
+    """Ask for the events that are remembered, or follow them from now on."""
+
+    command: Literal["events"] = "events"
+    since: float | None = None  # seconds since 1970; None: all that are remembered, or none before
+    follow: bool = False
+
+
+class HistoryRequest(_Request):
+    """Ask for the newest changes of roles, of all nodes or only of this one."""
+
+    command: Literal["history"] = "history"
+    instance: str | None = None
+    here: bool = False
+    since: float = 0.0  # seconds since 1970
+    last: int = Field(default=50, ge=1, le=10_000)
+
+
+class SwitchoverRequest(_Request):
+    """Move the role to a node of choice, from any node; returns when it has begun, or is refused.
+
+    ``dry_run`` only says what would be done and what stands against it.
+    """
+
+    command: Literal["switchover"] = "switchover"
+    instance: str | None = None
+    to: str | None = Field(default=None, min_length=1, max_length=64)  # None: the best one
+    within: float = Field(default=10.0, ge=0.1, le=60.0)  # seconds that the VIP may take
+    dry_run: bool = False
+
+
+class SwitchoverWaitRequest(_Request):
+    """Wait until a switchover that was asked for here is in another phase; a second at most."""
+
+    command: Literal["switchover-wait"] = "switchover-wait"
+    instance: str | None = None
+    id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    phase: str = Field(max_length=32)  # in which it was
+
+
+class PauseRequest(_Request):
+    """Watch and replicate, and do not act, for so many seconds; again: that long from now on."""
+
+    command: Literal["pause"] = "pause"
+    instance: str | None = None  # None: all
+    seconds: float = Field(default=3600.0, gt=0.0, le=86400.0)
+
+
+class ResyncRequest(_Request):
+    """As a standby, throw the copy away and fetch it anew."""
+
+    command: Literal["resync"] = "resync"
+    instance: str | None = None
+
+
+class ResumeRequest(_Request):
+    """Act again."""
+
+    command: Literal["resume"] = "resume"
+    instance: str | None = None  # None: all
+
+
+class ChecksRequest(_Request):
+    """Ask for the checks of this node and of the others."""
+
+    command: Literal["checks"] = "checks"
+
+
+class ResetRequest(_Request):
+    """A check that has failed, or all, are mended."""
+
+    command: Literal["reset"] = "reset"
+    check: str | None = Field(default=None, max_length=64)
+
+
 Request = Annotated[
     StatusRequest
     | PromoteRequest
     | DemoteRequest
     | HandOverRequest
+    | GuardRequest
     | RenegotiateRequest
-    | ClientsRequest,
+    | ClientsRequest
+    | HistoryRequest
+    | PauseRequest
+    | ResumeRequest
+    | ResyncRequest
+    | SwitchoverRequest
+    | SwitchoverWaitRequest
+    | EventsRequest
+    | ChecksRequest
+    | ResetRequest,
     Field(discriminator="command"),
 ]
 Answer = TypeVar("Answer")
@@ -101,14 +199,27 @@ Handler = Callable[[Request], Awaitable[object]]
 _REQUESTS: TypeAdapter[Request] = TypeAdapter(Request)
 
 
+class Streams(Protocol):
+    """Who serves a connection that only listens from its first request on."""
+
+    async def serve(
+        self, since: float | None, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Until the reader is gone, or nothing can come any more."""
+
+    async def end(self) -> None:
+        """End all of them, soon."""
+
+
 class ControlServer:
     """Serves the socket.
 
     ``handler`` answers with a record, or raises an OvpnhaError whose text is the answer.
     """
 
-    def __init__(self, path: Path, handler: Handler) -> None:
+    def __init__(self, path: Path, handler: Handler, streams: Streams | None = None) -> None:
         self._path = path
+        self._streams = streams
         self._handler = handler
         self._idle: set[asyncio.StreamWriter] = set()
         self._crowd: Crowd[asyncio.StreamWriter] = Crowd(
@@ -130,7 +241,11 @@ class ControlServer:
         )
         try:
             async with server:
-                await server.serve_forever()
+                try:
+                    await server.serve_forever()
+                finally:
+                    if self._streams is not None:
+                        await self._streams.end()
         finally:
             self._path.unlink(missing_ok=True)
 
@@ -155,25 +270,35 @@ class ControlServer:
                 return
             self._crowd.asked(writer)
             self._idle.discard(writer)
-            answer = await self._answer(line)
+            request = _read_request(line)
+            if isinstance(request, EventsRequest) and request.follow and self._streams is not None:
+                await self._streams.serve(request.since, reader, writer)
+                return
+            answer = await self._answer(request)
             self._idle.add(writer)
             writer.write(json.dumps(answer).encode() + b"\n")
             async with asyncio.timeout(IDLE_TIMEOUT):
                 await writer.drain()
 
-    async def _answer(self, line: bytes) -> dict[str, Any]:
-        try:
-            request = _REQUESTS.validate_json(line)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "request"
-            return {"ok": False, "error": f"{where}: {first['msg']}"}
+    async def _answer(self, request: Request | str) -> dict[str, Any]:
+        if isinstance(request, str):
+            return {"ok": False, "error": request}
         async with self._turn:
             await asyncio.sleep(0)
         try:
             return {"ok": True, **to_plain(await self._handler(request))}
         except OvpnhaError as error:
             return {"ok": False, "error": str(error)}
+
+
+def _read_request(line: bytes) -> Request | str:
+    """What somebody wants, or what is wrong with that."""
+    try:
+        return _REQUESTS.validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "request"
+        return f"{where}: {first['msg']}"
 
 
 def _cut_off(writer: asyncio.StreamWriter) -> None:
@@ -229,6 +354,22 @@ def ask_plain(path: Path, request: Request, timeout: float) -> dict[str, Any]:
     Raises:
         ControlError: The daemon does not run, does not answer in ``timeout`` seconds, or refuses.
     """
+    with converse(path, request, timeout) as (answer, _file):
+        return answer
+
+
+@contextlib.contextmanager
+def converse(
+    path: Path, request: Request, timeout: float
+) -> Iterator[tuple[dict[str, Any], BinaryIO]]:
+    """Give a command to the daemon at ``path``: its answer, and what it says after that.
+
+    Nothing is waited for longer than ``timeout`` seconds until the answer is there, and for ever
+    after it.
+
+    Raises:
+        ControlError: As ``ask_plain``, also for what goes wrong while the rest is read.
+    """
     try:
         with socket.socket(socket.AF_UNIX) as one:
             one.settimeout(timeout)
@@ -236,6 +377,10 @@ def ask_plain(path: Path, request: Request, timeout: float) -> dict[str, Any]:
             one.sendall(request.model_dump_json().encode() + b"\n")
             with one.makefile("rb") as file:
                 answer = json.loads(file.readline(ANSWER_LIMIT))
+                if not answer.get("ok"):
+                    raise ControlError(str(answer.get("error", "refused without a reason")))
+                one.settimeout(None)
+                yield dict(answer), file
     except (FileNotFoundError, ConnectionRefusedError):
         raise ControlError(f"{path}: ovpnha does not run here; start it first") from None
     except PermissionError:
@@ -244,6 +389,3 @@ def ask_plain(path: Path, request: Request, timeout: float) -> dict[str, Any]:
         raise ControlError(f"{path}: no answer within {timeout:g} s; see the log") from None
     except (OSError, ValueError):
         raise ControlError(f"{path}: the daemon hung up; see its log") from None
-    if not answer.get("ok"):
-        raise ControlError(str(answer.get("error", "refused without a reason")))
-    return dict(answer)

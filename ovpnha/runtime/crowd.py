@@ -1,4 +1,4 @@
-"""A bounded crowd of connections to a listening socket: whoever waits idle makes room.
+"""A bounded crowd of connections to a listening socket: one that waits idle makes room.
 
 Decides who is let in and who must leave, so that no number of connections uses up the descriptors
 of this process, nor keeps out one that asks something. Opens and closes nothing itself.

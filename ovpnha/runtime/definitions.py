@@ -2,19 +2,17 @@
 
 Decides names, and where a plain figure is read. Ours begin with ``ovpnha_``; OpenVPN's own figures
 have the names that its exporters have always used, so that present dashboards keep working. No
-client's name, address or id is ever a label of ours; of OpenVPN's they are when ``client_metrics``
-is switched on.
+client's name, address or id is ever a label of ours; of OpenVPN's only with ``client_metrics``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ovpnha.model import Role, Sync
 from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.statistics import InstanceStatistics
-from ovpnha.replication.layout import Type
 
 
 @dataclass(frozen=True)
@@ -35,14 +33,7 @@ class Definition:
 
 I = ("instance",)  # noqa: E741 - a column of the table below
 OTHER = ("instance", "other_node")
-CLIENT = (
-    "instance",
-    "common_name",
-    "connection_time",
-    "real_address",
-    "virtual_address",
-    "username",
-)
+CLIENT = (*I, "common_name", "connection_time", "real_address", "virtual_address", "username")
 
 TABLE = (
     Definition("gauge", "ovpnha_build_info", "1; the versions.", (*I, "version", "openvpn")),
@@ -80,6 +71,18 @@ TABLE = (
         "0 when no VIP manager reads the grade.",
         I,
         of=lambda one: one.announcer.managed,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_check_failed",
+        "1 when a check of the service has failed.",
+        (*I, "check", "critical"),
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_check_timestamp_seconds",
+        "When a check of the service last had a result; a resting one keeps the last.",
+        (*I, "check"),
     ),
     Definition(
         "gauge",
@@ -225,6 +228,27 @@ TABLE = (
     ),
     Definition(
         "gauge",
+        "ovpnha_paused_seconds",
+        "Seconds that a pause of this node lasts still; 0 when it acts.",
+        I,
+        of=lambda one: one.pause.paused_for,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_fence_waits",
+        "1 while this node is not promoted because a required fence has not succeeded.",
+        I,
+        of=lambda one: one.fence.fence_waits,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_fence_failures",
+        "Tries in a row that did not fence a silent master; 0 when none is to be fenced.",
+        I,
+        of=lambda one: one.fence.fence_failures,
+    ),
+    Definition(
+        "gauge",
         "ovpnha_node_vip_manager",
         "0 while another node tells that no VIP manager reads its grade.",
         OTHER,
@@ -321,6 +345,12 @@ TABLE = (
     ),
     Definition(
         "gauge",
+        "ovpnha_openvpn_source_outdated",
+        "1 when the patched OpenVPN's package is built on an older source than Debian's that is"
+        " installed or in apt's lists; looked at every hour, and absent where nobody can tell.",
+    ),
+    Definition(
+        "gauge",
         "openvpn_up",
         "Whether OpenVPN answers.",
         I,
@@ -360,33 +390,6 @@ TABLE = (
 DEFINITIONS = {one.name: one for one in TABLE}
 
 
-def render_metrics() -> str:
-    """docs/metrics.md."""
-    return "\n".join(
-        [
-            "# Metrics",
-            "",
-            "Every node serves them at `http://127.0.0.1:9594/metrics` (`listen` under `[http]`).",
-            "No client's name, address or id is a label, but for the last two metrics, which",
-            "`client_metrics` switches on. A counter with a known `kind`, `reason` or `phase` is",
-            "there from the start, at 0. What a metric that is about to alarm means, and what to",
-            "do, is in [operations.md](operations.md).",
-            "",
-            "| metric | kind | labels | what it says |",
-            "|---|---|---|---|",
-            *(_row(one) for one in TABLE),
-            "",
-            *_kinds(),
-        ]
-    )
-
-
-def _row(one: Definition) -> str:
-    name = f"{one.name}_total" if one.kind == "counter" else one.name
-    labels = ", ".join(one.labels)
-    return f"| `{name}` | {one.kind} | {labels} | {one.help} |"
-
-
 EVENTS = {
     "capped": "packets that OpenVPN dropped because no owned packet id was left",
     "commands_refused": "commands that OpenVPN refused",
@@ -404,6 +407,8 @@ EVENTS = {
     "in time",
     "renegotiations_heard": "renegotiations that the master has announced",
     "stale_ranges": "packet ids granted to a node that cannot use them any more",
+    "switchovers": "switchovers that this node has carried out as master",
+    "switchovers_failed": "switchovers that it called off",
     "told_to_reconnect": "words to clients whose newest keys went with another node",
     "two_masters": "times that another master was heard that has the VIP too",
     "updates_dropped": "counters not passed on because OpenVPN was slow",
@@ -412,34 +417,3 @@ EVENTS = {
     "waits_lapsed": "times that OpenVPN found its sidecar silent, and let nobody wait for it",
     "withdrawn": "clients that left",
 }
-
-REASONS = (
-    "truncated",
-    "oversized",
-    "foreign",
-    "foreign_cluster",
-    "version",
-    "unknown_key",
-    "replayed",
-    "busy",
-    "unauthentic",
-    "retired_boot",
-    "not_believed",
-    "malformed",
-    "not_followed",
-    "kernel",
-)
-"""Why a datagram, or a message, is refused (docs/wire.md)."""
-
-DATAGRAMS = ("hello", "state")
-MESSAGES = tuple(one.name.lower() for one in Type)
-
-
-def _kinds() -> Iterator[str]:
-    yield "`kind` of `ovpnha_events_total`:"
-    yield ""
-    yield "| kind | counts |"
-    yield "|---|---|"
-    for kind, text in EVENTS.items():
-        yield f"| `{kind}` | {text} |"
-    yield ""

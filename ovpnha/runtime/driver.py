@@ -14,21 +14,27 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from ovpnha.model import InstanceName, ServerClient
+from ovpnha import __version__
+from ovpnha.model import InstanceName, NodeName, ServerClient
+from ovpnha.node.cluster.obstacles import SwitchPlan
+from ovpnha.node.cluster.switchover import SwitchFigures
 from ovpnha.node.node import Node
 from ovpnha.node.outputs import (
     ClientView,
     CloseManagement,
+    HistoryChanged,
     LogEvent,
     OpenvpnFound,
     Output,
     RoleChanged,
     Roster,
+    RunFence,
     SendDatagram,
     SetGrade,
     WriteManagement,
 )
 from ovpnha.node.statistics import NodeStatistics, TrackingFigures
+from ovpnha.replication.history import HistoryEntry
 
 log = structlog.get_logger()
 
@@ -43,12 +49,16 @@ class Ports:
     openvpn_found: Callable[[OpenvpnFound], None]
     set_grade: Callable[[SetGrade], None]
     role_changed: Callable[[RoleChanged], None]
+    history_changed: Callable[[HistoryChanged], None] = lambda _change: None
+    fence: Callable[[RunFence], None] = lambda _wanted: None
     dropped: Callable[[], int] = lambda: 0
     """Datagrams that the kernel threw away before anyone could refuse them."""
     tracking: Callable[[], TrackingFigures | None] = lambda: None
     """What is known of conntrackd."""
     firewall: Callable[[], str | None] = lambda: None
     """What is wrong with the nftables table that we keep; None when we keep none."""
+    newer_source: Callable[[], str | None] = lambda: None
+    """What ``SourceWatcher`` has found."""
 
 
 class Driver:
@@ -86,7 +96,12 @@ class Driver:
         refused = {**snapshot.refused, "kernel": dropped} if dropped else snapshot.refused
         ports = self._ports
         return replace(
-            snapshot, refused=refused, tracking=ports.tracking(), firewall=ports.firewall()
+            snapshot,
+            refused=refused,
+            tracking=ports.tracking(),
+            firewall=ports.firewall(),
+            newer_source=ports.newer_source(),
+            ovpnha=__version__,
         )
 
     def clients(self, instance: InstanceName) -> tuple[ServerClient, ...]:
@@ -100,6 +115,18 @@ class Driver:
     def roster(self, instance: InstanceName) -> Roster:
         """Who is connected, as OpenVPN told when it was last asked."""
         return self._core.roster(instance, self._clock())
+
+    def history(self) -> tuple[HistoryEntry, ...]:
+        """Every change of a role that this node knows of, the oldest first."""
+        return self._core.history()
+
+    def plan_switchover(self, instance: InstanceName, target: NodeName | None) -> SwitchPlan:
+        """What a switchover would do now, and what stands against it."""
+        return self._core.plan_switchover(instance, target, self._clock())
+
+    def switchover(self, instance: InstanceName, number: bytes) -> SwitchFigures | None:
+        """What has become of that request of this node."""
+        return self._core.switchover(instance, number)
 
     def stop(self) -> None:
         """Say goodbye; nothing is fed to the core any more."""
@@ -134,6 +161,10 @@ class Driver:
             case RoleChanged():
                 self._ports.role_changed(output)
                 _log("info", "role changed", now, {**_public(output), "written": written})
+            case RunFence():
+                self._ports.fence(output)
+            case HistoryChanged():
+                self._ports.history_changed(output)
             case LogEvent(level, event, fields):
                 _log(level, event, now, dict(fields))
 

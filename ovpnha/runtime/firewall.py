@@ -8,7 +8,6 @@ stays when the sidecar ends: a restart leaves no hole. Rules: docs/adr/0034-a-ta
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ from ovpnha.firewall.iptables import is_nft, read_iptables
 from ovpnha.firewall.nft import read_nft
 from ovpnha.firewall.rules import Ruleset, UnreadableRules
 from ovpnha.firewall.table import FAMILY, NOTE, TABLE, Plan, render_table
+from ovpnha.runtime.programs import COMMAND_TIMEOUT, no_program, run_program
 
-COMMAND_TIMEOUT = 10.0
 SYSCTLS = Path("/proc/sys")
 LIBERAL_DEFAULT = 0
 DROP_IN = "deploy/systemd/ovpnha.service.d/firewall.conf"
@@ -38,21 +37,22 @@ class Reading:
     unread: tuple[str, ...]
 
 
-def read_rules() -> Reading:
-    """Read nftables and iptables."""
+def read_rules(within: float = COMMAND_TIMEOUT) -> Reading:
+    """Read nftables and iptables, each in so many seconds."""
     unread: list[str] = []
     rules = Ruleset()
-    text, problem = _run("nft", "-j", "list", "ruleset")
+    text, problem = run_program("nft", "-j", "list", "ruleset", within=within)
     if problem:
         unread.append(f"nftables was not looked at: {problem}")
     else:
         try:
-            rules = read_nft(text, _run("nft", "-a", "list", "ruleset")[0])
+            shown, _ = run_program("nft", "-a", "list", "ruleset", within=within)
+            rules = read_nft(text, shown)
         except UnreadableRules as error:
             unread.append(f"nftables was not looked at: {error}")
     for tool in ("iptables", "ip6tables"):
-        saved, problem = _run(f"{tool}-save")
-        if problem == _no_program(f"{tool}-save") and not unread and '"xt"' not in text:
+        saved, problem = run_program(f"{tool}-save", within=within)
+        if problem == no_program(f"{tool}-save") and not unread and '"xt"' not in text:
             continue  # nft shows all there is
         if problem:
             unread.append(f"{tool} was not looked at: {problem}")
@@ -78,7 +78,7 @@ def set_table(plan: Plan) -> None:
     before = _read_note()
     if before is None:
         before = dict(read_tunables()).get(LIBERAL, LIBERAL_DEFAULT)
-    _, problem = _run("nft", "-f", "-", given=render_table(plan, before))
+    _, problem = run_program("nft", "-f", "-", given=render_table(plan, before))
     if problem:
         raise FirewallError(f"the table {FAMILY} {TABLE} was not set: {problem}")
 
@@ -92,7 +92,7 @@ def remove_table() -> bool:
     before = _read_note()
     if read_table() is None:
         return False
-    _, problem = _run("nft", "delete", "table", FAMILY, TABLE)
+    _, problem = run_program("nft", "delete", "table", FAMILY, TABLE)
     if problem:
         raise FirewallError(f"the table {FAMILY} {TABLE} was not removed: {problem}")
     if before is not None:
@@ -106,7 +106,7 @@ def read_table() -> str | None:
     Raises:
         FirewallError: Nobody can tell.
     """
-    text, problem = _run("nft", "-s", "list", "table", FAMILY, TABLE)
+    text, problem = run_program("nft", "-s", "list", "table", FAMILY, TABLE)
     if not problem:
         return text
     if "No such file or directory" in problem:
@@ -140,33 +140,6 @@ def write_liberal(value: int) -> None:
             f"{LIBERAL} = {value} was not set: {error.strerror}; install {DROP_IN}, or set it:"
             f" sysctl -w {LIBERAL}={value}"
         ) from None
-
-
-def _no_program(name: str) -> str:
-    return f"there is no program {name} that this user may run"
-
-
-def _run(*command: str, given: str | None = None) -> tuple[str, str]:
-    """What a program prints, and why that is not to be believed ("" when it is)."""
-    try:
-        done = subprocess.run(
-            command,
-            input=given,
-            stdin=subprocess.DEVNULL if given is None else None,
-            capture_output=True,
-            text=True,
-            errors="replace",  # a comment may hold anything
-            timeout=COMMAND_TIMEOUT,
-            check=False,
-        )
-    except FileNotFoundError:
-        return "", _no_program(command[0])
-    except (OSError, subprocess.SubprocessError) as error:
-        return "", f"{command[0]}: {error}"
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return "", f"{command[0]}: {said[0]}"
-    return done.stdout, ""
 
 
 def _path(tunable: str) -> Path:

@@ -1,7 +1,7 @@
 """Gives the role away before OpenVPN is stopped, so that its clients notice nothing of the stop.
 
 Decides whom this concerns, whether there is anybody to give the role to, and for how long that is
-waited for: whoever stops an OpenVPN has decided that it stops, and gets an answer within the limit
+waited for: who stops an OpenVPN has decided that it stops, and gets an answer within the limit
 that it named. When no other node can take the role over nothing is waited for. Never changes a role
 itself: it asks the core for what ``ovpnha demote`` asks. Why so: docs/adr/0026.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from ovpnha.model import Grade, InstanceName, Role, Sync
+from ovpnha.model import SOURCES, Grade, InstanceName, Role, Sync
 from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.statistics import InstanceStatistics
 from ovpnha.runtime.answers import HandOverAnswer, LeftInstance, count_clients
@@ -19,8 +19,6 @@ from ovpnha.runtime.driver import Driver
 
 SYNC_SHARE = 0.5
 """Of the limit: for so long a standby that is on its way may take to come in sync."""
-
-Serving = (Role.MASTER, Role.HELD)
 
 
 class HandOver:
@@ -42,7 +40,7 @@ class HandOver:
 
     async def _leave(self, name: InstanceName, within: float) -> str:
         """What is wrong; "" when this instance can be stopped and nobody will notice."""
-        if self._find(name).role not in Serving:
+        if self._find(name).role not in SOURCES:
             return ""
         loop = asyncio.get_running_loop()
         end = loop.time() + within
@@ -75,7 +73,7 @@ class HandOver:
 
 def _has_left(one: InstanceStatistics) -> bool:
     """Nothing of what this node has is needed any more."""
-    return one.role not in Serving
+    return one.role not in SOURCES
 
 
 def _is_clear(one: InstanceStatistics) -> bool:

@@ -7,14 +7,13 @@ oldest forgotten when too many wait. Must never delay a promotion: it only queue
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections import deque
 
 import structlog
 
 from ovpnha.config import HooksConfig
 from ovpnha.node.outputs import RoleChanged
+from ovpnha.runtime.bounded import plain_environment, start_program
 
 WAITING_LIMIT = 64
 
@@ -47,52 +46,28 @@ class HookRunner:
     async def _run_one(self, change: RoleChanged) -> None:
         command = self._config.role_changed
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                env=self._environment(change),
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError as error:
-            log.warning("hook failed", command=command[0], reason=error.strerror)
+            program = await start_program(command, self._environment(change), capture=False)
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in a text
+            reason = getattr(error, "strerror", None) or str(error)
+            log.warning("hook failed", command=command[0], reason=reason)
             return
         try:
             async with asyncio.timeout(self._config.timeout):
-                code = await process.wait()
+                code = await program.process.wait()
         except TimeoutError:
             log.warning("hook killed", command=command[0], timeout=self._config.timeout)
         else:
             if code != 0:
                 log.warning("hook failed", command=command[0], exit_code=code)
         finally:
-            _kill_group(process)
-            await _reap(process)
+            await program.end()
 
     def _environment(self, change: RoleChanged) -> dict[str, str]:
-        return {
-            **{key: os.environ[key] for key in ("PATH", "LANG", "TZ") if key in os.environ},
-            "OVPNHA_NODE": self._node,
-            "OVPNHA_INSTANCE": change.instance,
-            "OVPNHA_OLD_ROLE": change.old.value,
-            "OVPNHA_ROLE": change.new.value,
-            "OVPNHA_EPOCH": str(change.epoch),
-            "OVPNHA_REASON": change.reason,
-        }
-
-
-def _kill_group(process: asyncio.subprocess.Process) -> None:
-    """Nothing of a run outlives it: kill what is left of its session."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-async def _reap(process: asyncio.subprocess.Process) -> None:
-    """Wait for the end of a process that was killed, even when cancelled meanwhile."""
-    waiting = asyncio.ensure_future(process.wait())
-    try:
-        await asyncio.shield(waiting)
-    except asyncio.CancelledError:
-        await waiting
-        raise
+        return plain_environment(
+            OVPNHA_NODE=self._node,
+            OVPNHA_INSTANCE=change.instance,
+            OVPNHA_OLD_ROLE=change.old.value,
+            OVPNHA_ROLE=change.new.value,
+            OVPNHA_EPOCH=str(change.epoch),
+            OVPNHA_REASON=change.reason,
+        )

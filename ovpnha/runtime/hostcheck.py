@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ovpnha.config import BcnMode, Config, InstanceSection
+from ovpnha.config import BcnMode, CheckKind, Config, InstanceSection
 from ovpnha.errors import ConfigError
 from ovpnha.runtime.network import NetworkTable
 
@@ -35,14 +35,19 @@ def _find(config: Config, table: NetworkTable) -> Iterator[str]:
         if not config.bcn.shared_with_clients:
             yield from _shared_links(one, config, table)
         yield from _listed_vip(one, config)
-        if is_alone(one, table) and not one.vip_alone:
-            yield (
-                f"{where}.vip: {one.vip} is this node's own address, the only one of its"
-                " interface; name the address that the VIP manager moves (or, if it is that one,"
-                " set vip_alone = true)"
-            )
+        yield from find_own_vip(one, table)
         if one.track_file is not None:
             yield from _bad_track_file(f"{where}.track_file", one.track_file)
+
+
+def find_own_vip(one: InstanceSection, table: NetworkTable) -> Iterator[str]:
+    """A VIP that no VIP manager moves: it is the only address of its interface."""
+    if is_alone(one, table) and not one.vip_alone:
+        yield (
+            f"instance[{one.name}].vip: {one.vip} is this node's own address, the only one of its"
+            " interface; name the address that the VIP manager moves (or, if it is that one,"
+            " set vip_alone = true)"
+        )
 
 
 def _bad_track_file(where: str, path: Path) -> Iterator[str]:
@@ -90,12 +95,27 @@ def _foreign_broadcasts(config: Config, table: NetworkTable) -> Iterator[str]:
 
 def find_missing_programs(config: Config) -> Iterator[str]:
     """Programs that the configuration names and this host lacks. Nothing waits for them."""
-    command = config.hooks.role_changed
-    if command and shutil.which(command[0]) is None:
-        yield (
-            f"hooks.role_changed: there is no program {command[0]} that this user may run;"
-            " install it, or correct the name"
-        )
+    for where, program in _programs(config):
+        if shutil.which(program) is None:
+            yield (
+                f"{where}: there is no program {program} that this user may run;"
+                " install it, or correct the name"
+            )
+
+
+def _programs(config: Config) -> Iterator[tuple[str, str]]:
+    """What each part of the configuration runs."""
+    if config.hooks.role_changed:
+        yield "hooks.role_changed", config.hooks.role_changed[0]
+    for hook in config.hook:
+        yield "hook.command", hook.command[0]
+    for one in config.check:
+        if one.command:
+            yield f"check[{one.name}].command", one.command[0]
+        if one.kind is CheckKind.PING:
+            yield f"check[{one.name}].kind", "ping"
+        if one.kind is CheckKind.CLIENT:
+            yield f"check[{one.name}].client_program", one.client_program
 
 
 def _shared_links(one: InstanceSection, config: Config, table: NetworkTable) -> Iterator[str]:
@@ -104,7 +124,7 @@ def _shared_links(one: InstanceSection, config: Config, table: NetworkTable) -> 
         if link.interface in facing:
             yield (
                 f"bcn.links: {link.interface} is also the interface that clients of {one.name}"
-                " reach, and whoever floods it delays replication; give the BCN an interface of"
+                " reach, and anybody who floods it delays replication; give the BCN an interface of"
                 " its own (or, if there is none, set shared_with_clients = true under [bcn])"
             )
 
@@ -124,8 +144,7 @@ def _client_facing(one: InstanceSection, table: NetworkTable) -> set[str]:
     names = set()
     for address in table.addresses():
         link = table.link_by_index(address.index)
-        network = ipaddress.ip_interface(f"{address.address}/{address.prefix}").network
-        if link is not None and one.vip is not None and one.vip in network:
+        if link is not None and one.vip is not None and one.vip in address.place.network:
             names.add(link.name)
     return names
 

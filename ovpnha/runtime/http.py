@@ -1,7 +1,7 @@
 """The HTTP endpoint: ``/metrics``, ``/health``, ``/status``; read only.
 
 Decides what each path answers, and what a stranger may cost: connections are few and each has its
-time, and an answer is given again for a while instead of being made anew, so that whoever floods
+time, and an answer is given again for a while instead of being made anew, so that one who floods
 the port takes neither descriptors nor the event loop from the clients. It serves by an ASGI server,
 in calls short enough not to delay a promotion; when it cannot serve, the daemon goes on without it.
 """
@@ -26,7 +26,7 @@ from ovpnha.runtime.codec import to_plain
 from ovpnha.runtime.crowd import Crowd
 from ovpnha.runtime.listening import BACKLOG, listen_on
 from ovpnha.runtime.metrics import NodeCollector, Scrape
-from ovpnha.runtime.status import find_problems
+from ovpnha.runtime.problems import find_unhealthy, to_plain_status
 
 CONNECTIONS_LIMIT = 32
 REQUEST_WITHIN = 10.0
@@ -113,12 +113,13 @@ class StatusApplication:
         return 200, CONTENT_TYPE_LATEST, body
 
     async def _health(self) -> Answer:
-        problems = find_problems(self._statistics())
-        body = json.dumps({"healthy": not problems, "problems": problems}).encode() + b"\n"
+        problems = find_unhealthy(self._statistics())
+        told = {"healthy": not problems, "problems": to_plain(problems)}
+        body = json.dumps(told).encode() + b"\n"
         return 503 if problems else 200, JSON_TYPE, body
 
     async def _status(self) -> Answer:
-        return 200, JSON_TYPE, json.dumps(to_plain(self._statistics())).encode() + b"\n"
+        return 200, JSON_TYPE, json.dumps(to_plain_status(self._statistics())).encode() + b"\n"
 
 
 def _render(scrape: Scrape) -> bytes:

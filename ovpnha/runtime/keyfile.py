@@ -1,7 +1,7 @@
 """Reads and makes the file with the cluster keys.
 
 Decides which file may be trusted: a regular file of this user or root that nobody else can open.
-Root may read the file of whoever runs the sidecar, to check it or to add a key.
+Root may read the file of the user who runs the sidecar, to check it or to add a key.
 Must never let a key, or a part of one, into an exception, a log or a return value's ``repr``.
 The first key seals, all open: that is how keys rotate without an outage (docs/operations.md).
 """
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ovpnha.errors import ConfigError
+from ovpnha.runtime.replacing import replace_file
 
 KEY_SIZE = 32
 KEYS_LIMIT = 16
@@ -27,19 +28,24 @@ FILE_LIMIT = 16 * 1024
 DISTINCT_BYTES = 8
 """A key with fewer different bytes was typed: one in 10^36 random ones has so few."""
 HEADER = "# ovpnha cluster keys: the first seals, all open. Keep this file secret, mode 0600.\n"
+WAITING = "# The next key is not in use yet: ovpnha keygen --use-newest"
 
 
 def read_keys(path: Path) -> tuple[bytes, ...]:
     """The keys of the file, 32 bytes each, in its order.
 
     Raises:
-        ConfigError: One line that names the file, the line number and the mend; never its content.
+        ConfigError: One line that names the file, the line number and the fix; never its content.
     """
-    text = _read_private(path)
+    return parse_keys(read_private(path), path)
+
+
+def parse_keys(text: str, path: Path) -> tuple[bytes, ...]:
+    """The keys of such a text; ConfigError as above."""
     keys = tuple(
         _decode(line.strip(), path, number)
         for number, line in enumerate(text.splitlines(), start=1)
-        if line.strip() and not line.lstrip().startswith("#")
+        if is_key_line(line)
     )
     if not keys:
         raise ConfigError(f"{path}: has no key; make one with: ovpnha keygen {path}")
@@ -69,9 +75,14 @@ def create_key_file(path: Path) -> None:
         raise ConfigError(f"{path}: cannot be made: {error.strerror}{hint}") from None
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         os.fchmod(descriptor, 0o600)
-        file.write(HEADER + _fresh_line())
+        file.write(make_key_text())
         file.flush()
         os.fsync(descriptor)
+
+
+def make_key_text() -> str:
+    """The content of a new file, with one fresh key."""
+    return HEADER + _fresh_line()
 
 
 def add_key(path: Path) -> int:
@@ -79,20 +90,23 @@ def add_key(path: Path) -> int:
     count = len(read_keys(path)) + 1
     if count > KEYS_LIMIT:
         raise ConfigError(f"{path}: has {KEYS_LIMIT} keys already; remove the old ones first")
-    try:
-        text = _read_private(path)
-        with path.open("a", encoding="ascii") as file:
-            file.write(("" if text.endswith("\n") else "\n") + _fresh_line())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+    text = read_private(path)
+    lines = [line for line in text.splitlines() if line != WAITING]
+    replace_file(path, "".join(f"{line}\n" for line in (*lines, WAITING)) + _fresh_line())
     return count
+
+
+def is_key_line(line: str) -> bool:
+    """Whether a line of such a file has a key, or should have one."""
+    return bool(line.strip()) and not line.lstrip().startswith("#")
 
 
 def _fresh_line() -> str:
     return secrets.token_bytes(KEY_SIZE).hex() + "\n"
 
 
-def _read_private(path: Path) -> str:
+def read_private(path: Path) -> str:
+    """The text of a file that nobody else may open; ConfigError as above."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:

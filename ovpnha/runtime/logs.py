@@ -9,7 +9,6 @@ takeover can be followed across daemons. Must never be given key material or byt
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from ovpnha.config import LogConfig, LogFormat
+from ovpnha.runtime.journal import is_journal
 
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """As syslog and the journal number them."""
@@ -28,20 +28,28 @@ PERIOD = 10.0
 """A phrase may be written so often within so many seconds."""
 
 
-def configure_logs(config: LogConfig, stream: TextIO | None = None) -> None:
-    """Set structlog up for the whole process, and let what libraries log come the same way."""
+def configure_logs(
+    config: LogConfig, stream: TextIO | None = None, tap: Processor | None = None
+) -> None:
+    """Set structlog up for the whole process, and let what libraries log come the same way.
+
+    ``tap`` is given each line from ``info`` on, whatever level is written.
+    """
     output = sys.stderr if stream is None else stream
-    journal = _is_journal(output)
+    journal = is_journal(output)
+    level = logging.getLevelNamesMapping()[config.level.upper()]
+    taps: list[Processor] = [] if tap is None else [tap, _Threshold(level)]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             Restraint(time.monotonic),
+            *taps,
             *([] if journal else [structlog.processors.TimeStamper(fmt="iso", utc=True)]),
             _add_monotonic,
             *_renderers(config.format, output, journal=journal),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[config.level.upper()]
+            level if tap is None else min(level, logging.INFO)
         ),
         logger_factory=structlog.WriteLoggerFactory(output),
         cache_logger_on_first_use=False,
@@ -78,6 +86,18 @@ class Restraint:
         return event
 
 
+class _Threshold:
+    """Leaves out what is less important than this level."""
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        if logging.getLevelNamesMapping()[str(event["level"]).upper()] < self._level:
+            raise structlog.DropEvent
+        return event
+
+
 class _Libraries(logging.Handler):
     """What asyncio, the HTTP server and others would print themselves."""
 
@@ -86,15 +106,6 @@ class _Libraries(logging.Handler):
         say = log.error if record.levelno >= logging.ERROR else log.warning
         text = record.getMessage().partition("\n")[0]
         say("a library says", library=record.name, text=text)
-
-
-def _is_journal(output: TextIO) -> bool:
-    """Whether the journal reads this stream, and the priority at the beginning of a line."""
-    try:
-        status = os.fstat(output.fileno())
-    except (OSError, ValueError):  # no file at all
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def _add_monotonic(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

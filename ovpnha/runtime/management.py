@@ -152,10 +152,10 @@ def _describe(path: Path, error: OSError) -> Unreachable:
     """Path, reason and error number for an administrator, and what to look at."""
     number = error.errno or 0
     name = f" (errno {number}, {errno.errorcode.get(number, 'unknown')})" if number else ""
-    mend = MENDS.get(number, "see the log of OpenVPN")
+    fix = FIXES.get(number, "see the log of OpenVPN")
     return Unreachable(
         f"management socket {path}: {error.strerror or 'no answer'}{name}",
-        mend.format(path=path),
+        fix.format(path=path),
         absent=number in ABSENT,
     )
 
@@ -164,7 +164,7 @@ ABSENT = (errno.ENOENT, errno.ECONNREFUSED)
 """What says that no process has the socket open."""
 
 
-MENDS = {
+FIXES = {
     errno.ENOENT: "does OpenVPN run, and does its configuration say: management {path} unix?",
     errno.ECONNREFUSED: "OpenVPN has ended and left the socket behind; start it",
     errno.EACCES: "let this user through: management-client-user and -group in OpenVPN's"

@@ -18,16 +18,14 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from ovpnha import __version__
-from ovpnha.model import Role, Sync
+from ovpnha.model import Role, Sync, Verdict
 from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.statistics import InstanceStatistics, NodeStatistics, TrackingFigures
 from ovpnha.runtime.clientmetrics import ClientList
+from ovpnha.runtime.datagramlabels import DATAGRAMS, MESSAGES, REASONS
 from ovpnha.runtime.definitions import (
-    DATAGRAMS,
     DEFINITIONS,
     EVENTS,
-    MESSAGES,
-    REASONS,
     TABLE,
 )
 
@@ -94,6 +92,7 @@ def _plain(scrape: Scrape) -> Iterator[tuple[str, Samples]]:
         elif definition.of_node is not None:
             yield definition.name, _told(_of_nodes(definition.of_node, instances))
     yield from _states(instances)
+    yield from _checks(instances)
     yield from _promotions(instances)
     yield from _server_figures(instances)
     yield from _client_figures(scrape.clients)
@@ -101,6 +100,8 @@ def _plain(scrape: Scrape) -> Iterator[tuple[str, Samples]]:
     yield from _tracking(scrape.node.tracking)
     wrong = scrape.node.firewall
     yield "ovpnha_firewall_set", [] if wrong is None else [((), not wrong)]
+    newer = scrape.node.newer_source
+    yield "ovpnha_openvpn_source_outdated", [] if newer is None else [((), bool(newer))]
 
 
 def _of_instances(
@@ -143,6 +144,22 @@ def _states(instances: Sequence[InstanceStatistics]) -> Iterator[tuple[str, Samp
             for one in instances
             for kind, count in _from_zero(EVENTS, one.openvpn.counters).items()
         ),
+    )
+
+
+def _checks(instances: Sequence[InstanceStatistics]) -> Iterator[tuple[str, Samples]]:
+    """One without a result has not failed, and has no time."""
+    told = [(one.name, check) for one in instances for check in one.checking.checks]
+    yield (
+        "ovpnha_check_failed",
+        (
+            ([name, check.name, str(check.critical).lower()], check.verdict is Verdict.FAILED)
+            for name, check in told
+        ),
+    )
+    yield (
+        "ovpnha_check_timestamp_seconds",
+        (([name, check.name], check.checked) for name, check in told if check.checked),
     )
 
 

@@ -13,7 +13,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from pyroute2.netlink.rtnl.marshal import MarshalRtnl
@@ -27,6 +27,7 @@ RTMGRP_IPV6_IFADDR = 0x100
 RTM_GETLINK = 18
 RTM_GETADDR = 22
 NLM_F_REQUEST = 0x1
+NLM_F_MULTI = 0x2
 NLM_F_DUMP = 0x300
 NLM_F_DUMP_INTR = 0x10
 SO_RCVBUFFORCE = 33
@@ -45,6 +46,7 @@ class NetlinkReader:
         self.table = NetworkTable()
         self.complete = False
         self._fresh: NetworkTable | None = None
+        self._begun = False  # the dump under way has said something
         self._dumps: list[int] = []
         self._sequence = 0
         self._interrupted = False
@@ -54,6 +56,7 @@ class NetlinkReader:
         )
         self._enlarge_buffer()
         self._socket.bind((0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
+        self._port: int = self._socket.getsockname()[0]
         self.dump()
 
     def fileno(self) -> int:
@@ -65,8 +68,13 @@ class NetlinkReader:
         self._socket.close()
 
     def dump(self) -> None:
-        """Ask for everything again; until it is there the old table stays in use."""
+        """Ask for everything again; until it is there the old table stays in use.
+
+        What is read before the first answer is older than the dump: of an address that left since,
+        the event may be among those that were lost.
+        """
         self._fresh = NetworkTable()
+        self._begun = False
         self._interrupted = False
         self._dumps = [RTM_GETADDR, RTM_GETLINK]
         self._ask_next()
@@ -98,10 +106,16 @@ class NetlinkReader:
                 changed |= header["sequence_number"] == self._sequence and self._dump_done()
                 continue
             changed = True
-            if self._fresh is not None:
+            self._begun |= self._is_answer(header)
+            if self._fresh is not None and self._begun:
                 self._fresh.apply(message)
             self.table.apply(message)
         return changed
+
+    def _is_answer(self, header: Mapping[str, int]) -> bool:
+        """Whether this belongs to our dump; an event names another request."""
+        ours = header["pid"] == self._port and header["sequence_number"] == self._sequence
+        return ours and bool(header["flags"] & NLM_F_MULTI)
 
     def _dump_done(self) -> bool:
         """One of the two dumps has ended; returns whether that completed the table."""

@@ -46,12 +46,16 @@ class Address:
     broadcast: str  # "" when the interface names none
     usable: bool
 
+    @property
+    def place(self) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
+        """The address with the prefix of its network."""
+        return ipaddress.ip_interface(f"{self.address}/{self.prefix}")
+
     def broadcasts(self) -> tuple[str, ...]:
         """IPv4 broadcast addresses that go out here: the one named, and that of the network."""
         if self.family != socket.AF_INET or self.prefix > 30:
             return ()
-        network = ipaddress.ip_interface(f"{self.address}/{self.prefix}").network
-        return tuple(filter(None, (self.broadcast, str(network.broadcast_address))))
+        return tuple(filter(None, (self.broadcast, str(self.place.network.broadcast_address))))
 
 
 class NetworkTable:

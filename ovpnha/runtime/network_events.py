@@ -92,7 +92,7 @@ class NetworkEvents:
 
 
 def _find_elsewhere(address: str, table: NetworkTable) -> str:
-    """The interface that has the address; on loopback it may be for good, and means nothing."""
+    """The interface that has the address; on loopback it may stay, and means nothing."""
     for one in table.addresses():
         link = table.link_by_index(one.index)
         if one.address == address and link is not None and link.name != LOOPBACK:

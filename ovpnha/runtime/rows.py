@@ -9,17 +9,16 @@ the network; what a terminal would obey in them was written out before.
 from __future__ import annotations
 
 import enum
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ovpnha.model import Grade, Role, Sync
+from ovpnha.model import SOURCES, Grade, Role, Sync
 from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.statistics import InstanceStatistics, NodeStatistics
-from ovpnha.runtime.answers import ClientsAnswer, ListedClient, count_clients
+from ovpnha.problems import Problem
+from ovpnha.runtime.answers import ClientsAnswer, ListedClient, count_clients, tell_time
+from ovpnha.runtime.problems import find_problems, with_vip
 
-CLOCK_NOTABLE = 1.0  # seconds
-UNPROTECTED_NOTABLE = 10.0  # seconds, as for the alert: a new client needs some milliseconds
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -70,7 +69,6 @@ class ClientsPage:
     clients: Grid | None  # None: nobody is connected
 
 
-SOURCES = {Role.MASTER, Role.HELD}
 ROLES = {
     Role.MASTER: ("serves the clients", Level.GOOD),
     Role.STANDBY: ("silent, ready to take over", Level.GOOD),
@@ -87,15 +85,20 @@ LISTING = {
 
 def describe_status(status: NodeStatistics) -> StatusPage:
     """The whole page about a node."""
-    problems = tuple(_problems(status))
+    problems = tuple(map(_line, find_problems(status)))
     return StatusPage(
-        heading=f"node {status.node}, sidecar up {_duration(status.uptime)}",
+        heading=f"node {status.node}, sidecar up {_duration(status.uptime)}{_keys(status)}",
         instances=_instances(status.instances),
         nodes=_nodes(status.instances),
         links=_links(status),
         verdict=Cell("Problems:", Level.BAD) if problems else Cell("No problems.", Level.GOOD),
         problems=problems,
     )
+
+
+def _keys(status: NodeStatistics) -> str:
+    """The numbers of the cluster keys, to be compared with those of other nodes."""
+    return f", cluster keys {' '.join(status.keys)}" if status.keys else ""
 
 
 def _cell(text: Cell | str) -> Cell:
@@ -116,6 +119,7 @@ def _instances(instances: Sequence[InstanceStatistics]) -> Grid:
         ("grade", _grade),
         ("epoch", _epoch),
         ("promotions", _promotion),
+        ("switchover", _switchover),
         ("new keys", _rekey),
     )
     return Grid(
@@ -127,6 +131,8 @@ def _instances(instances: Sequence[InstanceStatistics]) -> Grid:
 
 def _role(one: InstanceStatistics) -> Cell:
     meaning, level = ROLES[one.role]
+    if one.pause.paused_for:
+        meaning, level = f"paused for {_duration(one.pause.paused_for)}, {meaning}", Level.FAIR
     if one.role is Role.INIT and one.discovery.openvpn:
         meaning = "OpenVPN without cluster serves by itself"
     if one.role is Role.STANDBY and one.announcer.grade == Grade.FAULT:
@@ -137,15 +143,10 @@ def _role(one: InstanceStatistics) -> Cell:
 def _vip(one: InstanceStatistics) -> Cell | str:
     if one.vip:
         return "here"
-    others = ", ".join(_with_vip(one))
+    others = ", ".join(with_vip(one))
     if not others:
         return Cell("no node that is heard has it", Level.BAD)
     return f"not here, {others} has it"
-
-
-def _with_vip(one: InstanceStatistics) -> list[str]:
-    """The other nodes that have the VIP."""
-    return [node.name for node in one.nodes if node.vip and node.believed]
 
 
 def _openvpn(one: InstanceStatistics) -> Cell:
@@ -219,6 +220,16 @@ def _promotion(one: InstanceStatistics) -> str:
     return f"{one.promotion.promotions} of this node{took}"
 
 
+def _switchover(one: InstanceStatistics) -> Cell | str:
+    """As far as this node knows."""
+    last = one.switchover
+    if last is None:
+        return "-"
+    level = {"done": Level.GOOD, "failed": Level.BAD}.get(last.phase, Level.FAIR)
+    why = f" ({last.reason.replace('_', ' ')})" if last.reason else ""
+    return Cell(f"to {last.target or 'a node that is not heard'}: {last.phase}{why}", level)
+
+
 def _rekey(one: InstanceStatistics) -> str:
     """After a promotion: of the clients that came from another node."""
     rekey = one.rekey
@@ -255,7 +266,14 @@ def _cells(node: NodeView) -> tuple[Cell | str, ...]:
     level = ROLES[node.role][1]
     copy = "-" if node.role in SOURCES else node.sync.value.replace("_", " ")
     vip = "has it" if node.vip else ""
-    return Cell(node.role.value, level), vip, copy, str(node.grade), str(node.clients)
+    role = f"{node.role.value}, paused" if node.paused else node.role.value
+    return (
+        Cell(role, Level.FAIR if node.paused else level),
+        vip,
+        copy,
+        str(node.grade),
+        str(node.clients),
+    )
 
 
 # Links.
@@ -279,67 +297,10 @@ def _links(status: NodeStatistics) -> Grid:
 # Problems.
 
 
-def _problems(status: NodeStatistics) -> Iterator[str]:
+def _line(problem: Problem) -> str:
     """A line for each: they are too long for a column."""
-    for name, up in status.links.items():
-        if not up:
-            yield f"BCN link {name} is down: no carrier, switched off, or not there"
-    if not any(one.nodes for one in status.instances):
-        yield "no other node is heard; does ovpnha run there, with the same cluster name and key?"
-    for problem in (status.tracking and status.tracking.problem, status.firewall):
-        if problem:
-            yield f"{problem}. Connections behind NAT would break at a takeover"
-    for instance, nodes in status.lacking.items():
-        yield (
-            f"{', '.join(nodes)}: has an instance {instance}, which this node lacks; write the same"
-            " [[instance]] on all nodes"
-        )
-    for one in status.instances:
-        yield from (f"{one.name}: {problem}" for problem in one.problems)
-        if lost := _unprotected(one):
-            yield f"{one.name}: {lost}"
-        if not one.vip and not _with_vip(one):
-            yield f"{one.name}: no node that is heard has the VIP; {_why_none(one)}"
-        for node in one.nodes:
-            if problem := node.problem or _doubt(node, one.name) or _clock(node.clock_offset):
-                yield f"{one.name}, node {node.name}: {problem}"
-
-
-def _unprotected(one: InstanceStatistics) -> str:
-    """As master: what a failover would cost now; "" when it costs nothing, or may soon not."""
-    waited, lacking = one.exporter.oldest_unprotected, one.clients - one.exporter.protected
-    if one.role is not Role.MASTER or lacking <= 0 or waited < UNPROTECTED_NOTABLE:
-        return ""
-    return (
-        f"{lacking} of {count_clients(one.clients)} would reconnect if this node died: no other"
-        " node has them as they are now; is a standby heard, and in sync?"
-    )
-
-
-def _why_none(one: InstanceStatistics) -> str:
-    """A VIP manager that everybody refuses is not to blame."""
-    heard = [node.grade for node in one.nodes if node.believed and node.has_instance]
-    if all(grade == Grade.FAULT for grade in (one.announcer.grade, *heard)):
-        return f"{'each' if heard else 'this node'} refuses it (grade -254)"
-    return "does the VIP manager run?"
-
-
-def _doubt(node: NodeView, instance: str) -> str:
-    if not node.has_instance:
-        return f"has no instance {instance}; write the same [[instance]] on all nodes"
-    if node.believed:
-        if node.grade == Grade.FAULT:
-            return "refuses the VIP (grade -254); ovpnha status there says why"
-        return "" if node.managed else "cannot take the VIP: no VIP manager reads its grade"
-    if node.lost:
-        return "not heard any more; it is down, or the BCN is"
-    return "heard, but not believed yet; if that lasts, it does not hear this node"
-
-
-def _clock(offset: float | None) -> str:
-    if offset is None or abs(offset) < CLOCK_NOTABLE:
-        return ""
-    return f"its clock is {abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'}; keep it by NTP"
+    node = f", node {problem.node}" if problem.node else ""
+    return f"{problem.instance}{node}: {problem}" if problem.instance else str(problem)
 
 
 # Clients.
@@ -371,7 +332,7 @@ def _row(one: ListedClient, role: Role) -> tuple[Cell, ...]:
         one.name + (f" ({one.user})" if one.user else ""),
         one.address,
         " ".join(one.virtual),
-        _moment(one.since),
+        "-" if one.since is None else tell_time(one.since),
         _size(one.received),
         _size(one.sent),
         _protection(one, role),
@@ -394,12 +355,6 @@ def _origin(one: ListedClient) -> str:
     if not one.moved:
         return "connected here"
     return f"node {one.origin}" if one.origin else "another node"
-
-
-def _moment(since: int | None) -> str:
-    if since is None:
-        return "-"
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since))
 
 
 def _size(count: float) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ovpnha.config import BcnMode, Config, InstanceSection
 from ovpnha.errors import ConfigError
-from ovpnha.firewall.findings import Site
 from ovpnha.firewall.rules import IpAddress, IpNetwork
+from ovpnha.firewall.site import Site
 from ovpnha.firewall.table import Plan, Translation
 from ovpnha.model import VipManager
 from ovpnha.runtime.firewall import SYSCTLS, read_number, read_tunables
@@ -51,7 +51,7 @@ def make_site(config: Config, table: NetworkTable) -> Site:
     outside = tuple(dict.fromkeys(_outside(config, interfaces)))
     try:
         plan = make_plan(config)
-    except ConfigError:  # said by whoever checks the configuration
+    except ConfigError:  # said where somebody checks the configuration
         plan = None
     return Site(
         tunnels=tunnels,
@@ -59,7 +59,7 @@ def make_site(config: Config, table: NetworkTable) -> Site:
         interfaces=interfaces,
         bcn_links=links,
         bcn_ports=_bcn_ports(config),
-        bcn_version=_bcn_version(config),
+        bcn_version=bcn_version(config),
         bcn_answers=config.bcn.mode is BcnMode.UNICAST,
         vrrp_links=outside,
         plan=plan,
@@ -121,7 +121,7 @@ def _find_interfaces(
             continue
         if link.name not in vips and not table.leads_out(link):
             continue
-        network = ipaddress.ip_interface(f"{address.address}/{address.prefix}").network
+        network = address.place.network
         here = vips.setdefault(link.name, [])
         here += (vip for vip in known if vip in network and vip not in here)
     return {name: tuple(dict.fromkeys(found)) for name, found in vips.items()}
@@ -151,7 +151,8 @@ def _bcn_ports(config: Config) -> tuple[int, ...]:
     return (config.bcn.port, *((config.conntrack.port,) if config.conntrack.flows else ()))
 
 
-def _bcn_version(config: Config) -> int:
+def bcn_version(config: Config) -> int:
+    """IP version of the back channel network."""
     named = [*(one.address for one in config.bcn.links if one.address is not None)]
     named += [node for one in config.bcn.links for node in one.nodes]
     return next((address.version for address in named), 4)

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -13,9 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pyroute2 import netns
+
 from ovpnha.runtime.control import ControlError, StatusRequest, ask_plain
 from tests.bench.capture import Sample
 from tests.lab.process import Process
+from tests.lab.processes import resident_kib
 from tests.lab.topology import inside
 from tests.lab.waiting import wait_until
 
@@ -25,6 +29,8 @@ ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
 PORT = 11940
 SECONDS = 60.0
 TICKS = os.sysconf("SC_CLK_TCK")
+PREFIX = "oha-bn"
+NAMESPACE = re.compile(rf"{PREFIX}(\d+)[a-z]")
 
 CONFIG = """
 [log]
@@ -53,6 +59,14 @@ socket = "{directory}/{name}.control"
 def ip(*arguments: str) -> None:
     """Run ip."""
     subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+def remove_left() -> None:
+    """Take away the namespaces of a bench that was killed: their names have its process id."""
+    for namespace in netns.listnetns():
+        found = NAMESPACE.fullmatch(namespace)
+        if found and not Path(f"/proc/{found[1]}").exists():
+            netns.remove(namespace)
 
 
 class Openvpn:
@@ -142,9 +156,7 @@ class Node:
 
     def memory_mb(self) -> float:
         """Resident memory of the sidecar."""
-        text = Path(f"/proc/{self.sidecar.pid}/status").read_text()
-        line = next(line for line in text.splitlines() if line.startswith("VmRSS"))
-        return int(line.split()[1]) / 1024
+        return resident_kib(self.sidecar.pid) / 1024
 
 
 class Cluster:
@@ -153,10 +165,11 @@ class Cluster:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.nodes = {
-            name: Node(name, directory, f"oha-bn{os.getpid()}{name}") for name in ADDRESSES
+            name: Node(name, directory, f"{PREFIX}{os.getpid()}{name}") for name in ADDRESSES
         }
 
     def __enter__(self) -> Cluster:
+        remove_left()
         try:
             self._build()
         except BaseException:

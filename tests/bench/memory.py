@@ -21,6 +21,7 @@ from tests.lab import plan
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.node import Setup
+from tests.lab.processes import resident_kib
 from tests.lab.topology import change_vip
 from tests.model_openvpn import read_record
 
@@ -83,12 +84,6 @@ def _fields(part: bytes) -> Iterator[tuple[int, bytes]]:
 def _cut(prefix: str, data: bytes) -> list[str]:
     text = base64.b64encode(data).decode()
     return [f"{prefix},{text[at : at + 512]}" for at in range(0, len(text), 512)]
-
-
-def resident_kib(pid: int) -> int:
-    """Resident memory of a process."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1])
 
 
 def widen(lab: Lab, *options: str) -> None:

@@ -2,6 +2,8 @@
 
     --only WORD …    those whose name contains one of the words
     --runs N         of each, instead of its own number
+    --sample N       only N of them, drawn by --seed
+    --seed N         which; the commit's when it is left out
     --list           their names, and nothing else
     --json           the result on standard output as well
     --output DIR     where faults.json goes (build/lab)
@@ -24,6 +26,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests import sampling
 from tests.faults.fault import Fault, Say, Verdict
 
 console = Console(stderr=True)
@@ -34,11 +37,15 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--runs", type=int)
+    parser.add_argument("--sample", type=int)
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--output", type=Path, default=Path("build/lab"))
     options = parser.parse_args(arguments)
     faults = [fault for fault in find_faults() if _is_chosen(fault.name, options.only)]
+    if options.sample is not None:
+        faults = _sample(faults, options.sample, options.seed)
     if options.list:
         print("\n".join(fault.name for fault in faults))
         return 0
@@ -63,6 +70,14 @@ def find_faults() -> list[Fault]:
         if module.name != "__main__":
             found += getattr(importlib.import_module(f"tests.faults.{module.name}"), "FAULTS", ())
     return found
+
+
+def _sample(faults: list[Fault], count: int, seed: int | None) -> list[Fault]:
+    """Some of them, in their order."""
+    seed = sampling.seed_of_commit() if seed is None else seed
+    console.print(f"faults: {count} of {len(faults)}, drawn by --seed {seed}", markup=False)
+    drawn = {fault.name for fault in sampling.draw({"faults": faults}, {"faults": count}, seed)}
+    return [fault for fault in faults if fault.name in drawn]
 
 
 def try_fault(fault: Fault, runs: int) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from tests.faults.fault import Fault, Say
@@ -9,6 +10,7 @@ from tests.integration.conftest import OPENVPN
 from tests.integration.test_begun_anew import try_renegotiation_after_reset
 from tests.lab.dco.cases import broken_promise, on_stage, try_case
 from tests.lab.dco.image import ready_image
+from tests.lab.dco.series import Series
 
 
 def renegotiation_after_reset(_say: Say) -> str:
@@ -19,8 +21,8 @@ def renegotiation_after_reset(_say: Say) -> str:
 def killed_in_flight(say: Say) -> str:
     """A client in its kernel, whose master dies when it has said its ClientHello."""
     image = ready_image(Path("build/dco").resolve())
-    with on_stage(image, OPENVPN, userspace=False, say=say) as stage:
-        outcome = try_case("kill-in-tls-flight", stage)
+    boot = partial(on_stage, image, OPENVPN, userspace=False, say=say)
+    (outcome,) = Series(["kill-in-tls-flight"], say).run(boot, try_case)
     assert not (broken := broken_promise(outcome)), broken
     return f"{outcome.longest_gap_ms:.0f} ms"
 

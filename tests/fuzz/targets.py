@@ -29,10 +29,12 @@ from ovpnha.model import (
     Sync,
     Uid,
 )
+from ovpnha.replication import entries as en
 from ovpnha.replication import messages as m
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.decoding import decode_untrusted
 from ovpnha.replication.hello import Hello, HelloState, LogHead
+from ovpnha.replication.history import History, HistoryEntry
 from ovpnha.replication.packing import BASE, BUNDLE, Packer, unpack_untrusted
 from ovpnha.replication.protocol import Replication
 from ovpnha.replication.records import Body, pack_body, unpack_body_untrusted
@@ -69,6 +71,10 @@ MASTER = InstanceState(
     digest="d",
     certificate="c",
     issuer="i",
+)
+CHANGE = HistoryEntry(
+    *(b"one key!", 1, NodeName("b"), INSTANCE, 1.5, Role.STANDBY, Role.MASTER),
+    *(Epoch(1, NodeName("b")), "the VIP arrived", {"clients": 2.0}),
 )
 BELIEVED = 16
 """Most boots that are believed at once: as many as a cluster may have nodes."""
@@ -126,8 +132,8 @@ def decode(data: bytes) -> None:
     """The message decoder, and what it leaves packed."""
     try:
         for message in decode_untrusted(data)[0]:
-            for entry in message.entries if isinstance(message, m.Entries) else ():
-                if isinstance(entry, m.Upsert):
+            for entry in message.entries if isinstance(message, en.Entries) else ():
+                if isinstance(entry, en.Upsert):
                     _unpack(unpack_body_untrusted(entry.body))
     except RefusedDatagram:
         pass
@@ -190,18 +196,18 @@ def _unpack(body: Body) -> None:
 def _messages(instance: InstanceName = INSTANCE, stream: int = STREAM) -> list[bytes]:
     packed = Packer().pack(ClientRecord(UID, 1, b"hot part", (ColdPart(3, b"IV_VER=2"),))).record
     names = [part.name for part in packed.cold]
-    upsert = m.Upsert(1, 1, pack_body(packed, names, (b"", b"")))
-    entries: list[m.Entry] = [
+    upsert = en.Upsert(1, 1, pack_body(packed, names, (b"", b"")))
+    entries: list[en.Entry] = [
         upsert,
-        m.Delete(2, 1, UID, 1),
-        m.Counters(3, 1, 1, UID + bytes(12)),
-        m.Void(9, 6),
+        en.Delete(2, 1, UID, 1),
+        en.Counters(3, 1, 1, UID + bytes(12)),
+        en.Void(9, 6),
     ]
     base, bundle = packed.cold
     place = (instance, stream)
     to = (node_tag("a"), instance, stream)
     return [
-        *m.envelopes(instance, stream, 9, 0, [m.encode_entry(one) for one in entries]),
+        *en.envelopes(instance, stream, 9, 0, [en.encode_entry(one) for one in entries]),
         m.Cold(*place, base.name, BASE, len(base.data), 0, base.data).encode(),
         m.Cold(*place, bundle.name, BUNDLE, len(bundle.data), 0, bundle.data).encode(),
         m.SnapshotEnd(*place, 9, 0, ((UID, 1),), 1).encode(),
@@ -215,11 +221,13 @@ def _messages(instance: InstanceName = INSTANCE, stream: int = STREAM) -> list[b
         m.Difference(*to, (3,)).encode(),
         m.Repeat(*to, (UID,)).encode(),
         m.Reject(*to, (m.RejectEntry(UID, 1, 1, "no"),)).encode(),
+        History((CHANGE,)).encode(),
         Hello("b", b"c" * 16, (b"e" * 16,), 1, 0, 1, ()).encode(),
         Hello(
             *("b", b"c" * 16, (), 1, 0, 1),
             (HelloState.of(INSTANCE, MASTER, LogHead(stream, 9, 0, 8, 7, complete=True)),),
             1.0,
+            *((), "1.0", (b"key1",), b"digest_8"),
         ).encode(),
     ]
 

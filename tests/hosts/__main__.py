@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from tests.hosts.rows import DEEDS, Deed, Row, try_deed, write
 from tests.hosts.site import Site
+from tests.hosts.table import render
 
 console = Console(stderr=True)
 
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
             if not rows[-1].held and deed is first:
                 break
     write(rows, options.output / "hosts.json")
-    console.print(_table(rows))
+    console.print(render(rows))
     return 0 if all(row.held for row in rows) else 1
 
 
@@ -64,18 +64,6 @@ def _keep(site: Site, directory: Path) -> None:
         journal = host.ask("journalctl --no-pager --output=short-precise -n 4000")
         (directory / f"{name}.journal").write_text(journal)
     (directory / "client.log").write_text(site.client.process.log.read_text())
-
-
-def _table(rows: list[Row]) -> Table:
-    table = Table(title="Whole hosts under systemd", title_justify="left")
-    for title in ("what was done", "restarts", "longest gap", "held", "detail"):
-        table.add_column(title)
-    for row in rows:
-        held = "yes" if row.held else "NO"
-        style = None if row.held else "red"
-        gap = f"{row.outage_ms:.0f} ms"
-        table.add_row(row.row, str(row.restarts), gap, held, row.detail, style=style)
-    return table
 
 
 if __name__ == "__main__":

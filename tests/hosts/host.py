@@ -7,16 +7,17 @@ control groups of its own, mounted for it alone.
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import subprocess
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.hosts import network
 from tests.hosts.network import Network
 from tests.lab.errors import LabError
 from tests.lab.process import Process
+from tests.lab.processes import find_children, name_of
 from tests.lab.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +59,28 @@ done
 """
 
 
+@dataclass(frozen=True)
+class Base:
+    """What a host starts from: a tree of ``tree.sh``, and what is laid over it."""
+
+    tree: Path
+    binds: tuple[str, ...] = ()
+
+
+SOURCES = Base(
+    BUILD / "tree",
+    (
+        f"--bind-ro={ROOT / 'ovpnha'}:{SITE}",
+        *(f"--bind-ro={ROOT / part}:/src/{part}" for part in ("deploy", "docs")),
+    ),
+)
+
+
+def bare(release: str) -> Base:
+    """A Debian with nothing of ours."""
+    return Base(BUILD / f"tree-{release}")
+
+
 class Guard:
     """Ends all that runs in these hosts and removes their control groups when the lab is gone."""
 
@@ -76,8 +99,11 @@ class Guard:
 class Host:
     """A server, ``name`` in the lab and ``vpn-NAME`` to itself."""
 
-    def __init__(self, name: str, lab_network: Network, directory: Path) -> None:
+    def __init__(
+        self, name: str, lab_network: Network, directory: Path, base: Base = SOURCES
+    ) -> None:
         self.name = name
+        self.base = base
         self._network = lab_network
         self._home = directory / name
         self._machine = lab_network.namespace(name)
@@ -93,14 +119,18 @@ class Host:
 
     def _boot_arguments(self) -> list[str]:
         return [
-            *(str(BUILD / "tree"), str(self._home), self._machine),
+            *(str(self.base.tree), str(self._home), self._machine),
             *("--boot", "--register=no", "--keep-unit", "--resolv-conf=off", "--quiet"),
             *(f"--network-interface={name}" for name in network.INTERFACES.values()),
             *(f"--capability={CAPABILITIES}", "--bind=/dev/net/tun"),
             "--property=DeviceAllow=/dev/net/tun rw",
-            f"--bind-ro={ROOT / 'ovpnha'}:{SITE}",
-            *(f"--bind-ro={ROOT / part}:/src/{part}" for part in ("deploy", "docs")),
+            *self.base.binds,
         ]
+
+    @property
+    def upper(self) -> Path:
+        """What it has written to its disk, as an overlay has it."""
+        return self._home / "upper"
 
     def _furnish(self) -> None:
         """What a new machine is given: a name, its addresses, forwarding."""
@@ -121,7 +151,7 @@ class Host:
 
     def _write(self, path: str, text: str) -> None:
         """For a host that is off; a running one is written to by ``write``."""
-        target = self._home / "upper" / path
+        target = self.upper / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
 
@@ -139,7 +169,7 @@ class Host:
         return self.first is not None and self.ask("systemctl is-system-running") in UP
 
     def wait_off(self) -> None:
-        """Wait until it has shut down, whoever asked it to."""
+        """Wait until it has shut down, no matter who asked it to."""
         self.process.wait(BOOT_SECONDS)
 
     def cut_power(self) -> None:
@@ -194,14 +224,7 @@ class Host:
     def first(self) -> int | None:
         """The pid of its first process, the child of nspawn."""
         try:
-            text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        except (FileNotFoundError, LabError):
+            children = find_children(self.process.pid)
+        except LabError:
             return None
-        return next((int(pid) for pid in text.split() if _name_of(pid) == "systemd"), None)
-
-
-def _name_of(pid: str) -> str:
-    """The name of a process; "" when it has ended since it was seen."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    return ""
+        return next((pid for pid in children if name_of(pid) == "systemd"), None)

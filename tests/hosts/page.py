@@ -17,11 +17,7 @@ def blocks(step: int) -> list[list[str]]:
 
 def blocks_under(heading: str) -> list[list[str]]:
     """Likewise of what stands under a heading, before the next one."""
-    pattern = rf"^#+ {re.escape(heading)}$(.*?)(?=^#+ )"
-    found = re.search(pattern, PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    if found is None:
-        raise LookupError(f"{PAGE}: there is no heading {heading}")
-    return _blocks(found[1])
+    return _blocks(_section(heading))
 
 
 def _blocks(text: str) -> list[list[str]]:
@@ -33,8 +29,33 @@ def _blocks(text: str) -> list[list[str]]:
 
 def quoted(step: int) -> list[str]:
     """What the running text of a step has as code."""
-    found = re.findall(r"`([^`]+)`", _BLOCK.sub("", _text(step)))
+    return _quoted(_text(step))
+
+
+def quoted_under(heading: str) -> list[str]:
+    """Likewise under a heading, before the next one."""
+    return _quoted(_section(heading))
+
+
+def quoted_in_row(what: str) -> list[str]:
+    """Likewise in the row of a table that begins with these words."""
+    found = re.search(rf"^\| {re.escape(what)} \|.*$", PAGE.read_text(), re.MULTILINE)
+    if found is None:
+        raise LookupError(f"{PAGE}: no table has a row {what}")
+    return _quoted(found[0])
+
+
+def _quoted(text: str) -> list[str]:
+    found = re.findall(r"`([^`]+)`", _BLOCK.sub("", text))
     return [one.replace("NAME", NAME) for one in found]
+
+
+def _section(heading: str) -> str:
+    pattern = rf"^#+ {re.escape(heading)}$(.*?)(?=^#+ )"
+    found = re.search(pattern, PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise LookupError(f"{PAGE}: there is no heading {heading}")
+    return found[1]
 
 
 def _text(step: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ovpnha.runtime.control import ControlError, StatusRequest, ask_plain
 from tests.hosts import network, page
-from tests.hosts.host import BUILD, HOME, ROOT, Guard, Host
+from tests.hosts.host import BUILD, HOME, ROOT, SOURCES, Base, Guard, Host
 from tests.hosts.network import INSIDE_VIP, VIP, Network
 from tests.lab import plan
 from tests.lab.cleanup import Claim, clean
@@ -23,7 +23,8 @@ from tests.lab.process import Process
 from tests.lab.traffic import ProbeStream, TcpSession
 from tests.lab.waiting import wait_until
 
-UNIT = f"openvpn-server@{page.NAME}"
+STOCK_UNIT = f"openvpn-server@{page.NAME}"
+UNIT = f"openvpn-cluster@{page.NAME}"
 TCP_UNIT = "openvpn-server@tcp"
 SYNC_SECONDS = 120.0
 ANSWER_SECONDS = 5.0
@@ -64,9 +65,10 @@ dh none
 keepalive 10 120
 verb 3
 """
+# With a port of its own: a server that is about to end knows it again (docs/adr/0044).
 _CLIENT = """\
 client
-nobind
+lport 1195
 dev tun0
 proto udp
 remote 192.0.2.10 1194
@@ -85,8 +87,9 @@ machine-readable-output
 class Site:
     """Two servers, a client and a host on the LAN. A context manager."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], base: Base = SOURCES) -> None:
         self.say = say
+        self._base = base
         self.run_id = plan.new_run_id()
         self.directory = plan.run_directory(self.run_id)
         self.hosts: dict[str, Host] = {}
@@ -104,7 +107,7 @@ class Site:
             guard = Guard(self.network.namespace(name) for name in network.SERVERS)
             stack.callback(guard.close)
             for name in network.SERVERS:
-                self.hosts[name] = Host(name, self.network, disk)
+                self.hosts[name] = Host(name, self.network, disk, self._base)
                 stack.callback(self.hosts[name].discard)
             self._furnish()
             self._stack = stack.pop_all()
@@ -134,7 +137,7 @@ class Site:
         for host in self.hosts.values():
             host.wait_up()
             self._install_server(host, _SERVER)
-        self.hosts["a"].run(f"systemctl enable --now {UNIT}")
+        self.hosts["a"].run(f"systemctl enable --now {STOCK_UNIT}")
         self.say("connecting the client")
         self.client = Client(
             Process(
@@ -166,11 +169,12 @@ class Site:
         """Steps 3 to 9, the new node first."""
         for name in ("b", "a"):
             self.say(f"following the page on {name}")
-            self._install(self.hosts[name])
+            self.install(self.hosts[name])
             self._configure(self.hosts[name])
         self._share_key()
         b, a = self.hosts["b"], self.hosts["a"]
         start_new, start_used = page.blocks(9)
+        self._add_options(b)
         self._run_all(b, start_new)
         self.say("the server in use becomes a node")
         self.hosts["a"].write(
@@ -179,13 +183,15 @@ class Site:
         )
         inside = "/etc/systemd/network/10-eth1.network"
         a.write(inside, a.read(inside).replace(f"Address={INSIDE_VIP}/24\n", ""))
+        self._add_options(a)
         self._run_all(a, start_used)
         (last,) = [one for one in page.quoted(9) if one.startswith("systemctl ")]
         wait_until(lambda: self.master() == "a", "a is master", SYNC_SECONDS)
         b.run(last)
 
-    def _install(self, host: Host) -> None:
-        (deb,) = (ROOT / "build" / "openvpn").glob("openvpn_*+ovpnha*.deb")
+    def install(self, host: Host) -> None:
+        """Steps 3 and 4."""
+        (deb,) = (ROOT / "build" / "openvpn").glob("openvpn-cluster_*.deb")
         shutil.copy(deb, host.file(HOME) / deb.name)
         for line in page.blocks(3)[0]:
             host.run(line.replace("apt install", "apt-get install -q -y"))
@@ -194,9 +200,7 @@ class Site:
                 host.run(line, "/src")
 
     def _configure(self, host: Host) -> None:
-        """Steps 5, 7 and 8 with the example files, whose addresses are those of this site."""
-        config = f"/etc/openvpn/server/{page.NAME}.conf"
-        host.write(config, "\n".join([*page.blocks(5)[0], host.read(config)]))
+        """Steps 7 and 8 with the example files, whose addresses are those of this site."""
         host.run("mkdir -p /etc/ovpnha && cp /src/deploy/ovpnha.toml /etc/ovpnha/")
         host.run("cp /src/deploy/keepalived/* /etc/keepalived/")
         node = host.read("/etc/keepalived/node.conf")
@@ -204,6 +208,11 @@ class Site:
         priority = {"a": 100, "b": 99}[host.name]
         node = re.sub(r"^\$PRIORITY=.*", f"$PRIORITY={priority}", node, flags=re.MULTILINE)
         host.write("/etc/keepalived/node.conf", node)
+
+    def _add_options(self, host: Host) -> None:
+        """Step 5."""
+        config = f"/etc/openvpn/server/{page.NAME}.conf"
+        host.write(config, "\n".join([*page.blocks(5)[0], host.read(config)]))
 
     def _share_key(self) -> None:
         """Step 6."""
@@ -241,10 +250,12 @@ class Site:
         for host in self.hosts.values():
             wait_until(partial(_is_fit, host), f"{host.name} lacks nothing", SYNC_SECONDS)
 
-    def start_tcp(self) -> TcpSession:
+    def start_tcp(self, label: str = "tcp") -> TcpSession:
         """A session between the client and the LAN host, every byte of which is checked."""
         client, lan = self.network.namespace("client"), self.network.namespace("lan")
-        session = TcpSession(client, lan, self.directory, network.LAN_HOST)
+        directory = self.directory / label
+        directory.mkdir()
+        session = TcpSession(client, lan, directory, network.LAN_HOST)
         for process in session.processes:
             self._stack.callback(process.discard)
         return session.start()

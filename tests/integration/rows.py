@@ -41,6 +41,7 @@ class Row:
     tls_crypt: bool = True
     status: tuple[str, ...] = ()  # what the new master's status file must say
     old_client: bool = False  # one as of 2.5
+    compresses: bool = False  # what the new master sends is shorter than what comes out of it
     client_log: str = ""  # what the client must have said when it connected: the row is real
 
 
@@ -50,6 +51,18 @@ def cipher(name: str, *more: str) -> Row:
         server=(f"data-ciphers {name}", *more),
         client=(f"data-ciphers {name}", *more),
         client_log=f"cipher '{name}'",
+    )
+
+
+def compression(algorithm: str, *lines: str) -> Row:
+    """Both sides compress what they send."""
+    both = (*lines, "allow-compression yes")
+    return Row(
+        "-".join(" ".join(lines).split()),
+        server=both,
+        client=(*both, "status client.status 1"),
+        compresses=True,
+        client_log=f"compression: '{algorithm}'",
     )
 
 
@@ -177,6 +190,33 @@ HABITS = (
     Row("mssfix-and-mtu", server=("tun-mtu 1400", "mssfix 1300"), client=("tun-mtu 1400",)),
     Row("reneg-bytes", server=("reneg-bytes 40000000", "reneg-sec 0")),
     Row("compress-migrate", server=("compress migrate",)),
+    Row("fragment", server=("fragment 1200",), client=("fragment 1200",)),
+    Row(
+        "fragment-small-cbc",
+        server=("fragment 576", "mssfix", "data-ciphers AES-256-CBC"),
+        client=("fragment 576", "mssfix", "data-ciphers AES-256-CBC"),
+    ),
+    compression("lzo", "comp-lzo"),
+    compression("lzo", "comp-lzo adaptive", "fragment 1300"),
+    compression("lzo", "compress lzo", "comp-noadapt"),
+    compression("lz4", "compress lz4"),
+    compression("lz4v2", "compress lz4-v2"),
+    Row(
+        "comp-lzo-asym",
+        server=("comp-lzo adaptive", "allow-compression asym"),
+        client=("comp-lzo",),
+    ),
+    Row(
+        "comp-lzo-pushed",
+        server=("comp-lzo", "allow-compression yes", 'push "comp-lzo yes"'),
+        client=("comp-lzo no", "allow-compression yes"),
+        old_client=True,
+    ),
+    Row(
+        "compress-pushed",
+        server=("compress lz4-v2", "allow-compression yes", 'push "compress lz4-v2"'),
+        client=("compress", "allow-compression yes"),
+    ),
     Row("short-keepalive", server=("keepalive 1 4",)),
     Row("inactive", server=('push "inactive 3600"', "inactive 3600", "session-timeout 3600")),
 )

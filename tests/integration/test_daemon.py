@@ -367,7 +367,7 @@ def test_a_missing_vip_interface_is_told_once_and_found_later(pair: Pair) -> Non
 
 
 def problems(node: Node) -> str:
-    return " | ".join(node.instance()["problems"])
+    return " | ".join(f"{one['text']}; {one['fix']}" for one in node.instance()["problems"])
 
 
 def wait_problem(node: Node, text: str) -> None:
@@ -388,11 +388,11 @@ def test_a_vip_on_a_wrong_interface_is_refused(pair: Pair) -> None:
     pair.config.write_text(pair.config.read_text().replace(own, f'{own}vip_interface = "lo"\n'))
     pair.start()
     a, b = pair.a, pair.b
-    wait_problem(b, "the VIP's interface eth9 is missing: bring it up, or correct")
+    wait_problem(b, "the VIP's interface eth9 is missing; bring it up, or correct")
     b.wait_grade(30)
     a.wait_role("standby")
     a.add_vip()
-    wait_problem(a, "the VIP is on out0, and counts on lo only: correct vip_interface")
+    wait_problem(a, "the VIP is on out0, and counts on lo only; correct vip_interface")
     a.wait_grade(-254)
     a.remove_vip()
     a.wait_grade(30)
@@ -403,7 +403,7 @@ def test_a_vip_that_openvpn_does_not_serve_is_refused(pair: Pair) -> None:
     pair.write_config('vip = "192.0.2.99"')
     pair.start()
     a = pair.a
-    wait_problem(a, f"vip 192.0.2.99 is not OpenVPN's local {VIP}: write the same address")
+    wait_problem(a, f"vip 192.0.2.99 is not OpenVPN's local {VIP}; write the same address")
     a.wait_grade(-254)
     with pytest.raises(ControlError, match=r"not promoted, .* is not OpenVPN's local"):
         ask_plain(a.home / "control.sock", PromoteRequest(), DEADLINE)

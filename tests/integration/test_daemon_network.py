@@ -15,12 +15,12 @@ import pytest
 import structlog.testing
 
 from ovpnha.config import BcnConfig
-from ovpnha.model import Epoch, HolderId, NodeName, OpenvpnStatus, Role
 from ovpnha.runtime.bcn import BcnSockets
 from ovpnha.runtime.netlink import NetlinkReader, NetworkWatcher, read_network
 from ovpnha.runtime.network import NetworkTable
 from tests.integration.pace import PATIENCE
 from tests.lab.topology import inside
+from tests.openvpn_status import make_status
 
 pytestmark = pytest.mark.integration
 DEADLINE = PATIENCE
@@ -123,10 +123,13 @@ def test_a_duplicate_ipv6_address_never_counts(wire: Wire) -> None:
     reader.close()
 
 
-def test_lost_events_are_found_by_a_full_dump(wire: Wire) -> None:
+@pytest.mark.parametrize("begin", [0, 1])
+def test_lost_events_are_found_by_a_full_dump(wire: Wire, begin: int) -> None:
+    """Whether the last event before the loss was of an address that came, or of one that left."""
     reader = reader_in(wire.a)
     read_until(reader, lambda: True)
-    batch = [f"addr {verb} 10.9.9.9/32 dev bcn0\n" for verb in ("add", "del")] * 3000
+    earlier = ["addr add 10.9.9.8/32 dev bcn0\n"] * begin
+    batch = earlier + [f"addr {verb} 10.9.9.9/32 dev bcn0\n" for verb in ("add", "del")] * 3000
     subprocess.run(
         ["ip", "-n", wire.a, "-batch", "-"],
         input="".join([*batch, "addr add 192.0.2.10/32 dev bcn0\n"]),
@@ -208,10 +211,14 @@ async def ends(wire: Wire) -> AsyncIterator[Make]:
         end.sockets.close()
 
 
-async def arrives(end: End, *expected: tuple[bytes, str]) -> None:
+async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(DEADLINE):
-        while len(end.received) < len(expected):  # noqa: ASYNC110
+        while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
+
+
+async def arrives(end: End, *expected: tuple[bytes, str]) -> None:
+    await until(lambda: len(end.received) >= len(expected))
     assert end.received == list(expected)
 
 
@@ -251,24 +258,8 @@ async def test_a_datagram_reaches_the_other_node(wire: Wire, ends: Make, mode: s
 
 async def test_what_openvpn_says_fills_the_gap(ends: Make) -> None:
     a, b = ends(links=[])
-    status = OpenvpnStatus(
-        version=1,
-        record_format=1,
-        role=Role.STANDBY,
-        instances=0,
-        holder=HolderId(bytes(16)),
-        epoch=Epoch(0, NodeName("")),
-        openvpn="2.6.14",
-        local="192.0.2.10",
-        port=1194,
-        proto="udp4",
-        broadcast="10.77.0.255",
-        bcn_port=11999,
-        digest="",
-        certificate="",
-        issuer="",
-        max_clients=1024,
-    )
+    place = {"local": "192.0.2.10", "port": 1194, "proto": "udp4"}
+    status = make_status(**place, broadcast="10.77.0.255", bcn_port=11999)
     for end in (a, b):
         assert end.refresh() == {"bcn": False}
         end.sockets.openvpn_found(status)
@@ -277,11 +268,16 @@ async def test_what_openvpn_says_fills_the_gap(ends: Make) -> None:
     await arrives(b, (b"hello", "bcn"))
 
 
+async def becomes(end: End, up: bool) -> None:
+    """The kernel tells of a carrier a moment after it came or went."""
+    await until(lambda: end.refresh() == {"bcn0": up})
+
+
 async def test_a_link_follows_its_interface(wire: Wire, ends: Make) -> None:
     a, b = ends()
     assert a.refresh() == b.refresh() == {"bcn0": True}
     wire.ip(wire.b, "link", "set", "bcn0", "down")
-    assert a.refresh() == {"bcn0": False}
+    await becomes(a, up=False)
     wire.ip(wire.a, "link", "del", "bcn0")
     assert a.refresh() == b.refresh() == {"bcn0": False}
     a.sockets.send(b"nowhere")
@@ -291,9 +287,13 @@ async def test_a_link_follows_its_interface(wire: Wire, ends: Make) -> None:
     for number, name in ((1, wire.a), (2, wire.b)):
         wire.ip(name, "addr", "add", f"10.77.0.{number}/24", "dev", "bcn0")
         wire.ip(name, "link", "set", "bcn0", "up")
-    assert a.refresh() == b.refresh() == {"bcn0": True}
-    a.sockets.send(b"hello")
-    await arrives(b, (b"hello", "bcn0"))
+    await becomes(a, up=True)
+    await becomes(b, up=True)
+    async with asyncio.timeout(DEADLINE):
+        while not b.received:
+            a.sockets.send(b"hello")  # lost until the kernel has begun to send there
+            await asyncio.sleep(0.02)
+    assert set(b.received) == {(b"hello", "bcn0")}
 
 
 async def test_a_flood_does_not_keep_the_loop(wire: Wire, ends: Make) -> None:
@@ -327,6 +327,41 @@ async def test_what_does_not_begin_as_ours_is_never_read(ends: Make) -> None:
     assert b.sockets.dropped() == 6, "a counter does not fall with its sockets"
     b.refresh()
     assert b.sockets.dropped() == 6
+
+
+async def ends_with(end: End, data: bytes) -> None:
+    await until(lambda: end.received[-1:] == [(data, "bcn0")])
+
+
+def sealed_by(key: bytes, text: bytes) -> bytes:
+    return b"twelve bytes\2\0\0\0" + key + text
+
+
+@pytest.mark.usefixtures("wire")
+async def test_few_under_another_key_are_read_and_all_under_ours(ends: Make) -> None:
+    a, b = ends()
+    a.refresh()
+    b.sockets.close()
+    b.sockets = BcnSockets(b.config, b._take, b"twelve bytes", (b"key1", b"key2"))
+    b.refresh()
+    for _ in range(400):
+        a.sockets.send(sealed_by(b"key3", b"stranger"))
+    a.sockets.send(b"twelve bytes\2\0\0\0key")  # ends within the number of the key
+    for key in (b"key1", b"key2"):
+        a.sockets.send(sealed_by(key, b"last"))
+        await ends_with(b, sealed_by(key, b"last"))
+
+    def read() -> int:
+        return b.received.count((sealed_by(b"key3", b"stranger"), "bcn0"))
+
+    await until(lambda: b.sockets.dropped() + read() >= 401)
+    assert 50 <= read() <= 160, "one in four, at random"
+    assert b.sockets.dropped() + read() == 401
+    b.sockets.use_keys((b"key3",))
+    for number in range(100):
+        a.sockets.send(sealed_by(b"key3", b"%d" % number))
+        await ends_with(b, sealed_by(b"key3", b"%d" % number))
+    b.sockets.close()
 
 
 async def test_a_datagram_that_is_too_long_shows_it(ends: Make) -> None:

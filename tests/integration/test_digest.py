@@ -120,6 +120,7 @@ def plugin() -> str:
     return str(found[0])
 
 
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", COMPARED)
 def test_what_counts(files: Path, base: str, name: str) -> None:
     beside = BESIDE.get(name)

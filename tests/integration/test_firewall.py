@@ -10,7 +10,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -417,10 +416,7 @@ def test_with_conntrackd_every_kind_of_connection_lives_though_the_rules_masquer
         killed = watch.strike(kill_openvpn)
         lab.wait_master(target)
         watch.linger(3.0)
-        flows.speak()
-        spoken = time.monotonic_ns()
-        watch.linger(2.0)
-        fates = flows.fates(killed.monotonic, spoken, time.monotonic_ns())
+        fates = flows.judge(killed.monotonic, PATIENCE)
         assert {kind for (kind, _), fate in fates.items() if not fate.alive} == set()
         lab.nodes[name].openvpn.start()
         lab.wait_in_sync(name)

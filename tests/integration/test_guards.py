@@ -62,7 +62,7 @@ def expect_fault(lab: Lab, *words: str) -> None:
     ("option", "word"),
     [("data-ciphers CHACHA20-POLY1305", "data-ciphers"), ("max-clients 77", "max-clients")],
 )
-def test_another_option_is_named_and_mended(manual_lab: Lab, option: str, word: str) -> None:
+def test_another_option_is_named_and_corrected(manual_lab: Lab, option: str, word: str) -> None:
     lab = manual_lab
     lab.start_cluster()
     session = Session(lab)

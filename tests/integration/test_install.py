@@ -1,7 +1,7 @@
 """The lock is installed as it is while an index offers a newer version of everything in it.
 
 The index lies in a directory and is asked beside the machine's own, so that the locked versions
-are found too. Its packages do not work: whoever takes one fails.
+are found too. Its packages do not work: who takes one fails.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ def pip(
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("options", [[], ["--node"]], ids=["for tests", "for a node"])
 def test_newer_versions_in_the_index_change_nothing(
     tree: Path, tmp_path: Path, environment: dict[str, str], options: list[str]

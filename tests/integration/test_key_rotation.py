@@ -17,6 +17,7 @@ import pytest
 from ovpnha.runtime.control import StatusRequest
 from tests.integration.pace import PATIENCE
 from tests.integration.test_sidecar_restart import tables_equal
+from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.measure import lost
 from tests.lab.session import Session
@@ -42,11 +43,27 @@ def add(file: Path) -> None:
 
 
 def move_to_the_front(file: Path) -> None:
-    write_keys(file, keys_of(file)[::-1])
+    rotate(file, "--use-newest")
 
 
 def remove_the_old(file: Path) -> None:
-    write_keys(file, keys_of(file)[:1])
+    rotate(file, "--drop-old")
+
+
+def rotate(file: Path, step: str) -> None:
+    """As soon as the sidecar knows that the nodes are ready: a hello is half a second old."""
+    config = file.with_name("ovpnha.toml")
+
+    def done() -> bool:
+        try:
+            run_command("keygen", step, "--config", config, "--node", "a", file)
+        except LabError as error:
+            if "not changed" not in str(error):
+                raise
+            return False
+        return True
+
+    wait_until(done, f"keygen {step}", PATIENCE)
 
 
 def refused(lab: Lab, name: str) -> int:

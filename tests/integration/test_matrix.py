@@ -6,6 +6,8 @@ figures are the lab's business.
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from tests.integration.conftest import OLD_CLIENT, MakeLab
@@ -25,7 +27,7 @@ COMMON = (f"hand-window {HAND_WINDOW}", "status status.log 1", "status-version 2
 
 
 def take_over(lab: Lab, session: Session) -> Moment:
-    """The master's OpenVPN dies, and whoever moves addresses sees it."""
+    """The master's OpenVPN dies, and the VIP manager sees it."""
     killed = session.strike(kill_openvpn)
     lab.move_vips("b")
     assert session.recovers(killed, PATIENCE)
@@ -45,6 +47,48 @@ def renegotiate(lab: Lab, session: Session) -> None:
     assert is_short(session, asked, 1000)
 
 
+def expect_large_packets(lab: Lab) -> None:
+    """Full packets go both ways: whole, in fragments, compressed."""
+    host = lab.topology.namespace("lan")
+    for size in (1200, 1372):
+        command = [
+            "ping",
+            "-c",
+            "20",
+            "-i",
+            "0.02",
+            "-W",
+            "2",
+            "-s",
+            str(size),
+            lab.tunnel_address(),
+        ]
+        done = subprocess.run(
+            ["ip", "netns", "exec", host, *command], capture_output=True, text=True, check=False
+        )
+        assert " 0% packet loss" in done.stdout, done.stdout
+
+
+def read_decompressed(lab: Lab) -> tuple[int, int]:
+    """Bytes that the client got so far, and what it made of them, as of its last status."""
+    lines = (lab.directory / "client.status").read_text().splitlines()
+    figures = dict(line.split(",") for line in lines if "compress bytes" in line)
+    return int(figures["pre-decompress bytes"]), int(figures["post-decompress bytes"])
+
+
+def expect_compressed(lab: Lab) -> None:
+    """What the server sends from now on is shorter than what the client makes of it."""
+    short, long = read_decompressed(lab)
+
+    def compressed() -> bool:
+        got, made = read_decompressed(lab)
+        return made - long > 40_000 and got - short < 0.9 * (made - long)
+
+    expect_large_packets(lab)
+    wait_until(compressed, "the client decompresses", PATIENCE)
+
+
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_the_client_notices_nothing(make_lab: MakeLab, row: Row) -> None:
     lab = make_lab(
@@ -60,11 +104,16 @@ def test_the_client_notices_nothing(make_lab: MakeLab, row: Row) -> None:
     log = "\n".join(line.text for line in session.client.log())
     assert row.client_log in log
     assert (EXPORTER in log) is not row.old_client
+    expect_large_packets(lab)
     killed = take_over(lab, session)
+    expect_large_packets(lab)
     status = lab.directory / "b" / "status.log"
     for text in row.status:
         wait_until(lambda one=text: one in status.read_text(), f"status says {text}", PATIENCE)  # type: ignore[misc]
     renegotiate(lab, session)
+    expect_large_packets(lab)
+    if row.compresses:
+        expect_compressed(lab)
     assert session.recovers(session.mark(), PATIENCE)
     seen = session.noticed(killed)
     assert seen.nothing, seen

@@ -249,6 +249,7 @@ GOODBYES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("how", GOODBYES)
 def test_a_client_that_leaves_is_removed(move: Move, how: str) -> None:
     """Its address and its place are free soon after."""

@@ -78,6 +78,7 @@ def test_the_master_dies_right_after_a_client_connected(manual_lab: Lab) -> None
         master = standby
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("row", CONTROL_CHANNELS, ids=[row.name for row in CONTROL_CHANNELS])
 def test_the_master_dies_before_a_client_hello(make_lab: MakeLab, row: Row) -> None:
     """It has answered the client's first packet; another node takes the client's second one."""

@@ -1,4 +1,4 @@
-"""What ``cluster`` cannot move is refused at the start, in one line that names the mend."""
+"""What ``cluster`` cannot move is refused at the start, in one line that names the fix."""
 
 from __future__ import annotations
 
@@ -28,10 +28,6 @@ REFUSED: dict[str, tuple[dict[str, str | None], str]] = {
     "TCP": ({"proto": "tcp-server"}, "use --proto udp"),
     "tap": ({"dev": "tap"}, "use --dev tun instead of tap"),
     "multihome": ({"multihome": ""}, "--multihome: remove it"),
-    "fragment": ({"fragment": "1200"}, "--fragment: remove it"),
-    "compress": ({"compress": "lz4-v2"}, "cannot be used with compression"),
-    "comp-lzo": ({"comp-lzo": "yes"}, "cannot be used with compression"),
-    "allow-compression": ({"allow-compression": "asym"}, "remove --allow-compression"),
     "no local": ({"local": None}, "use --local ADDRESS"),
     "wildcard": ({"local": "0.0.0.0"}, "use --local ADDRESS"),  # noqa: S104
     "wildcard IPv6": ({"local": "::", "proto": "udp6"}, "use --local ADDRESS"),

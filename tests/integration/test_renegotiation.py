@@ -21,6 +21,7 @@ CLIENT_WINDOW = 2
 """Seconds until the client gives a handshake up: before the new master would tell it to."""
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("instant", list(INSTANTS))
 def test_the_master_dies_at_an_instant_of_a_renegotiation(instant: str) -> None:
     openvpn: Path = OPENVPN

@@ -25,6 +25,7 @@ ROUNDS = [
 ]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("rounds", "cipher"), ROUNDS, ids=[one.name for _, one in ROUNDS])
 def test_no_nonce_is_used_twice_while_both_nodes_are_master(
     rounds: int, cipher: splitbrain.Cipher
@@ -37,6 +38,7 @@ def test_no_nonce_is_used_twice_while_both_nodes_are_master(
     assert outcome.nonces.packets >= outcome.wire.packets > 1000
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("cipher", splitbrain.CIPHERS, ids=lambda one: one.name)
 def test_without_the_cap_on_packet_ids_a_reuse_is_found(cipher: splitbrain.Cipher) -> None:
     assert splitbrain.run_uncapped(cipher).nonces.duplicates > 0

@@ -56,6 +56,26 @@ def test_who_is_alone_says_goodbye(session: Session) -> None:
     wait_until(lambda: session.noticed(moment).restarts, "the client is told", 20)
 
 
+def test_who_has_said_goodbye_answers_nobody_who_comes_again(make_lab: MakeLab) -> None:
+    """A client with a port of its own tries again after 1 s, while this process has another 1 s.
+
+    It would connect to what ends in a moment, and be served by nobody until its `ping-restart`.
+    """
+    lab = make_lab(server_options=GOODBYE, client_options=("lport 1195",))
+    lab.start_cluster()
+    session, node = Session(lab), lab.nodes["a"]
+    for process in lab.nodes["b"].processes:
+        process.kill()
+    wait_until(lambda: is_alone(node), "node b is missed", 20)
+    session.linger(0.5)
+    moment = session.strike(terminate)
+    assert node.openvpn.wait() == 0
+    node.openvpn.start()
+    lab.wait_master("a")
+    assert session.recovers(session.mark(), 30)
+    assert session.noticed(moment).restarts == 1
+
+
 def test_without_a_sidecar_it_remembers_for_a_while(session: Session) -> None:
     lab = session.lab
     moment = session.mark()

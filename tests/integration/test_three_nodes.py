@@ -1,4 +1,4 @@
-"""A cluster of three nodes: one after the other dies, and whoever is left serves."""
+"""A cluster of three nodes: one after the other dies, and the one that is left serves."""
 
 from __future__ import annotations
 

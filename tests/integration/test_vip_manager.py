@@ -22,9 +22,11 @@ from tests.integration.vip_cells import (
     try_cell,
 )
 from tests.lab.deaths import cut_node
-from tests.lab.keepalived import Keepalived
+from tests.lab.frr import FrrKeepalived
+from tests.lab.keepalived import Keepalived, KeepalivedFast, real_time
 from tests.lab.lab import Lab
 from tests.lab.node import Setup
+from tests.lab.pacemaker import Pacemaker
 from tests.lab.session import Session
 from tests.lab.ucarp import Ucarp
 from tests.lab.vip_manager import VipProgram
@@ -40,6 +42,7 @@ def cluster() -> Iterator[Lab]:
         yield lab
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 def test_the_vip_moves_to_who_can_serve_and_else_stays(cluster: Lab, cell: Cell) -> None:
     restore(cluster)
@@ -67,8 +70,11 @@ def test_nobody_waits_for_a_sidecar_that_hangs(lab: Lab) -> None:
     hang_sidecar(lab)
 
 
-@pytest.mark.parametrize("manager", [Keepalived, Ucarp])
-def test_whoever_moves_the_vip_no_client_notices(
+@pytest.mark.parametrize(
+    "manager",
+    [Keepalived, *([KeepalivedFast] if real_time() else []), Ucarp, Pacemaker, FrrKeepalived],
+)
+def test_no_client_notices_which_manager_moves_the_vip(
     make_lab: Callable[..., Lab], manager: type[VipProgram]
 ) -> None:
     """Away by a stop of the manager, and back because the node is cut off."""

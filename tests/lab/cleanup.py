@@ -1,4 +1,4 @@
-"""Taking a lab away, whoever is left to do it.
+"""Taking a lab away, no matter who is left to do it.
 
 A run owns its directory under ``/run`` and the namespaces with its name. While the lab lives it
 holds a lock on a file there. A run without a holder is stale and may be removed by anyone: by its
@@ -15,13 +15,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
 from tests.lab import plan
+from tests.lab.processes import is_running
 from tests.lab.waiting import wait_until
 
 NAMESPACES = Path("/run/netns")
@@ -92,13 +93,21 @@ def _only_texts(directory: str, names: list[str]) -> set[str]:
 def remove(run_id: str) -> None:
     """End what lives in the run's namespaces, delete them, and delete the directory."""
     names = list(NAMESPACES.glob(f"{plan.PREFIX}{run_id}-*"))
-    inodes = {path.stat().st_ino for path in names}
-    for pid in _inhabitants(inodes):
-        _kill(pid)
-    wait_until(lambda: not list(_inhabitants(inodes)), f"the end of run {run_id}'s processes", 10)
+    end_inhabitants({path.stat().st_ino for path in names})
     for path in names:
         subprocess.run(["ip", "netns", "delete", path.name], check=False, stderr=subprocess.DEVNULL)
     shutil.rmtree(plan.run_directory(run_id), ignore_errors=True)
+
+
+def end_inhabitants(inodes: Collection[int], spared: Collection[int] = ()) -> None:
+    """Kill what lives in network namespaces with these inodes; on return it is gone."""
+
+    def left() -> list[int]:
+        return [pid for pid in _inhabitants(inodes) if pid not in spared]
+
+    for pid in left():
+        _kill(pid)
+    wait_until(lambda: not left(), "the end of all that lives in a namespace", 10)
 
 
 def stale_runs() -> list[str]:
@@ -143,22 +152,15 @@ def _is_held(lock: Path) -> bool:
     return False
 
 
-def _inhabitants(inodes: set[int]) -> Iterator[int]:
+def _inhabitants(inodes: Collection[int]) -> Iterator[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
                 inode = (entry / "ns/net").stat().st_ino
             except OSError:
                 continue
-            if inode in inodes and not _is_zombie(entry):
+            if inode in inodes and is_running(int(entry.name)):
                 yield int(entry.name)
-
-
-def _is_zombie(entry: Path) -> bool:
-    try:
-        return (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def _kill(pid: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tests.lab.lab import Lab
 from tests.lab.node import Node
 from tests.lab.scenarios import Victim
+from tests.lab.sidecar import run_command
 
 
 def kill_openvpn(_lab: Lab, master: Node) -> None:
@@ -17,6 +18,16 @@ def kill_openvpn(_lab: Lab, master: Node) -> None:
 def cut_node(lab: Lab, master: Node) -> None:
     """Pull all cables of the master."""
     lab.topology.set_links(master.name, "down")
+
+
+def demote(lab: Lab, node: Node) -> None:
+    """The planned move, as an operator has it."""
+    run_command("demote", "--config", lab.directory / "ovpnha.toml", "--node", node.name)
+
+
+def stop_manager(_lab: Lab, node: Node) -> None:
+    """The VIP manager goes in order, and takes its addresses along."""
+    node.vip_manager.stop()
 
 
 DEATHS: dict[Victim, Callable[[Lab, Node], None]] = {

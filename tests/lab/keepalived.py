@@ -13,7 +13,7 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ovpnha import model
 from tests.lab import plan
@@ -78,13 +78,15 @@ class Keepalived(VipProgram):
     """keepalived of one node; it reads the grade whenever the sidecar writes one."""
 
     known_as = model.VipManager.KEEPALIVED
+    fast: ClassVar[float | None] = None
+    """Seconds between adverts in real time, where that is less than without."""
 
     def __init__(self, node: ManagedNode) -> None:
         if not (SOURCE / "keepalived.conf").exists():
             raise LabError(f"{SOURCE}/keepalived.conf is missing; run it from a source checkout")
         self.home = node.directory / "keepalived"
         self.home.mkdir()
-        write_node_conf(self.home, _values(node, self.home))
+        write_node_conf(self.home, self._values(node))
         if node.seamless:
             copy_files(self.home)
         else:
@@ -94,8 +96,9 @@ class Keepalived(VipProgram):
             [
                 # As in a container: a reload must not need it.
                 *("setpriv", "--bounding-set", "-sys_resource"),
-                *_real_time(),
-                *(PROGRAM, "--dont-fork", "--vrrp", "--log-console", "--no-syslog"),
+                *real_time(),
+                *(PROGRAM, *(("--config-id", "realtime") if real_time() else ())),
+                *("--dont-fork", "--vrrp", "--log-console", "--no-syslog"),
                 *("--use-file", self.home / "keepalived.conf"),
                 *("--pid", self.home / "keepalived.pid", "--vrrp_pid", self._vrrp_pid_file),
             ],
@@ -103,6 +106,10 @@ class Keepalived(VipProgram):
             directory=self.home,
             log=node.directory / f"keepalived-{node.name}.log",
         )
+
+    def _values(self, node: ManagedNode) -> dict[str, object]:
+        fast = node.advert_interval if self.fast is None else self.fast
+        return {**_values(node, self.home), "FAST_ADVERT_INTERVAL": fast}
 
     @property
     def _vrrp_pid_file(self) -> Path:
@@ -120,6 +127,17 @@ class Keepalived(VipProgram):
             return None
 
 
+class KeepalivedFast(Keepalived):
+    """The same with an advert every 10 ms; LabError where there is no real time for that."""
+
+    fast = 0.01
+
+    def __init__(self, node: ManagedNode) -> None:
+        if not real_time():
+            raise LabError("no real time here (`chrt --rr 50 true`), and 10 ms adverts need it")
+        super().__init__(node)
+
+
 def keepalived_of(node: Node) -> Keepalived:
     """The keepalived of a node, for what only keepalived can; LabError where there is another."""
     if not isinstance(node.vip_manager, Keepalived):
@@ -128,7 +146,7 @@ def keepalived_of(node: Node) -> Keepalived:
 
 
 @functools.cache
-def _real_time() -> tuple[str, ...]:
+def real_time() -> tuple[str, ...]:
     """What gives keepalived real time, as its service does; nothing where that is not allowed."""
     prefix = ("chrt", "--rr", "50")
     allowed = subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0

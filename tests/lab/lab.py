@@ -1,6 +1,6 @@
 """One lab, from bare namespaces to a cluster with clients: a context manager.
 
-Inside the ``with`` block the networks exist; what runs in them is started step by step by whoever
+Inside the ``with`` block the networks exist; what runs in them is started step by step by who
 uses the lab (``scenarios`` or a test). Leaving the block, in whatever way, takes everything away.
 """
 
@@ -51,7 +51,8 @@ class Lab:
             self.say("building networks")
             stack.enter_context(Claim(self.run_id, keep=self._keep_logs))
             names = plan.node_names(self.setup.nodes)
-            self.topology = stack.enter_context(topology.Topology(self.run_id, names))
+            networks = (self.setup.vip_manager or VipProgram).topology
+            self.topology = stack.enter_context(networks(self.run_id, names))
             self._prepare()
             self._stack = stack.pop_all()
         return self
@@ -82,7 +83,7 @@ class Lab:
             address = self.setup.transport.address
             sidecar.write_shared_files(
                 self.directory,
-                list(self.nodes),
+                self.topology,
                 address,
                 manager.known_as,
                 conntrack=self.setup.conntrack,
@@ -130,6 +131,22 @@ class Lab:
             for node in others:
                 node.vip_manager.start()
 
+    def boot_at_once(self) -> str:
+        """Start everything on all nodes at the same time; the node that serves then."""
+        self.say("all nodes boot at once")
+        self.vips.start()
+        for node in self.nodes.values():
+            node.start()
+            node.vip_manager.start()
+        what = "one of the nodes that boot at once serves"
+        name = wait_until(self._serving, what, 2 * START_SECONDS)
+        self.wait_standbys(2 * START_SECONDS)
+        return name
+
+    def _serving(self) -> str:
+        holder = self.vips.holder()
+        return holder if holder and self.nodes[holder].grade() == GRADE_MASTER else ""
+
     def _all_graded(self) -> bool:
         for node in self.nodes.values():
             node.openvpn.expect_running()
@@ -151,6 +168,7 @@ class Lab:
             node = self.nodes[name]
             what = f"node {name} is in sync (grade {GRADE_IN_SYNC})"
             wait_until(lambda: node.grade() == GRADE_IN_SYNC, what, seconds)
+            wait_until(node.is_settled, f"node {name} can take the addresses", seconds)
 
     def wait_standbys(self, seconds: float = START_SECONDS) -> None:
         """Wait until every node but the master is in sync."""

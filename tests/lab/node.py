@@ -17,7 +17,7 @@ from tests.lab.openvpn import STOCK, Transport
 from tests.lab.process import Process
 from tests.lab.rules import Rules, apply_rules
 from tests.lab.sidecar import Sidecar
-from tests.lab.vip_manager import PRIORITY, ManagedNode, VipManager, VipProgram
+from tests.lab.vip_manager import PRIORITY, ManagedNode, VipManager, VipProgram, preferred_of
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,10 @@ class Node:
             raise LabError(f"node {self.name} has no VIP manager")
         return self._vip_program
 
+    def is_settled(self) -> bool:
+        """Whether its VIP manager, if it has one, could be given the addresses now."""
+        return self._vip_program is None or self._vip_program.is_settled()
+
     @property
     def grade_file(self) -> Path:
         """The file that the sidecar writes for the VIP manager."""
@@ -78,7 +82,7 @@ class Node:
     @property
     def processes(self) -> tuple[Process, ...]:
         """All of them, the VIP manager first: it shall not act on the end of the others."""
-        managers = () if self._vip_program is None else (self._vip_program.process,)
+        managers = () if self._vip_program is None else self._vip_program.processes
         return (*managers, self.sidecar.process, self.openvpn, self.conntrackd.process)
 
     def grade(self) -> int | None:
@@ -106,15 +110,18 @@ class Node:
         )
 
     def _managed(self) -> ManagedNode:
-        place = plan.LETTERS.index(self.name)
-        priorities = self._setup.priorities
+        names = plan.node_names(self._setup.nodes)
+        given = dict(zip(names, self._setup.priorities, strict=False))
+        priorities = {name: given.get(name, PRIORITY - at) for at, name in enumerate(names)}
         return ManagedNode(
             name=self.name,
             namespace=self.namespace,
             directory=self.directory,
             grade_file=self.grade_file,
             pid_file=self.directory / "openvpn.pid",
-            priority=priorities[place] if place < len(priorities) else PRIORITY - place,
+            priority=priorities[self.name],
             advert_interval=self._setup.advert_interval,
             seamless=self._setup.seamless,
+            preferred=preferred_of(priorities),
+            priorities=priorities,
         )

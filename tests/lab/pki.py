@@ -21,11 +21,11 @@ class Pki:
     def __init__(self, directory: Path) -> None:
         directory.mkdir()
         self.directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name("ovpnha lab CA")
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = _name("ovpnha lab CA")
         usage = x509.BasicConstraints(ca=True, path_length=0)
-        builder = _builder(self._name, self._name, self._key).add_extension(usage, critical=True)
-        self._write("ca.crt", builder.sign(self._key, hashes.SHA256()))
+        builder = _builder(self.name, self.name, self.key).add_extension(usage, critical=True)
+        self._write("ca.crt", builder.sign(self.key, hashes.SHA256()))
         (directory / "tls-crypt.key").write_text(static_key())
 
     def issue(self, name: str, *, server: bool, more_names: Sequence[str] = ()) -> None:
@@ -33,7 +33,7 @@ class Pki:
         key = ec.generate_private_key(ec.SECP256R1())
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
         builder = (
-            _builder(_name(name), self._name, key)
+            _builder(_name(name), self.name, key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_signing_only(), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -41,7 +41,7 @@ class Pki:
         if more_names:
             names = x509.SubjectAlternativeName(map(x509.DNSName, more_names))
             builder = builder.add_extension(names, critical=False)
-        self._write(f"{name}.crt", builder.sign(self._key, hashes.SHA256()))
+        self._write(f"{name}.crt", builder.sign(self.key, hashes.SHA256()))
         private = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,

@@ -47,6 +47,11 @@ class Process:
         return self._popen.pid
 
     @property
+    def started(self) -> bool:
+        """Whether it ever was, however it fares."""
+        return self._popen is not None
+
+    @property
     def running(self) -> bool:
         """Started and not ended yet."""
         return self._popen is not None and self._popen.poll() is None
@@ -102,10 +107,19 @@ class Process:
             self.wait()
 
     def expect_running(self) -> None:
-        """Raise LabError with the end of its log when it has ended."""
+        """Raise LabError with its status and the end of its log when it has ended."""
         if not self.running:
-            tail = self.log.read_text(errors="replace").splitlines()[-8:]
-            raise LabError("\n".join([f"{self.name} has ended:", *tail]))
+            status = "" if self._popen is None else f" with status {self._popen.returncode}"
+            raise LabError("\n".join([f"{self.name} has ended{status}:", *self.tail()]))
+
+    def tail(self, count: int = 8) -> list[str]:
+        """The last lines of its log."""
+        return last_lines(self.log, count)
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """The last lines of a file; none when it is not there."""
+    return log.read_text(errors="replace").splitlines()[-count:] if log.exists() else []
 
 
 def kill_group(group: int) -> None:

@@ -2,7 +2,8 @@
 
 Pure: a scenario says what dies and what the client may notice. How that is done is the business of
 the labs, each of which has a table from ``Victim`` to a deed: ``tests.lab.deaths`` in network
-namespaces, ``tests.lab.compose.deaths`` in containers. docs/lab.md tells how to write one.
+namespaces, ``tests.lab.compose.deaths`` in containers, ``tests.lab.stories`` for the table of VIP
+managers, where more than a death may happen. docs/lab.md tells how to write one.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from tests.lab.errors import LabError
 
 
 class Place(StrEnum):
-    """The two labs."""
+    """The two labs, and the table of all VIP managers in network namespaces."""
 
     NAMESPACES = "namespaces"
     CONTAINERS = "containers"
+    MANAGERS = "managers"
 
 
 class Victim(StrEnum):
@@ -28,6 +30,16 @@ class Victim(StrEnum):
     CABLES = "every cable; its processes go on"
     NODE = "everything on it, at once"
     SERVICE = "everything on it, in order"
+    OUTSIDE = "its cable to the clients"
+    BACKCHANNEL = "its cable to the other nodes"
+    OUTSIDE_AND_BACKCHANNEL = "its cables to the clients and to the other nodes"
+    FROZEN = "nothing: its processes stand still, and go on later"
+    SUCCESSOR = "every cable, and the successor's sidecar as the VIP arrives there"
+    RETURN = "nothing: it comes back after a cut"
+    BOOT = "nothing: all nodes boot at once"
+    ALL = "all nodes, one after the other, which come back in another order"
+    MOVED = "nothing: its role is moved (`ovpnha switchover`)"
+    FLAPS = "its cable to the clients, ten times in a minute"
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,10 @@ class Expected:
 
     own_ms: float = 60.0
     outage_ms: float = 3000.0
+    moves: bool = True
+    """The VIP ends on another node than before."""
+    reconnects: bool = False
+    """No server has the client's keys any more: it does restart, and only has to come back."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +68,11 @@ class Scenario:
     dies: Victim
     places: frozenset[Place]
     expected: Expected = field(default_factory=Expected)
+    priorities: tuple[int, ...] = ()
+    server_options: tuple[str, ...] = ()
 
 
+_MANAGED = frozenset({Place.MANAGERS})
 SCENARIOS = (
     Scenario(
         name="kill-openvpn",
@@ -78,6 +97,91 @@ SCENARIOS = (
         sentence="The master is stopped, and gives its role away before it goes.",
         dies=Victim.SERVICE,
         places=frozenset({Place.CONTAINERS}),
+    ),
+    Scenario(
+        name="switchover",
+        sentence="An operator moves the role to the other node.",
+        dies=Victim.MOVED,
+        places=_MANAGED,
+    ),
+    Scenario(
+        name="node-loss",
+        sentence="The master is gone for everybody else.",
+        dies=Victim.CABLES,
+        places=_MANAGED,
+    ),
+    Scenario(
+        name="openvpn-crash",
+        sentence="The master's OpenVPN crashes; its sidecar knows at once.",
+        dies=Victim.OPENVPN,
+        places=_MANAGED,
+    ),
+    Scenario(
+        name="vip-network-cut",
+        sentence="The master loses the clients' network, and is heard on the back channel.",
+        dies=Victim.OUTSIDE,
+        places=_MANAGED,
+    ),
+    Scenario(
+        name="bcn-cut",
+        sentence="The nodes do not hear each other any more; the master serves on.",
+        dies=Victim.BACKCHANNEL,
+        places=_MANAGED,
+        expected=Expected(moves=False),
+    ),
+    Scenario(
+        name="both-cut",
+        sentence="The master loses the clients' network and the back channel, and keeps the LAN.",
+        dies=Victim.OUTSIDE_AND_BACKCHANNEL,
+        places=_MANAGED,
+    ),
+    Scenario(
+        name="frozen-master",
+        sentence="The master stands still (SIGSTOP) with its addresses, and goes on (SIGCONT).",
+        dies=Victim.FROZEN,
+        places=_MANAGED,
+    ),
+    Scenario(
+        name="sidecar-dies-at-takeover",
+        sentence="The master is gone, and the successor's sidecar dies as the VIP arrives.",
+        dies=Victim.SUCCESSOR,
+        places=_MANAGED,
+    ),
+    Scenario(
+        name="failback-sticky",
+        sentence="A master that was cut off comes back, and stays standby.",
+        dies=Victim.RETURN,
+        places=_MANAGED,
+        expected=Expected(moves=False),
+    ),
+    Scenario(
+        name="failback-preferred",
+        sentence="A preferred master that was cut off comes back, and is given the VIP in sync.",
+        dies=Victim.RETURN,
+        places=_MANAGED,
+        priorities=(100, 60),
+    ),
+    Scenario(
+        name="two-nodes-boot-at-once",
+        sentence="Nobody was there before: one of them serves, the other is in sync.",
+        dies=Victim.BOOT,
+        places=_MANAGED,
+        expected=Expected(moves=False),
+    ),
+    Scenario(
+        name="all-off-and-on",
+        sentence="All nodes are switched off, the master last, and on again, the other one first.",
+        dies=Victim.ALL,
+        places=_MANAGED,
+        expected=Expected(moves=False, reconnects=True),
+        server_options=("explicit-exit-notify 1",),
+    ),
+    Scenario(
+        name="link-flapping",
+        sentence="The master's cable to the clients is pulled and plugged ten times in a minute.",
+        dies=Victim.FLAPS,
+        places=_MANAGED,
+        expected=Expected(moves=False),
     ),
 )
 
@@ -108,4 +212,4 @@ def choose(place: Place, names: Sequence[str]) -> list[Scenario]:
 def describe(place: Place) -> str:
     """One line for each of them, for people."""
     found = all_at(place)
-    return "\n".join(f"{one.name:14}{one.sentence} What dies: {one.dies}." for one in found)
+    return "\n".join(f"{one.name:26}{one.sentence} What dies: {one.dies}." for one in found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ovpnha.runtime.control import (
 from tests.lab import plan
 from tests.lab.errors import LabError
 from tests.lab.process import Process
+from tests.lab.topology import Topology
 
 PACKAGE_ROOT = Path(__file__).parents[2]
 OVPNHA = (sys.executable, "-m", "ovpnha")
@@ -27,12 +27,13 @@ ANSWER_SECONDS = 10.0
 
 
 def write_shared_files(
-    directory: Path, nodes: Sequence[str], vip: str, vip_manager: str, *, conntrack: bool
+    directory: Path, topology: Topology, vip: str, vip_manager: str, *, conntrack: bool
 ) -> None:
     """The cluster key and the configuration that all nodes of the lab read."""
     key = directory / "cluster.key"
     run_command("keygen", key)
-    text = _config(key, vip, vip_manager)
+    nodes = topology.nodes
+    text = _config(key, vip, vip_manager, topology)
     if conntrack:
         text += _conntrack_config(len(nodes))
     text += "".join(_node_config(directory / name, name, conntrack=conntrack) for name in nodes)
@@ -60,20 +61,20 @@ def conntrack_socket(home: Path) -> Path:
     return home / "conntrackd.ctl"
 
 
-def _config(key: Path, vip: str, vip_manager: str) -> str:
+def _config(key: Path, vip: str, vip_manager: str, topology: Topology) -> str:
     return f"""\
 [cluster]
 name = "lab"
 key_file = "{key}"
 
 [bcn]
-links = [{{ interface = "{plan.BCN.interface}" }}]
+{topology.bcn_links}
 
 [[instance]]
 name = "{INSTANCE}"
 management = "/run/openvpn/openvpn.sock"
 vip = "{vip}"
-vip_interface = "{plan.OUT.interface}"
+vip_interface = "{topology.vip_interface}"
 vip_manager = "{vip_manager}"
 
 [log]
@@ -96,6 +97,9 @@ def _node_config(home: Path, name: str, *, conntrack: bool) -> str:
     return f"""{tracked if conntrack else ""}
 [node.{name}.control]
 socket = "{home}/control.sock"
+
+[node.{name}.history]
+file = "{home}/history.jsonl"
 
 [node.{name}.instance.{INSTANCE}]
 management = "{home}/openvpn.sock"

@@ -164,7 +164,7 @@ class SplitBrain:
             topology.change_vip(self.lab.topology.namespace(name), segment, "del")
 
     def bcn(self, name: str, state: str) -> None:
-        """Cut this node's BCN (``down``) or mend it (``up``)."""
+        """Cut this node's BCN (``down``) or repair it (``up``)."""
         command = ["ip", "-n", self.lab.topology.namespace(name), "link", "set", plan.BCN.interface]
         subprocess.run([*command, state], check=True)
 
@@ -218,7 +218,7 @@ def tear(brain: SplitBrain, old: str, new: str) -> None:
 
 
 def tear_apart(brain: SplitBrain, old: str, new: str) -> None:
-    """One round with the BCN cut before the second promotion, and mended after it."""
+    """One round with the BCN cut before the second promotion, and repaired after it."""
     brain.lab.say("the BCN is cut, then both are master")
     brain.bcn(new, "down")
     brain.both_send(old)

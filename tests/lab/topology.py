@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pyroute2 import IPRoute, netns
 
@@ -39,6 +39,9 @@ _BROADCAST = b"\xff" * 6
 class Topology:
     """The networks of one run. A context manager: they exist inside the ``with`` block."""
 
+    vip_interface: ClassVar[str] = plan.OUT.interface
+    """Where a VIP manager puts the outside VIP."""
+
     def __init__(self, run_id: str, nodes: Sequence[str]) -> None:
         self.run_id = run_id
         self.nodes = tuple(nodes)
@@ -46,12 +49,12 @@ class Topology:
         self._fabric: Any = None
 
     def __enter__(self) -> Topology:
-        hosts = plan.hosts(self.nodes)
+        hosts = self.hosts()
         names = [plan.FABRIC, *(host.name for host in hosts)]
         for name in names:
             subprocess.run(["ip", "netns", "add", self.namespace(name)], check=True)
         self._fabric = open_route(self.namespace(plan.FABRIC))
-        for segment in plan.SEGMENTS:
+        for segment in self.segments():
             self._add_bridge(segment)
         for host in hosts:
             self._add_host(host)
@@ -61,14 +64,34 @@ class Topology:
         if self._fabric is not None:
             self._fabric.close()
 
+    @property
+    def bcn_links(self) -> str:
+        """How the sidecars reach each other, as ``[bcn]`` has it."""
+        return f'links = [{{ interface = "{plan.BCN.interface}" }}]'
+
+    def hosts(self) -> tuple[Host, ...]:
+        """Everything with links."""
+        return plan.hosts(self.nodes)
+
+    def segments(self) -> tuple[Segment, ...]:
+        """Every network."""
+        return plan.SEGMENTS
+
+    def add_routes(self, host: str, route: Any) -> None:
+        """What a host must know beside its own networks."""
+        if host == "lan":
+            _route_tunnel(route)
+
     def namespace(self, host: str) -> str:
         """The namespace of a host of this run."""
         return plan.namespace(self.run_id, host)
 
-    def set_links(self, host: str, state: str) -> None:
-        """Pull (``down``) or plug in (``up``) every cable of a host, one right after the other."""
-        for (owner, _), index in self._ports.items():
-            if owner == host:
+    def set_links(self, host: str, state: str, segments: Sequence[Segment] = plan.SEGMENTS) -> None:
+        """Pull (``down``) or plug in (``up``) cables of a host, one right after the other."""
+        names = {segment.name for segment in segments}
+        for (owner, segment), index in self._ports.items():
+            # A link of one node alone has its name behind that of the network it stands for.
+            if owner == host and names & {segment, segment.partition("-")[0]}:
                 self._fabric.link("set", index=index, state=state)
 
     def _add_bridge(self, segment: Segment) -> None:
@@ -93,8 +116,7 @@ class Topology:
             route.link("set", index=1, state="up")
             for segment in host.segments:
                 _configure(route, segment, host.number)
-            if host.name == "lan":
-                _route_tunnel(route)
+            self.add_routes(host.name, route)
 
     def _add_link(self, host: Host, segment: Segment) -> None:
         port = f"{host.name}-{segment.name}"

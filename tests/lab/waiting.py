@@ -26,6 +26,16 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float) -> T:
         time.sleep(POLL)
 
 
+def wait_patiently(condition: Callable[[], object], seconds: float) -> bool:
+    """Poll ``condition`` for so long; whether it came true. For what is judged afterwards."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL)
+    return True
+
+
 def connect(path: Path, what: str, seconds: float) -> socket.socket:
     """Connect to a Unix socket: its file is there a moment before anybody listens at it.
 

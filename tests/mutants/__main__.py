@@ -31,7 +31,10 @@ from pathlib import Path
 from tests.mutants.changes import Mutant, find_mutants
 from tests.mutants.trial import Outcome, Touched, Workshop, copy_tree, touch
 
-PURE = ("errors", "model", "management", "replication", "firewall", "node")
+PURE = (
+    *("errors", "model", "problems", "checks", "management", "replication", "firewall"),
+    *("node", "setup", "doctor"),
+)
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 COUNT = 100
 SHARE = 0.95
@@ -83,7 +86,8 @@ def main(arguments: list[str]) -> int:
         print(
             f"seed {seed}: {len(drawn)} of {len(every)} mutants, {len(listed)} listed", flush=True
         )
-        touched = touch(trees, sorted({mutant.path for mutant in every}))
+        files = sorted({mutant.path for mutant in every})
+        touched = touch(trees, files, root / "build" / "mutants")
         trials = _try_all(drawn, trees, touched)
     print(table(trials))
     unknown = [one for one in listed if not any(one.means(mutant) for mutant in every)]

@@ -1,16 +1,15 @@
 """Trying mutants: copies of the tree, what the tests of the whole tree touch, and one trial.
 
-The tests are run once as the tree is, with coverage by test; so a mutant is tried against the tests
-that come to its lines, the quick ones first, until one fails. A line that is done at import is no
-test's: the tests of such a constant are those that come to a function that names it. A trial may
-take so much processor time, not so much time, that a busy machine does not change its outcome.
+It is measured which tests come to which line (``measuring``); so a mutant is tried against the
+tests that come to its lines, the quick ones first, until one fails. A line that is done at import
+is no test's: the tests of such a constant are those that come to a function that names it. A trial
+may take so much processor time, not so much time, that a busy machine does not change its outcome.
 """
 
 from __future__ import annotations
 
 import ast
 import enum
-import json
 import os
 import re
 import resource
@@ -20,29 +19,17 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import coverage
-
 from tests.mutants.changes import Mutant
-from tests.mutants.watcher import PROFILE, TESTS, TIMES
+from tests.mutants.measuring import PYTEST, SUITES, measure
+from tests.mutants.watcher import TESTS
 
-SUITES = (
-    "tests/unit/node",
-    "tests/unit/replication",
-    "tests/unit/management",
-    "tests/unit/firewall",
-    "tests/unit/config",
-    "tests/property",
-)
-PYTEST = (
-    *("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider"),
-    "--basetemp=build/tmp",  # the usual place is tidied by every other run on this machine
-    *("-p", "tests.mutants.watcher", "--hypothesis-profile", PROFILE, "-m", "not integration"),
-)
+FOR_IMPORT = SUITES[-2:]
+"""What looks at constants and classes as such, and comes to no line that uses them."""
 FAILED = (1, 2, 3)  # what pytest ends with: a test, the collection, or pytest itself
+USAGE, BROKEN = 4, "ImportError while loading conftest"  # it does not even begin
 PROCESSOR_SECONDS = 30  # of one trial, and so many times what its tests take
 PROCESSOR_FACTOR = 2
 SECONDS = 1200  # when it waits for something that will never come
@@ -88,6 +75,8 @@ class Touched:
                     found |= self._at(path, used)
         if not found:
             found = self._at(mutant.path, lines)
+        if not mutant.inside:
+            found |= {test for test in self.seconds if test.startswith(FOR_IMPORT)}
         return sorted(found, key=lambda test: (self.seconds.get(test, 0.0), test))
 
     def _at(self, path: str, lines: Iterable[int]) -> set[str]:
@@ -101,43 +90,21 @@ class Touched:
         return found
 
 
-def touch(trees: list[Path], files: Iterable[str]) -> Touched:
-    """Run the tests of unchanged copies; ``ValueError`` when one of them fails."""
-    shares = [SUITES[number :: len(trees)] for number in range(len(trees))]
-    with ThreadPoolExecutor(len(trees)) as pool:
-        measured = list(pool.map(_measure, trees, shares))
-    seconds = {test: took for tree in trees for test, took in _read_times(tree).items()}
+def touch(trees: list[Path], files: list[str], cache: Path) -> Touched:
+    """By the tests of unchanged copies; ``ValueError`` when one of them fails."""
+    suites = measure(trees, files, cache)
+    seconds = {test: took for suite in suites for test, took in suite["seconds"].items()}
     tests: dict[str, dict[int, frozenset[str]]] = {}
     uses: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
     constants: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
     for path in files:
         lines: defaultdict[int, frozenset[str]] = defaultdict(frozenset)
-        for tree, data in zip(trees, measured, strict=True):
-            for line, names in data.contexts_by_lineno(str((tree / path).resolve())).items():
-                lines[line] |= {name.rpartition("|")[0] for name in names if name}
+        for suite in suites:
+            for line, names in suite["tests"][path].items():
+                lines[int(line)] |= frozenset(names)
         tests[path] = dict(lines)
         _collect(path, ast.parse((trees[0] / path).read_bytes()), uses, constants)
     return Touched(tests, seconds, dict(uses), dict(constants))
-
-
-def _measure(tree: Path, suites: tuple[str, ...]) -> coverage.CoverageData:
-    data = tree / "build" / "coverage"
-    data.parent.mkdir(exist_ok=True)
-    arguments = ["--cov=ovpnha", "--cov-context=test", "--cov-report=", *suites]
-    environment = {TIMES: str(tree / "build" / TIMES), "COVERAGE_FILE": str(data)}
-    done = subprocess.run(
-        [sys.executable, *PYTEST, *arguments], cwd=tree, env=os.environ | environment, check=False
-    )
-    if done.returncode:
-        raise ValueError("the tests do not pass as the tree is")
-    measured = coverage.CoverageData(str(data))
-    measured.read()
-    return measured
-
-
-def _read_times(tree: Path) -> dict[str, float]:
-    seconds: dict[str, float] = json.loads((tree / "build" / TIMES).read_text())
-    return seconds
 
 
 def _collect(
@@ -221,6 +188,8 @@ class Workshop:
             _end(process)
         if process.returncode < 0:
             return Outcome.ENDLESS, ""
+        if process.returncode == USAGE and BROKEN in said:
+            return Outcome.NOTICED, BROKEN
         if process.returncode not in (0, *FAILED):
             raise ValueError(f"pytest ended with {process.returncode}:\n{said}")
         found = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)

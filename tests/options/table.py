@@ -45,6 +45,7 @@ COMPARED: dict[str, str] = {
     "session-timeout": "session-timeout 3600",
     "tun-mtu": "tun-mtu 1400",
     "mssfix": "mssfix 1300",
+    "fragment": "fragment 1300",
     "compress": "compress stub-v2",
     "comp-lzo": "comp-lzo no",
     "topology": "topology p2p",
@@ -102,7 +103,7 @@ DIFFERENT_FILES = {"tls-auth": "tls-auth second.key 0", "tls-crypt": "tls-crypt 
 NOT_COMPARED: dict[str, str] = {
     "A shorthand; what it sets is compared": """
         bind keepalive lport ncp-ciphers cipher server server-ipv6 mode tls-server udp-mtu
-        allow-compression comp-noadapt client-cert-not-required mtu-dynamic push-remove push-reset
+        client-cert-not-required mtu-dynamic push-remove push-reset
         redirect-gateway redirect-private dns dhcp-option""",
     "Compared apart: certificate and issuer": "cert pkcs12",
     "Part of the certificate, or it does not start": """
@@ -123,7 +124,8 @@ NOT_COMPARED: dict[str, str] = {
     "Costs or saves time and memory, nothing else": """
         bcast-buffers fast-io hash-size rcvbuf sndbuf socket-flags txqueuelen tcp-nodelay
         tcp-queue-limit passtos mtu-disc mtu-test max-packet-size tun-mtu-max tun-mtu-extra
-        link-mtu stale-routes-check shaper connect-freq connect-freq-initial tls-timeout""",
+        link-mtu stale-routes-check shaper connect-freq connect-freq-initial tls-timeout
+        allow-compression comp-noadapt""",
     "How the nodes talk to each other and to ovpnha; `cluster` itself checks it": """
         cluster cluster-broadcast-address cluster-port management management-client-group
         management-client-user management-log-cache management-forget-disconnect
@@ -134,7 +136,7 @@ NOT_COMPARED: dict[str, str] = {
         remap-usr1 push-continuation protocol-flags force-tls-key-material-export
         keying-material-exporter key-derivation peer-id parameter""",
     "Refused with `cluster`": """
-        multihome fragment no-replay management-client management-client-auth management-hold
+        multihome no-replay management-client management-client-auth management-hold
         management-query-passwords management-external-cert management-external-key
         management-query-proxy management-query-remote server-bridge vlan-accept vlan-pvid
         vlan-tagging tls-client client secret""",

@@ -132,6 +132,22 @@ CASES = (
         {'ovpnha_firewall_set{node="a"}': steady(1)},
     ),
     Case(
+        "OvpnhaOpenvpnOutdated",
+        {'ovpnha_openvpn_source_outdated{node="a"}': steady(1)},
+        {'ovpnha_openvpn_source_outdated{node="a"}': steady(0)},
+    ),
+    *(
+        Case(
+            alert,
+            {f'ovpnha_check_failed{{{A},check="lan",critical="{critical}"}}': steady(1)},
+            {f'ovpnha_check_failed{{{A},check="lan",critical="{critical}"}}': steady(0)},
+        )
+        for alert, critical in (
+            ("OvpnhaCriticalCheckFailed", "true"),
+            ("OvpnhaCheckFailed", "false"),
+        )
+    ),
+    Case(
         "OvpnhaSidecarDown",
         {'up{job="ovpnha",node="a"}': steady(0)},
         {'up{job="ovpnha",node="a"}': steady(1)},

@@ -4,7 +4,7 @@ The network is the set of all grants that were ever told: any of them may reach 
 of times, or never. A node that is frozen or cut off is one that takes no step. Crash, restart,
 split brain and every order of events are ordinary steps.
 
-Two things are checked at every step: no id of a key is sent twice (``Reuse``), and whoever is
+Two things are checked at every step: no id of a key is sent twice (``Reuse``), and a node that is
 promoted with a range that the last rightful sender called protected can send a packet that the
 client accepts, whatever the client has received so far (``Refused``).
 

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ovpnha.errors import RefusedDatagram
 from ovpnha.model import BootId, ClientRecord, ColdPart, Fingerprint, Grant, HolderId, Uid
+from ovpnha.replication import entries as en
 from ovpnha.replication import messages as m
 from ovpnha.replication import records
 from ovpnha.replication.decoding import decode_untrusted
@@ -127,18 +128,18 @@ SPANS = st.tuples(st.integers(1, 9), NUMBERS).map(lambda pair: (pair[0], max(pai
 
 
 @st.composite
-def entries(draw: st.DrawFn) -> m.Entry:
+def entries(draw: st.DrawFn) -> en.Entry:
     number, span = draw(SPANNED)
     record = make_record(draw(st.integers(0, 3)), draw(NUMBERS) % 2**32, hot=20)
     body = records.pack_body(record, [part.name for part in record.cold], (b"", b""))
-    made: list[m.Entry] = [
-        m.Upsert(number, span, body),
-        m.Fragment(number, span, 0, 1, body),
-        m.Fragment(number, span, draw(st.integers(0, 2)), 3, body[:9]),
-        m.Delete(number, span, record.uid, draw(NUMBERS)),
-        m.Counters(number, span, draw(st.integers(0, 3)), draw(st.binary(max_size=60))),
-        m.Renegotiation(number, span, record.uid, 3),
-        m.Void(number, span),
+    made: list[en.Entry] = [
+        en.Upsert(number, span, body),
+        en.Fragment(number, span, 0, 1, body),
+        en.Fragment(number, span, draw(st.integers(0, 2)), 3, body[:9]),
+        en.Delete(number, span, record.uid, draw(NUMBERS)),
+        en.Counters(number, span, draw(st.integers(0, 3)), draw(st.binary(max_size=60))),
+        en.Renegotiation(number, span, record.uid, 3),
+        en.Void(number, span),
     ]
     return draw(st.sampled_from(made))
 
@@ -151,7 +152,7 @@ def well_formed(draw: st.DrawFn, own: int) -> bytes:
     tag = node_tag("b")
     uids = tuple(uid for uid, _ in draw(CLIENTS))
     n = [draw(NUMBERS) for _ in range(3)]
-    packed = [m.encode_entry(one) for one in draw(st.lists(entries(), min_size=1, max_size=4))]
+    packed = [en.encode_entry(one) for one in draw(st.lists(entries(), min_size=1, max_size=4))]
     cold = draw(st.sampled_from(make_record(1).cold))
     outcome = [m.AckEntry(uid, n[0], n[1], ()) for uid in uids]
     made: list[Any] = [
@@ -171,7 +172,7 @@ def well_formed(draw: st.DrawFn, own: int) -> bytes:
         m.Repeat(tag, INSTANCE, own, uids),
         m.Goodbye(),
     ]
-    whole = [one.encode() for one in made] + m.envelopes(INSTANCE, stream, n[0], n[1], packed)
+    whole = [one.encode() for one in made] + en.envelopes(INSTANCE, stream, n[0], n[1], packed)
     return bytes(draw(st.sampled_from([whole[-1], *whole])))
 
 

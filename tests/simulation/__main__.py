@@ -1,6 +1,7 @@
 """``python -m tests.simulation``: many schedules on every core, or one again.
 
     --schedules N   how many, from the first seed on
+    --sample N      so many of the usual ones, drawn by the commit
     --seed S        the first seed; alone: this one only, with its trace and a smaller version
     --bounces N     how many bounces of the VIP instead, from a seed that is printed
     --spice WORD    only bounces in this company
@@ -17,8 +18,9 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from tests import sampling
 from tests.simulation.bouncereport import hunt_bounces
 from tests.simulation.bounces import SPICES
 from tests.simulation.run import Verdict, run
@@ -34,6 +36,7 @@ def main(arguments: list[str]) -> int:
     """Run schedules; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--schedules", type=int, default=None)
+    parser.add_argument("--sample", type=int, default=None)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--bounces", type=int, default=None)
     parser.add_argument("--spice", choices=list(SPICES), default="")
@@ -43,9 +46,19 @@ def main(arguments: list[str]) -> int:
         return hunt_bounces(options.bounces, options.seed, options.spice, options.jobs)
     if options.seed is not None and options.schedules is None:
         return replay(options.seed)
+    if options.sample is not None:
+        return hunt(sample(options.sample), options.jobs)
     count = SCHEDULES if options.schedules is None else options.schedules
     first = options.seed or 0
     return hunt(range(first, first + count), options.jobs)
+
+
+def sample(count: int) -> list[int]:
+    """Some of the usual seeds, in their order."""
+    seed = sampling.seed_of_commit()
+    say(f"{count} of the schedules 0 to {SCHEDULES - 1}, drawn by {seed}")
+    name = "schedules"
+    return sorted(sampling.draw({name: list(range(SCHEDULES))}, {name: count}, seed))
 
 
 def replay(seed: int) -> int:
@@ -58,7 +71,7 @@ def replay(seed: int) -> int:
     return 1
 
 
-def hunt(seeds: range, jobs: int) -> int:
+def hunt(seeds: Sequence[int], jobs: int) -> int:
     """Many seeds; what fails is told at once."""
     begin = time.monotonic()
     failed: list[Verdict] = []
@@ -85,7 +98,7 @@ def hunt(seeds: range, jobs: int) -> int:
     return 1 if failed else 0
 
 
-def verdicts(seeds: range, jobs: int) -> Iterator[Verdict]:
+def verdicts(seeds: Sequence[int], jobs: int) -> Iterator[Verdict]:
     """The verdicts, in the order of the seeds."""
     with multiprocessing.Pool(jobs) as pool:
         yield from pool.imap(run_seed, seeds, chunksize=4)

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from ovpnha.model import Sync
-from ovpnha.replication import messages as m
+from ovpnha.replication import entries as en
 from ovpnha.replication.config import Timings
 from tests.simulation.cluster import Cluster
 from tests.simulation.network import FRONT, Deliver, Way, nobody
@@ -20,7 +20,7 @@ from tests.unit.replication.network import find_key, holds, is_hello
 
 KINDS: tuple[Callable[[bytes, bytes], bool], ...] = (
     lambda _data, _key: True,
-    lambda data, key: holds(m.Counters, data, key),
+    lambda data, key: holds(en.Counters, data, key),
 )
 """What else is dropped, if it is no hello: all of it, or what has counters."""
 

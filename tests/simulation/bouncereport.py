@@ -63,7 +63,7 @@ def _collect(seeds: range, spice: str, jobs: int, outcomes: list[Outcome]) -> st
 
 
 def _be_worker() -> None:
-    """Whoever started the processes decides when they end."""
+    """The one that started the processes decides when they end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -79,7 +79,7 @@ class Chaos:
         network = self._cluster.network
         for link in links:
             network.cut(link, one, other)
-            self._then(step, lambda link=link: network.mend(link, one, other))  # type: ignore[misc]
+            self._then(step, lambda link=link: network.repair(link, one, other))  # type: ignore[misc]
 
     def _partition(self, step: Step) -> None:
         """The BCN falls into two; every second time on one link only."""
@@ -258,6 +258,13 @@ class Chaos:
 
     def _demote(self, step: Step) -> None:
         self._cluster.ask_demote(self._server(step))
+
+    def _switchover(self, step: Step) -> None:
+        """Asked for on any node, to any node, whatever the cluster is like."""
+        servers = self._service(step).servers
+        target = servers[step.number % len(servers)]
+        chosen = None if step.number % 3 == 0 else target.machine.name
+        self._cluster.ask_switchover(self._server(step), chosen, step.number)
 
     # Clients.
 

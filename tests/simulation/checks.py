@@ -53,7 +53,7 @@ def _check_roles(service: Service) -> None:
 
 
 def check_keys(service: Service, heir: WatchedOpenvpn, begun: Collection[bytes]) -> None:
-    """Whoever was renegotiating when a protected master died can go on with its heir."""
+    """A client that was renegotiating when a protected master died can go on with its heir."""
     for uid in begun:
         client, held = service.clients.by_uid.get(uid), heir.clients.get(uid)
         if client is None or held is None:

@@ -238,7 +238,7 @@ class Clients:
         ]
 
     def _leave(self, client: Client) -> None:
-        """It gives its session up, and begins anew in a moment, with whoever serves then."""
+        """It gives its session up, and begins anew in a moment, with the node that serves then."""
         self.by_uid.pop(client.uid, None)
         client.restarts += 1
         client.uid, client.keys, client.seen = b"", [], {}

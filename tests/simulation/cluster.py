@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ovpnha.model import NodeName
 from ovpnha.node.node import Node
 from tests.simulation.clock import Clock
 from tests.simulation.machine import REPORT_INTERVAL, Machine
@@ -23,6 +24,8 @@ from tests.simulation.service import Service
 from tests.simulation.truth import Violation, WatchedNode, WatchedOpenvpn
 
 TRACE_LIMIT = 4000
+SWITCHOVER = 8.0
+"""Seconds for which a switchover may leave a node master without the VIP."""
 HELD_MAX = 10.0
 """Shorter than by default: a cluster has to settle in a time that is worth simulating."""
 
@@ -141,7 +144,7 @@ class Cluster:
     def heal(self) -> None:
         """Every trouble ends; machines that are not lost for good come back."""
         self.note("all", "--- heal")
-        self.network.mend_all()
+        self.network.repair_all()
         for machine in self.machines:
             for server in machine.servers:
                 server.want_vip("hand", False)
@@ -178,6 +181,17 @@ class Cluster:
         server.disturb(expect)
         self._control(server, lambda node, now: node.ask_promote(server.instance, expect, now))
 
-    def _control(self, server: Server, ask: Callable[[Node, float], None]) -> None:
+    def ask_switchover(self, server: Server, target: str | None, number: int) -> None:
+        """``ovpnha switchover``."""
+        for one in server.service.servers:
+            one.disturb(SWITCHOVER)
+        name = None if target is None else NodeName(target)
+        token = number.to_bytes(8, "big")
+        self._control(
+            server,
+            lambda node, now: node.ask_switchover(server.instance, token, name, 3.0, now),
+        )
+
+    def _control(self, server: Server, ask: Callable[[Node, float], object]) -> None:
         machine = server.machine
         machine.sidecar_inbox.put("control", lambda: machine.step(ask))

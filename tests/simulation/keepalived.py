@@ -59,7 +59,7 @@ class Keepalived:
         self._enter(State.FAULT if self._in_fault() else State.BACKUP)
 
     def ensure(self) -> None:
-        """Whoever watches over it starts it, unless it runs."""
+        """What watches over it starts it, unless it runs."""
         if self.state is State.STOPPED:
             self.start()
 

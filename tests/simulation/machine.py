@@ -171,7 +171,7 @@ class Machine:
 
         return deliver
 
-    def step(self, event: Callable[[Node, float], None]) -> None:
+    def step(self, event: Callable[[Node, float], object]) -> None:
         """Let the core take an event, and carry out what follows."""
         if self.node is None:
             return

@@ -62,7 +62,7 @@ class Network:
                 key = (link, sender, receiver)
                 self._cuts[key] = self._cuts.get(key, 0) + 1
 
-    def mend(self, link: str, senders: Iterable[str], receivers: Iterable[str]) -> None:
+    def repair(self, link: str, senders: Iterable[str], receivers: Iterable[str]) -> None:
         """Take back one ``cut``."""
         targets = list(receivers)
         for sender in senders:
@@ -71,7 +71,7 @@ class Network:
                 left = self._cuts.get(key, 0) - 1
                 self._cuts[key] = max(0, left)
 
-    def mend_all(self) -> None:
+    def repair_all(self) -> None:
         """Everything passes again, in clear weather."""
         self.keep = nobody
         self._cuts.clear()

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, replace
 
 MASTER = -1
-"""As a node: whoever has the VIP then."""
+"""As a node: the one that has the VIP then."""
 
 WEIGHTS = {
     "partition": 8,
@@ -32,6 +32,7 @@ WEIGHTS = {
     "vip_cut": 4,
     "promote": 4,
     "demote": 5,
+    "switchover": 12,
     "link_down": 4,
     "break_management": 2,
     "replay": 4,

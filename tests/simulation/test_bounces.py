@@ -1,4 +1,4 @@
-"""Bounces of the VIP: nobody is lost, and whoever breaks a rule of theirs is caught."""
+"""Bounces of the VIP: nobody is lost, and one that breaks a rule of theirs is caught."""
 
 from __future__ import annotations
 

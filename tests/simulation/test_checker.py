@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,13 @@ class LosesWithdrawals(Importer):
 
     def withdraw(self, uid: Uid, now: float) -> None:
         pass
+
+
+class ForgetsDrops(Importer):
+    """Does not remember what OpenVPN was told to drop when the channel broke."""
+
+    def find(self, clients: Mapping[Uid, int]) -> None:
+        self.table.find(clients)
 
 
 class AcknowledgesUnimported(Importer):
@@ -274,10 +282,22 @@ def draw_bad_weather(seed: int) -> Schedule:
     return make_schedule(seed, Step(2.0, "weather", MASTER, 2.0, 3), *connects)
 
 
+def draw_lost_drops(seed: int) -> Schedule:
+    """Clients leave while the standby's OpenVPN hangs; its channel breaks, then the master dies."""
+    steps = (
+        Step(2.0, "pause_openvpn", 1, 1.0, 0),
+        Step(2.2, "disconnect", MASTER, 1.0, 4 * seed + 3),
+        Step(2.5, "break_management", 1, 1.0, 0),
+        Step(2.6, "crash", MASTER, 2.0, 0),
+    )
+    return replace(make_schedule(seed, *steps), chaos=6.0)
+
+
 DEFECTS = [
     ("stale record seeded", importer(KeepsStale), draw_last_words),
     ("current record dropped", importer(DropsCurrent), draw),
     ("it does not settle", importer(LosesWithdrawals), draw),
+    ("stale record seeded", importer(ForgetsDrops), draw_lost_drops),
     ("it does not settle", importer(AcknowledgesUnimported), draw),
     ("a change does not arrive", exporter(ForgetsChanges), draw),
     ("master without the vip", change(ServesWithoutVip), draw_instances),
@@ -344,6 +364,7 @@ def test_nothing_is_wrong(seed: int) -> None:
     "draws",
     [
         draw_last_words,
+        draw_lost_drops,
         draw_half_a_rotation,
         draw_another_option,
         draw_bad_weather,

@@ -15,9 +15,10 @@ PACKAGE = Path(__file__).parents[2] / "ovpnha"
 # Lowest first. A part imports itself and what stands in the rows above it, never its neighbours.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
-    frozenset({"model"}),
-    frozenset({"management", "replication", "firewall"}),
-    frozenset({"node", "config"}),
+    frozenset({"model", "problems"}),
+    frozenset({"management", "replication", "firewall", "checks"}),
+    frozenset({"node", "config", "doctor"}),
+    frozenset({"setup"}),
     frozenset({"runtime"}),
     frozenset({"daemon"}),
     frozenset({"cli"}),
@@ -36,13 +37,15 @@ ROOMS: tuple[frozenset[str], ...] = (
     frozenset({"change"}),
     frozenset({"steps"}),
     frozenset({"instance"}),
-    frozenset({"dispatch"}),
+    frozenset({"chronicle", "dispatch"}),
+    frozenset({"asked"}),
     frozenset({"node"}),
 )
 ROOM_RANK = {room: rank for rank, row in enumerate(ROOMS) for room in row}
 
 # The pure parts get time, randomness, bytes and events as arguments and return commands.
-PURE = frozenset({"errors", "model", "management", "replication", "firewall", "node"})
+PURE_PARTS = "errors model problems checks management replication firewall node setup doctor"
+PURE = frozenset(PURE_PARTS.split())
 IMPURE_MODULES = """
     asyncio concurrent ctypes datetime fcntl io logging multiprocessing os random secrets
     select selectors shutil signal socket socketserver ssl subprocess tempfile threading time

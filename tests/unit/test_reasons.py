@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ovpnha.replication.protocol import NOT_REFUSALS
-from ovpnha.runtime.definitions import EVENTS, REASONS, TABLE
+from ovpnha.runtime.datagramlabels import REASONS
+from ovpnha.runtime.definitions import EVENTS, TABLE
 
 ROOT = Path(__file__).parents[2]
 SERVED = {

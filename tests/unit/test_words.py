@@ -1,6 +1,6 @@
 """Names are words of the glossary: a class is named by what stands there, or by words of the trade.
 
-A name that nobody has explained is found here. The mend is a better name, or a row in
+A name that nobody has explained is found here. The fix is a better name, or a row in
 docs/glossary.md; ``TRADE`` is for what every programmer of networks knows.
 """
 
@@ -18,18 +18,18 @@ PACKAGE = ROOT / "ovpnha"
 
 TRADE = {
     "programs": """
-        app application channel collector config cookie core current daemon definition driver
-        error errors event events figures file flag flags format found id identities input item
-        kind line metrics mode name order packer password policy reader runner section sequence
-        server statistics stats status time times timings token tolerated two type version
-        watcher
+        app application channel collector config configuration cookie core current daemon
+        definition driver error errors event events figures file flag flags format found id
+        identities input item kind line metrics mode name order packer password policy reader
+        runner section sequence server start statistics stats status time times timings token
+        tolerated two type version watcher
     """,
     "networks": """
-        address addresses client clients datagram firewall http interface link netlink network
-        one received send sent snat socket sockets unreachable way
+        address addresses client clients datagram firewall host http interface link netlink network
+        one received send sent snat socket sockets unreachable user way
     """,
     "other programs": """
-        conntrack conntrackd hook hooks management openvpn ovpnha
+        conntrack conntrackd hook hooks keepalived management openvpn ovpnha
     """,
     "what is done to a thing": """
         added answer cache changed close closed connect connected done down drop expected export

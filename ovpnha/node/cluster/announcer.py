@@ -1,7 +1,8 @@
 """What this node says of an instance: the grade for the VIP manager, the hello for other nodes.
 
 Decides when something is said: at once when it has changed; only a changed number of clients waits,
-so that a thousand connecting clients are not a thousand hellos. Says nothing while the role is not
+so that a thousand connecting clients are not a thousand hellos, and so does a check that was made
+again. Says nothing while the role is not
 known: whatever was said before a restart of the sidecar may still be true.
 """
 
@@ -10,19 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ovpnha.model import Grade, InstanceState, NodeName
+from ovpnha.model import CheckState, Grade, InstanceState, NodeName
 from ovpnha.node.cluster.grading import GradeInput, grade
 from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.outputs import SetGrade
 from ovpnha.node.part import Part, PartStatistics
+from ovpnha.problems import Problem, ProblemKind
 from ovpnha.replication.protocol import Replication
 
 CLIENTS_GAP = 1.0
-"""Least seconds between hellos whose only news is the number of clients."""
+"""Least seconds between hellos whose only news is the number of clients, or that checks have been
+made again with the same verdicts."""
 
-UNMANAGED = (
-    "no VIP manager reads the grade, so this node cannot take the VIP: does keepalived run, and is "
-    "its track_file the one in ovpnha.toml? Another VIP manager: write vip_manager = other there"
+UNMANAGED = Problem(
+    ProblemKind.NO_VIP_MANAGER,
+    "no VIP manager reads the grade, so this node cannot take the VIP",
+    "does keepalived run, and is its track_file the one in ovpnha.toml? Another VIP manager: write "
+    "vip_manager = other there",
 )
 
 
@@ -50,7 +55,7 @@ class Announcer(Part):
         self.managed = True  # somebody reads the grade
 
     def answer(self, bearers: frozenset[NodeName], now: float) -> None:
-        """As a source: whoever says that it has been given the VIP waits for a word from here."""
+        """As a source: a node that says it has been given the VIP waits for a word from here."""
         if bearers - self._bearers:
             self._backchannel.answer(now)
         self._bearers = bearers
@@ -76,7 +81,7 @@ class Announcer(Part):
         grade, reason = self.grade
         return AnnouncerStatistics(int(grade), reason, self.managed)
 
-    def problems(self, _now: float) -> Iterator[str]:
+    def problems(self, _now: float) -> Iterator[Problem]:
         """A grade that nobody reads."""
         if not self.managed:
             yield UNMANAGED
@@ -105,10 +110,21 @@ class Announcer(Part):
         self._due, self._last = None, state
         if state == self._said:
             return
-        if self._said is not None and replace(state, clients=self._said.clients) == self._said:
+        if self._said is not None and _is_small(state, self._said):
             due = self._said_at + CLIENTS_GAP
             if now < due:
                 self._due = due
                 return
         self._said, self._said_at = state, now
         self._backchannel.announce(self._openvpn.instance, state, now)
+
+
+def _is_small(state: InstanceState, said: InstanceState) -> bool:
+    """Whether the news can wait for a moment."""
+    same = _verdicts(state) == _verdicts(said)
+    return same and replace(state, clients=said.clients, checks=said.checks) == said
+
+
+def _verdicts(state: InstanceState) -> tuple[CheckState, ...]:
+    """Its checks, without what each said when."""
+    return tuple(replace(one, checked=0, text="") for one in state.checks)

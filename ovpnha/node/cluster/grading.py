@@ -9,12 +9,24 @@ the number. Rules: docs/roles.md, "Grades"; docs/architecture.md, invariant 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 from ovpnha.model import Grade, Role
 from ovpnha.node.cluster.vip_problems import VipProblem
 
 LISTENING = 1.0
 """Seconds after the return of a BCN link in which other nodes have said hello twice."""
+
+
+FAILING_MASTER = (Grade.LONE, "master, and a critical check fails")
+FAILING = (Grade.DEGRADED, "a critical check fails")
+"""At most so much is a node worth whose critical check fails. It is no fault: the last one that is
+left keeps the VIP. One that serves stands above one that does not and fails as well, so that a
+check that fails on all nodes at once moves nothing; and below every standby that is in sync."""
+
+UNFENCED = (Grade.DEGRADED, "a required fence has not succeeded")
+"""At most so much is a node worth that may not serve: one that can reach more may be given the VIP,
+and where none can, it stays."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +58,63 @@ class GradeInput:
     rangeless: int = 0  # copies without packet ids to send with, for some time
     empty: bool = False  # our OpenVPN has no client at all
     bettered: bool = False  # another standby is in sync
+    stands: tuple[Grade, str] | None = None  # the grade that it had when it was paused
+    acts: bool = True  # it would serve on the VIP, paused or not
+    relieved: bool = False  # another node serves, or could at once
+    unused: bool = False  # as held: it has never had the VIP in its epoch
+    yields: bool = False  # a switchover takes the VIP to another standby
+    unfenced: bool = False  # a promotion here waits for a fence that fails, or for want of one
+    failing: bool = False  # a critical check of the service fails here
     proved: bool = True  # what the followed master says it has arrives, or did while it was heard
 
 
+IDLE = (Grade.DEGRADED, "paused: another node serves, or could")
+"""At most so much is a node worth that would not serve on the VIP, while another one would: below a
+master whose check fails, and below every other standby that is in sync."""
+
+
 def grade(given: GradeInput) -> tuple[Grade, str]:
-    """The grade and its reason, a constant phrase unless it names a fault."""
+    """The grade and its reason, a constant phrase unless it names a fault.
+
+    A pause lets it stand, but draws the VIP to no node that cannot serve or does not, nor to one
+    that is worth less than when it was paused.
+    """
+    found = _grade(given)
+    if given.stands is None or found[0] is Grade.FAULT or given.yields:
+        return found
+    return _grade_paused(given, found, given.stands[0])
+
+
+def _grade_paused(given: GradeInput, found: tuple[Grade, str], stands: Grade) -> tuple[Grade, str]:
+    """A master gives the VIP to nobody for the sake of a pause; all others take it from nobody."""
+    stood = (stands, "paused: the grade stands")
+    if given.role is Role.MASTER:
+        unfit = given.outranked or given.lacking
+        return found if unfit else max(stood, found, key=itemgetter(0))
+    if given.seamless and (given.role is Role.HELD or given.acts):
+        return found
+    return min(IDLE, found, key=itemgetter(0)) if given.seamless and given.relieved else stood
+
+
+def _grade(given: GradeInput) -> tuple[Grade, str]:
+    """As if nobody had paused it."""
+    found = _grade_well(given)
+    if given.unfenced and given.role is not Role.MASTER:
+        found = min(found, UNFENCED, key=itemgetter(0))
+    if not given.failing:
+        return found
+    serves = given.role is Role.MASTER or (not given.seamless and given.vip)
+    return min(found, FAILING_MASTER if serves else FAILING, key=itemgetter(0))
+
+
+def _grade_well(given: GradeInput) -> tuple[Grade, str]:
+    """As if no check failed."""
     if given.role is Role.FAULT:
         return Grade.FAULT, given.fault
     if not given.seamless:
         return _grade_stock(given)
     if given.vip_problem is not None:
-        return given.vip_problem.grade, given.vip_problem.reason
+        return given.vip_problem.grade, given.vip_problem.problem.text
     if given.handing_over:
         return Grade.DEGRADED, "demote asked: handing the VIP over"
     if given.role is Role.MASTER:
@@ -85,6 +143,8 @@ def _grade_held(given: GradeInput) -> tuple[Grade, str]:
         return Grade.DEGRADED, "held, and a node has fallen silent"
     if given.superseded:
         return _grade_superseded(given)
+    if given.unused:
+        return Grade.LONE, "held, and the VIP was only promised"
     return Grade.MASTER, "held, and nobody else was promoted"
 
 
@@ -108,6 +168,8 @@ def _grade_stock(given: GradeInput) -> tuple[Grade, str]:
 def _grade_standby(given: GradeInput) -> tuple[Grade, str]:
     if given.vip and given.outdone and not (given.served or given.complete):
         return Grade.FAULT, "another standby has the clients that this node lacks"
+    if given.yields and not given.vip:
+        return Grade.DEGRADED, "a switchover takes the VIP to another node"
     if given.complete and given.master_heard:
         return _grade_copy(given, "in sync with the master")
     if not given.links_up:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ovpnha.model import NO_EPOCH, InstanceName, InstanceState, NodeName, Role, Sync, Uid
+from ovpnha.model import NO_EPOCH, SOURCES, InstanceName, InstanceState, NodeName, Role, Sync, Uid
 from ovpnha.node.part import Part
 from ovpnha.node.role.lineage import Kin
 from ovpnha.node.role.succession import Heir
@@ -36,7 +36,7 @@ class Successor(Part):
         One that is master without the VIP was promised it: a planned move.
         """
         self._state = state
-        serves = state is not None and state.role is Role.MASTER and state.vip
+        serves = state is not None and state.serves
         if state is None or not serves:
             self.serves_since = None
         elif self.serves_since is None or self._epoch != state.epoch:
@@ -86,7 +86,7 @@ class Successor(Part):
         our epoch and its own.
         """
         state = self._state
-        if state is None or state.role not in (Role.MASTER, Role.HELD):
+        if state is None or state.role not in SOURCES:
             return Heir(kin, None, False, False, None, False)
         has = state.sync is Sync.NONE or (state.sync is Sync.IN_SYNC and state.origin != NO_EPOCH)
         return Heir(

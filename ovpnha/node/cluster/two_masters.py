@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from ovpnha.model import NodeName
 from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.part import Part
+from ovpnha.problems import Problem, ProblemKind
 
 ALARM_AFTER = 3.0
 """Seconds: longer than a dead node is believed."""
 
-TWO_MASTERS_MEND = "repair the network between the VIP managers"
+TWO_MASTERS_FIX = "repair the network between the VIP managers"
 
 
 class TwoMasters(Part):
@@ -44,11 +45,12 @@ class TwoMasters(Part):
             self._openvpn.counters["two_masters"] += 1
             self._openvpn.log("error", "two masters have the vip", others=list(rivals))
 
-    def problems(self, _now: float) -> Iterator[str]:
+    def problems(self, _now: float) -> Iterator[Problem]:
         """That they are two."""
         if self.alarmed:
             others = ", ".join(self._others)
-            yield f"{others} has the VIP too and is master: {TWO_MASTERS_MEND}"
+            what = f"{others} has the VIP too and is master"
+            yield Problem(ProblemKind.TWO_MASTERS, what, TWO_MASTERS_FIX)
 
     def _end(self) -> None:
         if self.alarmed:

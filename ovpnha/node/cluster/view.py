@@ -7,11 +7,13 @@ highest. Believes only nodes whose boot has proved fresh. Rules: docs/roles.md, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ovpnha.model import (
     NO_EPOCH,
+    SOURCES,
+    CheckState,
     Epoch,
     HolderId,
     InstanceName,
@@ -21,19 +23,24 @@ from ovpnha.model import (
     Role,
     Sync,
 )
+from ovpnha.node.cluster.fence import Suspect
 from ovpnha.node.cluster.grading import LISTENING
 from ovpnha.node.part import Part, first
 from ovpnha.node.role.lineage import Lineage
+from ovpnha.problems import Problem, ProblemKind
+from ovpnha.replication.boots import NodeHeard
 from ovpnha.replication.events import HelloReceived, NodeDown, NodeUp, OneWayLink
 
 NO_HOLDER = HolderId(bytes(16))
 
-SOURCES = (Role.MASTER, Role.HELD)
-"""The roles of a node that tells of its own clients."""
-
 LACKS_AFTER = 5.0
 """Seconds after which a node that tells nothing of an instance has none: until its sidecar knows
 what its OpenVPN is, which takes 3 s at most, it says nothing either."""
+
+HEARD_FOR = 2.5
+"""Seconds for which a node that has died is still believed, and more (``proof_timeout``)."""
+
+DEAF = Problem(ProblemKind.NODE_DOES_NOT_HEAR, "it does not hear us")
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,15 @@ class NodeView:
     sync: Sync
     grade: int
     clients: int
-    problem: str  # "" or why it must not replicate with us
+    problem: Problem | None  # why it must not replicate with us, or does not hear us
     round_trip: float | None = None  # seconds; None while not measured
     clock_offset: float | None = None  # seconds that its clock is ahead of ours
     has_instance: bool = True  # False: it is heard, and tells nothing of this instance
     lost: bool = False  # it was believed, and is not any more: what it said is history
     managed: bool = True  # a VIP manager reads its grade, as far as it can tell
+    openvpn: str = ""  # version of its OpenVPN; "" when not known
+    paused: bool = False  # it does not act
+    checks: tuple[CheckState, ...] = ()  # of the service there, as many as its hello tells
 
 
 @dataclass
@@ -65,14 +75,40 @@ class Other:
     state: InstanceState | None = None
     believed: bool = True
     lost: float = 0.0
-    problem: str = ""
+    problem: Problem | None = None
     problem_until: float = math.inf
     met: bool = True  # it was believed once; of others only the problem is known
     mute_since: float = 0.0  # since when it tells nothing of this instance
 
-    def current_problem(self, now: float) -> str:
+    def current_problem(self, now: float) -> Problem | None:
         """What is wrong with it now."""
-        return self.problem if now < self.problem_until else ""
+        return self.problem if now < self.problem_until else None
+
+    def describe(
+        self, name: NodeName, heard: NodeHeard | None, problem: Problem | None, now: float
+    ) -> NodeView:
+        """The node, for ``status``."""
+        state, distance = self.state, heard.distance if heard is not None else None
+        return NodeView(
+            name=name,
+            believed=self.believed,
+            age=now - (heard.last_heard if heard is not None else self.heard),
+            role=state.role if state else Role.INIT,
+            epoch=state.epoch if state else NO_EPOCH,
+            vip=state.vip if state else False,
+            sync=state.sync if state else Sync.NONE,
+            grade=state.grade if state else 0,
+            clients=state.clients if state else 0,
+            problem=problem,
+            round_trip=distance.round_trip if distance is not None else None,
+            clock_offset=distance.offset if distance is not None else None,
+            has_instance=not self.lacks(now),
+            lost=self.met and not self.believed,
+            managed=state is None or not self.believed or state.managed,
+            openvpn=state.openvpn if state else "",
+            checks=state.checks if state else (),
+            paused=state is not None and self.believed and state.paused,
+        )
 
     def lacks(self, now: float) -> bool:
         """Whether it has no such instance, as far as can be known."""
@@ -87,7 +123,7 @@ class Picture:
         standbys = [(name, state) for name, state in told if state.role is Role.STANDBY]
         self.states = states
         self.bearers = frozenset(name for name, state in told if state.vip)
-        self.rivals = [name for name, state in told if state.vip and state.role is Role.MASTER]
+        self.rivals = [name for name, state in told if state.serves]
         self.holders = {name: state.holder for name, state in standbys if state.holder != NO_HOLDER}
         self.served = any(state.role in SOURCES for _, state in told)
         self.syncs = frozenset(state.sync for _, state in standbys)
@@ -96,7 +132,10 @@ class Picture:
 class ClusterView(Part):
     """Every other node, as far as this instance is concerned."""
 
-    def __init__(self, instance: InstanceName, now: float, lone_after: float) -> None:
+    def __init__(
+        self, instance: InstanceName, now: float, lone_after: float, ours: NodeName = NO_EPOCH.node
+    ) -> None:
+        self._ours = ours
         self._instance = instance
         self._nodes: dict[NodeName, Other] = {}
         self._picture = Picture({})
@@ -106,6 +145,8 @@ class ClusterView(Part):
         self.links_up = True
         self.relinked: float | None = None  # when a BCN link came back
         self.highest = NO_EPOCH
+        self._highest_other = NO_EPOCH  # of those that others made
+        self._highest_at = now
         self.lineage = Lineage()
 
     def take(self, event: object, now: float) -> None:
@@ -118,7 +159,7 @@ class ClusterView(Part):
             case NodeDown(node=node):
                 self.node_down(node, now)
             case OneWayLink(node=node):
-                self.set_problem(node, "it does not hear us", now)
+                self.set_problem(node, DEAF, now)
 
     def set_links(self, up: bool, now: float) -> None:
         """Every BCN link can carry datagrams, or one cannot."""
@@ -139,7 +180,7 @@ class ClusterView(Part):
         self._seen = now
 
     def note_epoch(self, epoch: Epoch) -> None:
-        """An epoch that exists; the highest ever is kept for good."""
+        """An epoch that exists; the highest ever is kept."""
         self.highest = max(self.highest, epoch)
 
     def node_up(self, node: NodeName, now: float) -> None:
@@ -164,6 +205,8 @@ class ClusterView(Part):
         other.state = state
         self._look()
         if state is not None:
+            if state.epoch > self._highest_other and state.epoch.node != self._ours:
+                self._highest_other, self._highest_at = state.epoch, now
             self.note_epoch(state.epoch)
             if state.role in SOURCES:
                 self.lineage.note(state.epoch, state.origin, touched=state.touched)
@@ -173,7 +216,7 @@ class ClusterView(Part):
         self._picture = Picture({name: one for name, one in heard.items() if one is not None})
 
     def set_problem(
-        self, node: NodeName, problem: str, now: float, lasts: float = math.inf
+        self, node: NodeName, problem: Problem, now: float, lasts: float = math.inf
     ) -> bool:
         """Something is wrong with a node, believed or not; returns whether that is news."""
         other = self._nodes.setdefault(node, Other(now, believed=False, met=False))
@@ -219,7 +262,7 @@ class ClusterView(Part):
     def highest_is_claimed(self) -> bool:
         """Whether the node of the highest epoch says that it is master of it.
 
-        A master without the VIP has been promised it: whoever loses the VIP is held.
+        A master without the VIP has been promised it: one that loses the VIP is held.
         """
         state = self.state(self.highest.node)
         return state is not None and state.role is Role.MASTER and state.epoch == self.highest
@@ -240,6 +283,29 @@ class ClusterView(Part):
             other.believed and other.state is None and now < other.mute_since + within
             for other in self._nodes.values()
         )
+
+    @property
+    def knows_masters(self) -> bool:
+        """Whether any node has told of this instance since this sidecar started."""
+        return any(other.state is not None for other in self._nodes.values())
+
+    def suspects(self, last_heard: Callable[[NodeName], float]) -> Iterator[Suspect]:
+        """The nodes whose last word was that they are master, heard or not.
+
+        One of an older epoch only if it was still heard when the highest was: of any other the
+        node of the highest epoch has taken care. That one is named even if it was never heard.
+        """
+        highest, made_by = self._highest_other, self._highest_other.node
+        for name, other in self._nodes.items():
+            state = other.state
+            if state is not None and state.role is Role.MASTER:
+                late = other.believed or other.lost > self._highest_at + HEARD_FOR
+                if late or state.epoch == highest:
+                    yield Suspect(name, state.epoch, other.believed, last_heard(name))
+        told = self._nodes.get(made_by)
+        if highest != NO_EPOCH and (told is None or told.state is None):
+            heard = told is not None and told.believed
+            yield Suspect(made_by, highest, heard, -math.inf)
 
     def choose_master(self, current: NodeName | None, followed: Epoch) -> NodeName | None:
         """Whom a standby follows: the highest epoch that has the VIP, else whom it followed.
@@ -270,6 +336,13 @@ class ClusterView(Part):
     def anyone_whole(self) -> bool:
         """Whether a standby is heard that has everything, or all that its OpenVPN takes."""
         return bool(self._picture.syncs & {Sync.IN_SYNC, Sync.PARTIAL})
+
+    def anyone_acts(self) -> bool:
+        """Whether a node is heard that is master or held, or would serve at once as a standby."""
+        return self._picture.served or any(
+            state.role is Role.STANDBY and state.sync is Sync.IN_SYNC and not state.paused
+            for _, state in self.states()
+        )
 
     def anyone_in_sync(self) -> bool:
         """Whether a standby is heard that has everything."""

@@ -1,6 +1,6 @@
 """What keeps an instance from serving on its VIP, whatever its OpenVPN can do.
 
-Decides what that costs the grade, and says in one line what it is and how to mend it. A VIP that is
+Decides what that costs the grade, and says in one line what it is and how to fix it. A VIP that is
 not OpenVPN's ``local`` can never be served: fault. An interface that is missing may still come: the
 grade falls, and a node that has nobody else may be given the VIP all the same. Rules:
 docs/roles.md, "Grades".
@@ -16,18 +16,17 @@ from ovpnha.management.replies import StatusReply
 from ovpnha.model import Grade, VipPlace
 from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.part import Part
+from ovpnha.problems import Problem, ProblemKind
+
+INTERFACE_FIX = "correct vip_interface in ovpnha.toml, or take it out"
 
 
 @dataclass(frozen=True)
 class VipProblem:
-    """Something that an administrator has to mend."""
+    """Something that an administrator has to fix, and what it costs until then."""
 
     grade: Grade
-    reason: str
-    mend: str
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.mend}"
+    problem: Problem
 
 
 class VipProblems(Part):
@@ -53,10 +52,10 @@ class VipProblems(Part):
             case VipPlace():
                 self._take_place(event)
 
-    def problems(self, _now: float) -> Iterator[str]:
+    def problems(self, _now: float) -> Iterator[Problem]:
         """The one that counts."""
         if self.first is not None:
-            yield str(self.first)
+            yield self.first.problem
 
     def _take_local(self, local: str) -> None:
         before, self._local = self._local, self._judge_local(local)
@@ -67,15 +66,15 @@ class VipProblems(Part):
         """A name says nothing: OpenVPN alone knows what it stands for."""
         address = normal_address(local)
         if address is None and not self._vip:
-            return VipProblem(
-                Grade.FAULT,
+            return _refuse(
+                ProblemKind.LOCAL_IS_A_NAME,
                 f"OpenVPN's local {local} is a name",
                 "write vip = ADDRESS into ovpnha.toml, or the address behind local",
             )
         if address is None or not self._vip or address == normal_address(self._vip):
             return None
-        return VipProblem(
-            Grade.FAULT,
+        return _refuse(
+            ProblemKind.VIP_NOT_LOCAL,
             f"vip {self._vip} is not OpenVPN's local {local}",
             "write the same address as vip in ovpnha.toml and as local in OpenVPN's configuration",
         )
@@ -97,24 +96,27 @@ class VipProblems(Part):
 
     def _judge_place(self, place: VipPlace) -> VipProblem | None:
         if place.found:
-            return _elsewhere(Grade.FAULT, f"the VIP is on {place.found}", place)
+            what = f"the VIP is on {place.found}{_counts_on(place)}"
+            return _refuse(ProblemKind.VIP_ELSEWHERE, what, INTERFACE_FIX)
         if not place.exists:
-            return VipProblem(
-                Grade.DEGRADED,
-                f"the VIP's interface {place.interface} is missing",
-                "bring it up, or correct vip_interface in ovpnha.toml",
-            )
+            what = f"the VIP's interface {place.interface} is missing"
+            fix = "bring it up, or correct vip_interface in ovpnha.toml"
+            missing = Problem(ProblemKind.VIP_INTERFACE_MISSING, what, fix)
+            return VipProblem(Grade.DEGRADED, missing)
         if self._strayed:
-            return _elsewhere(Grade.DEGRADED, f"the VIP came on {self._strayed}", place)
+            what = f"the VIP came on {self._strayed}{_counts_on(place)}"
+            strayed = Problem(ProblemKind.VIP_STRAYED, what, INTERFACE_FIX)
+            return VipProblem(Grade.DEGRADED, strayed)
         return None
 
 
-def _elsewhere(grade: Grade, what: str, place: VipPlace) -> VipProblem:
-    return VipProblem(
-        grade,
-        f"{what}, and counts on {place.interface} only",
-        "correct vip_interface in ovpnha.toml, or take it out",
-    )
+def _refuse(kind: ProblemKind, what: str, fix: str) -> VipProblem:
+    """A VIP that this node could not serve on must not come."""
+    return VipProblem(Grade.FAULT, Problem(kind, what, fix))
+
+
+def _counts_on(place: VipPlace) -> str:
+    return f", and counts on {place.interface} only"
 
 
 def normal_address(text: str) -> str | None:

@@ -27,8 +27,9 @@ from ovpnha.node.master.protection import Protection, ProtectTimes
 from ovpnha.node.master.table import SourceTable
 from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.openvpn.pipeline import Pipeline
-from ovpnha.node.openvpn.refusals import Refusals, describe_refused
+from ovpnha.node.openvpn.refusals import REFUSED_FIX, Refusals, describe_refused
 from ovpnha.node.part import Part, PartStatistics, first
+from ovpnha.problems import Problem, ProblemKind
 from ovpnha.replication.events import Acknowledged, Rejected
 from ovpnha.replication.protocol import Replication
 
@@ -65,6 +66,7 @@ class Exporter(Part):
         self._jobs: Pipeline[Uid] = Pipeline()
         self._nodes: dict[NodeName, HolderId] = {}
         self._holders: frozenset[HolderId] = frozenset()
+        self._early: dict[tuple[NodeName, Uid], Acknowledged | Rejected] = {}
         self._refused: set[Uid] = set()
         self._renegotiating: dict[Uid, RenegotiationNotice] = {}
         self._retry_at: float | None = None
@@ -72,6 +74,7 @@ class Exporter(Part):
         self.complete = False
         self.touched = False  # a client came, changed or went since the start of the epoch
         self.touched_at = -math.inf  # when that was told last
+        self.changed_at = -math.inf  # when a client came or changed last
         self.table = SourceTable()
         self.refusals: dict[NodeName, Refusals] = {}
 
@@ -81,14 +84,20 @@ class Exporter(Part):
         ``take_list`` follows.
         """
         self.active, self.complete, self.touched = True, False, touched
-        self.touched_at = -math.inf
+        self.touched_at = self.changed_at = -math.inf
         self.table = SourceTable()
         self._clear()
         self._backchannel.begin_source(self._openvpn.instance, now)
 
     def take(self, event: object, now: float) -> None:
-        """OpenVPN has news of a client, or a standby has answered."""
+        """OpenVPN has news of a client, or a standby has answered.
+
+        A standby that is heard again may answer in the very batch of datagrams that says so, before
+        the situation has been looked at. Its answer comes once, and waits for its holder.
+        """
         match event:
+            case Acknowledged() | Rejected() if event.node not in self._nodes:
+                self._early[event.node, event.uid] = event
             case ChangedNotice():
                 self.take_changed(event, now)
             case ExportReply():
@@ -115,6 +124,11 @@ class Exporter(Part):
             case Rejected(node=node, uid=uid, generation=generation, reason=reason):
                 self.rejected(node, uid, generation, reason, now)
 
+    @property
+    def busy(self) -> bool:
+        """Whether handshakes are under way, as far as OpenVPN has told."""
+        return bool(self._renegotiating)
+
     def stop(self, _now: float) -> None:
         """Be no source any more."""
         if self.active:
@@ -125,6 +139,7 @@ class Exporter(Part):
 
     def _clear(self) -> None:
         self._jobs.clear()
+        self._early.clear()
         self._refused.clear()
         self.refusals.clear()
         self._renegotiating.clear()
@@ -144,6 +159,7 @@ class Exporter(Part):
         if len(nodes) > max(HOLDERS_LIMIT, len(self._nodes)):
             self._openvpn.log("error", "more standbys than can be granted packet ids", most=15)
         self._nodes = dict(nodes)
+        self._hear_early(now)
         holders = frozenset(sorted(nodes.values())[:HOLDERS_LIMIT] if granting else ())
         if holders == self._holders:
             return
@@ -151,6 +167,15 @@ class Exporter(Part):
         for uid in self.table.outdated(self._holders):
             self._jobs.put(uid, uid, urgent=False)
         self.pump()
+
+    def _hear_early(self, now: float) -> None:
+        """What standbys have answered, of whom nothing else was known then."""
+        early, self._early = self._early, {}
+        for (node, uid), event in early.items():
+            if node in self._nodes:
+                self.take(event, now)
+            elif uid in self.table:
+                self._early[node, uid] = event
 
     def take_list(self, clients: Mapping[Uid, int], now: float) -> None:
         """OpenVPN's whole list: export all of it."""
@@ -169,7 +194,7 @@ class Exporter(Part):
             return
         self.table.change(notice.uid, notice.generation, now)
         if notice.reason in NEWS:
-            self.touched, self.touched_at = True, now
+            self.touched, self.touched_at, self.changed_at = True, now, now
         if notice.reason in WAITING:
             self.protection.arrive(notice.uid, now)
         if self._jobs.started(notice.uid) is None:
@@ -287,11 +312,12 @@ class Exporter(Part):
         waited = table.oldest_unprotected(now)
         return ExporterStatistics(table.protected(), waited, self.protection.times())
 
-    def problems(self, now: float) -> Iterator[str]:
+    def problems(self, now: float) -> Iterator[Problem]:
         """The clients that a standby would lose."""
         for node, refusals in self.refusals.items():
             if refused := refusals.lasting(now):
-                yield f"{node} refuses {describe_refused(refused, 'this node')}"
+                what = f"{node} refuses {describe_refused(refused, 'this node')}"
+                yield Problem(ProblemKind.CLIENTS_REFUSED_THERE, what, REFUSED_FIX)
 
     def acknowledged(
         self,

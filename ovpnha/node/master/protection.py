@@ -9,6 +9,7 @@ after ``MISSES`` deadlines in a row, nobody waits. Rules: docs/management.md,
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ class Protection:
         self._ready = self._on = False
         self._renew_at: float | None = None
         self._misses = 0
+        self._frozen_until = -math.inf
         self._counts: Counter[float] = Counter()
         self._total = 0.0
         self._recent: deque[float] = deque(maxlen=RECENT)
@@ -73,12 +75,19 @@ class Protection:
         self._ready = ready
         self._switch(now)
 
+    def freeze(self, until: float | None, now: float) -> None:
+        """Who comes before then waits until then: the node that would have it is going ahead."""
+        if until is None and self._frozen_until > now:
+            soon = now + self._wait
+            self._deadlines = {uid: min(end, soon) for uid, end in self._deadlines.items()}
+        self._frozen_until = -math.inf if until is None else until
+
     def arrive(self, uid: Uid, now: float) -> None:
         """A client has its addresses and its key, or a pending key, and may be held back."""
         self.leave(uid)
         self._arrived[uid] = now
         if self._on:
-            self._deadlines[uid] = now + self._wait
+            self._deadlines[uid] = max(now + self._wait, self._frozen_until)
 
     def leave(self, uid: Uid) -> None:
         """A client is gone."""

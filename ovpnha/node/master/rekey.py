@@ -200,7 +200,7 @@ class Rekey(Part):
         self._pump(now)
 
     def _pump(self, now: float) -> None:
-        """Whoever has its turn waits in the queue; begin as many as may."""
+        """Those whose turn it is wait in the queue; begin as many as may."""
         while self._waiting and self._waiting[0][0] <= now:
             self._queue.append(heapq.heappop(self._waiting)[1])
         while (self._short or self._queue) and not self._paused and not self._pace.full:

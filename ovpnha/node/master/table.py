@@ -135,6 +135,10 @@ class SourceTable:
         client = self._clients.get(uid)
         return client is not None and client.unprotected_since is None
 
+    def is_at(self, node: NodeName) -> bool:
+        """Whether this node has every client as it is now."""
+        return all(one.copies.get(node, -1) >= one.generation for one in self._clients.values())
+
     def protected(self) -> int:
         """How many clients are current on at least one other node."""
         return sum(client.unprotected_since is None for client in self._clients.values())

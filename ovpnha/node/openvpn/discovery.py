@@ -16,6 +16,7 @@ from ovpnha.model import HolderId, OpenvpnStatus, Uid, Unreachable
 from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.outputs import OpenvpnFound
 from ovpnha.node.part import Part, PartStatistics, first
+from ovpnha.problems import Problem, ProblemKind
 
 ANSWER_WITHIN = 3.0
 """Seconds within which OpenVPN must have answered, from start or reconnect on. Longer: a node whose
@@ -35,11 +36,11 @@ RETRY_ORDER_AFTER = 1.0
 POLL_EVERY = 2.0
 """Seconds between questions to an OpenVPN without the patch."""
 
-STOCK_MEND = (
+STOCK_FIX = (
     "clients reconnect at a failover; install the patched OpenVPN and write cluster into its "
     "configuration"
 )
-VERSION_MEND = (
+VERSION_FIX = (
     "install both from one release and start the older one anew; until then a refusal may cost a "
     "client its protection"
 )
@@ -56,7 +57,7 @@ class DiscoveryStatistics(PartStatistics):
 class Discovery(Part):
     """What is known of one OpenVPN on this connection."""
 
-    def __init__(self, openvpn: Openvpn, now: float, cookie_key: bytes = b"") -> None:
+    def __init__(self, openvpn: Openvpn, now: float, cookie_key: bytes) -> None:
         self._openvpn = openvpn
         self._cookie_key = cookie_key
         self._cookieless: HolderId | None = None  # the OpenVPN that knows no cluster-cookie
@@ -90,6 +91,11 @@ class Discovery(Part):
         return self.status.openvpn if self.status is not None else self.stock_version
 
     @property
+    def local(self) -> str:
+        """The address that OpenVPN serves; "" while it is not known."""
+        return self.status.local if self.status is not None else ""
+
+    @property
     def other_version(self) -> int | None:
         """The version of OpenVPN's management commands, if it is not ours."""
         version = self.status.version if self.status is not None else VERSION
@@ -101,10 +107,12 @@ class Discovery(Part):
         return self.settled or self.stock
 
     @property
-    def down(self) -> str:
+    def down(self) -> Problem:
         """What is wrong while there is no connection."""
         why = self.unreachable
-        return "OpenVPN is down" if why is None else f"OpenVPN is down: {why.reason}"
+        if why is None:
+            return Problem(ProblemKind.SERVER_DOWN, "OpenVPN is down")
+        return Problem(ProblemKind.SERVER_DOWN, f"OpenVPN is down: {why.reason}", why.fix)
 
     def settle(self, now: float) -> None:
         """The role that was found is taken up."""
@@ -204,13 +212,14 @@ class Discovery(Part):
         """What OpenVPN is, as far as is known."""
         return DiscoveryStatistics(self.version, self.settled)
 
-    def problems(self, _now: float) -> Iterator[str]:
+    def problems(self, _now: float) -> Iterator[Problem]:
         """An OpenVPN whose clients cannot be continued."""
         if self.stock:
-            yield "OpenVPN runs without cluster: " + STOCK_MEND
+            yield Problem(ProblemKind.SERVER_STOCK, "OpenVPN runs without cluster", STOCK_FIX)
         if self.other_version is not None:
             versions = f"OpenVPN's cluster commands are of version {self.other_version}"
-            yield f"{versions}, ovpnha's of {VERSION}: {VERSION_MEND}"
+            what = f"{versions}, ovpnha's of {VERSION}"
+            yield Problem(ProblemKind.SERVER_RELEASE, what, VERSION_FIX)
 
     def _be_stock(self, event: str) -> None:
         if not self.stock:

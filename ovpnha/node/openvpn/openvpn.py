@@ -2,7 +2,7 @@
 
 Decides only that the commands of one step leave in one write, an order about the role at once. The
 one place that knows the holder id: OpenVPN names it, and draws another when it demotes. Without a
-connection commands are dropped: whoever connects begins with ``cluster-status`` and
+connection commands are dropped: the next connection begins with ``cluster-status`` and
 ``cluster-list``.
 """
 

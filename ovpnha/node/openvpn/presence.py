@@ -54,7 +54,7 @@ class Presence(Part):
                 self._origins.pop(uid, None)
 
     def _tell(self, clients: Iterable[ServerClient]) -> None:
-        """Whoever is not connected yet has no uid."""
+        """A client that is not connected yet has no uid."""
         if self._asked:
             self._asked -= 1
             self._answers += 1

@@ -14,7 +14,7 @@ from ovpnha.model import Uid
 LASTS_AFTER = 5.0
 """Seconds after which a refusal counts as one that lasts."""
 
-REFUSED_MEND = (
+REFUSED_FIX = (
     "they reconnect if it takes over: let what the reason names be the same on both nodes, "
     "scripts and plugins too"
 )
@@ -62,7 +62,6 @@ class Refusals:
 
 
 def describe_refused(refused: list[Refusal], source: str) -> str:
-    """What a node refuses of the clients of ``source``, and the mend."""
+    """What a node refuses of the clients of ``source``."""
     first = refused[0]
-    who = f"{len(refused)} of {source}'s clients ({first.uid.hex()}: {first.reason})"
-    return f"{who}; {REFUSED_MEND}"
+    return f"{len(refused)} of {source}'s clients ({first.uid.hex()}: {first.reason})"

@@ -11,17 +11,22 @@ from dataclasses import dataclass
 
 from ovpnha.management.commands import ClientStatus, LoadStats, Room
 from ovpnha.management.replies import ClientStatusReply, LoadStatsReply, RoomReply
-from ovpnha.model import Role, ServerClient
+from ovpnha.model import SOURCES, Role, ServerClient
 from ovpnha.node.openvpn.openvpn import Openvpn
-from ovpnha.node.part import Part, PartStatistics
+from ovpnha.node.part import Part, PartStatistics, first
 
 ASK_EVERY = 5.0
 """Seconds between questions: often enough for a scrape every fifteen."""
 
+WATCH_EVERY = 0.05
+WATCH_LATER = 0.25
+WATCH_OFTEN = 1.0
+WATCH_FOR = 10.0
+"""After a promotion it is asked so often for a second, then less, for ten, until a client is heard:
+so the history can say when, good to the time between two questions."""
+
 CLIENTS_EVERY = 15.0
 """Seconds between questions for every client: OpenVPN does nothing else while it answers."""
-
-SERVING = (Role.MASTER, Role.HELD)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,29 @@ class Traffic(Part):
         self.room: int | None = None  # fewest packet ids left to a client's newest key
         self.clients: tuple[ServerClient, ...] = ()
         self._due: float | None = None
+        self._cause = 0.0  # of the promotion that is watched
+        self._watch_until: float | None = None
+        self._watch_due: float | None = None
+        self._baseline: int | None = None  # bytes received before the promotion
+        self.first_packet: float | None = None
+        """Seconds from the cause of the last promotion until a client was heard; None: not yet."""
+
+    def watch(self, cause: float, now: float) -> None:
+        """A promotion was ordered: find out when the first packet of a client comes.
+
+        On a standby none comes, so what was counted there is what there was before; on a held node
+        clients were heard meanwhile, and the first answer after the order has to do.
+        """
+        silent = self._role() is Role.STANDBY and self.last is not None
+        self._baseline = self.last.received if silent and self.last is not None else None
+        self._cause, self.first_packet = cause, None
+        self._watch_until, self._watch_due = now + WATCH_FOR, None
+        self._openvpn.send(LoadStats())
+
+    @property
+    def watching(self) -> bool:
+        """Whether the first packet is still looked for."""
+        return self._watch_until is not None
 
     def start(self, now: float) -> None:
         """OpenVPN is there to be asked."""
@@ -63,11 +91,12 @@ class Traffic(Part):
     def stop(self, _now: float) -> None:
         """OpenVPN is gone: its figures are history."""
         self.last = self.room = self._due = None
+        self._watch_until = self._watch_due = None
         self.clients = ()
 
     def get_timer(self) -> float | None:
         """When it is asked next."""
-        return self._due
+        return first((self._due, self._watch_due))
 
     def statistics(self, _now: float) -> TrafficStatistics:
         """What OpenVPN told last."""
@@ -75,11 +104,14 @@ class Traffic(Part):
 
     def handle_timer(self, now: float) -> None:
         """Ask when due."""
+        if self._watch_due is not None and now >= self._watch_due:
+            self._watch_due = None
+            self._openvpn.send(LoadStats())
         if self._due is None or now < self._due:
             return
         self._due = now + ASK_EVERY
         self._openvpn.send(LoadStats())
-        if self._role() not in SERVING:
+        if self._role() not in SOURCES:
             self.room, self.clients = None, ()
             return
         self._openvpn.send(Room())
@@ -92,7 +124,22 @@ class Traffic(Part):
         match event:
             case LoadStatsReply(clients=clients, received=received, sent=sent):
                 self.last = ServerStatistics(clients, received, sent, now)
+                self._look(received, now)
             case RoomReply(clients=clients, lowest=lowest):
                 self.room = lowest if clients else None
             case ClientStatusReply(clients=told):
                 self.clients = told
+
+    def _look(self, received: int, now: float) -> None:
+        """Whether a client was heard since the promotion."""
+        if self._watch_until is None:
+            return
+        if self._baseline is None:
+            self._baseline = received
+        if received > self._baseline:
+            self.first_packet = now - self._cause
+        if received > self._baseline or now >= self._watch_until:
+            self._watch_until = self._watch_due = None
+        elif self._watch_due is None:
+            often = now < self._watch_until - WATCH_FOR + WATCH_OFTEN
+            self._watch_due = now + (WATCH_EVERY if often else WATCH_LATER)

@@ -35,7 +35,7 @@ class OwnEpoch(Part):
         self.epoch, self.origin = epoch, NO_EPOCH
         self._whole: bool | None = None
         self.lacked = 0  # clients known to be missing at the promotion
-        self._due: float | None = None  # when they are given up by whoever has them
+        self._due: float | None = None  # when they are given up by the node that has them
 
     def begin(self, epoch: Epoch, origin: Epoch, lacked: int, now: float, *, whole: bool) -> None:
         """A promotion with the clients of ``origin``; ``whole`` when with all of them."""

@@ -36,6 +36,18 @@ class PromotionStatistics(PartStatistics):
     promotion_times: Mapping[str, PhaseTimes] = field(default_factory=dict)  # by phase
 
 
+@dataclass(frozen=True)
+class Carried:
+    """What a promotion was made with."""
+
+    clients: int  # that it went on with
+    dropped: int = 0  # copies that were known to be stale
+    lacking: int = 0  # that another node had, and this one not
+    reconnecting: int = 0  # whose keys have changed elsewhere: they are told to reconnect
+    silent: float | None = None
+    """Seconds from the last word of the last master to the VIP; None: it is not heard any more."""
+
+
 class Promotion(Part):
     """Phases of the last promotion, in seconds since the event that caused it, and of all."""
 
@@ -44,11 +56,13 @@ class Promotion(Part):
         self.last = 0.0
         self.phases: dict[str, float] = {}
         self._cause = 0.0
+        self.carried = Carried(0)
         self._counts: dict[str, Counter[float]] = {phase: Counter() for phase in PHASES}
         self._totals = dict.fromkeys(PHASES, 0.0)
 
-    def begin(self, cause: float, now: float) -> None:
+    def begin(self, cause: float, now: float, carried: Carried) -> None:
         """The order was given now, because of an event at ``cause``."""
+        self.carried = carried
         self.count += 1
         self.last = now
         self._cause = cause

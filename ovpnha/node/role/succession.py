@@ -12,7 +12,7 @@ table, or a node that has not served for a moment. So a held node keeps what it 
 has served without a break for ``KEEP``, and goes on with it, above its heirs, when the VIP comes
 back before.
 
-Whoever is given the VIP while another node has more fetches that first, for ``FETCH_MAX``, or for
+One that is given the VIP while another node has more fetches that first, for ``FETCH_MAX``, or for
 ``FETCH_LONG`` as long as it gains something, or leaves the VIP to that node by its grade. Nobody
 serves meanwhile, and the wait is bounded.
 

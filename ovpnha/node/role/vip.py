@@ -19,6 +19,7 @@ class Vip(Part):
         self.since = now
         self.arrived = False  # the VIP came, and no OpenVPN has confirmed that it serves
         self.handed_over = False  # the VIP left because that was asked
+        self.unused = False  # promoted for a promise, and the VIP has not come since
         self._promised_until: float | None = None
         self._handover_until: float | None = None
 
@@ -28,7 +29,7 @@ class Vip(Part):
             if not self.here:
                 self.arrived, self.since = True, now
             self._promised_until = None
-            self.handed_over = False
+            self.handed_over = self.unused = False
         else:
             self.arrived = False
             self.handed_over = self.handing_over(now)
@@ -43,6 +44,10 @@ class Vip(Part):
     def hand_over(self, now: float) -> None:
         """The VIP shall leave. Without it, nothing is there that could."""
         self._handover_until = now + HANDOVER_MAX if self.here else None
+
+    def keep(self) -> None:
+        """The VIP shall stay after all."""
+        self._handover_until = None
 
     def break_promise(self) -> None:
         """The VIP will not come."""

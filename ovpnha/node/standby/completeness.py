@@ -28,6 +28,15 @@ clients that OpenVPN refuses."""
 RANGELESS_AFTER = 5.0
 """Seconds without a break with copies that have no packet ids, after which they count."""
 
+UNPROVED_FIX = (
+    "its hellos do: look for what loses or drops datagrams between the two on the BCN (full socket "
+    "buffers, a limit of packet size, a filter, somebody who should not be there)"
+)
+RANGELESS_FIX = (
+    "they get them with their next key: ovpnha renegotiate on the master, if it does not do so by "
+    "itself (rekey_after_promotion)"
+)
+
 
 class Completeness:
     """Of the copy of one OpenVPN."""

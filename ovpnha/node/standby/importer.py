@@ -15,23 +15,18 @@ from dataclasses import dataclass, replace
 from ovpnha.management.codes import Code
 from ovpnha.management.commands import Drop, Import
 from ovpnha.management.notices import DownNotice
-from ovpnha.management.replies import DemoteReply, ImportReply, Refused
-from ovpnha.model import (
-    NO_EPOCH,
-    ClientRecord,
-    Epoch,
-    Grant,
-    NodeName,
-    Sync,
-    Uid,
-)
+from ovpnha.management.replies import DemoteReply, Done, ImportReply, Refused
+from ovpnha.model import NO_EPOCH, ClientRecord, Epoch, Grant, NodeName, Sync, Uid
 from ovpnha.node.openvpn.openvpn import Openvpn
-from ovpnha.node.openvpn.pipeline import Pipeline
-from ovpnha.node.openvpn.refusals import Refusals, describe_refused
+from ovpnha.node.openvpn.refusals import REFUSED_FIX, Refusals, describe_refused
 from ovpnha.node.part import Part, PartStatistics, first
-from ovpnha.node.standby.completeness import Completeness
+from ovpnha.node.standby.caught import CaughtClients
+from ovpnha.node.standby.completeness import RANGELESS_FIX, UNPROVED_FIX, Completeness
+from ovpnha.node.standby.drops import Drops
+from ovpnha.node.standby.importpipeline import ImportPipeline
 from ovpnha.node.standby.retries import ImportJob, Retries
 from ovpnha.node.standby.table import Copy, StandbyTable, lacking
+from ovpnha.problems import Problem, ProblemKind
 from ovpnha.replication.events import (
     CopyProved,
     GenerationHeard,
@@ -48,15 +43,6 @@ takes as long as the promotion itself, which must not wait for it."""
 
 STORED_LIMIT = 16
 """Most ranges of one client that an acknowledgement names: the newest."""
-
-UNPROVED_MEND = (
-    "its hellos do: look for what loses or drops datagrams between the two on the BCN (full socket "
-    "buffers, a limit of packet size, a filter, somebody who should not be there)"
-)
-RANGELESS_MEND = (
-    "they get them with their next key: ovpnha renegotiate on the master, if it does not do so by "
-    "itself (rekey_after_promotion)"
-)
 
 
 @dataclass(frozen=True)
@@ -75,15 +61,15 @@ class Importer(Part):
     def __init__(self, openvpn: Openvpn, backchannel: Replication) -> None:
         self._openvpn = openvpn
         self._backchannel = backchannel
-        self._jobs: Pipeline[ImportJob] = Pipeline()
-        self._cancelled: set[Uid] = set()
+        self._jobs = ImportPipeline()
+        self.drops = Drops(openvpn)
         self._retries = Retries()
         self.refusals = Refusals()
         self._completeness = Completeness()
         self.proved = True  # what the followed master said it has is here, or was when it was heard
-        self._keeps = False
+        self.keeps = False
         self._kept: set[Uid] = set()  # copies of clients that the followed master lacks
-        self._renegotiating: dict[Uid, int] = {}  # the generation when it began
+        self._caught = CaughtClients()
         self.following: NodeName | None = None
         self.epoch = NO_EPOCH
         self.gained = -math.inf  # when a record came, or was imported, last
@@ -141,22 +127,28 @@ class Importer(Part):
         match event:
             case Refused(command=Import() as command):
                 self.refused(command, event, now)
+            case Done(command=command) | Refused(command=Drop() as command):
+                self.drops.answered(command)
             case DemoteReply():
+                self.drops.clear()
                 self.pump()
             case DownNotice(uid=uid):
-                self._renegotiating.pop(uid, None)
+                self._caught.gone(uid)
 
     def _hear_renegotiation(self, uid: Uid, generation: int) -> None:
         """A client's new key will come with a record later than this generation."""
         self._openvpn.counters["renegotiations_heard"] += 1
-        begun = generation or self.table.heard(uid)
-        self._renegotiating[uid] = max(begun, self._renegotiating.get(uid, 0))
+        self._caught.hear(uid, generation or self.table.heard(uid))
+
+    def find(self, clients: Mapping[Uid, int]) -> None:
+        """OpenVPN's list after a break: whatever it should have dropped goes now."""
+        self.table.find(clients)
+        for uid in self.drops.lost(clients):
+            self._drop_copy(uid)
 
     def retire(self, now: float) -> list[Uid]:
         """The copy is the master's now. Returns the clients that were caught in renegotiations."""
-        begun, held = self._renegotiating, self.table.held
-        caught = [uid for uid, generation in begun.items() if 0 <= held(uid) <= generation]
-        self._renegotiating = {}
+        caught = self._caught.take(self.table.held)
         self._end(now)
         self.reset(now)
         return caught
@@ -170,7 +162,6 @@ class Importer(Part):
         """Be no standby any more; replies still to come find nothing waiting for them."""
         self.follow(None, NO_EPOCH, now)
         self._jobs.clear()
-        self._cancelled.clear()
 
     def reset(self, now: float) -> None:
         """This OpenVPN has become another: what was heard of concerns it no more."""
@@ -186,7 +177,7 @@ class Importer(Part):
 
     def keep(self, lacks: bool, now: float) -> None:
         """Whether the followed master lacks clients: what is here of others is kept meanwhile."""
-        self._keeps = lacks
+        self.keeps = lacks
         if not lacks:
             self._release(now)
 
@@ -236,10 +227,9 @@ class Importer(Part):
         """The client is gone on the master."""
         self._kept.discard(uid)
         self._jobs.discard(uid)
-        if self._jobs.started(uid) is not None:
-            self._cancelled.add(uid)
-        if self.table.copy(uid) is not None or uid in self._cancelled:
-            self._openvpn.send(Drop(uid))
+        self._jobs.cancel(uid)
+        if self.table.copy(uid) is not None or self._jobs.is_cancelled(uid):
+            self.drops.order(uid)
         self.table.remove(uid)
         self._retries.forget(uid)
         self.refusals.settle(uid)
@@ -249,7 +239,7 @@ class Importer(Part):
     def end_snapshot(self, clients: Mapping[Uid, int], now: float) -> None:
         """The master's whole table was received: drop what is not in it, unless it lacks some."""
         for uid in self.table.end_snapshot(clients):
-            if self._keeps and self.table.copy(uid) is not None:
+            if self.keeps and self.table.copy(uid) is not None:
                 self._kept.add(uid)
             else:
                 self.withdraw(uid, now)
@@ -263,7 +253,7 @@ class Importer(Part):
 
     def imported(self, reply: ImportReply, now: float) -> None:
         """OpenVPN has imported a record."""
-        job = self._finish(reply.command)
+        job = self._jobs.answered(reply.command)
         if job is not None:
             self.gained = now
             self._openvpn.counters["imports"] += 1
@@ -277,7 +267,7 @@ class Importer(Part):
 
     def refused(self, command: Import, why: Refused, now: float) -> None:
         """OpenVPN has refused a record and keeps what it had."""
-        job = self._finish(command)
+        job = self._jobs.answered(command)
         if job is not None and why.code is Code.DROP_FIRST and not job.again:
             self._import_anew(job)
         elif job is not None:
@@ -290,15 +280,17 @@ class Importer(Part):
         late = [
             uid
             for uid in self._jobs.under_way()
-            if self.table.copy(uid) is None and uid not in self._cancelled
+            if self.table.copy(uid) is None and not self._jobs.is_cancelled(uid)
         ]
-        return [uid for uid in (*self.table.stale(), *late) if not self._will_be_current(uid)]
+        old, heard = (*self.table.stale(), *late), self.table.heard
+        return [uid for uid in old if not self._jobs.brings(uid, heard(uid))]
 
     def pump(self) -> None:
         """Give OpenVPN as much as it may have under way."""
         if self._openvpn.holder is None:
             return
         while (job := self._jobs.start()) is not None:
+            self.drops.follow(job.record)
             self._openvpn.send(Import(job.record, self._own_grants(job.record)))
 
     def get_timer(self) -> float | None:
@@ -342,15 +334,18 @@ class Importer(Part):
             following=self.following,
         )
 
-    def problems(self, now: float) -> Iterator[str]:
+    def problems(self, now: float) -> Iterator[Problem]:
         """What a takeover would lose."""
         source = self.following or "the last master"
         if self.following is not None and not self.proved:
-            yield f"what {source} says it has does not arrive here; {UNPROVED_MEND}"
+            unproved = f"what {source} says it has does not arrive here"
+            yield Problem(ProblemKind.NOT_PROVED, unproved, UNPROVED_FIX)
         if refused := self.refusals.lasting(now):
-            yield f"OpenVPN refuses {describe_refused(refused, source)}"
+            what = f"OpenVPN refuses {describe_refused(refused, source)}"
+            yield Problem(ProblemKind.CLIENTS_REFUSED, what, REFUSED_FIX)
         if count := self.rangeless(now):
-            yield f"{count} of {source}'s clients have no packet ids here; {RANGELESS_MEND}"
+            what = f"{count} of {source}'s clients have no packet ids here"
+            yield Problem(ProblemKind.CLIENTS_WITHOUT_IDS, what, RANGELESS_FIX)
 
     def _own_grants(self, record: ClientRecord) -> tuple[Grant, ...]:
         return tuple(one for one in record.grants if one.holder == self._openvpn.holder)
@@ -395,28 +390,11 @@ class Importer(Part):
             self._jobs.put(uid, replace(job, again=True), urgent=True)
 
     def _drop_copy(self, uid: Uid) -> None:
-        self._openvpn.send(Drop(uid))
+        self.drops.order(uid)
         self.table.drop_copy(uid)
 
     def _drop_stale(self) -> None:
         """What was heard in an epoch is forgotten with it, so what it made stale must go before."""
         for uid in self.stale():
-            if self._jobs.started(uid) is not None:
-                self._cancelled.add(uid)
+            self._jobs.cancel(uid)
             self._drop_copy(uid)
-
-    def _finish(self, command: Import) -> ImportJob | None:
-        """The job that this command carried out, unless it has become pointless meanwhile."""
-        uid = command.record.uid
-        job = self._jobs.started(uid)
-        if job is None or job.record is not command.record:
-            return None
-        self._jobs.finish(uid)
-        if uid in self._cancelled:
-            self._cancelled.discard(uid)
-            return None
-        return job
-
-    def _will_be_current(self, uid: Uid) -> bool:
-        job = self._jobs.started(uid)
-        return job is not None and job.record.generation >= self.table.heard(uid)

@@ -159,5 +159,5 @@ class StandbyTable:
         return self._refused.get(uid, -1) >= self.heard(uid)
 
     def _settle(self, uid: Uid) -> None:
-        if uid in self._outstanding and self._settled(uid):
+        if self._settled(uid):
             self._outstanding.discard(uid)

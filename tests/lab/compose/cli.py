@@ -78,7 +78,7 @@ def _run_all(compose: Compose, scenarios: list[Scenario], output: Path) -> bool:
 
 
 def say(text: str) -> None:
-    """One step, for whoever watches."""
+    """One step, for the one who watches."""
     typer.echo(f"compose-demo: {text}", err=True)
 
 

@@ -10,15 +10,15 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 from tests.lab import plan
 from tests.lab.compose.engine import COMMAND_SECONDS, docker, inspect
 from tests.lab.compose.lab import ComposeLab
 from tests.lab.errors import LabError
 from tests.lab.node import Node
+from tests.lab.processes import find_descendants, open_process
 from tests.lab.scenarios import Victim
 from tests.lab.session import Moment
 from tests.lab.waiting import wait_until
@@ -31,10 +31,10 @@ def kill_container(lab: ComposeLab, master: Node) -> Moment:
     container = lab.containers[master.name]
     with ExitStack() as stack:
         ends = select.poll()
-        for pid in _processes(int(inspect(container)["State"]["Pid"])):
-            descriptor = os.pidfd_open(pid)
-            stack.callback(os.close, descriptor)
-            ends.register(descriptor, select.POLLIN)
+        for pid in find_descendants(int(inspect(container)["State"]["Pid"])):
+            if (descriptor := open_process(pid)) is not None:
+                stack.callback(os.close, descriptor)
+                ends.register(descriptor, select.POLLIN)
         command = stack.enter_context(_background("kill", container))
         if not ends.poll(SECONDS * 1000):
             raise LabError(f"docker kill {container}: nothing ended in {SECONDS:g} s")
@@ -88,13 +88,6 @@ def _addresses_left(lab: ComposeLab, master: Node, since: int) -> Moment:
 
     wait_until(lambda: len(left()) == 2, "both addresses leave the container", SECONDS)
     return _moment(master, min(left()))
-
-
-def _processes(pid: int) -> Iterator[int]:
-    """A process and all its descendants."""
-    yield pid
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        yield from _processes(int(child))
 
 
 def _background(*arguments: str) -> subprocess.Popen[bytes]:

@@ -86,7 +86,7 @@ class Compose:
         self._command = [*compose_program(), "--project-name", PROJECT, *files]
         # Any free port: nobody's Prometheus shall be in the way.
         self._environment = {"OVPNHA_PROMETHEUS_PORT": "0"}
-        if list((ROOT / "build/openvpn").glob("openvpn_*.deb")):
+        if list((ROOT / "build/openvpn").glob("openvpn-cluster_*.deb")):
             self._environment["OVPNHA_OPENVPN_FROM"] = "package"
 
     def build(self) -> None:

@@ -31,7 +31,7 @@ ADVERT_INTERVAL = 0.05
 RULES = Rules.SNAT_STATEFUL
 NODES = plan.node_names(3)
 """As many as docker-compose.yml has, with the one of the profile."""
-MANAGEMENT = f"/run/openvpn-server/{INSTANCE}.sock"
+MANAGEMENT = f"/run/openvpn-cluster/{INSTANCE}.sock"
 SERVER_FILE = f"{INSTANCE}.conf"
 GRADE_FILE = f"/run/ovpnha/{INSTANCE}.grade"
 

@@ -7,7 +7,8 @@
     --output DIR      where dco.json goes (build/lab)
     --cache DIR       where the machine's image is kept (build/dco)
 
-Exits with 1 when a client was lost, or was longer without answers than it may.
+Exits with 1 when a client was lost, or was longer without answers than it may, or when the
+machine itself broke twice in one case; when it did so once, the row says how.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import signal
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ovpnha.errors import OvpnhaError
 from tests.lab.dco.cases import CASES, Outcome, Stage, broken_promise, on_stage, try_case
 from tests.lab.dco.image import ready_image
+from tests.lab.dco.series import Series, lines_of
 from tests.lab.renegotiation import INSTANTS
 
 
@@ -36,12 +39,12 @@ _BEGUN = time.monotonic()
 
 
 def run(options: argparse.Namespace) -> list[Outcome]:
-    """Every run of every case, in one machine."""
+    """Every run of every case, in one machine unless it breaks."""
     say("preparing the machine (the first time it is downloaded)")
     image = ready_image(options.cache.resolve())
     names = options.case or (list(INSTANTS) if options.instants else list(CASES))
-    with on_stage(image, options.openvpn, userspace=options.userspace, say=say) as stage:
-        return [_try(name, stage) for _ in range(options.runs) for name in names]
+    boot = partial(on_stage, image, options.openvpn, userspace=options.userspace, say=say)
+    return Series(names * options.runs, say).run(boot, _try)
 
 
 def _try(name: str, stage: Stage) -> Outcome:
@@ -68,18 +71,26 @@ def _row(name: str, group: list[Outcome]) -> dict[str, Any]:
         "back_after_s": max(back, default=None),
         "lost_for_good": sum(outcome.lost_for_good for outcome in group),
         "reconnected": sum(outcome.reconnected for outcome in group),
+        "crashes": [crash for outcome in group for crash in outcome.crashes],
     }
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows, for people."""
     lines = [[str(name).replace("_", " ") for name in rows[0]]]
-    lines += [["-" if value is None else str(value) for value in row.values()] for row in rows]
+    lines += [[_shown(value) for value in row.values()] for row in rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
         for line in lines
     )
+
+
+def _shown(value: object) -> str:
+    """A list as how many it has: what a kernel said needs a line of its own."""
+    if isinstance(value, list):
+        return str(len(value))
+    return "-" if value is None else str(value)
 
 
 def main() -> int:
@@ -103,6 +114,8 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "dco.json").write_text(json.dumps(rows, indent=2) + "\n")
     print(table(rows))
+    for line in lines_of(outcomes):
+        print(f"dco: the machine broke, in {line}", file=sys.stderr)
     broken = [f"{one.case}: {text}" for one in outcomes if (text := broken_promise(one))]
     for line in broken:
         print(f"dco: promise not kept: {line}", file=sys.stderr)

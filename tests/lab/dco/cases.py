@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.dco.guest import Guest
+from tests.lab.cleanup import keep_files
+from tests.lab.dco.guest import NAME, Guest
 from tests.lab.dco.image import Image
 from tests.lab.deaths import kill_openvpn
 from tests.lab.errors import LabError
@@ -20,6 +21,7 @@ from tests.lab.lab import Lab
 from tests.lab.measure import MS
 from tests.lab.node import Setup
 from tests.lab.packetfilter import PacketFilter
+from tests.lab.plan import TUNNEL, TUNNEL6
 from tests.lab.renegotiation import CLIENT_WINDOW, INSTANTS, SERVER_WINDOW, Renegotiation
 from tests.lab.session import Moment
 from tests.lab.waiting import wait_until
@@ -32,22 +34,40 @@ WATCH_SECONDS = CLIENT_WINDOW + 8.0
 ALIVE_SECONDS = 1.5
 PATIENCE = 30.0
 CLIENT_RENEGOTIATES = CLIENT_WINDOW + 6
+CLIENT_FILES = "clients"
+
+
+CRASHES_AT_MOST = 1
+"""How often the machine may break, its kernel or its emulator, before a case has failed."""
+
+ADDRESS, ADDRESS6 = TUNNEL[200], TUNNEL6[0x200]
+"""Of the client, over all its connections: it is known by the answers that come from there. Left to
+the pool, one that connects while its former self is still there would get another each time."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run of one case; ``back_after_s`` is when the longest gap ended, None for never."""
+    """One run of one case; ``back_after_s`` is when the longest gap ended, None for never.
+
+    ``crashes``: how the machine broke in this case before, a line for each.
+    """
 
     case: str
     lost: int
     longest_gap_ms: float
     back_after_s: float | None
     reconnected: bool
+    crashes: tuple[str, ...] = ()
 
     @property
     def lost_for_good(self) -> bool:
-        """No answer came at the end of the observation."""
-        return self.back_after_s is None
+        """No answer came at the end of the observation, and there was one."""
+        return self.back_after_s is None and not self.broke
+
+    @property
+    def broke(self) -> bool:
+        """There is no result: the machine broke as often as it may, and once more."""
+        return len(self.crashes) > CRASHES_AT_MOST
 
 
 class Stage:
@@ -106,13 +126,14 @@ def on_stage(
     setup = Setup(
         openvpn=openvpn.resolve(),
         vip_manager=None,
-        server_options=(f"hand-window {SERVER_WINDOW}",),
+        server_options=(f"hand-window {SERVER_WINDOW}", f"client-config-dir {CLIENT_FILES}"),
         client_options=(
             f"hand-window {CLIENT_WINDOW}",
             *(["disable-dco"] if userspace else []),
         ),
     )
-    with Lab(setup) as lab:
+    with Lab(setup) as lab, keeping_files(lab.directory):
+        give_address(lab)
         lab.start_cluster()
         guest = Guest(lab, image)
         with guest.machine:
@@ -122,6 +143,25 @@ def on_stage(
             if guest.in_kernel() == userspace:
                 raise LabError("the data channel of the machine's client is in the wrong place")
             yield stage
+
+
+@contextmanager
+def keeping_files(directory: Path) -> Iterator[None]:
+    """When the lab fails, its logs stay: the machine's kernel has said there why it ended."""
+    try:
+        yield
+    except LabError:
+        keep_files(directory)
+        raise
+
+
+def give_address(lab: Lab) -> None:
+    """The same files on every node, as an administrator keeps them."""
+    text = f"ifconfig-push {ADDRESS} {TUNNEL.netmask}\nifconfig-ipv6-push {ADDRESS6}/64\n"
+    for node in lab.nodes.values():
+        files = node.directory / CLIENT_FILES
+        files.mkdir()
+        (files / NAME).write_text(text)
 
 
 def takeover(stage: Stage) -> Moment:
@@ -194,6 +234,7 @@ def case(name: str) -> Callable[[Stage], Moment]:
 def try_case(name: str, stage: Stage) -> Outcome:
     """One run."""
     moment = case(name)(stage)
+    stage.guest.machine.expect_running()
     outcome = _judge(name, stage, moment)
     stage.restore()
     return outcome
@@ -221,6 +262,8 @@ def _judge(name: str, stage: Stage, moment: Moment) -> Outcome:
 def broken_promise(outcome: Outcome) -> str:
     """What is wrong with an outcome, or ""."""
     bound = LOST_MS if outcome.case in MAY_RECONNECT else SEAMLESS_MS
+    if outcome.broke:
+        return f"the machine broke {len(outcome.crashes)} times: {outcome.crashes[-1]}"
     if outcome.lost_for_good:
         return "the client is lost for good"
     if outcome.longest_gap_ms > bound:

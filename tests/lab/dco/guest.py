@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.lab.clientlog import LogLine
 from tests.lab.dco.image import Image
 from tests.lab.dco.machine import Machine
 from tests.lab.errors import LabError
@@ -28,6 +29,22 @@ CONNECT_SECONDS = 120.0
 FILES = ("ca.crt", f"{NAME}.crt", f"{NAME}.key", "tls-crypt.key")
 
 
+class GuestClient(Client):
+    """What a client in a machine says, by our clock: never before it was said, and little after.
+
+    What happens at once after a moment of ours must not be taken for something before it.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine.process)
+        self._machine = machine
+
+    def log(self) -> list[LogLine]:
+        """Every line so far."""
+        behind = self._machine.behind
+        return [LogLine(line.time + behind, line.text) for line in super().log()]
+
+
 class Guest:
     """The client of a lab whose setup has these client options."""
 
@@ -38,7 +55,7 @@ class Guest:
         self.machine = Machine(
             image, lab.topology.namespace("client"), lab.directory, self._client_home
         )
-        self.client = Client(self.machine.process)
+        self.client = GuestClient(self.machine)
         self._streams = 0
 
     def connect(self, options: Sequence[str] = ()) -> Watch:
@@ -48,11 +65,13 @@ class Guest:
         since = time.time_ns()
         self.machine.run(self._command(options))
         wait_until(
-            lambda: any(READY in line.text and line.time > since for line in self.client.log()),
-            "the client in the machine connects",
-            CONNECT_SECONDS,
+            lambda: self._connected(since), "the client in the machine connects", CONNECT_SECONDS
         )
         return Watch(self._lab, self.client, self._probe())
+
+    def _connected(self, since: int) -> bool:
+        self.machine.expect_running()
+        return any(READY in line.text and line.time > since for line in self.client.log())
 
     def in_kernel(self) -> bool:
         """Whether its tunnel is a device of the kernel's own driver."""

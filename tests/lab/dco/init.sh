@@ -13,8 +13,11 @@ done
 stty -F /dev/ttyS1 raw -echo
 exec 3<>/dev/ttyS1
 echo "done 0" >&3
+# Each in a shell of its own: an error of its syntax, or its "exit", ends the shell that reads it, and
+# the kernel would panic when that is this one.
 while read -r line <&3; do
-    eval "$line" >&3 2>&1
+    (eval "$line") </dev/null >&3 2>&1
     echo "done $?" >&3
 done
+echo "init: nothing more comes over the second serial line"
 poweroff -f

@@ -61,7 +61,7 @@ def _apt(home: Path, *arguments: str) -> None:
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
         what = f"apt-get {arguments[0]} from Debian {SUITE} failed"
-        raise LabError("\n".join([f"{what}; mend what it says and run again:", *said]))
+        raise LabError("\n".join([f"{what}; correct what it says and run again:", *said]))
 
 
 def _codename() -> str:

@@ -1,4 +1,10 @@
-"""Every kind of connection of one lab, and how each of them fared since a moment."""
+"""Every kind of connection of one lab, and how each of them fared since a moment.
+
+How soon a session that lives is heard is the machine's business: it may stand still for seconds,
+and TCP's own retransmission backs off. So nothing is judged at a set time: every session is waited
+for, and one that is not heard until the patience ends is dead. That lets no dead one pass: nobody
+speaks for it, and what its own end repeats is what a live one would have repeated.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +21,7 @@ from tests.lab.measure import MS, longest_gap, outage_ms
 from tests.lab.nat.rows import ICMP, Fate, Traffic
 from tests.lab.process import Process
 from tests.lab.traffic import INTERVAL_MS, ProbeStream, agent
-from tests.lab.waiting import Tail, wait_until
+from tests.lab.waiting import Tail, wait_patiently, wait_until
 
 START_SECONDS = 60.0
 FRESH = 1_500 * MS
@@ -97,10 +103,25 @@ class Flows:
         }
         return counts["serve"] == counts["use"] and len(counts["use"]) > 0
 
-    def speak(self) -> None:
-        """Break the silence of the idle sessions, from both sides."""
+    def judge(self, moment: int, patience: float) -> dict[tuple[Traffic, str], Fate]:
+        """Speak in the idle sessions, and tell how every kind has fared since a moment.
+
+        ``patience`` in seconds is for those who talk, and again for those who were spoken to.
+        """
+        wait_patiently(self.all_heard, patience)
+        spoken = self.speak()
+        wait_patiently(lambda: self.idle_heard(spoken), patience)
+        return self.fates(moment, spoken, time.monotonic_ns())
+
+    def speak(self) -> int:
+        """Break the silence of the idle sessions, from both sides; returns when that began.
+
+        The clock is read before the first signal: an end may answer before we have our turn again.
+        """
+        spoken = time.monotonic_ns()
         for end in self._ends.values():
             end.process.signal(signal.SIGUSR1)
+        return spoken
 
     def all_heard(self) -> bool:
         """Whether every session lives in which something is said all the time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 from ovpnha.runtime.control import DemoteRequest
 from tests.lab import plan
 from tests.lab.deaths import cut_node, kill_openvpn
-from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.measure import MS
 from tests.lab.nat.flows import Flows
@@ -82,21 +80,9 @@ def _move(life: Life, leg: Leg, watch: Watch, flows: Flows) -> Iterator[Row]:
     watch.lab.wait_master(watch.lab.other(moment.node), MOVE_SECONDS)
     move_ms = wait_until(lambda: _moved_ms(watch.lab, moment), "all addresses", MOVE_SECONDS)
     watch.linger(WATCH_SECONDS)
-    _wait_patiently(flows.all_heard, life.patience)
-    spoken = time.monotonic_ns()
-    flows.speak()
-    _wait_patiently(lambda: flows.idle_heard(spoken), life.patience)
-    fates = flows.fates(moment.monotonic, spoken, time.monotonic_ns())
+    fates = flows.judge(moment.monotonic, life.patience)
     for (traffic, family), fate in fates.items():
         yield _row(life, leg, traffic, family, fate, move_ms)
-
-
-def _wait_patiently(condition: Callable[[], bool], seconds: float) -> None:
-    """Wait for it, but not for ever: what does not come is a row that says so."""
-    try:
-        wait_until(condition, "what may never come", seconds)
-    except LabError:
-        return
 
 
 def _row(life: Life, leg: Leg, traffic: Traffic, family: str, fate: Fate, move_ms: float) -> Row:

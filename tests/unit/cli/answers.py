@@ -19,13 +19,14 @@ NODE_VIEW = {
     "sync": "in_sync",
     "grade": 90,
     "clients": 2,
-    "problem": "",
+    "problem": None,
     "round_trip": 0.00042,
     "clock_offset": None,
     "has_instance": True,
     "lost": False,
 }
 STATUS: dict[str, Any] = {
+    "version": 2,
     "node": "a",
     "boot": "00ff",
     "uptime": 300.0,
@@ -67,6 +68,28 @@ STATUS: dict[str, Any] = {
             "nodes": [NODE_VIEW],
         }
     ],
+}
+EVENT = {
+    "number": 7,
+    "when": 1.79e9,
+    "kind": "node_left",
+    "level": "warning",
+    "text": "node lost: reason silent",
+    "instance": "udp",
+    "node": "b",
+    "fields": {"reason": "silent"},
+}
+CHANGE = {
+    "key": "00112233445566ff",
+    "revision": 0,
+    "node": "b",
+    "instance": "udp",
+    "when": 1.79e9,
+    "old": "standby",
+    "new": "master",
+    "epoch": "7/b",
+    "reason": "the VIP arrived",
+    "figures": {"clients": 3.0},
 }
 CONNECTED = [
     {

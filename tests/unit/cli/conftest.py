@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ovpnha.runtime.control import ControlError, ControlServer, Request, is_alive
-from tests.unit.cli.answers import CONNECTED, STATUS
+from tests.unit.cli.answers import CHANGE, CONNECTED, EVENT, STATUS
 
 CONFIG = """
 [cluster]
@@ -56,6 +56,10 @@ def daemon(tmp_path: Path, told_role: list[str]) -> Iterator[list[Request]]:
         asked.append(request)
         if request.command == "status":
             return {"status": STATUS}
+        if request.command == "events":
+            return {"events": [EVENT]}
+        if request.command == "history":
+            return {"node": "a", "entries": [CHANGE]}
         if request.command == "demote":
             if request.instance == "udp6":
                 return {
@@ -69,6 +73,9 @@ def daemon(tmp_path: Path, told_role: list[str]) -> Iterator[list[Request]]:
             left = {"instance": "udp", "role": "standby", "good": True, "note": "b is master"}
             bad = {**left, "role": "master", "good": False, "note": "no other node is in sync"}
             return {"left": {None: [left], 77: [bad]}.get(request.pid, [])}
+        if request.command == "guard":
+            code, text = (0, "leave: b") if request.leave else (3, "taken: b has it")
+            return {"instance": "udp", "code": code, "text": text}
         if request.command == "renegotiate":
             return {"instance": "udp", "clients": 1 if request.uid else 3}
         if request.command == "clients":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -10,14 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.cli.app import parse_duration
+from ovpnha.cli.common import parse_duration
+from ovpnha.cli.manual import EXITS
+from ovpnha.cli.observe import parse_since
+from ovpnha.model import Epoch, InstanceName, NodeName, Role
 from ovpnha.node.statistics import NodeStatistics
-from ovpnha.runtime.codec import from_plain, to_plain
+from ovpnha.replication.history import HistoryEntry
+from ovpnha.runtime import eventclient
+from ovpnha.runtime.codec import from_plain
 from ovpnha.runtime.control import (
     HandOverRequest,
+    HistoryRequest,
     PromoteRequest,
     Request,
 )
+from ovpnha.runtime.historyfile import HistoryFile
+from ovpnha.runtime.problems import to_plain_status
 from tests.unit.cli.answers import CONNECTED, STATUS, run
 
 
@@ -146,7 +155,7 @@ def test_status_for_the_eye(config: Path) -> None:
 def test_status_for_programs(config: Path) -> None:
     code, out, _ = run("status", "-c", config, "--json")
     assert code == 0
-    assert json.loads(out) == to_plain(from_plain(NodeStatistics, STATUS))
+    assert json.loads(out) == to_plain_status(from_plain(NodeStatistics, STATUS))
 
 
 def test_promote(config: Path, daemon: list[Request]) -> None:
@@ -213,3 +222,189 @@ def test_a_refusal_is_one_line(config: Path) -> None:
     code, out, err = run("demote", "-c", config)
     assert (code, out) == (1, "")
     assert err == "ovpnha: udp: this node has the VIP; move it away first, then demote\n"
+
+
+@pytest.mark.usefixtures("daemon")
+def test_guard_says_whether_the_vip_may_come(config: Path) -> None:
+    assert run("guard", "-c", config)[:2] == (3, "udp: taken: b has it\n")
+    assert run("guard", "-c", config, "--leave", "--to", "b")[:2] == (0, "udp: leave: b\n")
+    assert run("guard", "-c", config, "--to", "b")[0] == 2
+
+
+def test_guard_without_a_daemon_does_not_know(config: Path) -> None:
+    assert run("guard", "-c", config)[0] == 1
+
+
+def change(number: int) -> HistoryEntry:
+    place = (number.to_bytes(8, "big"), 0, NodeName("b"), InstanceName("udp"), time.time() - 60)
+    roles = (Role.STANDBY, Role.MASTER, Epoch(number, NodeName("b")))
+    return HistoryEntry(*place, *roles, "the VIP arrived", {"clients": 3.0})
+
+
+def test_the_history_of_a_daemon_is_shown(config: Path, daemon: list[Request]) -> None:
+    code, out, _ = run("history", "--config", config, "--last", "7", "--here", "--since", "1h")
+    assert code == 0
+    assert "1 change of a role, as node a knows them" in out
+    (asked,) = daemon
+    assert isinstance(asked, HistoryRequest)
+    assert (asked.last, asked.here, asked.instance) == (7, True, None)
+    assert time.time() - 3700 < asked.since < time.time() - 3500
+    code, out, _ = run("history", "--config", config, "--json")
+    assert json.loads(out)["entries"][0]["figures"] == {"clients": 3.0}
+
+
+def test_without_a_daemon_the_disk_is_read(config: Path, tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    with config.open("a") as file:
+        file.write(f'[history]\nfile = "{path}"\n')
+    HistoryFile(path).append([change(1)])
+    with path.open("a") as raw:
+        raw.write("torn")
+    code, out, err = run("history", "--config", config, "--instance", "udp")
+    assert code == 0
+    assert "1 change of a role" in out
+    assert "does not run" in err
+    assert "1 lines are damaged" in err
+    path.unlink()
+    path.mkdir()
+    code, _, err = run("history", "--config", config)
+    assert code == 1
+    assert str(path) in err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 910.0), ("1.5m", 910.0), ("9w", 0.0), ("1970-01-01T00:01Z", 60.0)]
+)
+def test_since_when(text: str, seconds: float) -> None:
+    assert parse_since(text, 1000.0) == seconds
+
+
+@pytest.mark.parametrize("text", ["2", "h", "yesterday", "-1h", "2026-13-01", "1e9d", "٣h"])
+def test_no_time_is_one_clear_line(config: Path, text: str) -> None:
+    code, _, err = run("history", "--config", config, f"--since={text}")
+    assert code == 2
+    assert "2h or 7d" in err
+
+
+def test_what_a_daemon_remembers_is_shown(config: Path, daemon: list[Request]) -> None:
+    code, out, _ = run("events", "--config", config, "--since", "10m")
+    assert code == 0
+    assert out.endswith("node_left  udp node b: node lost: reason silent\n")
+    [asked] = daemon
+    assert asked.model_dump()["since"] is not None
+    code, out, _ = run("events", "--config", config, "--json")
+    assert json.loads(out)["kind"] == "node_left"
+
+
+def test_without_a_daemon_there_are_no_events(config: Path) -> None:
+    for arguments in (["--follow"], []):
+        code, _, err = run("events", "--config", config, *arguments)
+        assert code == 1
+        assert "does not run here" in err
+
+
+def test_ctrl_c_ends_the_events_cleanly(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(eventclient, "follow_events", interrupt)
+    assert run("events", "--config", config, "--follow") == (0, "", "")
+
+
+@pytest.mark.usefixtures("daemon")
+def test_all_nodes_are_shown(config: Path) -> None:
+    code, out, _ = run("nodes", "--config", config)
+    assert code == 0
+    assert "How they are heard" in out
+    assert "roblems" in out
+    code, out, _ = run("nodes", "--config", config, "--json")
+    assert [one["name"] for one in json.loads(out)["nodes"]] == ["a", "b"]
+
+
+@pytest.fixture
+def rotating(tmp_path: Path) -> Path:
+    """The key file of the configuration, with a key that is not in use yet."""
+    path = tmp_path / "cluster.key"
+    assert run("keygen", path)[0] == run("keygen", "--add", path)[0] == 0
+    return path
+
+
+@pytest.mark.parametrize("step", ["--use-newest", "--drop-old"])
+def test_without_a_daemon_no_step_of_a_rotation_is_made(
+    config: Path, rotating: Path, step: str
+) -> None:
+    before = rotating.read_text()
+    code, _, err = run("keygen", step, "--config", config, rotating)
+    assert code == 1
+    assert "does not run here" in err
+    assert "is not known; to do it all the same, --force" in err
+    assert rotating.read_text() == before
+    assert run("keygen", step, "--force", "--config", config, rotating)[0] == 0
+    assert rotating.read_text() != before
+
+
+def test_a_node_that_is_not_ready_stops_a_step(
+    config: Path, rotating: Path, daemon: list[Request]
+) -> None:
+    before = rotating.read_text()
+    code, _, err = run("keygen", "--use-newest", "--config", config, rotating)
+    assert code == 1
+    assert "systemctl reload ovpnha" in err
+    assert "node b is not heard" in err
+    assert "not changed" in err
+    assert rotating.read_text() == before
+    assert [one.command for one in daemon] == ["status"]
+
+
+@pytest.mark.usefixtures("daemon")
+def test_another_key_file_than_the_configuration_has_is_refused(
+    config: Path, rotating: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.key"
+    other.write_bytes(rotating.read_bytes())
+    other.chmod(0o600)
+    code, _, err = run("keygen", "--use-newest", "--config", config, other)
+    assert code == 2
+    assert str(rotating) in err
+
+
+def test_one_step_at_a_time(rotating: Path) -> None:
+    assert run("keygen", "--add", "--drop-old", rotating)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--version"], 0),
+        (["status", "--no-such-option"], 2),
+        (["no-such-command"], 2),
+        (["status", "--config", "/nowhere"], 2),
+        (["run", "--config", "/nowhere"], 2),
+        (["status"], 1),
+        (["nodes"], 1),
+        (["events"], 1),
+        (["history"], 0),
+    ],
+)
+def test_exit_codes_are_those_of_the_table(config: Path, arguments: list[str], code: int) -> None:
+    given = arguments if len(arguments) > 1 or code == 2 else [*arguments, "--config", str(config)]
+    if arguments == ["--version"]:
+        given = arguments
+    assert run(*given)[0] == code
+    assert str(code) in EXITS
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_why_it_did_not_start_has_its_priority_in_the_journal(
+    tmp_path: Path, *, journal: bool
+) -> None:
+    with (tmp_path / "stderr").open("w+") as stream:
+        found = os.fstat(stream.fileno())
+        named = {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"} if journal else {}
+        command = [sys.executable, "-m", "ovpnha", "run", "--config", "/nowhere"]
+        done = subprocess.run(command, stderr=stream, env=os.environ | named, check=False)
+        stream.seek(0)
+        lines = stream.read().splitlines()
+    assert done.returncode == 2
+    assert lines
+    assert all(line.startswith("<3>ovpnha: " if journal else "ovpnha: ") for line in lines)

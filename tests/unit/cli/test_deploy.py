@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
 import shutil
+import socket
 import struct
 import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,21 +20,27 @@ from typer.testing import CliRunner
 
 from ovpnha.cli.app import app
 from ovpnha.firewall.findings import LIBERAL
+from ovpnha.runtime.control import GuardRequest
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 SYSTEMD = DEPLOY / "systemd"
 KEEPALIVED = DEPLOY / "keepalived"
+UCARP = DEPLOY / "ucarp"
 
 
-def test_the_unit_is_one_that_systemd_takes() -> None:
+def complaints(unit: Path) -> list[str]:
+    """What systemd says against a unit."""
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", SYSTEMD / "ovpnha.service"],
+        ["systemd-analyze", "verify", "--man=no", unit],
         capture_output=True,
         text=True,
         check=False,
     )
-    complaints = [line for line in done.stderr.splitlines() if "ovpnha.service" in line]
-    assert not complaints
+    return [line for line in done.stderr.splitlines() if unit.name.partition("@")[0] in line]
+
+
+def test_the_unit_is_one_that_systemd_takes() -> None:
+    assert not complaints(SYSTEMD / "ovpnha.service")
 
 
 def test_the_commands_of_the_unit_exist() -> None:
@@ -99,10 +109,10 @@ def directives(text: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "unit",
-    sorted(SYSTEMD.rglob("*.service")) + sorted(SYSTEMD.rglob("*.conf")),
+    sorted(DEPLOY.rglob("*.service")) + sorted(SYSTEMD.rglob("*.conf")),
     ids=lambda p: p.parent.name,
 )
-def test_whoever_restarts_something_never_gives_up(unit: Path) -> None:
+def test_what_restarts_something_never_gives_up(unit: Path) -> None:
     found = directives(unit.read_text())
     if "Restart" in found:
         assert found["StartLimitIntervalSec"] == "0"
@@ -222,3 +232,96 @@ def is_given(name: str, one: Path) -> bool:
     """Whether this line of .dockerignore lets a file, or some of a directory, through."""
     path = Path(name)
     return path == one or one in path.parents or path in one.parents
+
+
+def test_ucarp_s_unit_is_one_that_systemd_takes() -> None:
+    found = complaints(UCARP / "ovpnha-ucarp@.service")
+    assert not [line for line in found if "is not executable" not in line]
+
+
+NODE_CONF = (UCARP / "node.conf").read_text()
+
+
+def run_ucarp(tmp_path: Path, **changes: str) -> str:
+    """What run-ucarp says about a node.conf with these values in place of the example's."""
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    values = {"PASSWORD_FILE": str(password), "UCARP": "true", **changes}
+    lines = [f'{name}="{value}"' for name, value in values.items()]
+    (tmp_path / "node.conf").write_text("\n".join([NODE_CONF, *lines, ""]))
+    done = subprocess.run(
+        [UCARP / "run-ucarp", tmp_path / "node.conf"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"SOURCE": ""}, "SOURCE is missing"),
+        ({"SKEW": "51"}, "SKEW=51: must be 0 to 50"),
+        ({"SKEW": "x"}, "SKEW=x: must be 0 to 50"),
+        ({"VHID": "256"}, "VHID=256: must be 1 to 255"),
+        ({"DEAD_RATIO": "1"}, "DEAD_RATIO=1: must be 2 to 60"),
+        ({"PREFERRED": "a", "NODE": ""}, "PREFERRED needs NODE and DEMOTE"),
+        ({"UCARP": "no-such-ucarp"}, "no-such-ucarp is not installed"),
+        ({"PASSWORD_FILE": "/no/such"}, "/no/such: there is no password"),
+    ],
+)
+def test_run_ucarp_names_what_is_wrong(tmp_path: Path, changes: dict[str, str], told: str) -> None:
+    assert told in run_ucarp(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "told"),
+    [("secret", 0o644, "others may read"), ("", 0o600, "1 to 19"), ("x" * 20, 0o600, "1 to 19")],
+)
+def test_run_ucarp_looks_at_the_password(tmp_path: Path, text: str, mode: int, told: str) -> None:
+    other = tmp_path / "other"
+    other.write_text(text)
+    other.chmod(mode)
+    assert told in run_ucarp(tmp_path, PASSWORD_FILE=str(other))
+
+
+def test_ucarp_s_guard_asks_as_the_command_does(tmp_path: Path) -> None:
+    """The same request on the wire, the same exit code."""
+    path = tmp_path / "control.sock"
+    asked = []
+
+    def serve(listening: socket.socket) -> None:
+        for code in (3, 0):
+            one, _ = listening.accept()
+            with one, one.makefile("rb") as file:
+                asked.append(GuardRequest.model_validate_json(file.readline()))
+                answer = {"ok": True, "instance": "udp", "code": code, "text": "because"}
+                one.sendall(json.dumps(answer).encode() + b"\n")
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        taken = guard(path, "udp")
+        left = guard(path, "udp", "--leave", "--to", "b")
+        thread.join()
+    assert (taken.returncode, taken.stdout) == (3, "udp: because\n")
+    assert left.returncode == 0
+    assert asked == [
+        GuardRequest(instance="udp"),
+        GuardRequest(instance="udp", leave=True, to="b"),
+    ]
+    path.unlink()
+    assert guard(path, "udp").returncode == 1
+    assert guard(path).returncode == 2
+
+
+def guard(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, UCARP / "guard", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

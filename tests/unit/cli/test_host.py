@@ -234,7 +234,7 @@ def answering(body: bytes) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("body", "odd"),
+    ("body", "warned"),
     [
         (b'{"node": "a", "boot": "00ff"}', False),
         (b'{"node": "a", "boot": "0123"}', True),
@@ -243,9 +243,11 @@ def answering(body: bytes) -> Iterator[str]:
     ],
 )
 @pytest.mark.usefixtures("daemon")
-def test_an_http_port_that_another_program_has_is_odd(config: Path, body: bytes, odd: bool) -> None:
+def test_an_http_port_that_another_program_has_is_a_warning(
+    config: Path, body: bytes, warned: bool
+) -> None:
     with answering(body) as listen:
-        assert ("another program has this port" in http_warning(config, listen)) is odd
+        assert ("another program has this port" in http_warning(config, listen)) is warned
 
 
 def test_a_daemon_that_may_not_be_asked_is_known_by_its_node(config: Path) -> None:

@@ -32,6 +32,7 @@ def printed(status: dict[str, Any], width: int) -> str:
     return console.export_text()
 
 
+DOWN = {"kind": "management_unreachable", "text": "", "fix": "start it", "instance": "udp"}
 STANDBY = {"role": "standby", "sync": "in_sync", "following": "b", "records": 7}
 
 
@@ -67,7 +68,7 @@ STANDBY = {"role": "standby", "sync": "in_sync", "following": "b", "records": 7}
             "being made of a master that is not heard",
         ),
         ("grade", {}, "120, master"),
-        ("grade", {"grade": -254, "problems": ["x"]}, "-254, refuses the VIP (see below)"),
+        ("grade", {"grade": -254, "problems": [DOWN]}, "-254, refuses the VIP (see below)"),
         ("epoch", {"epoch": "0/"}, "none: no node has ever been promoted"),
         ("promotions", {"promotions": 0}, "none of this node"),
         ("promotions", {"last_promotion_phases": {}}, "1 of this node"),
@@ -91,10 +92,12 @@ def test_a_vip_that_nobody_has_and_a_node_that_refuses_it_are_told() -> None:
     assert "- udp, node b: cannot take the VIP: no VIP manager reads its grade" in text
 
 
-def test_what_is_to_be_mended_is_told_with_the_mend() -> None:
+def test_a_problem_is_told_with_its_fix() -> None:
     path = "/run/openvpn-server/udp.sock"
     instance = STATUS["instances"][0] | {
-        "problems": [f"OpenVPN is not reached: management socket {path}: No such file"],
+        "problems": [
+            DOWN | {"text": f"OpenVPN is not reached: management socket {path}: No such file"}
+        ],
         "nodes": [NODE_VIEW | {"has_instance": False, "vip": True}],
     }
     status = STATUS | {
@@ -107,17 +110,17 @@ def test_what_is_to_be_mended_is_told_with_the_mend() -> None:
     assert " ".join(text.partition("Problems:")[2].split()) == (
         "- BCN link bcn0 is down: no carrier, switched off, or not there"
         " - b, c: has an instance tcp, which this node lacks; write the same [[instance]] on all"
-        f" nodes - udp: OpenVPN is not reached: management socket {path}: No such file"
+        f" nodes - udp: OpenVPN is not reached: management socket {path}: No such file; start it"
         " - udp, node b: has no instance udp; write the same [[instance]] on all nodes"
     )
 
 
-def test_connections_that_do_not_travel_are_to_be_mended() -> None:
+def test_connections_that_do_not_travel_are_a_problem() -> None:
     text = printed(STATUS | {"tracking": {"problem": "conntrackd does not run"}}, 200)
     assert "conntrackd does not run. Connections behind NAT would break" in text
 
 
-def test_a_firewall_that_is_not_set_is_to_be_mended() -> None:
+def test_a_firewall_that_is_not_set_is_a_problem() -> None:
     text = printed(STATUS | {"firewall": "the table was not set"}, 200)
     assert "the table was not set. Connections behind NAT would break" in text
 
@@ -138,7 +141,8 @@ def shown(*instances: dict[str, Any]) -> str:
 
 
 def test_a_long_problem_is_whole_on_a_narrow_terminal() -> None:
-    node = NODE_VIEW | {"problem": "certificate differs", "role": "master", "vip": True}
+    differs = DOWN | {"kind": "node_differs", "text": "certificate differs", "fix": "", "node": "b"}
+    node = NODE_VIEW | {"problem": differs, "role": "master", "vip": True}
     one = STATUS["instances"][0] | {"nodes": [node]}
     assert "\n- udp, node b: certificate differs\n" in shown(one)
     doubted = one | {"name": "other", "nodes": [NODE_VIEW | {"believed": False}]}

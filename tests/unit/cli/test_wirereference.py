@@ -9,8 +9,11 @@ from typer.testing import CliRunner
 
 from ovpnha.cli.app import app
 from ovpnha.cli.wirereference import wire_tables
+from ovpnha.replication.entries import (
+    ENTRY_LAYOUTS,
+    EntryKind,
+)
 from ovpnha.replication.layout import MESSAGES, Type
-from ovpnha.replication.messages import ENTRY_LAYOUTS, EntryKind
 
 PAGE = (Path(__file__).parents[3] / "docs" / "wire.md").read_text()
 MAKE = "run `ovpnha reference --wire`, and put this table into docs/wire.md"

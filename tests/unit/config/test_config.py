@@ -3,14 +3,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
 
 from ovpnha.cli.reference import render_reference
 from ovpnha.config import BcnMode, LogFormat, load_config, parse_config
+from ovpnha.config.section import Section
 from ovpnha.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -40,6 +43,9 @@ def with_bcn(lines: str) -> str:
 
 
 MISTAKES = {
+    "connections told again without a pause": Bad(
+        GOOD + "[conntrack]\nrefresh = 0.5\n", ("conntrack.refresh: must be",)
+    ),
     "connections of nobody": Bad(
         GOOD + '[conntrack]\nmanager = "conntrackd"\n', ("conntrack.flows is empty",)
     ),
@@ -59,7 +65,7 @@ MISTAKES = {
         GOOD + "held_mx = 3\n", ('instance[udp].held_mx: unknown key; did you mean "held_max"?',)
     ),
     "unknown section": Bad(
-        GOOD + "[election]\n", ("election: unknown key; keys here: bcn, cluster, conntrack",)
+        GOOD + "[election]\n", ("election: unknown key; keys here: bcn, check, cluster, conntrack",)
     ),
     "two mistakes": Bad(
         GOOD + 'held_max = -3\nlone_after = "2"\n',
@@ -220,7 +226,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_each_mistake_is_one_line_that_names_file_key_and_mend(name: str) -> None:
+def test_each_mistake_is_one_line_that_names_file_key_and_fix(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config(MISTAKES[name].text, "ovpnha.toml")
     lines = str(caught.value).splitlines()
@@ -228,6 +234,23 @@ def test_each_mistake_is_one_line_that_names_file_key_and_mend(name: str) -> Non
     for line, says in zip(lines, MISTAKES[name].says, strict=True):
         assert line.startswith("ovpnha.toml: ")
         assert says in line
+
+
+def test_no_key_has_two_lower_bounds() -> None:
+    """Of two only the last one counts, which is the one of the type."""
+    found = {
+        f"{section.__name__}.{name}"
+        for section in sections(Section)
+        for name, field in section.model_fields.items()
+        if sum(isinstance(one, Ge | Gt) for one in field.metadata) > 1
+        or sum(isinstance(one, Le | Lt) for one in field.metadata) > 1
+    }
+    assert not found
+
+
+def sections(base: type[Section]) -> Iterator[type[Section]]:
+    for one in base.__subclasses__():
+        yield from (one, *sections(one))
 
 
 def test_defaults() -> None:
@@ -293,6 +316,12 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 def test_the_example_is_valid() -> None:
     config = load_config(ROOT / "deploy" / "ovpnha.toml", node="vpn-a")
     assert config.instance[0].track_file == Path("/run/ovpnha/udp.grade")
+
+
+def test_the_example_of_several_instances_is_valid() -> None:
+    config = load_config(ROOT / "deploy" / "shared" / "ovpnha.toml", node="node-a")
+    assert len({one.vip for one in config.instance}) == len(config.instance) == 3
+    assert len({one.track_file for one in config.instance}) == 3
 
 
 def test_the_documented_keys_are_the_real_ones() -> None:

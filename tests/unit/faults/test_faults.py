@@ -42,6 +42,15 @@ def test_nothing_to_try_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert run(monkeypatch, tmp_path) == 1
 
 
+def test_a_sample_is_so_many_of_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = [Fault(f"fault {number}", 1, fine) for number in range(9)]
+    monkeypatch.setattr(faults, "find_faults", lambda: found)
+    assert faults.main(["--output", str(tmp_path), "--sample", "4", "--seed", "7"]) == 0
+    names = [row["fault"] for row in json.loads((tmp_path / "faults.json").read_text())]
+    assert len(names) == 4
+    assert names == sorted(names)
+
+
 def test_names_are_unique() -> None:
     names = [fault.name for fault in faults.find_faults()]
     assert len(names) == len(set(names))

@@ -9,14 +9,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from ovpnha.firewall.findings import (
-    LIBERAL,
-    LOOSE,
-    Finding,
-    FindingKind,
-    Site,
-    find_findings,
-)
+from ovpnha.firewall.findings import LIBERAL, LOOSE, find_findings
 from ovpnha.firewall.fixes import name_outcome
 from ovpnha.firewall.iptables import read_iptables
 from ovpnha.firewall.rules import (
@@ -30,6 +23,7 @@ from ovpnha.firewall.rules import (
     Ruleset,
     Span,
 )
+from ovpnha.firewall.site import Finding, FindingKind, Site
 from ovpnha.firewall.table import Plan, Translation, planned_rules
 
 NET, NET6 = ip_network("10.8.0.0/22"), ip_network("2001:db8:8::/64")
@@ -179,8 +173,8 @@ def test_this_host_s_own_packets_keep_their_address() -> None:
     mine = Packet(4, oif="lan0", saddr=ip_network("10.99.2.11"), state="new")
     rules = save("nat", "-A POSTROUTING -o lan0 -j MASQUERADE")
     fix = only(rules).fix.partition("POSTROUTING 1 ")[2]
-    mended = save("nat", f"-A POSTROUTING {fix}", "-A POSTROUTING -o lan0 -j MASQUERADE")
-    found = mended.translation(mine)
+    fixed = save("nat", f"-A POSTROUTING {fix}", "-A POSTROUTING -o lan0 -j MASQUERADE")
+    found = fixed.translation(mine)
     assert found is not None
     assert found.action is Action.MASQUERADE
 
@@ -265,13 +259,13 @@ def test_where_no_vip_is_known_it_is_asked_for() -> None:
 
 
 def test_a_rule_stays_for_the_interfaces_without_a_vip() -> None:
-    """It is told for the one that has a VIP, and no more when that is mended."""
+    """It is told for the one that has a VIP, and no more when that is fixed."""
     site = replace(SITE, interfaces={"eth7": (), "lan0": (VIP,)})
     masquerades = "-A POSTROUTING -j MASQUERADE"
     fix = only(save("nat", masquerades), site).fix
     assert "-o lan0" in fix
-    mended = f"-A POSTROUTING {fix.partition('POSTROUTING 1 ')[2]}"
-    assert find(save("nat", mended, masquerades).joined(GUARD), site) == []
+    fixed = f"-A POSTROUTING {fix.partition('POSTROUTING 1 ')[2]}"
+    assert find(save("nat", fixed, masquerades).joined(GUARD), site) == []
 
 
 def test_other_networks_are_nobody_s_business() -> None:
@@ -368,6 +362,21 @@ def test_a_stateful_filter_needs_conntrackd() -> None:
     found = only(nft("forward", *asked, policy=Action.DROP), replace(SITE, conntrackd=False))
     assert "the policy drop of nft inet own forward stops" in found.what
     assert "nft insert rule inet own forward 'tcp flags" in found.fix
+
+
+@pytest.mark.parametrize(
+    ("rule", "harms"),
+    [
+        ("-i lan0 -p tcp --sport 443", True),
+        ("-i lan0 -p tcp --sport 444", False),
+        ("-i lan0 -p tcp --sport 442", False),
+        ("-i lan0 -p tcp --dport 40000", True),
+        ("-i lan0 -p tcp --dport 40001", False),
+    ],
+)
+def test_the_session_that_is_asked_about_is_one_of_https(rule: str, harms: bool) -> None:
+    invalid = save("filter", f"-A FORWARD {rule} -m conntrack --ctstate NEW,INVALID -j DROP")
+    assert bool(find(invalid, replace(SITE, conntrackd=False))) is harms
 
 
 def test_what_is_forbidden_anyway_is_no_state() -> None:

@@ -7,6 +7,7 @@ import ipaddress
 import pytest
 
 from ovpnha.firewall.rules import (
+    DEPTH_LIMIT,
     Action,
     Chain,
     FlagQuestion,
@@ -64,6 +65,11 @@ def span(first: str, last: str) -> Span:
         (Question("daddr", (net("10.9.0.0/16"), net("2001:db8::/64"))), False),
         (Question("daddr", (span("10.7.0.0", "10.9.0.0"),)), True),
         (Question("daddr", (span("10.7.0.0", "10.8.0.9"),)), None),
+        (Question("daddr", (span("10.7.0.0", "10.8.0.0"),)), None),
+        (Question("daddr", (span("10.7.0.0", "10.7.255.255"),)), False),
+        (Question("daddr", (span("10.8.0.255", "10.9.0.0"),)), None),
+        (Question("daddr", (span("10.8.1.0", "10.9.0.0"),)), False),
+        (Question("daddr", (span("10.8.0.0", "10.8.0.255"),)), True),
         (Question("daddr", (span("2001:db8::", "2001:db8::9"),)), False),
         (Question("daddr", (Span(1, 2),)), False),
         (Question("daddr", ("a name",)), None),
@@ -101,6 +107,13 @@ def test_what_is_no_network() -> None:
     assert parse_network("anything") is None
 
 
+def test_what_stops_for_certain_is_named_and_not_what_may() -> None:
+    perhaps, surely = rule(Action.RESET, UNKNOWN), rule(Action.DROP)
+    stopper = Ruleset((chain(perhaps, surely),)).stops("forward", TCP)
+    assert stopper is not None
+    assert (stopper.rule, stopper.action) == (surely, Action.DROP)
+
+
 def test_a_drop_is_certain_only_without_a_way_around_it() -> None:
     drops = rule(Action.DROP, Question("state", ("new",)))
     stopper = Ruleset((chain(drops),)).stops("forward", TCP)
@@ -125,6 +138,15 @@ def test_a_chain_sees_its_own_family() -> None:
     assert Ruleset((six,)).stops("forward", TCP) is None
     assert Ruleset((four,)).stops("forward", TCP)
     assert Ruleset((four, six)).stops("forward", Packet(6)) is not None
+
+
+@pytest.mark.parametrize("jumps", [1, DEPTH_LIMIT, DEPTH_LIMIT + 1])
+def test_jumps_are_followed_as_deep_as_the_kernel_lets_them_go(jumps: int) -> None:
+    names = [str(number) for number in range(jumps)]
+    steps = [rule(Action.JUMP, target=name) for name in names]
+    inner = [beside(name, step) for name, step in zip(names, steps[1:], strict=False)]
+    rules = Ruleset((chain(steps[0]), *inner, beside(names[-1], rule(Action.DROP))))
+    assert (rules.stops("forward", TCP) is not None) is (jumps <= DEPTH_LIMIT)
 
 
 JUMP = rule(Action.JUMP, target="other")

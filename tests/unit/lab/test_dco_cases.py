@@ -28,7 +28,11 @@ def test_the_bounds() -> None:
 
 
 def test_a_row_is_the_worst_of_its_runs() -> None:
-    runs = [outcome(gap=5.0, lost=3), outcome(gap=9.0, back_after_s=None), outcome("failback")]
+    runs = [
+        outcome(gap=5.0, lost=3, crashes=("BUG: so",)),
+        outcome(gap=9.0, back_after_s=None),
+        outcome("failback"),
+    ]
     rows = summary(runs)
     assert rows[0] == {
         "case": "takeover",
@@ -38,6 +42,8 @@ def test_a_row_is_the_worst_of_its_runs() -> None:
         "back_after_s": 0.1,
         "lost_for_good": 1,
         "reconnected": 0,
+        "crashes": ["BUG: so"],
     }
     assert [row["case"] for row in rows] == ["takeover", "failback"]
     assert table(rows).count("\n") == len(rows)
+    assert table(rows).splitlines()[1].split()[-1] == "1"

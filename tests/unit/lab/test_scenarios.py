@@ -15,8 +15,13 @@ from tests.lab.compose.deaths import DEATHS as IN_CONTAINERS
 from tests.lab.deaths import DEATHS as IN_NAMESPACES
 from tests.lab.errors import LabError
 from tests.lab.scenarios import SCENARIOS, Place, Scenario, Victim, choose, describe, find
+from tests.lab.stories import STORIES
 
-CAN = {Place.NAMESPACES: set(IN_NAMESPACES), Place.CONTAINERS: set(IN_CONTAINERS)}
+CAN = {
+    Place.NAMESPACES: set(IN_NAMESPACES),
+    Place.CONTAINERS: set(IN_CONTAINERS),
+    Place.MANAGERS: set(STORIES),
+}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)

@@ -9,7 +9,7 @@ from threading import Timer
 import pytest
 
 from tests.lab.errors import LabError
-from tests.lab.waiting import Tail, connect, wait_until
+from tests.lab.waiting import Tail, connect, wait_patiently, wait_until
 
 
 def test_what_is_there_is_given_back() -> None:
@@ -20,6 +20,20 @@ def test_what_is_there_is_given_back() -> None:
 def test_what_never_comes_is_named() -> None:
     with pytest.raises(LabError, match="not within 0 s: the impossible"):
         wait_until(lambda: False, "the impossible", 0)
+
+
+def test_what_may_never_come_is_no_error() -> None:
+    values = iter([0, None, "here"])
+    assert wait_patiently(lambda: next(values), 5)
+    assert not wait_patiently(lambda: False, 0)
+
+
+def test_an_error_ends_all_patience() -> None:
+    def fails() -> bool:
+        raise LabError("the agent has ended")
+
+    with pytest.raises(LabError, match="the agent has ended"):
+        wait_patiently(fails, 5)
 
 
 def test_a_tail_gives_each_complete_line_once(tmp_path: Path) -> None:

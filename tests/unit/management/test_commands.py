@@ -123,3 +123,9 @@ def test_an_epoch_survives_the_way(counter: int, node: str) -> None:
 def test_a_word_that_is_no_epoch_of_ours_is_none() -> None:
     assert read_epoch("-") == NO_EPOCH
     assert read_epoch("by hand") == NO_EPOCH
+
+
+def test_a_record_is_cut_into_lines_of_512_characters() -> None:
+    text = commands.Import(ClientRecord(UID, 1, bytes(1000)), ()).encode().decode()
+    cut = [line.removeprefix("HOT,") for line in text.splitlines() if line.startswith("HOT,")]
+    assert [len(line) for line in cut] == [512, 512, 312]

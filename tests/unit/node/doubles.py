@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 
 from ovpnha.model import (
-    NO_EPOCH,
     ClientRecord,
     ColdPart,
     CounterKind,
@@ -16,7 +15,6 @@ from ovpnha.model import (
     InstanceName,
     InstanceState,
     NodeName,
-    OpenvpnStatus,
     Role,
     StoredRange,
     Sync,
@@ -25,6 +23,7 @@ from ovpnha.model import (
 from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.outputs import LogEvent, Output, WriteManagement
 from ovpnha.replication.protocol import Replication
+from tests.openvpn_status import make_status
 
 INSTANCE = InstanceName("udp")
 A, B, C = NodeName("a"), NodeName("b"), NodeName("c")
@@ -33,24 +32,7 @@ KEY = Fingerprint(b"k" * 8)
 GRANT = Grant(HOLDER, KEY, 10, 20)
 STORED = StoredRange(KEY, 20)
 EPOCH = Epoch(1, A)
-STATUS = OpenvpnStatus(
-    version=1,
-    record_format=1,
-    role=Role.STANDBY,
-    instances=0,
-    holder=HOLDER,
-    epoch=NO_EPOCH,
-    openvpn="2.6.14",
-    local="",
-    port=0,
-    proto="",
-    broadcast="",
-    bcn_port=0,
-    digest="digest",
-    certificate="cert",
-    issuer="issuer",
-    max_clients=0,
-)
+STATUS = make_status(holder=HOLDER)
 
 
 def uid(number: int = 0) -> Uid:

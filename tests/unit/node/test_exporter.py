@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ovpnha.management.codes import Code
 from ovpnha.management.commands import Export
 from ovpnha.management.notices import (
@@ -12,8 +14,9 @@ from ovpnha.management.notices import (
 )
 from ovpnha.management.replies import ExportReply, Refused
 from ovpnha.model import CounterKind, Grant, HolderId, NodeName, StoredRange
-from ovpnha.node.master.exporter import Exporter
+from ovpnha.node.master.exporter import NEWS, Exporter
 from ovpnha.node.openvpn.pipeline import BULK_IN_FLIGHT
+from ovpnha.replication.events import Acknowledged, Rejected
 from tests.unit.node.doubles import (
     GRANT,
     HOLDER,
@@ -60,6 +63,7 @@ def test_a_source_is_complete_when_all_is_published() -> None:
     assert not desk.exporter.complete
     desk.answer(1)
     assert desk.exporter.complete
+    assert desk.openvpn.counters["exports"] == 2
     assert desk.backchannel.taken() == [
         ("begin_source",),
         ("publish", uid(0), 1),
@@ -130,6 +134,59 @@ def test_an_acknowledgement_is_told_to_openvpn_once_and_only_for_that_holder() -
     stored = f"cluster-stored {uid(0).hex()} {KEY.hex()} {HOLDER.hex()} {GRANT.end}"
     assert desk.commands() == [stored]
     assert desk.exporter.table.protected() == 1
+
+
+def acknowledge(desk: Master, number: int = 0) -> None:
+    event = Acknowledged(desk.openvpn.instance, B, uid(number), 1, (STORED,))
+    desk.exporter.take(event, 2.0)
+
+
+def test_an_answer_that_comes_before_its_node_is_known_to_be_back_is_not_lost() -> None:
+    """It comes in one batch with the hello, and once: whoever asks again has heard it."""
+    desk = Master(1)
+    desk.answer(0)
+    desk.commands()
+    desk.exporter.set_holders({}, 1.0, granting=True)
+    acknowledge(desk)
+    assert (desk.commands(), desk.exporter.table.protected()) == ([], 0)
+    desk.exporter.set_holders({C: SECOND}, 2.0, granting=True)
+    assert desk.exporter.table.protected() == 0
+    desk.commands()
+    desk.exporter.set_holders({C: SECOND, B: HOLDER}, 2.0, granting=True)
+    stored = f"cluster-stored {uid(0).hex()} {KEY.hex()} {HOLDER.hex()} {GRANT.end}"
+    assert stored in desk.commands()
+    assert desk.exporter.table.protected() == 1
+    desk.exporter.set_holders({C: SECOND, B: HOLDER}, 3.0, granting=True)
+    assert stored not in desk.commands()
+
+
+def test_a_refusal_that_comes_so_early_is_not_lost_either() -> None:
+    desk = Master(1)
+    desk.answer(0)
+    desk.exporter.set_holders({}, 1.0, granting=True)
+    desk.exporter.take(Rejected(desk.openvpn.instance, B, uid(0), 1, "no room"), 2.0)
+    assert desk.exporter.refusals == {}
+    desk.exporter.set_holders({B: HOLDER}, 2.0, granting=True)
+    assert list(desk.exporter.refusals) == [B]
+
+
+def test_an_early_answer_protects_nobody_while_its_node_is_not_there() -> None:
+    """Nor does it after the client, or the epoch, has ended."""
+    desk = Master(2)
+    for number in range(2):
+        desk.answer(number)
+    desk.exporter.set_holders({}, 1.0, granting=True)
+    acknowledge(desk, 0)
+    desk.exporter.take_down(uid(0), 2.0)
+    desk.exporter.set_holders({}, 2.0, granting=True)
+    acknowledge(desk, 1)
+    desk.exporter.stop(3.0)
+    desk.exporter.start(3.0)
+    desk.exporter.take_list({uid(0): 1, uid(1): 1}, 3.0)
+    desk.commands()
+    desk.exporter.set_holders({B: HOLDER}, 3.0, granting=True)
+    assert not [line for line in desk.commands() if line.startswith("cluster-stored")]
+    assert desk.exporter.table.protected() == 0
 
 
 def test_ends_that_are_another_holders_are_not_told() -> None:
@@ -277,3 +334,29 @@ def test_who_is_no_source_does_nothing() -> None:
     desk.answer(0)
     assert desk.commands() == []
     assert desk.backchannel.taken() == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "touched"),
+    [(reason, True) for reason in NEWS] + [("address", False), ("a later one", False)],
+)
+def test_only_what_another_node_cannot_make_up_for_touches_the_table(
+    reason: str, touched: bool
+) -> None:
+    desk = Master(1)
+    desk.exporter.take_changed(ChangedNotice(uid(0), 2, reason), 7.0)
+    assert desk.exporter.touched is touched
+    assert (desk.exporter.touched_at == 7.0) is touched
+
+
+def test_a_client_that_has_gone_touches_the_epoch_and_one_that_never_came_does_not() -> None:
+    desk = Master(2)
+    desk.answer(0)
+    desk.answer(1)
+    desk.exporter.take_down(uid(7), 6.0)
+    assert not desk.exporter.touched
+    assert desk.openvpn.counters["withdrawn"] == 0
+    desk.exporter.take_down(uid(0), 8.0)
+    assert desk.exporter.touched
+    assert desk.exporter.touched_at == 8.0
+    assert desk.openvpn.counters["withdrawn"] == 1

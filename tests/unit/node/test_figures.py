@@ -11,7 +11,7 @@ from ovpnha.node.master.protection import Protection
 from ovpnha.node.master.rekey import Rekey
 from ovpnha.node.openvpn.discovery import Discovery
 from ovpnha.node.openvpn.pipeline import Pipeline
-from ovpnha.node.role.promotion import Promotion
+from ovpnha.node.role.promotion import Carried, Promotion
 from ovpnha.node.role.vip import Vip
 from ovpnha.node.standby.counters import CounterRelay
 from ovpnha.node.standby.retries import ImportJob, Retries
@@ -68,7 +68,7 @@ class TestRetries:
 def test_a_promotion_is_counted_below_each_bound_that_it_kept(seconds: float, bound: float) -> None:
     promotion = Promotion()
     assert promotion.statistics(0.0).promotion_times["ordered"].buckets[INFINITY] == 0
-    promotion.begin(0.0, seconds)
+    promotion.begin(0.0, seconds, Carried(0))
     times = promotion.times()["ordered"]
     assert times.buckets == {at: int(at >= bound) for at in times.buckets}
     assert bound in times.buckets
@@ -167,7 +167,7 @@ class TestRekey:
 class TestDiscovery:
     def test_an_openvpn_has_three_seconds_to_answer_and_seven_more_if_it_is_there(self) -> None:
         desk = Desk()
-        discovery = Discovery(desk.openvpn, 100.0)
+        discovery = Discovery(desk.openvpn, 100.0, b"")
         assert discovery.get_timer() == 103.0
         discovery.handle_timer(103.0 - SLACK)
         assert discovery.get_timer() == 103.0
@@ -181,7 +181,7 @@ class TestDiscovery:
     def test_and_none_if_nobody_is(self) -> None:
         desk = Desk()
         desk.openvpn.close()
-        discovery = Discovery(desk.openvpn, 100.0)
+        discovery = Discovery(desk.openvpn, 100.0, b"")
         discovery.handle_timer(103.0 - SLACK)
         assert not discovery.overdue
         discovery.handle_timer(103.0)
@@ -190,7 +190,7 @@ class TestDiscovery:
     def test_one_that_is_not_ready_is_asked_every_fifth_of_a_second_and_a_stock_one_every_two(
         self,
     ) -> None:
-        discovery = Discovery(Desk().openvpn, 100.0)
+        discovery = Discovery(Desk().openvpn, 100.0, b"")
         discovery.take_refusal(Code.NOT_READY, 100.0)
         assert discovery.get_timer() == pytest.approx(100.2)
         discovery.take_refusal(Code.UNKNOWN_COMMAND, 101.0)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ovpnha.model import Grade, Role, Sync
-from ovpnha.replication import messages as m
+from ovpnha.replication import entries as en
 from ovpnha.replication.config import Timings
 from tests.model_cluster import KEY, LINK, ModelNode, World
 from tests.unit.node.test_takeover import connect, serve
@@ -28,7 +28,7 @@ def let_go(world: World) -> None:
 
 
 def problems(node: ModelNode) -> list[str]:
-    return [one for one in node.figures.problems if "does not arrive here" in one]
+    return [one for one in node.told_problems if "does not arrive here" in one]
 
 
 def test_who_drops_state_makes_a_standby_that_is_not_in_sync_and_says_so() -> None:
@@ -133,7 +133,7 @@ def test_who_drops_counters_makes_a_standby_that_is_not_in_sync() -> None:
     world, a, b = serve(5)
     assert a.openvpn is not None
     world.run(1)
-    drop_state(world, lambda data: holds(m.Counters, data, KEY))
+    drop_state(world, lambda data: holds(en.Counters, data, KEY))
     for _ in range(20):
         a.openvpn.report()
         a.pump()

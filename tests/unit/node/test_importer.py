@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from ovpnha.management.codes import Code
-from ovpnha.management.commands import Import, Status, Update
+from ovpnha.management.commands import Drop, Import, Status, Update
 from ovpnha.management.notices import DownNotice
-from ovpnha.management.replies import DemoteReply, ImportReply, Refused, UpdateReply
-from ovpnha.model import NO_EPOCH, CounterKind, Epoch, Grant, StoredRange, Sync
+from ovpnha.management.replies import DemoteReply, Done, ImportReply, Refused, UpdateReply
+from ovpnha.model import NO_EPOCH, CounterKind, Epoch, Grant, StoredRange, Sync, Uid
 from ovpnha.node.openvpn.pipeline import BULK_IN_FLIGHT, IN_FLIGHT
 from ovpnha.node.openvpn.refusals import LASTS_AFTER
 from ovpnha.node.standby.completeness import RANGELESS_AFTER, SETTLE_WAIT
 from ovpnha.node.standby.counters import COUNTERS_WAITING, CounterRelay
-from ovpnha.node.standby.importer import Importer
+from ovpnha.node.standby.importer import Importer, ImporterStatistics
 from ovpnha.node.standby.retries import EAGER_TRIES
 from ovpnha.node.standby.table import Copy
 from ovpnha.replication.events import RenegotiationHeard
@@ -474,3 +474,111 @@ def test_a_client_is_caught_in_a_renegotiation_until_its_new_key_comes() -> None
     assert desk.importer.retire(1.0) == [uid(0), uid(2)]
     assert desk.importer.retire(1.0) == []
     assert desk.openvpn.counters["renegotiations_heard"] == 6
+
+
+def test_a_standby_that_has_heard_nothing_says_so() -> None:
+    desk = Desk()
+    importer = Importer(desk.openvpn, desk.backchannel)
+    assert importer.statistics(0.0) == ImporterStatistics() == ImporterStatistics(0, 0, 0, None)
+
+
+def test_what_stood_in_the_way_is_imported_anew_before_what_waits() -> None:
+    desk = Standby()
+    records = [record(number) for number in range(2 * BULK_IN_FLIGHT)]
+    for one in records:
+        desk.importer.take_record(one, 0.0)
+    desk.commands()
+    command = Import(records[0], (GRANT,))
+    desk.importer.refused(command, Refused(command, Code.DROP_FIRST, "differs"), 1.0)
+    begun = desk.commands()
+    assert begun[:2] == [f"cluster-drop {uid(0).hex()}", f"cluster-import {uid(0).hex()} 1"]
+
+
+def test_proof_of_a_copy_is_wanted_again_of_the_same_node_only() -> None:
+    desk = Standby()
+    desk.importer.prove(proved=False)
+    desk.importer.follow(A, Epoch(2, A), 1.0)
+    assert not desk.importer.proved
+    desk.importer.follow(None, NO_EPOCH, 2.0)
+    assert not desk.importer.proved
+    desk.importer.follow(B, Epoch(3, B), 3.0)
+    assert desk.importer.proved
+
+
+def test_that_the_copy_is_complete_is_told_once() -> None:
+    desk = Standby()
+    one = record()
+    desk.importer.take_record(one, 0.0)
+    desk.importer.end_snapshot({one.uid: 1}, 0.0)
+    desk.answer(Import(one, (GRANT,)), STORED)
+    desk.importer.judge(1.0)
+    desk.importer.judge(2.0)
+    desk.commands()
+    assert [log.event for log in desk.logs].count("in sync") == 1
+
+
+def ghost(desk: Standby, number: int = 0, generation: int = 1) -> None:
+    """A client is imported and withdrawn, and the drop is written."""
+    one = record(number, generation)
+    desk.importer.take_record(one, 0.0)
+    desk.answer(Import(one, (GRANT,)), STORED)
+    desk.importer.withdraw(one.uid, 0.0)
+
+
+def reconnect(desk: Standby, clients: dict[Uid, int]) -> list[str]:
+    """The channel breaks; what OpenVPN lists then. Returns what it is told at once."""
+    desk.importer.stop(2.0)
+    desk.openvpn.close()
+    desk.commands()
+    desk.openvpn.open()
+    desk.openvpn.holder = HOLDER
+    desk.importer.find(clients)
+    return desk.commands()
+
+
+def test_a_drop_that_was_lost_with_the_channel_is_ordered_again() -> None:
+    desk = Standby()
+    ghost(desk)
+    ghost(desk, 1)
+    listed = {uid(): 1, uid(2): 5}
+    assert reconnect(desk, listed) == [f"cluster-drop {uid().hex()}"]
+    assert desk.importer.table.copies == 1
+    assert desk.importer.stale() == []
+    # It is lost once more.
+    assert reconnect(desk, listed) == [f"cluster-drop {uid().hex()}"]
+    # What was not listed is settled: it is another client's should it ever come again.
+    assert reconnect(desk, {uid(1): 1, uid(2): 5}) == []
+
+
+def test_a_drop_that_was_answered_is_not_ordered_again() -> None:
+    for answer in (Done, lambda one: Refused(one, Code.UNKNOWN_CLIENT)):
+        desk = Standby()
+        ghost(desk)
+        desk.openvpn.flush()
+        other = Drop(uid())
+        for command in (other, Status(), Drop(uid(3))):
+            desk.importer.take(Done(command), 0.0)
+        assert reconnect(desk, {uid(): 1}) == [f"cluster-drop {uid().hex()}"]
+        desk.importer.take(answer(_unanswered(desk)), 0.0)
+        desk.importer.take(Done(other), 0.0)
+        assert reconnect(desk, {uid(): 1}) == []
+
+
+def _unanswered(desk: Standby) -> Drop:
+    (only,) = desk.importer.drops.unanswered
+    return only
+
+
+def test_a_demote_settles_every_drop() -> None:
+    desk = Standby()
+    ghost(desk)
+    desk.importer.take(DemoteReply(HOLDER), 0.0)
+    assert reconnect(desk, {uid(): 1}) == []
+
+
+def test_what_was_imported_behind_a_lost_drop_stays_and_what_is_older_goes() -> None:
+    for listed, told in ((1, [f"cluster-drop {uid().hex()}"]), (2, [])):
+        desk = Standby()
+        ghost(desk)
+        desk.importer.take_record(record(generation=2), 0.0)
+        assert reconnect(desk, {uid(): listed}) == told

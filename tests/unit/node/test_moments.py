@@ -15,10 +15,12 @@ from ovpnha.node.openvpn.liveness import Liveness
 from ovpnha.node.openvpn.refusals import Refusals
 from ovpnha.node.openvpn.traffic import Traffic
 from ovpnha.node.outputs import WriteManagement
+from ovpnha.problems import Problem, ProblemKind
 from tests.unit.node.doubles import INSTANCE, B, C, Desk, state, uid
 
 UID, OTHER = Uid(b"u" * 8), Uid(b"o" * 8)
 SLACK = 0.001
+WRONG = Problem(ProblemKind.OTHER, "why", "how")
 
 
 def lines(desk: Desk) -> list[str]:
@@ -167,11 +169,11 @@ class TestView:
 
     def test_a_problem_lasts_as_long_as_it_was_said_to(self) -> None:
         view = self.view()
-        assert view.set_problem(B, "why", 100.0, 60.0)
-        assert not view.set_problem(B, "why", 159.0, 60.0)
+        assert view.set_problem(B, WRONG, 100.0, 60.0)
+        assert not view.set_problem(B, WRONG, 159.0, 60.0)
         assert [name for name, _ in view.others(219.0 - SLACK)] == [B]
         assert list(view.others(219.0)) == []
-        assert view.set_problem(B, "why", 219.0, 60.0)
+        assert view.set_problem(B, WRONG, 219.0, 60.0)
 
     def test_silence_and_links_have_their_moments(self) -> None:
         view = self.view()

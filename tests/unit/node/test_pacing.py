@@ -117,3 +117,29 @@ def test_another_promotion_begins_anew() -> None:
     pace.use_rate(1000.0)
     pace.begin(uid(9), 100.0)
     assert pace.due < 101.0
+
+
+def test_the_window_grows_by_one_for_each_that_ends_well_while_it_is_probing() -> None:
+    pace = Pace(1000.0)
+    for number in range(int(FIRST_WINDOW)):
+        pace.begin(uid(number), 0.0)
+    assert pace.full
+    pace.end(uid(0), 0.02)
+    for number in range(100, 102):
+        assert not pace.full
+        pace.begin(uid(number), 0.02)
+    assert pace.full
+
+
+def test_after_too_much_the_window_grows_by_one_in_as_many_as_it_holds() -> None:
+    pace = Pace(1000.0)
+    for number in range(int(FIRST_WINDOW)):
+        pace.begin(uid(number), 0.0)
+    pace.handle_timer(LATE)  # none has ended: half of it from now on
+    room: list[int] = []
+    for number in range(10, 14):
+        while not pace.full:
+            pace.begin(uid(number + 100 * len(room)), 6.0)
+            room.append(number)
+        pace.end(next(iter(pace._open)), 6.02)
+    assert [room.count(number) for number in range(10, 14)] == [2, 1, 1, 2]

@@ -11,14 +11,18 @@ import pytest
 from ovpnha.management import commands, notices, replies
 from ovpnha.management.codes import Code
 from ovpnha.management.replies import Refused
+from ovpnha.model import Epoch, NodeName
 from ovpnha.node.config import InstanceConfig
 from ovpnha.node.dispatch import Dispatch
 from ovpnha.node.instance import Instance
 from ovpnha.node.outputs import Output
 from ovpnha.node.part import Part, first
 from ovpnha.node.parts import Parts
+from ovpnha.node.role.machine import Trigger
+from ovpnha.node.role.succession import FETCH_MAX
+from ovpnha.problems import ProblemKind
 from tests.model_cluster import World
-from tests.unit.node.doubles import INSTANCE, A, NoteTaker, uid
+from tests.unit.node.doubles import EPOCH, INSTANCE, A, B, NoteTaker, state, uid
 
 
 def make() -> Parts:
@@ -62,6 +66,54 @@ def test_a_part_that_has_nothing_to_do_does_nothing() -> None:
 def test_every_attribute_that_is_a_part_takes_part() -> None:
     parts = make()
     assert set(parts) == {one for one in vars(parts).values() if isinstance(one, Part)}
+
+
+class Heard(NoteTaker):
+    """A back channel on which B was heard at 50 s."""
+
+    def last_heard(self, node: NodeName) -> float:
+        return 50.0 if node == B else 0.0
+
+
+@pytest.mark.parametrize(("clients", "awaited"), [(5, True), (0, False)])
+def test_a_standby_with_nothing_waits_for_a_node_that_has_clients(
+    clients: int, awaited: bool
+) -> None:
+    parts = Parts(InstanceConfig(INSTANCE), A, Heard(), deque(), 0.0)
+    assert not parts.situation(50.0).sources.fetching
+    parts.view.hello(B, state(clients=clients), 50.0)
+    parts.importer.following = B
+    assert parts.situation(50.0 + FETCH_MAX - 0.01).sources.fetching is awaited
+    assert not parts.situation(50.0 + FETCH_MAX).sources.fetching
+    parts.view.node_down(B, 50.1)
+    assert not parts.situation(50.2).sources.fetching
+
+
+def master(*, whole: bool) -> Parts:
+    """One that began its epoch with all clients, or lacks two."""
+    parts = make()
+    parts.role.move(Trigger.FOUND_MASTER, 0.0)
+    parts.own.begin(Epoch(2, A), EPOCH, 0 if whole else 2, 0.0, whole=whole)
+    return parts
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_clients_that_a_standby_has_more_are_a_problem_of_a_master_that_lacks_some(
+    whole: bool,
+) -> None:
+    parts = master(whole=whole)
+    parts.view.hello(B, state(clients=3), 1.0)
+    kinds = [problem.kind for problem in parts.statistics({}, 1.0).problems]
+    assert (ProblemKind.CLIENTS_ELSEWHERE in kinds) is not whole
+
+
+def test_they_are_none_of_a_standby() -> None:
+    parts = make()
+    parts.role.move(Trigger.FOUND_STANDBY, 0.0)
+    parts.own.begin(Epoch(2, A), EPOCH, 2, 0.0, whole=False)
+    parts.view.hello(B, state(clients=3), 1.0)
+    kinds = [problem.kind for problem in parts.statistics({}, 1.0).problems]
+    assert ProblemKind.CLIENTS_ELSEWHERE not in kinds
 
 
 def test_first() -> None:

@@ -29,10 +29,12 @@ from ovpnha.node.role.succession import (
     next_epoch,
 )
 from ovpnha.node.role.vip import HANDOVER_MAX, Vip
+from ovpnha.problems import Problem, ProblemKind
 from tests.unit.node.doubles import INSTANCE, A, B, C, state
 
 FIRST, SECOND = Epoch(1, A), Epoch(2, B)
 
+WRONG = Problem(ProblemKind.OTHER, "why", "how")
 HEIR = Heir(Kin.HEIR, Role.MASTER, has=True, touched=False, served=0.0, alive=False)
 WHOLE = Sources(
     complete=True,
@@ -387,12 +389,19 @@ FRESH = GradeInput(
         ({"role": Role.HELD, "superseded": True, "outlived": True}, Grade.DEGRADED),
         ({"role": Role.HELD, "superseded": True, "wanting": True}, Grade.MASTER),
         ({"age": 9.0}, Grade.DEGRADED),
-        ({"vip_problem": VipProblem(Grade.FAULT, "why", "mend")}, Grade.FAULT),
+        ({"vip_problem": VipProblem(Grade.FAULT, WRONG)}, Grade.FAULT),
         (
-            {"role": Role.HELD, "vip_problem": VipProblem(Grade.DEGRADED, "why", "mend")},
+            {"role": Role.HELD, "vip_problem": VipProblem(Grade.DEGRADED, WRONG)},
             Grade.DEGRADED,
         ),
-        ({"seamless": False, "vip_problem": VipProblem(Grade.FAULT, "why", "mend")}, Grade.LONE),
+        ({"seamless": False, "vip_problem": VipProblem(Grade.FAULT, WRONG)}, Grade.LONE),
+        ({"failing": True, "role": Role.MASTER}, Grade.LONE),
+        ({"failing": True, "role": Role.MASTER, "outranked": True}, Grade.DEGRADED),
+        ({"failing": True, "role": Role.HELD}, Grade.DEGRADED),
+        ({"failing": True, "complete": True, "master_heard": True}, Grade.DEGRADED),
+        ({"failing": True, "seamless": False, "vip": True}, Grade.LONE),
+        ({"failing": True, "seamless": False}, Grade.DEGRADED),
+        ({"failing": True, "role": Role.FAULT, "fault": "OpenVPN is down"}, Grade.FAULT),
         ({}, Grade.LONE),
     ],
 )
@@ -400,6 +409,35 @@ def test_grades(changes: dict[str, object], expected: Grade) -> None:
     number, reason = grade(replace(FRESH, **changes))  # type: ignore[arg-type]
     assert number is expected
     assert reason
+
+
+IN_SYNC = {"complete": True, "master_heard": True}
+IDLE = {"acts": False, "relieved": True}
+
+
+@pytest.mark.parametrize(
+    ("stood", "changes", "expected"),
+    [
+        (Grade.MASTER, {"role": Role.FAULT, "fault": "OpenVPN is down"}, Grade.FAULT),
+        (Grade.MASTER, {"role": Role.MASTER, "failing": True}, Grade.MASTER),
+        (Grade.MASTER, {"role": Role.MASTER, "outranked": True}, Grade.DEGRADED),
+        (Grade.MASTER, {"role": Role.MASTER, "lacking": True}, Grade.DEGRADED),
+        (Grade.DEGRADED, {"role": Role.MASTER}, Grade.MASTER),
+        (Grade.MASTER, {"role": Role.HELD}, Grade.MASTER),
+        (Grade.MASTER, {"role": Role.HELD, "links_up": False}, Grade.DEGRADED),
+        (Grade.MASTER, {"served": True}, Grade.DEGRADED),  # its OpenVPN has lost its clients
+        (Grade.MASTER, IN_SYNC, Grade.IN_SYNC),
+        (Grade.IN_SYNC, {**IN_SYNC, **IDLE}, Grade.DEGRADED),
+        (Grade.IN_SYNC, {**IN_SYNC, "acts": False}, Grade.IN_SYNC),
+        (Grade.IN_SYNC, {**IN_SYNC, "acts": False, "yields": True}, Grade.DEGRADED),
+        (Grade.MASTER, {"seamless": False, "links_up": False, **IDLE}, Grade.MASTER),
+    ],
+)
+def test_a_pause_takes_the_vip_from_nobody_and_draws_it_to_nobody(
+    stood: Grade, changes: dict[str, object], expected: Grade
+) -> None:
+    stands = (stood, "as it was")
+    assert grade(replace(FRESH, stands=stands, **changes))[0] is expected  # type: ignore[arg-type]
 
 
 STANDINGS = st.builds(
@@ -441,6 +479,18 @@ def test_only_fault_refuses_the_vip(given: GradeInput) -> None:
 @given(STANDINGS)
 def test_a_copy_that_lacks_refused_clients_is_never_worth_more(given: GradeInput) -> None:
     assert grade(replace(given, refused=1))[0] <= grade(given)[0]
+
+
+@given(STANDINGS)
+def test_a_check_that_fails_never_refuses_the_vip_and_never_draws_it(given: GradeInput) -> None:
+    """One that fails everywhere leaves the VIP where it is: who serves stands above all others."""
+    well, ill = grade(given)[0], grade(replace(given, failing=True))[0]
+    assert ill <= well
+    assert ill > 0 or well <= 0
+    serving = replace(given, role=Role.MASTER, failing=True, vip_problem=None)
+    plain = not (given.handing_over or given.outranked or given.lacking)
+    if given.role is not Role.MASTER and plain and (given.seamless or not given.vip):
+        assert ill < grade(replace(serving, seamless=True))[0]
 
 
 @given(STANDINGS)
@@ -575,9 +625,9 @@ def test_the_heir_is_the_source_of_the_highest_epoch() -> None:
 
 def test_a_node_in_trouble_is_shown() -> None:
     cluster = ClusterView(INSTANCE, 0.0, 10.0)
-    cluster.set_problem(C, "it does not hear us", 1.0)
+    cluster.set_problem(C, WRONG, 1.0)
     ((name, other),) = cluster.others(1.0)
-    assert (name, other.problem, other.believed) == (C, "it does not hear us", False)
+    assert (name, other.problem, other.believed) == (C, WRONG, False)
 
 
 def test_wishes_of_the_vip_end_when_they_are_fulfilled_or_too_old() -> None:
@@ -607,3 +657,7 @@ def test_who_has_no_vip_hands_nothing_over() -> None:
     vip.promise(2.0)
     vip.hand_over(1.0)
     assert not vip.handing_over(1.0)
+
+
+def test_the_waits_are_those_that_the_page_of_roles_names() -> None:
+    assert (SAY_HELD, LISTEN, FETCH_MAX, FETCH_LONG, KEEP) == (0.1, 0.5, 1.0, 3.0, 2.5)

@@ -60,6 +60,14 @@ def test_what_others_asked_for_is_not_an_answer() -> None:
     assert presence.roster({}, None).answers == 0
 
 
+def test_a_question_has_one_answer() -> None:
+    presence, _, _ = make()
+    presence.ask(stock=True)
+    presence.take(ClientStatusReply((ALICE,)), NOW)
+    presence.take(ClientStatusReply((BOB,)), NOW)  # somebody else has asked
+    assert presence.roster({}, None).answers == 1
+
+
 def test_without_the_patch_there_are_no_uids() -> None:
     presence, openvpn, outputs = make()
     presence.ask(stock=True)

@@ -154,7 +154,7 @@ def test_a_young_key_is_renegotiated_when_it_is_not() -> None:
     assert desk.run(60.0)[-1] == (35.0, renegotiate(7))
 
 
-def test_nobody_is_ordered_anything_but_a_renegotiation_whoever_is_silent() -> None:
+def test_nobody_is_ordered_anything_but_a_renegotiation_if_some_are_silent() -> None:
     desk = Rekeying()
     desk.rekey.take_list(moved(range(30)), 0.0)
     seen = [command for _, command in desk.run(600.0, silent=range(30))]

@@ -7,6 +7,7 @@ import pytest
 from ovpnha.model import Epoch, Grade, NodeName, Role, Sync
 from ovpnha.node.outputs import CloseManagement, WriteManagement
 from ovpnha.node.role.succession import KEEP, LISTEN
+from ovpnha.problems import Problem, ProblemKind
 from tests.model_cluster import INSTANCE, ModelNode, World
 from tests.unit.node.test_takeover import serve
 
@@ -38,6 +39,43 @@ def test_a_restarted_sidecar_of_the_master_leaves_the_clients_alone() -> None:
         a.figures.openvpn.counters["waits_in_vain"],
     ) == (1, 0)
     assert b.in_sync
+
+
+@pytest.mark.parametrize("holds", [False, True])
+def test_who_comes_back_tells_that_clients_may_have_changed(holds: bool) -> None:
+    """It does not know what its OpenVPN did while nobody looked."""
+    world, a, b = serve()
+    if holds:
+        a.set_vip(False)
+        world.run(0.1)
+    a.kill_sidecar()
+    world.run(1)
+    a.start()
+    world.run(1)
+    assert b.node is not None
+    told = b.node._instances[INSTANCE].parts.view.state(NodeName("a"))
+    assert told is not None
+    assert told.touched
+
+
+def test_what_is_lost_is_lost_once_and_says_why() -> None:
+    """Nobody waits for an answer of what is known to be gone."""
+    world, a, _b = serve()
+    a.kill_openvpn()
+    reason = a.roles[-1].reason
+    world.run(10)
+    assert reason.startswith("OpenVPN is down: ")
+    assert [one.fields["reason"] for one in a.logged("openvpn lost")] == [reason]
+
+
+def test_what_refuses_us_is_lost_once_and_says_why() -> None:
+    _world, a, _b = serve()
+    assert a.node is not None
+    parts = a.node._instances[INSTANCE].parts
+    fault = Problem(ProblemKind.SERVER_SILENT, "it wants a password")
+    a.step(lambda node, now: node._instances[INSTANCE].give_up(fault, now))
+    assert parts.discovery.get_timer() is None
+    assert [one.fields["reason"] for one in a.logged("openvpn lost")] == ["it wants a password"]
 
 
 def test_every_openvpn_is_given_the_cookie_key() -> None:

@@ -120,7 +120,7 @@ class Schedule:
             node.openvpn.refuse[f"cluster-{word}"] = "not now"
 
     def calm(self) -> None:
-        """All that is broken is mended; one node has the VIP."""
+        """All that is broken is repaired; one node has the VIP."""
         self.world.network = Network()
         for node in self.world.nodes.values():
             node.reachable = True

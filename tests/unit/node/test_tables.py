@@ -51,12 +51,15 @@ class TestSource:
         table.take_list({UID: 1}, 5.0)
         table.export(record(), frozenset({HOLDER}), 5.0)
         assert table.protected() == 0
+        assert not table.is_protected(UID)
+        assert not table.is_protected(OTHER)
         assert table.acknowledge(NODE, UID, 1, (), 6.0) == []
         assert table.protected() == 0
         assert table.oldest_unprotected(7.0) == 2.0
         assert table.acknowledge(NODE, UID, 1, (STORED,), 7.0) == [GRANT]
         assert table.acknowledge(NODE, UID, 1, (STORED,), 7.0) == []
         assert table.protected() == 1
+        assert table.is_protected(UID)
         assert table.oldest_unprotected(9.0) == 0.0
         table.change(UID, 2, 10.0)
         assert table.protected() == 0
@@ -123,6 +126,22 @@ class TestStandby:
         assert table.copies == 1
         assert table.rangeless == 0
 
+    def test_a_client_is_outstanding_until_this_very_record_is_here_or_refused(self) -> None:
+        table = StandbyTable()
+        table.restart(EPOCH)
+        table.end_snapshot({UID: 5})
+        table.store(UID, Copy(4, (STORED,), EPOCH))
+        table.refuse(UID, 4)
+        table.store(UID, Copy(5, (STORED,), Epoch(0, NODE)))
+        table.refuse(OTHER, 9)
+        assert not table.imported
+        table.store(UID, Copy(5, (STORED,), EPOCH))
+        assert table.imported
+        table.end_snapshot({UID: 6})
+        assert not table.imported
+        table.refuse(UID, 6)
+        assert table.imported
+
     def test_what_is_not_in_the_snapshot_is_to_be_dropped(self) -> None:
         table = StandbyTable()
         table.find({UID: 1, OTHER: 1})
@@ -153,6 +172,13 @@ class TestStandby:
         assert table.copy(UID) is None
         assert table.lacks() == 1
         assert table.stale() == []
+
+    def test_a_lost_table_is_not_imported(self) -> None:
+        table = StandbyTable()
+        table.end_snapshot({})
+        assert table.imported
+        table.lose()
+        assert not table.imported
 
 
 GENERATIONS = st.dictionaries(st.sampled_from([UID, OTHER]), st.integers(0, 5))

@@ -27,6 +27,9 @@ from ovpnha.model import (
 )
 from ovpnha.replication.config import ReplicationConfig, Timings
 from ovpnha.replication.decoding import decode_untrusted
+from ovpnha.replication.entries import (
+    Entries,
+)
 from ovpnha.replication.events import (
     Acknowledged,
     Event,
@@ -34,7 +37,9 @@ from ovpnha.replication.events import (
     RecordWithdrawn,
     SnapshotEnded,
 )
-from ovpnha.replication.messages import Entries, Message
+from ovpnha.replication.messages import (
+    Message,
+)
 from ovpnha.replication.protocol import Replication
 from ovpnha.replication.sealing import ClusterKey, Kind
 

@@ -23,7 +23,10 @@ from ovpnha.replication.config import Timings
 from ovpnha.replication.decoding import decode_untrusted
 from ovpnha.replication.followers import FOLLOWER_TIMEOUT, Followers
 from ovpnha.replication.hello import Hello, HelloState
-from ovpnha.replication.messages import Ack, AckEntry
+from ovpnha.replication.messages import (
+    Ack,
+    AckEntry,
+)
 from ovpnha.replication.records import fits, unpack_body_untrusted
 from tests.unit.replication.network import INSTANCE, STATE, make_uid
 
@@ -122,17 +125,24 @@ def state(at: int, value: object) -> list[object]:
     """A hello with one state, one of whose fields is changed."""
     fields = [
         *(NAME, "standby", 1, "a", False, "none", 5, SIXTEEN, 1, 1, "2.6", "", "", ""),
-        *(True, 0, "", False, False, []),
+        *(True, 0, "", False, False, [], b"", False, []),
     ]
     fields[at] = value
     return hello(states=[fields])
+
+
+def check(at: int, value: object) -> list[object]:
+    """A hello with one check, one of whose fields is changed."""
+    fields: list[object] = ["lan", "ok", False, False, False, 0, ""]
+    fields[at] = value
+    return state(22, [fields])
 
 
 def entry(*fields: object) -> list[object]:
     return [3, NAME, 1, 9, 0, [list(fields)]]
 
 
-# What a receiver of this version takes at most; whoever writes more is not understood.
+# What a receiver of this version takes at most; one that writes more is not understood.
 MOST: dict[str, tuple[int, Callable[[int], object]]] = {
     "bytes of a node's name": (64, lambda n: hello(name="n" * n)),
     "bytes of a node's name that are no letters": (32, lambda n: hello(name="ö" * n)),
@@ -144,6 +154,9 @@ MOST: dict[str, tuple[int, Callable[[int], object]]] = {
     "letters of a digest": (64, lambda n: state(11, "d" * n)),
     "letters of a certificate": (64, lambda n: state(12, "d" * n)),
     "letters of an issuer": (64, lambda n: state(13, "d" * n)),
+    "checks": (6, lambda n: state(22, [["lan", "ok", False, False, False, 0, ""]] * n)),
+    "bytes of a check's name": (64, lambda n: check(0, "n" * n)),
+    "bytes of what a check said": (48, lambda n: check(6, "t" * n)),
     "a number": (2**63 - 1, lambda n: [11, TAG, NAME, n, True]),
     "entries": (256, lambda n: [3, NAME, 1, 9, 0, [[6, 1, 1]] * n]),
     "pieces of a body": (10, lambda n: entry(2, 5, 1, 0, n, b"")),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ovpnha.model import BootId, NodeName
+from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.events import OtherKey, OtherVersion
+from ovpnha.replication.membership import Membership
 from ovpnha.replication.pacing import Delay, TokenBucket
-from ovpnha.replication.sealing import ClusterKey, Kind, Sealer, cluster_tag, node_tag
-from tests.unit.replication.network import Network
+from ovpnha.replication.sealing import ClusterKey, Kind, Opener, Sealer, cluster_tag, node_tag
+from tests.unit.replication.network import KEY, Network
 
 SLACK = 0.001
 
@@ -61,3 +65,40 @@ def test_what_is_slow_to_arrive_is_not_sent_again_too_soon() -> None:
     for number in range(5, 12):
         delay.note(node, number, 0.0)
     assert delay.share == 1.0
+
+
+def make_membership(byte: int) -> Membership:
+    """One that has just said its first hello, at 100 s; every random byte is this one."""
+    config = ReplicationConfig("test", NodeName("a"), (KEY,))
+    keys = [ClusterKey.create(KEY, cluster_tag("test"))]
+    one = Membership(
+        config,
+        Opener(keys, BootId(b"a" * 16), 100.0),
+        lambda size: bytes([byte]) * size,
+        lambda _event, _now: None,
+        lambda _boot, _now: None,
+        100.0,
+        lambda: 0.0,
+    )
+    assert one.hellos(100.0, dict)
+    return one
+
+
+@pytest.mark.parametrize(("byte", "wait"), [(0, 0.0), (51, 0.0008), (255, 0.004)])
+def test_an_answer_waits_for_up_to_four_milliseconds(byte: int, wait: float) -> None:
+    one = make_membership(byte)
+    one.answer(100.1)
+    assert one.get_timer() == pytest.approx(100.1 + wait, abs=1e-9)
+
+
+def test_eight_answers_at_once_and_forty_a_second() -> None:
+    one = make_membership(0)
+
+    def answers(now: float) -> bool:
+        one.answer(now)
+        return bool(one.hellos(now, dict))
+
+    assert [answers(100.1) for _ in range(9)] == [True] * 8 + [False]
+    assert not answers(100.1 + 1 / 40 - SLACK)
+    assert answers(100.1 + 1 / 40 + SLACK)
+    assert not answers(100.1 + 1 / 40 + 2 * SLACK)

@@ -10,22 +10,38 @@ import pytest
 
 from ovpnha.errors import RefusedDatagram
 from ovpnha.model import (
+    NO_EPOCH,
     ClientRecord,
     ColdPart,
+    Epoch,
     Fingerprint,
     Grant,
     HolderId,
     InstanceName,
+    NodeName,
+    Role,
     StoredRange,
+    SwitchPhase,
+    SwitchReason,
+    SwitchState,
     Sync,
 )
+from ovpnha.replication import entries as en
 from ovpnha.replication import messages as m
 from ovpnha.replication import records
 from ovpnha.replication.decoding import decode_untrusted
 from ovpnha.replication.fields import NAMES_LIMIT, RANGES_LIMIT, UIDS_LIMIT
-from ovpnha.replication.hello import ECHO_LIMIT, Hello, HelloState, LogHead
+from ovpnha.replication.hello import ECHO_LIMIT, KEYS_LIMIT, Hello, HelloState, LogHead
+from ovpnha.replication.history import (
+    FIGURE_NAME_LIMIT,
+    FIGURES_LIMIT,
+    REASON_LIMIT,
+    History,
+    HistoryEntry,
+)
 from ovpnha.replication.roundtrip import HEARD_LIMIT, Heard
 from ovpnha.replication.sealing import PAYLOAD_LIMIT
+from ovpnha.replication.switching import pack_switch
 from tests.unit.replication.network import INSTANCE, STATE, make_record, make_uid
 
 TAG = b"t" * 8
@@ -33,11 +49,18 @@ UID = make_uid(1)
 NAME = b"n" * 16
 PARTIAL = dataclasses.replace(STATE, sync=Sync.PARTIAL)
 
+CHANGE = HistoryEntry(
+    *(b"k" * 8, 1, NodeName("a"), INSTANCE, 1.5, Role.STANDBY, Role.MASTER, NO_EPOCH, "why"),
+    {"clients": 2.0},
+)
+
 MESSAGES: list[Any] = [
     Hello("node", b"c" * 16, (b"e" * 16,), 7, 0, 1, (HelloState.of(INSTANCE, STATE),)),
     Hello("node", b"c" * 16, (), 7, 0, 1, (HelloState.of(INSTANCE, PARTIAL),)),
     Hello("node", b"c" * 16, (), 7, 0, 1, (), 1.79e9, (Heard(3, 0.5), Heard(9, 0.0))),
+    Hello("node", b"c" * 16, (), 7, 0, 1, (), 0.0, (), "1.0", (b"key1", b"key2"), b"digest_8"),
     m.Goodbye(),
+    History((CHANGE, dataclasses.replace(CHANGE, figures={}))),
     m.Snapshot(INSTANCE, 1 << 40, 9, 3, ((UID, 5),)),
     m.SnapshotEnd(INSTANCE, 1 << 40, 9, 3, (), 12),
     m.Cold(INSTANCE, 2, NAME, 7, 1000, 960, b"d" * 40),
@@ -61,13 +84,13 @@ MESSAGES: list[Any] = [
     m.Repeat(TAG, INSTANCE, 2, (UID,)),
 ]
 
-ENTRIES: list[m.Entry] = [
-    m.Upsert(9, 2, b"body"),
-    m.Fragment(9, 1, 0, 2, b"piece"),
-    m.Delete(9, 1, UID, 5),
-    m.Counters(9, 1, 1, b"c" * 20),
-    m.Renegotiation(9, 1, UID, 7, 1 << 40),
-    m.Void(9, 9),
+ENTRIES: list[en.Entry] = [
+    en.Upsert(9, 2, b"body"),
+    en.Fragment(9, 1, 0, 2, b"piece"),
+    en.Delete(9, 1, UID, 5),
+    en.Counters(9, 1, 1, b"c" * 20),
+    en.Renegotiation(9, 1, UID, 7, 1 << 40),
+    en.Void(9, 9),
 ]
 
 
@@ -86,15 +109,15 @@ def test_every_message_comes_back(message: Any) -> None:
 
 
 def test_entries_come_back_and_share_datagrams() -> None:
-    packed = [m.encode_entry(entry) for entry in ENTRIES]
-    [payload] = m.envelopes(INSTANCE, 1, 9, 0, packed)
+    packed = [en.encode_entry(entry) for entry in ENTRIES]
+    [payload] = en.envelopes(INSTANCE, 1, 9, 0, packed)
     [message], _ = decode_untrusted(payload)
-    assert message == m.Entries(INSTANCE, 1, 9, 0, tuple(ENTRIES))
+    assert message == en.Entries(INSTANCE, 1, 9, 0, tuple(ENTRIES))
     assert message.encode() == payload
-    many = m.envelopes(INSTANCE, 1, 9, 0, [m.encode_entry(ENTRIES[2])] * 1000)
+    many = en.envelopes(INSTANCE, 1, 9, 0, [en.encode_entry(ENTRIES[2])] * 1000)
     assert all(len(one) <= PAYLOAD_LIMIT for one in many)
     assert len(many) < 30
-    assert len(m.envelopes(INSTANCE, 1, 9, 0, [b"\x93\x06\x01\x01"] * 300)) == 2
+    assert len(en.envelopes(INSTANCE, 1, 9, 0, [b"\x93\x06\x01\x01"] * 300)) == 2
 
 
 def test_many_messages_share_a_payload() -> None:
@@ -106,12 +129,13 @@ def test_what_a_newer_version_adds_is_skipped() -> None:
     longer = pack(16, TAG, INSTANCE, 2, UID, "a new field", [1, 2])
     assert decode_untrusted(longer) == ([m.Repeat(TAG, INSTANCE, 2, (UID,))], 0)
     assert decode_untrusted(pack(99, "new") + m.Goodbye().encode()) == ([m.Goodbye()], 1)
-    [payload] = m.envelopes(INSTANCE, 1, 9, 0, [pack(77, 5, 2, "new kind of entry")])
+    [payload] = en.envelopes(INSTANCE, 1, 9, 0, [pack(77, 5, 2, "new kind of entry")])
     [message], _ = decode_untrusted(payload)
-    assert isinstance(message, m.Entries)
-    assert message.entries == (m.Void(5, 2),)
+    assert isinstance(message, en.Entries)
+    assert message.entries == (en.Void(5, 2),)
 
 
+CHANGED: list[Any] = msgpack.unpackb(History((CHANGE,)).encode())[1][0]
 HELLO = ["n", b"c" * 16, [], 1, 0, 1, []]
 STATE_FIELDS = [INSTANCE, "master", 1, "a", True, "none", 5, bytes(16), 1, 1, "2.6", "", "", ""]
 
@@ -173,11 +197,35 @@ def with_field(fields: list[Any], at: int, value: Any) -> list[Any]:
         pack(13, INSTANCE, 1, 1, bytes(8)),
         pack(14, TAG, INSTANCE, 1, b"\x80"),
         pack(4, INSTANCE, 1, 1, 0, UID + b"\xff" * 8),
+        pack(1, *HELLO, 0, b"", 1),
+        pack(1, *HELLO, 0, b"", "v", b"key"),
+        pack(1, *HELLO, 0, b"", "v", b"key1" * 5),
+        pack(1, *HELLO, 0, b"", "v", b"key1", b"digest7"),
+        pack(17, [CHANGED[:-1]]),
+        pack(17, [with_field(CHANGED, 0, b"key")]),
+        pack(17, [with_field(CHANGED, 4, -1)]),
+        pack(17, [with_field(CHANGED, 5, "king")]),
+        pack(17, [with_field(CHANGED, 7, [1])]),
+        pack(17, [with_field(CHANGED, 7, [1, "a", 2])]),
+        pack(17, [with_field(CHANGED, 8, "two\nlines")]),
+        pack(17, [with_field(CHANGED, 8, "r" * 161)]),
+        pack(17, [with_field(CHANGED, 9, [["clients"]])]),
+        pack(17, [with_field(CHANGED, 9, [["clients", 1.5]])]),
+        pack(17, [with_field(CHANGED, 9, [["no name", 1]])]),
+        pack(17, [with_field(CHANGED, 9, [["clients", 1]] * 15)]),
+        pack(17, [CHANGED] * 17),
     ],
     ids=lambda payload: payload[:24].hex(),
 )
 def test_what_breaks_the_format_is_malformed(payload: bytes) -> None:
     refuse(payload)
+
+
+def make_largest_change(long: InstanceName, big: int) -> HistoryEntry:
+    node = NodeName("n" * 64)
+    figures = {f"{at:x}".rjust(FIGURE_NAME_LIMIT, "f"): 2**40 for at in range(FIGURES_LIMIT)}
+    place = (b"k" * 8, big, node, long, 4e9, Role.STANDBY, Role.MASTER, Epoch(big, node))
+    return HistoryEntry(*place, "r" * REASON_LIMIT, figures)
 
 
 def test_no_message_exceeds_a_datagram() -> None:
@@ -196,6 +244,7 @@ def test_no_message_exceeds_a_datagram() -> None:
         m.Difference(TAG, long, big, tuple(range(128))),
         m.Ack(TAG, long, big, big, ((big, big),), (m.AckEntry(UID, big, big, stored),)),
         m.Reject(TAG, long, big, (m.RejectEntry(UID, big, big, "r" * m.REASON_LIMIT),) * 5),
+        History((make_largest_change(long, big),)),
     ]
     for message in largest:
         assert len(message.encode()) <= PAYLOAD_LIMIT, type(message).__name__
@@ -213,6 +262,9 @@ def test_no_message_exceeds_a_datagram() -> None:
         (HelloState.of(long, state, log),),
         4e9,
         (Heard(1, 1.0),) * HEARD_LIMIT,
+        "v" * 24,
+        (b"key1",) * KEYS_LIMIT,
+        b"digest_8",
     )
     assert len(hello.encode()) <= PAYLOAD_LIMIT
     assert len(decode_untrusted(hello.encode())[0]) == 1
@@ -241,13 +293,75 @@ def test_the_fields_of_a_state_are_all_needed() -> None:
     fields = msgpack.unpackb(hello.encode())
     state = fields[7][0]
     for wrong in (
-        *(state[:-1], with_field(state, 6, 40_000)),
+        *(state[:-4], with_field(state, 6, 40_000)),
         *(with_field(state, 1, "king"), with_field(state, 5, "in tune")),
     ):
         with pytest.raises(RefusedDatagram):
             decode_untrusted(msgpack.packb(with_field(fields, 7, [wrong])))
     with pytest.raises(RefusedDatagram):
         decode_untrusted(msgpack.packb(fields[:9]))
+
+
+SWITCH = SwitchState(
+    *(b"request!", SwitchPhase.FAILED, b"t" * 8, b"m" * 8, 1 << 40, 0.5),
+    *(SwitchReason.NOT_MOVED, (0.25, 1.5)),
+)
+
+
+def hello_with(switch: object) -> bytes:
+    """A hello whose state says this of a switchover."""
+    hello = Hello("node", b"c" * 16, (), 1, 0, 1, (HelloState.of(INSTANCE, STATE),))
+    fields = msgpack.unpackb(hello.encode())
+    return bytes(msgpack.packb(with_field(fields, 7, [with_field(fields[7][0], 20, switch)])))
+
+
+def read_switch(switch: object) -> SwitchState | None:
+    [read], _ = decode_untrusted(hello_with(switch))
+    assert isinstance(read, Hello)
+    return read.states[0].state.switchover
+
+
+def test_what_is_said_of_a_switchover_comes_back() -> None:
+    data = pack_switch(SWITCH)
+    assert read_switch(data) == SWITCH
+    assert read_switch(b"") is None
+    longest = dataclasses.replace(SWITCH, within=1e9, times=(1e9,))
+    read = read_switch(pack_switch(longest))
+    assert read is not None
+    assert (read.within, read.times) == (4294967.295, (4294.967295,))
+
+
+def test_a_sidecar_that_does_not_know_of_switchovers_says_nothing_of_them() -> None:
+    fields = msgpack.unpackb(hello_with(b""))
+    [read], _ = decode_untrusted(msgpack.packb(with_field(fields, 7, [fields[7][0][:-2]])))
+    assert isinstance(read, Hello)
+    assert read.states[0].state == STATE
+
+
+def test_a_later_version_may_say_more_of_a_switchover() -> None:
+    data = pack_switch(dataclasses.replace(SWITCH, times=(1.0, 2.0, 3.0, 4.0)))
+    assert read_switch(data + b"more") == read_switch(data)
+    assert read_switch(data[:8] + bytes([77]) + data[9:]) is None
+    later = read_switch(data[:9] + bytes([200]) + data[10:])
+    assert later is not None
+    assert later.reason is SwitchReason.OTHER
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("text", 7, pack_switch(SWITCH)[:-1], pack_switch(SWITCH)[:37], b"x" * 256),
+        pack_switch(SWITCH)[:26] + b"\xff" * 8 + pack_switch(SWITCH)[34:],
+    ],
+)
+def test_what_cannot_be_said_of_a_switchover_is_malformed(wrong: object) -> None:
+    with pytest.raises(RefusedDatagram):
+        decode_untrusted(hello_with(wrong))
+
+
+def test_no_number_but_a_number_is_a_reason() -> None:
+    with pytest.raises(ValueError, match="not a valid SwitchReason"):
+        SwitchReason("words")  # type: ignore[arg-type]
 
 
 def test_a_body_comes_back() -> None:

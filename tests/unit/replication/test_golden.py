@@ -10,10 +10,21 @@ from typing import Any
 
 import pytest
 
-from ovpnha.model import Epoch, Fingerprint, InstanceName, NodeName, Role, StoredRange, Sync
+from ovpnha.model import (
+    NO_EPOCH,
+    Epoch,
+    Fingerprint,
+    InstanceName,
+    NodeName,
+    Role,
+    StoredRange,
+    Sync,
+)
+from ovpnha.replication import entries as en
 from ovpnha.replication import messages as m
 from ovpnha.replication.decoding import decode_untrusted
 from ovpnha.replication.hello import Hello, HelloState, LogHead
+from ovpnha.replication.history import History, HistoryEntry
 from ovpnha.replication.layout import Type
 from ovpnha.replication.roundtrip import Heard
 from tests.unit.replication.network import INSTANCE, STATE, make_uid
@@ -39,17 +50,25 @@ HEAD = LogHead(1 << 33, 9, 8, 7, 1 << 63, complete=True)
 TWO = HelloState.of(INSTANCE, HELD, HEAD), HelloState.of(InstanceName("tcp"), PARTIAL)
 ECHOES = (b"e" * 16, b"f" * 16)
 HEARD = (Heard((1 << 32) - 1, 0.5), Heard(9, 1e6))
+PLAIN = (b"k" * 8, 0, NodeName("a"), INSTANCE, 0.0, Role.INIT, Role.STANDBY, NO_EPOCH, "")
+CHANGE = HistoryEntry(
+    *(b"K" * 8, 3, NodeName("b"), INSTANCE, 1.79e9, Role.STANDBY, Role.MASTER),
+    *(Epoch(70_000, NodeName("b")), "the VIP arrived", {"promoted": 0.0042, "clients": 3.0}),
+)
 
 MESSAGES: list[tuple[Any, str]] = [
     (
         Hello("node", b"c" * 16, (), 1, 0, 1, ()),
-        "9a01a46e6f6465c41063636363636363636363636363636363900100019000c400",
+        "9d01a46e6f6465c41063636363636363636363636363636363900100019000c400a0c400c400",
     ),
     (
-        Hello("näme", b"c" * 16, ECHOES, 70_000, 1, 3, TWO, 1.79e9, HEARD),
+        Hello(
+            *("näme", b"c" * 16, ECHOES, 70_000, 1, 3, TWO, 1.79e9, HEARD),
+            *("1.0.2", (b"key1", b"key2"), b"digest_8"),
+        ),
         (
-            "9a01a56ec3a46d65c4106363636363636363636363636363636392c4106565656565656565656565"
-            "6565656565c41066666666666666666666666666666666ce00011170010392dc0014a77564703131"
+            "9d01a56ec3a46d65c4106363636363636363636363636363636392c4106565656565656565656565"
+            "6565656565c41066666666666666666666666666666666ce00011170010392dc0017a77564703131"
             "3934a468656c64ce00011170a66e6f64652d62c3a7696e5f73796e63d1ff02c41000000000000000"
             "000000000000000000cd012c01a6322e362e3134d940616261626162616261626162616261626162"
             "61626162616261626162616261626162616261626162616261626162616261626162616261626162"
@@ -57,15 +76,24 @@ MESSAGES: list[tuple[Any, str]] = [
             "6364636463646364636463646364636463646364636463646364636463646364d940656665666566"
             "65666566656665666566656665666566656665666566656665666566656665666566656665666566"
             "656665666566656665666566656665666566c2ce0001116fa161c3c296cf00000002000000000908"
-            "07c4088000000000000000c3dc0014a3746370a77374616e64627900a0c2a773796e63696e671ec4"
-            "10000000000000000000000000000000000001d92076767676767676767676767676767676767676"
-            "76767676767676767676767676d94064646464646464646464646464646464646464646464646464"
-            "646464646464646464646464646464646464646464646464646464646464646464646464646464d9"
-            "40636463646364636463646364636463646364636463646364636463646364636463646364636463"
-            "64636463646364636463646364636463646364636463646364d94065666566656665666566656665"
+            "07c4088000000000000000c3c400c290dc0017a3746370a77374616e64627900a0c2a773796e6369"
+            "6e671ec410000000000000000000000000000000000001d920767676767676767676767676767676"
+            "7676767676767676767676767676767676d940646464646464646464646464646464646464646464"
+            "64646464646464646464646464646464646464646464646464646464646464646464646464646464"
+            "646464d9406364636463646364636463646364636463646364636463646364636463646364636463"
+            "6463646364636463646364636463646364636463646364636463646364d940656665666566656665"
             "66656665666566656665666566656665666566656665666566656665666566656665666566656665"
-            "6665666566656665666566c300a0c2c390cf00065bfeda25e000c410ffffffff0007a12000000009"
-            "ffffffff"
+            "666566656665666566656665666566c300a0c2c390c400c290cf00065bfeda25e000c410ffffffff"
+            "0007a12000000009ffffffffa5312e302e32c4086b6579316b657932c4086469676573745f38"
+        ),
+    ),
+    (
+        History((CHANGE, HistoryEntry(*PLAIN))),
+        (
+            "9211929ac4084b4b4b4b4b4b4b4b03a162a775647031313934cf00065bfeda25e000a77374616e64"
+            "6279a66d617374657292ce00011170a162af7468652056495020617272697665649292a870726f6d"
+            "6f746564cd106892a7636c69656e7473ce002dc6c09ac4086b6b6b6b6b6b6b6b00a161a775647031"
+            "31393400a4696e6974a77374616e6462799200a0a090"
         ),
     ),
     (
@@ -181,13 +209,13 @@ MESSAGES: list[tuple[Any, str]] = [
     ),
 ]
 
-ENTRIES: list[tuple[m.Entry, str]] = [
+ENTRIES: list[tuple[en.Entry, str]] = [
     (
-        m.Upsert(9, 2, b"body"),
+        en.Upsert(9, 2, b"body"),
         "94010902c404626f6479",
     ),
     (
-        m.Upsert(70_000, 1, b"b" * 300),
+        en.Upsert(70_000, 1, b"b" * 300),
         (
             "9401ce0001117001c5012c6262626262626262626262626262626262626262626262626262626262"
             "62626262626262626262626262626262626262626262626262626262626262626262626262626262"
@@ -200,23 +228,23 @@ ENTRIES: list[tuple[m.Entry, str]] = [
         ),
     ),
     (
-        m.Fragment(9, 1, 0, 2, b"piece"),
+        en.Fragment(9, 1, 0, 2, b"piece"),
         "960209010002c4057069656365",
     ),
     (
-        m.Delete(9, 1, UID, 5),
+        en.Delete(9, 1, UID, 5),
         "95030901c408000000000000000105",
     ),
     (
-        m.Counters(9, 1, 1, b"c" * 20),
+        en.Counters(9, 1, 1, b"c" * 20),
         "9504090101c4146363636363636363636363636363636363636363",
     ),
     (
-        m.Renegotiation(9, 1, UID, 7, 1 << 40),
+        en.Renegotiation(9, 1, UID, 7, 1 << 40),
         "96050901c408000000000000000107cf0000010000000000",
     ),
     (
-        m.Void(9, 9),
+        en.Void(9, 9),
         "93060909",
     ),
 ]
@@ -233,19 +261,19 @@ def test_a_message_is_these_bytes(message: Any, written: str) -> None:
 
 
 @pytest.mark.parametrize(("entry", "written"), ENTRIES, ids=lambda one: type(one).__name__)
-def test_an_entry_is_these_bytes(entry: m.Entry, written: str) -> None:
-    assert m.encode_entry(entry).hex() == written
+def test_an_entry_is_these_bytes(entry: en.Entry, written: str) -> None:
+    assert en.encode_entry(entry).hex() == written
 
 
 def test_an_envelope_is_these_bytes() -> None:
     entries = (ENTRIES[0][0], ENTRIES[-1][0])
-    packed = [m.encode_entry(entry) for entry in entries]
-    assert [one.hex() for one in m.envelopes(INSTANCE, 1 << 40, 9, 3, packed)] == [ENVELOPE]
+    packed = [en.encode_entry(entry) for entry in entries]
+    assert [one.hex() for one in en.envelopes(INSTANCE, 1 << 40, 9, 3, packed)] == [ENVELOPE]
     [message], _ = decode_untrusted(bytes.fromhex(ENVELOPE))
-    assert message == m.Entries(INSTANCE, 1 << 40, 9, 3, entries)
+    assert message == en.Entries(INSTANCE, 1 << 40, 9, 3, entries)
 
 
 def test_every_kind_is_written_down() -> None:
     kinds = {bytes.fromhex(written)[1] for _, written in MESSAGES} | {Type.ENTRIES}
     assert kinds == set(Type)
-    assert {bytes.fromhex(written)[1] for _, written in ENTRIES} == set(m.EntryKind)
+    assert {bytes.fromhex(written)[1] for _, written in ENTRIES} == set(en.EntryKind)

@@ -11,6 +11,7 @@ import pytest
 
 from ovpnha.errors import RefusedDatagram
 from ovpnha.model import ClientRecord, ColdPart, InstanceName, NodeName
+from ovpnha.replication import entries as en
 from ovpnha.replication import messages as m
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.events import Event, GenerationHeard, RecordReceived, SnapshotEnded
@@ -168,8 +169,8 @@ class SinkHarness:
         place = (INSTANCE, NodeName("a"), B_TAG, CONFIG)
         self.sink = Sink(*place, self.ledger, emit, 0.0, clients_limit)
 
-    def take(self, *entries: m.Entry, head: int, floor: int = 0, stream: int = STREAM) -> None:
-        message = m.Entries(INSTANCE, stream, head, floor, entries)
+    def take(self, *entries: en.Entry, head: int, floor: int = 0, stream: int = STREAM) -> None:
+        message = en.Entries(INSTANCE, stream, head, floor, entries)
         self.sink.receive_untrusted(message, 1.0)
 
     def mark(self, head: int, clients: int | None = None, stream: int = STREAM) -> None:
@@ -181,10 +182,10 @@ class SinkHarness:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def upsert(number: int, record: ClientRecord, span: int = 1) -> m.Upsert:
+def upsert(number: int, record: ClientRecord, span: int = 1) -> en.Upsert:
     packed = replace(record, hot=Packer().pack(record).record.hot)
     names = tuple(part.name for part in record.cold)
-    return m.Upsert(number, span, pack_body(packed, names, (b"", b"")))
+    return en.Upsert(number, span, pack_body(packed, names, (b"", b"")))
 
 
 def says(sent: bytes, uid: bytes) -> bool:
@@ -199,9 +200,9 @@ def test_entries_are_taken_in_any_order_and_once() -> None:
     harness = SinkHarness()
     harness.take(upsert(5, plain(1, 5)), head=5)
     harness.take(upsert(3, plain(1, 3)), upsert(5, plain(1, 5)), head=5)
-    harness.take(m.Delete(2, 2, make_uid(1), 1), head=5)
+    harness.take(en.Delete(2, 2, make_uid(1), 1), head=5)
     assert [e.record.generation for e in harness.events if isinstance(e, RecordReceived)] == [5]
-    harness.take(m.Void(4, 1), head=5)
+    harness.take(en.Void(4, 1), head=5)
     assert not harness.of(SnapshotEnded)
     harness.mark(5, clients=1)
     assert [e.clients for e in harness.events if isinstance(e, SnapshotEnded)] == [{make_uid(1): 5}]
@@ -218,14 +219,14 @@ def test_an_older_stream_is_ignored_and_a_newer_one_begins_anew() -> None:
 
 def test_a_deleted_client_does_not_come_back_by_an_older_entry() -> None:
     harness = SinkHarness()
-    harness.take(m.Delete(5, 1, make_uid(1), 1), head=5)
+    harness.take(en.Delete(5, 1, make_uid(1), 1), head=5)
     harness.take(upsert(4, plain(1)), head=5)
     assert not harness.of(RecordReceived)
 
 
 def test_counters_of_an_unknown_kind_are_skipped() -> None:
     harness = SinkHarness()
-    harness.take(m.Counters(1, 1, 99, b"x"), head=1)
+    harness.take(en.Counters(1, 1, 99, b"x"), head=1)
     assert harness.events == []
     harness.mark(1, clients=0)
     assert harness.of(SnapshotEnded)
@@ -330,7 +331,16 @@ def test_a_renewed_snapshot_keeps_its_cold_parts_until_it_ends() -> None:
     for _ in range(3):
         harness.sink.resync(2.0)
         harness.take(upsert(1, record), head=2)
-    harness.take(m.Void(2, 1), head=2)
+    harness.take(en.Void(2, 1), head=2)
     harness.mark(2, clients=1)
     assert len(harness.of(RecordReceived)) == 5
     assert harness.sink._cold._uses == {part.name: 1}
+
+
+def test_a_mark_that_says_nothing_new_is_no_news() -> None:
+    harness = SinkHarness()
+    harness.take(upsert(1, plain(1, 5)), head=3)
+    recent = ((make_uid(1), 5), (make_uid(2), 1))
+    harness.sink.receive_untrusted(m.Snapshot(INSTANCE, STREAM, 3, 0, recent), 1.0)
+    heard = [event.uid for event in harness.events if isinstance(event, GenerationHeard)]
+    assert heard == [make_uid(2)]

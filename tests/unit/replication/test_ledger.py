@@ -8,8 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from ovpnha.replication.events import NodeUp
-from ovpnha.replication.ledger import Ledger
-from ovpnha.replication.protocol import ReplicationStatistics
+from ovpnha.replication.ledger import Ledger, ReplicationStatistics
 from tests.unit.replication.network import INSTANCE, End, Link, Network, make_record, make_uid
 
 GAUGES = {"incomplete", "outstanding", "nodes"}

@@ -6,7 +6,9 @@ import dataclasses
 
 import pytest
 
-from ovpnha.model import InstanceName, Role
+from ovpnha.model import BootId, CheckState, InstanceName, NodeName, Role, Verdict
+from ovpnha.replication.boots import HeardBoot
+from ovpnha.replication.challenges import Challenge
 from ovpnha.replication.config import Timings
 from ovpnha.replication.events import (
     HelloReceived,
@@ -18,7 +20,8 @@ from ovpnha.replication.events import (
     OtherVersion,
 )
 from ovpnha.replication.hello import STATES_LIMIT, Hello
-from ovpnha.replication.sealing import VERSION
+from ovpnha.replication.membership import CONFLICT_AGAIN
+from ovpnha.replication.sealing import VERSION, BootTrust
 from tests.unit.replication.network import (
     INSTANCE,
     KEY,
@@ -340,6 +343,20 @@ def test_two_machines_with_one_name_raise_an_alarm() -> None:
     assert not twin.of(OneWayLink)
 
 
+def test_that_alarm_is_told_again_when_its_time_has_passed() -> None:
+    protocol = Network(10).start("a").protocol
+    twin = HeardBoot(BootId(b"t" * 16), NodeName("b"), 0.0, 0.0, BootTrust.RETIRED)
+    told = []
+    for number, now in enumerate((100.0, 100.0 + CONFLICT_AGAIN - 0.001, 100.0 + CONFLICT_AGAIN)):
+        proof = Challenge(number + 1, now)
+        protocol._membership._check_conflict(twin, proof, now)
+        told.append(isinstance(protocol.next_event(), NameConflict))
+        twin.retired_at = number
+        protocol._membership._check_conflict(twin, None, now)
+    assert told == [True, False, True]
+    assert protocol.next_event() is None
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -424,6 +441,28 @@ def test_more_instances_than_fit_one_datagram() -> None:
         first.protocol.announce(InstanceName("one more"), STATE, network.now)
 
 
+def test_checks_that_do_not_fit_a_datagram_stay_untold_and_nothing_else() -> None:
+    """The last ones: those that failed come first."""
+    network = Network(14)
+    first, second = connect(network, "a", "b")
+    checks = tuple(
+        CheckState(f"{number}" * 64, Verdict.FAILED, text="t" * 48) for number in range(6)
+    )
+    texts = dict.fromkeys(("digest", "certificate", "issuer"), "d" * 64)
+    state = dataclasses.replace(STATE, checks=checks, **texts)  # type: ignore[arg-type]
+    names = [InstanceName(f"{number}" * 64) for number in range(3)]
+    for name in names:
+        first.protocol.announce(name, state, network.now)
+    network.run(0.2)
+    heard = second.of(HelloReceived)[-1]
+    assert isinstance(heard, HelloReceived)
+    for name in names:
+        found = heard.instances[name]
+        assert dataclasses.replace(found, checks=checks) == state
+        assert 0 < len(found.checks) < len(checks)
+        assert found.checks == checks[: len(found.checks)]
+
+
 def test_the_same_datagram_over_two_links_is_a_duplicate_and_no_fault() -> None:
     network = Network(15, links=("eth1", "eth2"))
     first, second = connect(network, "a", "b")
@@ -478,3 +517,17 @@ def test_a_hello_under_a_name_that_is_not_its_tag_is_malformed() -> None:
     network.run(1)
     assert victim.protocol.statistics().refused["malformed"] > 0
     assert not victim.events
+
+
+def test_a_hello_of_a_round_that_is_over_is_no_news() -> None:
+    """Two parts make a round; one that was overtaken on its way counts no more."""
+
+    def part(number: int, of_round: int) -> Hello:
+        return Hello("b", b"c" * 16, (), of_round, number, 2, (), release=str(of_round))
+
+    boot = HeardBoot(BootId(b"b" * 16), NodeName("b"), 0.0, 0.0)
+    assert not boot.collect(part(0, 7))
+    assert boot.collect(part(1, 7))
+    assert not boot.collect(part(0, 8))
+    assert not boot.collect(part(1, 7))
+    assert (boot.round, boot.release) == (8, "7")

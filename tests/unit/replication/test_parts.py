@@ -12,8 +12,20 @@ from ovpnha.replication.cold_receiver import ColdReceiver
 from ovpnha.replication.cold_sender import ColdSender
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.counters import LastCounters, LateCounters
+from ovpnha.replication.decoding import decode_untrusted
+from ovpnha.replication.differences import Differences
+from ovpnha.replication.entries import (
+    EntryKind,
+    Fragment,
+)
+from ovpnha.replication.incomplete_records import IncompleteRecords
 from ovpnha.replication.log import CompactedLog
-from ovpnha.replication.messages import COLD_CHUNK, Cold, EntryKind, Fragment
+from ovpnha.replication.messages import (
+    COLD_CHUNK,
+    Bucket,
+    Cold,
+    Want,
+)
 from ovpnha.replication.pacing import TokenBucket
 from ovpnha.replication.records import Body
 from tests.unit.replication.network import INSTANCE, make_uid
@@ -230,22 +242,42 @@ def test_fragments_of_many_numbers_are_bounded() -> None:
     assert pieces.add(Fragment(999, 1, 1, 2, b"b")) == b"ab"
 
 
+def asked(records: IncompleteRecords) -> list[tuple[bytes, ...]]:
+    """What each message asks for."""
+    said = [decode_untrusted(one)[0][0] for one in records.wants(b"t" * 8, INSTANCE, 1)]
+    return [one.names for one in said if isinstance(one, Want)]
+
+
+def wanted(records: IncompleteRecords) -> set[bytes]:
+    return {name for names in asked(records) for name in names}
+
+
+def test_what_is_asked_for_at_a_time() -> None:
+    records = IncompleteRecords()
+    names = {number.to_bytes(16, "big") for number in range(48 * 60 + 1)}
+    records.add(Body(A, 1, b"", (), ()), names)
+    assert [len(one) for one in asked(records)] == [60] * 48
+    for name in list(names)[: 47 * 60]:
+        records.arrived(name)
+    assert [len(one) for one in asked(records)] == [60, 1]
+
+
 def test_incomplete_records_are_bounded_and_forgotten() -> None:
-    records = incomplete_records.IncompleteRecords()
+    records = IncompleteRecords()
     name, other = b"n" * 16, b"o" * 16
     first = Body(A, 1, bytes(1000), ((name, 1), (other, 2)), ())
     second = Body(B, 1, bytes(1000), ((name, 1),), ())
     records.add(first, {name, other})
     records.add(second, {name})
-    assert set(records.wanted(10)) == {name, other}
+    assert wanted(records) == {name, other}
     assert records.arrived(name) == [second]
     records.remove(A)
-    assert records.wanted(10) == ()
+    assert asked(records) == []
     assert len(records) == 0
     records.add(first, {name})
     records.add(second, {name})
     records.remove(A)
-    assert records.wanted(10) == (name,)
+    assert wanted(records) == {name}
     records.remove(B)
     for number in range(incomplete_records.INCOMPLETE_LIMIT // 1000):
         records.add(Body(make_uid(number), 1, bytes(1000), (), ()), {name})
@@ -279,3 +311,8 @@ def test_a_wrong_configuration_is_refused_with_one_line(
 
 def test_the_configuration_does_not_show_its_keys() -> None:
     assert "kkkk" not in repr(ReplicationConfig("c", NodeName("n"), (b"k" * 32,)))
+
+
+def test_a_bucket_that_nobody_asked_for_says_nothing() -> None:
+    bucket = Bucket(INSTANCE, 1, 0, 7, 0, 1, ((A, 1),))
+    assert Differences().take(bucket, {}) == []

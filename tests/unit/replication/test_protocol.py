@@ -481,3 +481,12 @@ def test_hello_tells_the_state_of_every_instance() -> None:
     assert isinstance(heard, HelloReceived)
     assert set(heard.instances) == {INSTANCE}
     assert len(first.of(HelloReceived)) == 1
+
+
+def test_each_hello_counts_once() -> None:
+    network = Network(0)
+    first, second = network.start("a"), network.start("b")
+    network.run(2)
+    heard = first.protocol.statistics().received["hello"]
+    sent = second.protocol.statistics().sent["hello"]
+    assert heard == sent > 1

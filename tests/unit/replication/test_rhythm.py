@@ -11,17 +11,19 @@ from typing import Any
 
 import pytest
 
+from ovpnha.replication.entries import (
+    Entries,
+    Upsert,
+)
 from ovpnha.replication.hello import Hello
 from ovpnha.replication.messages import (
     Ack,
     Ask,
     Cold,
     Digest,
-    Entries,
     Nack,
     Resync,
     SnapshotEnd,
-    Upsert,
     Want,
 )
 from tests.unit.replication.network import (
@@ -169,7 +171,7 @@ def test_a_missing_cold_part_is_asked_for_after_ten_milliseconds_and_then_every_
     assert [at - first for at in others[:3]] == close(0.1, 0.2, 0.3)
 
 
-def test_whoever_is_not_answered_asks_for_everything_again() -> None:
+def test_one_that_is_not_answered_asks_for_everything_again() -> None:
     network = Watched()
     network.a.become_source([make_record(1)])
     network.link.drop = lambda sender, data: sender == "a" and not is_hello(data)

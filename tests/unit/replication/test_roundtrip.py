@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ovpnha.replication.roundtrip import (
+    ROUNDS_JUDGED,
     ROUNDS_KEPT,
     SAMPLES,
     Distance,
     Heard,
+    LinkRounds,
     Sample,
     SentRounds,
     pack_heard,
@@ -67,3 +69,32 @@ def test_nodes_measure_each_other() -> None:
     (other,) = b.protocol.statistics().nodes
     assert other.distance is not None
     assert other.distance.offset == pytest.approx(7.0, abs=0.001)
+
+
+def heard_by(*rounds: int) -> LinkRounds:
+    one = LinkRounds()
+    for number in rounds:
+        one.note("bcn0", number)
+    return one
+
+
+def test_a_link_that_brings_every_round_loses_nothing() -> None:
+    assert heard_by(5).losses() == {}
+    assert heard_by(*range(5, 200)).losses() == {"bcn0": 0.0}
+    assert heard_by(5, 7, 6, 7, 8).losses() == {"bcn0": 0.0}
+
+
+def test_what_a_link_loses_is_a_share_of_its_last_rounds() -> None:
+    assert heard_by(*range(0, 1000, 2)).losses() == {"bcn0": 0.5}
+    assert heard_by(1, 2, 3, 5).losses() == {"bcn0": 0.25}
+    assert heard_by(1, *range(5000, 5100)).losses() == {"bcn0": 0.0}
+    assert heard_by(1, 1 << 63, 2).losses() == {"bcn0": 1.0}
+
+
+def test_each_link_counts_from_its_first_round_and_a_dead_one_loses_all() -> None:
+    one = heard_by(*range(100))
+    one.note("bcn1", 98)
+    assert one.losses() == {"bcn0": 0.0, "bcn1": 0.0}
+    for number in range(100, 100 + ROUNDS_JUDGED + 1):
+        one.note("bcn0", number)
+    assert one.losses() == {"bcn0": 0.0, "bcn1": 1.0}

@@ -5,14 +5,25 @@ from __future__ import annotations
 import pytest
 
 from ovpnha.errors import RefusedDatagram
-from ovpnha.model import ColdPart, CounterKind, Uid
+from ovpnha.model import ColdPart, CounterKind, Fingerprint, StoredRange, Uid
+from ovpnha.replication.acknowledgements import Acknowledgements
 from ovpnha.replication.cold_receiver import ColdReceiver
 from ovpnha.replication.counters import LastCounters, LateCounters
+from ovpnha.replication.decoding import decode_untrusted
+from ovpnha.replication.entries import (
+    Fragment,
+)
+from ovpnha.replication.fields import RANGES_LIMIT
 from ovpnha.replication.fragments import Fragments
 from ovpnha.replication.hello import LogHead
 from ovpnha.replication.incomplete_records import IncompleteRecords
 from ovpnha.replication.log import CompactedLog
-from ovpnha.replication.messages import Cold, Fragment
+from ovpnha.replication.messages import (
+    Ack,
+    AckEntry,
+    Cold,
+    RejectEntry,
+)
 from ovpnha.replication.proof import Proof
 from ovpnha.replication.ranges import RangeSet
 from ovpnha.replication.records import Body
@@ -271,3 +282,53 @@ def test_ranges_that_touch_are_one_and_others_are_not() -> None:
     numbers.remove(1, 1)
     assert numbers.cumulative() == 0
     assert numbers.lowest() == (3, 3)
+
+
+def test_an_acknowledgement_has_room_for_a_quarter_of_the_gaps() -> None:
+    received = RangeSet()
+    for number in range(2, 2 * RANGES_LIMIT, 2):
+        received.add(number, number)
+    (message,) = Acknowledgements().messages(bytes(8), INSTANCE, 1, received)
+    ((ack,), _) = decode_untrusted(message)
+    assert isinstance(ack, Ack)
+    assert len(ack.ranges) == RANGES_LIMIT // 4
+
+
+def acks_of(*stored: int, gaps: int = 0) -> list[int]:
+    """How many clients each ack tells of, when so many ranges of each are stored."""
+    received = RangeSet()
+    for number in range(2, 2 * gaps + 1, 2):
+        received.add(number, number)
+    outcomes = Acknowledgements()
+    for number, count in enumerate(stored):
+        ranges = (StoredRange(Fingerprint(bytes(8)), 5),) * count
+        outcomes.conclude(AckEntry(make_uid(number), 1, number + 1, ranges))
+    told = []
+    for message in outcomes.messages(bytes(8), INSTANCE, 1, received):
+        ((ack,), _) = decode_untrusted(message)
+        assert isinstance(ack, Ack)
+        told.append(len(ack.entries))
+    return told
+
+
+def test_an_acknowledgement_has_room_for_so_many_bytes_of_clients_and_gaps() -> None:
+    assert acks_of() == [0]
+    assert acks_of(*[0] * 24) == [24]
+    assert acks_of(*[0] * 25) == [24, 1], "24 clients at most"
+    assert acks_of(*[1] * 18) == [18]
+    assert acks_of(*[1] * 19) == [18, 1], "30 bytes for a client, 16 for a range, of 850"
+    full = (16, 16, 8, 0, 0, 0, 0)
+    assert acks_of(*full, *full) == [7, 7], "850 bytes each"
+    assert acks_of(16, 16, 14, *full) == [3, 7], "826 of them leave 24"
+    assert acks_of(*[0] * 22, gaps=11) == [21, 1], "18 bytes for each gap"
+    assert acks_of(*[0] * 22, gaps=10) == [22]
+
+
+def test_refusals_share_messages_by_five() -> None:
+    outcomes = Acknowledgements()
+    for number in range(11):
+        outcomes.conclude(RejectEntry(make_uid(number), 1, number + 1, "why"))
+    told = [
+        decode_untrusted(one)[0][0] for one in outcomes.messages(bytes(8), INSTANCE, 1, RangeSet())
+    ]
+    assert [len(getattr(one, "entries", ())) for one in told] == [0, 5, 5, 1]

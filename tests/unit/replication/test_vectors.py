@@ -17,6 +17,7 @@ import pytest
 
 from ovpnha.model import (
     BootId,
+    CheckState,
     ClientRecord,
     ColdPart,
     Epoch,
@@ -28,14 +29,19 @@ from ovpnha.model import (
     NodeName,
     Role,
     StoredRange,
+    SwitchPhase,
+    SwitchState,
     Sync,
     Uid,
+    Verdict,
 )
+from ovpnha.replication import entries as en
 from ovpnha.replication import messages as m
 from ovpnha.replication import packing, records, sealing
 from ovpnha.replication.decoding import decode_untrusted
 from ovpnha.replication.events import CountersReceived, RecordReceived, RecordWithdrawn
 from ovpnha.replication.hello import Hello, HelloState, LogHead
+from ovpnha.replication.history import History, HistoryEntry
 from ovpnha.replication.layout import Type
 from ovpnha.replication.roundtrip import Heard
 from tests.unit.replication import encoder as e
@@ -72,14 +78,47 @@ STATE = InstanceState(
     managed=False,
     origin=Epoch(8, NodeName("beta")),
     touched=True,
+    checks=(
+        CheckState("lan", Verdict.FAILED, True, False, True, 1_790_000_000, "ö" * 23 + "aöö"),
+        CheckState("radius", Verdict.UNKNOWN, resting=True),
+    ),
+    switchover=SwitchState(
+        *(b"request!", SwitchPhase.MOVING, b"beta-tag", b"alphatag", 9, 2.5),
+        times=(0.25, 1.000001),
+    ),
+    paused=True,
+)
+SWITCH = (
+    b"request!"
+    + bytes([4, 0])
+    + b"beta-tag"
+    + b"alphatag"
+    + bytes([0, 0, 0, 0, 0, 0, 0, 9])
+    + (2500).to_bytes(4, "big")
+    + (250_000).to_bytes(4, "big")
+    + (1_000_001).to_bytes(4, "big")
 )
 STATE_FIELDS = [
     *(INSTANCE, "master", 9, "alpha", True, "syncing", 120, HOLDER, 10_000, 4),
     *("2.6.14", "1:d1", "c2", "i3", False, 8, "beta", True, False),
     [STREAM, HEAD, FLOOR, 69_999, bytes.fromhex("8000000000000001"), True],
+    SWITCH,
+    True,
+    [
+        ["lan", "failed", True, False, True, 1_790_000_000, "ö" * 23 + "a"],
+        ["radius", "unknown", False, True, False, 0, ""],
+    ],
 ]
 LOG = LogHead(STREAM, HEAD, FLOOR, 69_999, 0x8000000000000001, complete=True)
-PARTIAL = dataclasses.replace(STATE, role=Role.STANDBY, sync=Sync.PARTIAL, vip=False, grade=-254)
+PARTIAL = dataclasses.replace(
+    STATE,
+    role=Role.STANDBY,
+    sync=Sync.PARTIAL,
+    vip=False,
+    grade=-254,
+    switchover=None,
+    paused=False,
+)
 PARTIAL_FIELDS = [
     "tcp",
     "standby",
@@ -91,6 +130,9 @@ PARTIAL_FIELDS = [
     *STATE_FIELDS[7:18],
     True,
     [],
+    b"",
+    False,
+    STATE_FIELDS[22],
 ]
 
 # For each name: what the page has, what ovpnha has.
@@ -102,6 +144,7 @@ MESSAGES: dict[str, tuple[bytes, Any]] = {
                 [STATE_FIELDS, PARTIAL_FIELDS],
                 1_790_000_000_250_000,
                 e.heard([(1 << 32 | 258, 1_500_000), (9, 0)]),
+                *("1.0.2", SENDER.key_number + b"old!", b"history!"),
             ]
         ),
         Hello(
@@ -114,9 +157,35 @@ MESSAGES: dict[str, tuple[bytes, Any]] = {
             (HelloState.of(NAME, STATE, LOG), HelloState.of(InstanceName("tcp"), PARTIAL)),
             1_790_000_000.25,
             (Heard(258, 1.5), Heard(9, 0.0)),
+            "1.0.2",
+            (SENDER.key_number, b"old!"),
+            b"history!",
         ),
     ),
     "goodbye": (e.pack([2]), m.Goodbye()),
+    "history": (
+        e.pack(
+            [
+                17,
+                [
+                    [
+                        *(b"one key!", 2, NODE, INSTANCE, 1_790_000_000_250_000),
+                        *("standby", "master", [7, "beta"], "the VIP arrived"),
+                        [["promoted", 4_200], ["clients", 3_000_000]],
+                    ]
+                ],
+            ]
+        ),
+        History(
+            (
+                HistoryEntry(
+                    *(b"one key!", 2, NodeName(NODE), NAME, 1_790_000_000.25),
+                    *(Role.STANDBY, Role.MASTER, Epoch(7, NodeName("beta")), "the VIP arrived"),
+                    {"promoted": 0.0042, "clients": 3.0},
+                ),
+            )
+        ),
+    ),
     "entries": (
         e.envelope(
             *(INSTANCE, STREAM, HEAD, FLOOR),
@@ -129,15 +198,15 @@ MESSAGES: dict[str, tuple[bytes, Any]] = {
                 [6, 69_900, 896],
             ],
         ),
-        m.Entries(
+        en.Entries(
             *(NAME, STREAM, HEAD, FLOOR),
             (
-                m.Upsert(69_000, 3, b"body"),
-                m.Fragment(69_001, 1, 1, 2, b"piece"),
-                m.Delete(69_002, 1, Uid(UID), 300),
-                m.Counters(69_003, 1, 2, b"counters"),
-                m.Renegotiation(69_004, 1, Uid(UID2), 7, 301),
-                m.Void(69_900, 896),
+                en.Upsert(69_000, 3, b"body"),
+                en.Fragment(69_001, 1, 1, 2, b"piece"),
+                en.Delete(69_002, 1, Uid(UID), 300),
+                en.Counters(69_003, 1, 2, b"counters"),
+                en.Renegotiation(69_004, 1, Uid(UID2), 7, 301),
+                en.Void(69_900, 896),
             ),
         ),
     ),
@@ -285,9 +354,9 @@ def test_a_message_is_written_and_read_as_the_page_says(name: str) -> None:
     _, ours = MESSAGES[name]
     kept = bytes.fromhex(VECTORS["messages"][name])
     assert decode_untrusted(kept) == ([ours], 0)
-    if isinstance(ours, m.Entries):
-        entries = [m.encode_entry(entry) for entry in ours.entries]
-        written = m.envelopes(ours.instance, ours.stream, ours.head, ours.floor, entries)
+    if isinstance(ours, en.Entries):
+        entries = [en.encode_entry(entry) for entry in ours.entries]
+        written = en.envelopes(ours.instance, ours.stream, ours.head, ours.floor, entries)
         assert written == [kept]
     else:
         assert ours.encode() == kept
@@ -298,9 +367,9 @@ def test_every_type_of_message_has_a_vector() -> None:
     types = {e.unpack(bytes.fromhex(kept))[0][0] for kept in VECTORS["messages"].values()}
     assert types == set(Type)
     [entries], _ = decode_untrusted(bytes.fromhex(VECTORS["messages"]["entries"]))
-    assert isinstance(entries, m.Entries)
+    assert isinstance(entries, en.Entries)
     packed = e.unpack(bytes.fromhex(VECTORS["messages"]["entries"]))[0][5]
-    assert {entry[0] for entry in packed} == set(m.EntryKind)
+    assert {entry[0] for entry in packed} == set(en.EntryKind)
 
 
 def test_datagrams_are_sealed_as_the_page_says() -> None:
@@ -374,7 +443,7 @@ def test_only_the_end_of_a_long_first_client_is_the_base() -> None:
         assert e.open_bundle(bundle.data, base.data) == PARTS
 
 
-def test_whoever_compresses_with_the_largest_window_is_read() -> None:
+def test_one_that_compresses_with_the_largest_window_is_read() -> None:
     far = bytes(number * 7 % 251 for number in range(400)) + bytes(31_000)
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
     joined = e.join([(7, far + far[:400])])
@@ -422,7 +491,7 @@ def test_a_standby_takes_records_from_a_master_that_was_written_with_the_page() 
     ours = network.start("ours")
     stranger = Stranger(network)
     network.run(0.6)
-    state = [*STATE_FIELDS[:-1], []]
+    state = [*STATE_FIELDS[:-4], [], b"", False, []]
     for _ in range(2):
         stranger.hello([state])
         network.run(0.1)

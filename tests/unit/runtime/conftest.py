@@ -57,7 +57,9 @@ def until() -> Callable[[Callable[[], object]], Coroutine[Any, Any, None]]:
 @pytest.fixture
 def statistics() -> NodeStatistics:
     """A node that is master of one instance and sees one other node."""
-    other = NodeView(NodeName("b"), True, 0.2, Role.STANDBY, EPOCH, False, Sync.IN_SYNC, 90, 2, "")
+    other = NodeView(
+        NodeName("b"), True, 0.2, Role.STANDBY, EPOCH, False, Sync.IN_SYNC, 90, 2, None
+    )
     instance = InstanceStatistics(
         name=InstanceName("udp"),
         role=Role.MASTER,
@@ -103,6 +105,7 @@ class NotingCore(Node):
         self.listed: tuple[ServerClient, ...] = ()
         self.tabled: tuple[ClientView, ...] = ()
         self.told = Roster(0, ())
+        self.promises = True  # a VIP may be promised
 
     def become(self, role: Role) -> None:
         """Change the role of the instance and say so."""
@@ -141,8 +144,11 @@ class NotingCore(Node):
     def link_changed(self, link: str, up: bool, now: float) -> None:
         self._note("link_changed", link, up)
 
-    def ask_promote(self, instance: InstanceName, expect_vip: float, now: float) -> None:
-        self._note("ask_promote", instance, expect_vip)
+    def ask_promote(
+        self, instance: InstanceName, expect_vip: float, now: float, *, unfenced: bool = False
+    ) -> bool:
+        self._note("ask_promote", instance, expect_vip, *["unfenced"] * unfenced)
+        return self.promises
 
     def ask_demote(self, instance: InstanceName, now: float) -> None:
         self._note("ask_demote", instance)

@@ -13,6 +13,7 @@ from ovpnha.node.master.protection import ProtectTimes
 from ovpnha.node.openvpn.traffic import ServerStatistics
 from ovpnha.node.role.promotion import PhaseTimes
 from ovpnha.node.statistics import NodeStatistics, TrackingFigures
+from ovpnha.problems import Problem, ProblemKind
 from ovpnha.runtime import answers
 from ovpnha.runtime.codec import from_plain, to_plain
 from ovpnha.runtime.commands import Answer
@@ -43,7 +44,7 @@ def test_a_status_is_read_as_it_was(statistics: NodeStatistics) -> None:
         server=ServerStatistics(3, 10, 20, 5.5),
         room=7,
         following=NodeName("b"),
-        problems=("no VIP manager",),
+        problems=(Problem(ProblemKind.NO_VIP_MANAGER, "no VIP manager", "start one", "udp"),),
     )
     full = replace(
         statistics,
@@ -86,8 +87,8 @@ def test_a_neighbour_of_another_version_is_understood(statistics: NodeStatistics
 
 def test_figures_that_mean_something_else_are_not_shown(statistics: NodeStatistics) -> None:
     plain = over_the_socket(StatusAnswer(statistics))
-    plain["status"]["version"] = 2
-    with pytest.raises(ValueError, match="status: version 2 instead of 1"):
+    plain["status"]["version"] = 1
+    with pytest.raises(ValueError, match="status: version 1 instead of 2"):
         from_plain(StatusAnswer, plain)
 
 

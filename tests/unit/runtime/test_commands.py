@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from ovpnha.config import Config
-from ovpnha.model import Grade, NodeName, Role, ServerClient, Uid
+from ovpnha.model import Grade, NodeName, Role, ServerClient, Sync, Uid
+from ovpnha.node.cluster.obstacles import SwitchPlan
 from ovpnha.node.outputs import ClientView, ConnectedClient, Roster
+from ovpnha.problems import Problem, ProblemKind
 from ovpnha.runtime import commands as commands_module
 from ovpnha.runtime.codec import to_plain
 from ovpnha.runtime.commands import Commands
@@ -17,13 +19,21 @@ from ovpnha.runtime.control import (
     ClientsRequest,
     ControlError,
     DemoteRequest,
+    GuardRequest,
+    PauseRequest,
     PromoteRequest,
     RenegotiateRequest,
     Request,
+    ResumeRequest,
+    ResyncRequest,
     StatusRequest,
+    SwitchoverRequest,
+    SwitchoverWaitRequest,
 )
 from ovpnha.runtime.driver import Driver
 from tests.unit.runtime.change import change
+
+AWAY = Problem(ProblemKind.SERVER_DOWN, "OpenVPN is away")
 
 
 def config_of(*names: str) -> Config:
@@ -72,6 +82,15 @@ async def test_promote_waits_for_the_role(make: Callable[..., Commands], core: A
     assert core.notes == [("ask_promote", "udp", 0.5)]
 
 
+async def test_who_promotes_may_overrule_the_fence(
+    make: Callable[..., Commands], core: Any
+) -> None:
+    be(core, Role.STANDBY)
+    core.reactions["ask_promote"] = lambda: core.become(Role.MASTER)
+    await say(make("udp"), PromoteRequest(expect_vip=0.5, unfenced=True))
+    assert core.notes == [("ask_promote", "udp", 0.5, "unfenced")]
+
+
 async def test_a_node_in_fault_is_not_promoted(make: Callable[..., Commands], core: Any) -> None:
     one = change(core.snapshot.instances[0], role=Role.STANDBY, grade=Grade.FAULT)
     one = change(one, grade_reason="certificate differs from node b's")
@@ -81,11 +100,18 @@ async def test_a_node_in_fault_is_not_promoted(make: Callable[..., Commands], co
     assert core.notes == []
 
 
+async def test_no_promotion_before_a_vip_of_ipv6(make: Callable[..., Commands], core: Any) -> None:
+    be(core, Role.STANDBY)
+    core.promises = False
+    with pytest.raises(ControlError, match="not before the VIP is here: it is of IPv6"):
+        await say(make("udp"), PromoteRequest(expect_vip=0.5))
+
+
 @pytest.mark.parametrize(
     ("role", "problems", "told"),
     [
         (Role.STANDBY, (), "udp: still standby after 0.05 s: master; see the log"),
-        (Role.INIT, ("OpenVPN is away",), "udp: still init after 0.05 s: OpenVPN is away; see"),
+        (Role.INIT, (AWAY,), "udp: still init after 0.05 s: OpenVPN is away; see"),
         (Role.MASTER, (), "udp: still master after 0.05 s: OpenVPN has not confirmed it"),
     ],
 )
@@ -94,7 +120,7 @@ async def test_a_promotion_that_does_not_come(
     core: Any,
     monkeypatch: pytest.MonkeyPatch,
     role: Role,
-    problems: tuple[str, ...],
+    problems: tuple[Problem, ...],
     told: str,
 ) -> None:
     monkeypatch.setattr(commands_module, "PROMOTE_TIMEOUT", 0.05)
@@ -172,6 +198,17 @@ async def test_who_has_no_role_cannot_give_it_up(
 UIDS = (Uid(bytes.fromhex("00112233445566ff")), Uid(bytes.fromhex("ff112233445566ff")))
 
 
+async def test_guard_asks_about_this_node_or_the_others(
+    make: Callable[..., Commands], core: Any
+) -> None:
+    be(core, Role.STANDBY)
+    free = await say(make("udp"), GuardRequest())
+    assert (free["instance"], free["code"]) == ("udp", 0)
+    for to in (None, "c"):
+        stay = await say(make("udp"), GuardRequest(leave=True, to=to))
+        assert (stay["code"], stay["text"]) == (3, "stay: no better node is heard")
+
+
 async def test_renegotiate(make: Callable[..., Commands], core: Any) -> None:
     core.tabled = (ClientView(UIDS[0], None), ClientView(UIDS[1], 2.5))
     request = RenegotiateRequest(uid="00112233445566ff", rate=5.0)
@@ -246,3 +283,65 @@ async def test_the_instance_is_named_when_there_are_several(
         await commands.answer(DemoteRequest())
     with pytest.raises(ControlError, match="there is no instance tcp; there are: udp, udp6"):
         await commands.answer(DemoteRequest(instance="tcp"))
+
+
+async def test_a_pause_concerns_all_or_one(make: Callable[..., Commands], core: Any) -> None:
+    core.ask_pause = lambda *asked: core.notes.append(("pause", *asked[:-1]))
+    core.ask_resume = lambda *asked: core.notes.append(("resume", *asked[:-1]))
+    answer = await say(make("udp"), PauseRequest(seconds=90.0))
+    assert answer == {"instances": ["udp"], "seconds": 90.0}
+    know(core, paused_for=80.0)
+    answer = await say(make("udp"), ResumeRequest(instance="udp"))
+    assert answer == {"instances": ["udp"], "paused": ["udp"]}
+    assert core.notes == [("pause", "udp", 90.0), ("resume", "udp")]
+
+
+@pytest.mark.parametrize("request_", [PromoteRequest(), DemoteRequest()])
+async def test_a_paused_node_is_not_asked_to_act(
+    make: Callable[..., Commands], core: Any, request_: Any
+) -> None:
+    be(core, Role.STANDBY)
+    know(core, paused_for=80.0)
+    with pytest.raises(ControlError, match="paused and does not act; ovpnha resume first"):
+        await say(make("udp"), request_)
+    assert core.notes == []
+
+
+async def test_a_switchover_is_asked_of_the_core(make: Callable[..., Commands], core: Any) -> None:
+    core.plan_switchover = lambda *_: SwitchPlan(NodeName("a"), NodeName("b"))
+    answer = await say(make("udp"), SwitchoverRequest(dry_run=True))
+    assert (answer["master"], answer["target"], len(answer["steps"])) == ("a", "b", 4)
+    core.switchover = lambda *_: None
+    with pytest.raises(ControlError, match="another switchover"):
+        await say(make("udp"), SwitchoverWaitRequest(id="00" * 8, phase="wished"))
+
+
+async def test_a_copy_is_fetched_anew(make: Callable[..., Commands], core: Any) -> None:
+    be(core, Role.STANDBY)
+    know(core, sync=Sync.IN_SYNC, following=NodeName("b"))
+    core.ask_resync = lambda *_: True
+    answer = await say(make("udp"), ResyncRequest())
+    assert answer == {"instance": "udp", "clients": 3, "master": "b"}
+
+
+@pytest.mark.parametrize(
+    ("role", "why"), [(Role.MASTER, "is master, no standby"), (Role.STANDBY, "may be needed")]
+)
+async def test_a_copy_that_may_be_needed_is_kept(
+    make: Callable[..., Commands], core: Any, role: Role, why: str
+) -> None:
+    be(core, role)
+    core.ask_resync = lambda *_: False
+    with pytest.raises(ControlError, match=why):
+        await say(make("udp"), ResyncRequest())
+
+
+async def test_a_copy_that_takes_long_is_told(
+    make: Callable[..., Commands], core: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands_module, "RESYNC_TIMEOUT", 0.05)
+    be(core, Role.STANDBY)
+    know(core, sync=Sync.SYNCING)
+    core.ask_resync = lambda *_: True
+    with pytest.raises(ControlError, match="0 clients are copied so far"):
+        await say(make("udp"), ResyncRequest())

@@ -66,7 +66,12 @@ async def test_a_request_and_its_answer(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o660
         request = PromoteRequest(instance="udp", expect_vip=0.5)
         given = await asyncio.to_thread(ask_plain, path, request, 5.0)
-        assert given["seen"] == {"command": "promote", "instance": "udp", "expect_vip": 0.5}
+        assert given["seen"] == {
+            "command": "promote",
+            "instance": "udp",
+            "expect_vip": 0.5,
+            "unfenced": False,
+        }
     assert not path.exists()
 
 
@@ -117,7 +122,7 @@ async def test_however_many_wait_idle_one_that_asks_is_answered(tmp_path: Path) 
 
 
 async def test_one_answer_in_a_turn_of_the_loop(tmp_path: Path) -> None:
-    """Whoever asks a lot, and reads nothing, delays what else the loop does by one answer."""
+    """One who asks a lot, and reads nothing, delays what else the loop does by one answer."""
     path = tmp_path / "control.sock"
     loop = asyncio.get_running_loop()
     turn, turns = 0, []

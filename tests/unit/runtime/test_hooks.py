@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from ovpnha.config import HooksConfig
 from ovpnha.model import Epoch, InstanceName, NodeName, Role
 from ovpnha.node.outputs import RoleChanged
 from ovpnha.runtime.hooks import HookRunner
+from tests.lab.processes import is_running
 
 Until = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
 CHANGE = RoleChanged(
@@ -64,14 +65,6 @@ async def test_a_command_that_hangs_is_killed_with_its_children(
     await until(lambda: not is_running(child))
 
 
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-
-
 async def test_failures_are_told(
     tmp_path: Path, until: Until, logged: list[MutableMapping[str, Any]]
 ) -> None:
@@ -83,6 +76,10 @@ async def test_failures_are_told(
         runner.role_changed(CHANGE)
         await until(lambda: len(logged) == 2)
     assert logged[1]["reason"] == "No such file or directory"
+    async with running(*script(tmp_path, "exit 0")) as runner:
+        runner.role_changed(replace(CHANGE, reason="\0"))
+        await until(lambda: len(logged) == 3)
+    assert logged[2]["reason"] == "embedded null byte"
 
 
 async def test_changes_are_told_in_order(tmp_path: Path, until: Until) -> None:

@@ -21,10 +21,12 @@ from ovpnha.node.master.protection import ProtectTimes
 from ovpnha.node.openvpn.traffic import ServerStatistics
 from ovpnha.node.role.promotion import PhaseTimes
 from ovpnha.node.statistics import NodeStatistics, TrackingFigures
+from ovpnha.problems import Problem, ProblemKind
 from ovpnha.runtime import definitions
 from ovpnha.runtime.clientmetrics import ClientList, Pseudonyms
 from ovpnha.runtime.codec import to_plain
 from ovpnha.runtime.http import CONNECTIONS_LIMIT, Reused, StatusApplication, serve_http
+from ovpnha.runtime.metricpage import render_metrics
 from ovpnha.runtime.metrics import Scrape
 from tests.unit.runtime.change import change
 
@@ -143,6 +145,16 @@ async def test_the_firewall_that_we_keep(
     assert wrong.encode() in body
 
 
+@pytest.mark.parametrize(("newer", "value"), [("", "0.0"), ("2.6.15-1", "1.0")])
+async def test_a_patched_openvpn_that_is_older_than_debian_s(
+    statistics: NodeStatistics, newer: str, value: str
+) -> None:
+    _, _, body = await get(replace(statistics, newer_source=newer), "/metrics")
+    assert f"\novpnha_openvpn_source_outdated {value}".encode() in body
+    _, _, body = await get(statistics, "/metrics")
+    assert b"\novpnha_openvpn_source_outdated" not in body
+
+
 async def test_every_metric_is_defined_and_every_definition_served(
     statistics: NodeStatistics,
 ) -> None:
@@ -168,7 +180,7 @@ async def test_promtool_finds_nothing(statistics: NodeStatistics) -> None:
 def test_the_document_is_made_from_the_definitions() -> None:
     document = Path(__file__).parents[3] / "docs" / "metrics.md"
     made = "ovpnha reference --metrics > docs/metrics.md"
-    assert document.read_text() == definitions.render_metrics(), made
+    assert document.read_text() == render_metrics(), made
 
 
 async def test_a_node_that_never_was_master_has_no_time_of_it(statistics: NodeStatistics) -> None:
@@ -259,29 +271,39 @@ def test_every_event_that_is_counted_is_documented() -> None:
     assert counted == set(definitions.EVENTS)
 
 
+def kinds(body: bytes) -> list[str]:
+    return [problem["kind"] for problem in json.loads(body)["problems"]]
+
+
 async def test_health(statistics: NodeStatistics) -> None:
     assert (await get(statistics, "/health"))[0] == 200
-    one = change(statistics.instances[0], management_up=False, role=Role.FAULT)
+    one = change(statistics.instances[0], management_up=False, role=Role.FAULT, grade=-254)
     status, _, body = await get(
         replace(statistics, instances=(one,), links={"bcn0": False}), "/health"
     )
     assert status == 503
-    assert json.loads(body)["problems"] == [
-        "link bcn0 is down",
-        "instance udp: openvpn does not answer",
-    ]
+    assert kinds(body) == ["link_down", "not_connected"]
     _, _, body = await get(
         replace(statistics, instances=(change(one, management_up=True),)), "/health"
     )
-    assert json.loads(body)["problems"] == ["instance udp: fault: master"]
+    assert kinds(body) == ["refuses_vip"]
     for role, healthy in ((Role.STANDBY, False), (Role.INIT, True)):
         lost = change(one, management_up=True, role=role, grade=-254)
         assert (await get(replace(statistics, instances=(lost,)), "/health"))[0] == (
             200 if healthy else 503
         )
-    told = change(one, problems=("no socket; start it",))
+    missed = Problem(ProblemKind.MANAGEMENT_UNREACHABLE, "no socket", "start it", "udp")
+    told = change(one, problems=(missed,))
     _, _, body = await get(replace(statistics, instances=(told,)), "/health")
-    assert json.loads(body)["problems"] == ["instance udp: no socket; start it"]
+    assert json.loads(body)["problems"] == [
+        {
+            "kind": "management_unreachable",
+            "text": "no socket",
+            "fix": "start it",
+            "instance": "udp",
+            "node": "",
+        }
+    ]
 
 
 async def test_status(statistics: NodeStatistics) -> None:
@@ -291,6 +313,7 @@ async def test_status(statistics: NodeStatistics) -> None:
     assert shown["instances"][0]["role"] == "master"
     assert shown["instances"][0]["epoch"] == "7/a"
     assert shown["instances"][0]["nodes"][0]["sync"] == "in_sync"
+    assert shown["problems"] == []
 
 
 async def test_other_paths_and_methods(statistics: NodeStatistics) -> None:
@@ -408,7 +431,7 @@ SHOWN_TEXT = """
     name role epoch sync grade grade_reason vip management_up openvpn seamless clients protected
     oldest_unprotected records stale lacking refused following promotions last_promotion
     last_promotion_phases counters nodes protect_times promotion_times server room rekey problems
-    managed
+    managed checks switchover paused_for fence_failures fence_waits fencing
 """
 SHOWN = set(SHOWN_TEXT.split())
 

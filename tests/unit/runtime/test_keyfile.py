@@ -44,7 +44,7 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     assert read_keys(path) == (KEY_A,)
 
 
-def test_a_missing_directory_is_told_with_its_mend(tmp_path: Path) -> None:
+def test_a_missing_directory_is_told_with_its_fix(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"; run: mkdir -p {tmp_path}/none$"):
         create_key_file(tmp_path / "none" / "cluster.key")
 

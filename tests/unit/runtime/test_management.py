@@ -135,7 +135,7 @@ async def test_a_dead_socket_file_is_no_openvpn(openvpn: FakeOpenvpn, until: Unt
     async with running(openvpn.path) as (_, notes):
         await until(lambda: notes.missed)
         assert "Connection refused (errno 111, ECONNREFUSED)" in notes.missed[0].reason
-        assert "start it" in notes.missed[0].mend
+        assert "start it" in notes.missed[0].fix
         assert notes.missed[0].absent
         openvpn.listen()
         await openvpn.accept()

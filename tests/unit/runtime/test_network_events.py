@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from ovpnha.config import Config
-from ovpnha.model import NO_EPOCH, HolderId, InstanceName, OpenvpnStatus, Role, VipPlace
+from ovpnha.model import InstanceName, VipPlace
 from ovpnha.node.outputs import OpenvpnFound
 from ovpnha.runtime.bcn import BcnSockets
 from ovpnha.runtime.driver import Driver
 from ovpnha.runtime.network import IFF_LOWER_UP, IFF_UP, NetworkTable
 from ovpnha.runtime.network_events import NetworkEvents
+from tests.openvpn_status import make_status
 
 VIP = "192.0.2.10"
 Make = Callable[..., NetworkEvents]
@@ -46,24 +47,7 @@ def make(driver: Driver) -> Make:
 
 
 def found(local: str, port: int = 1194) -> OpenvpnFound:
-    status = OpenvpnStatus(
-        version=1,
-        record_format=1,
-        role=Role.STANDBY,
-        instances=0,
-        holder=HolderId(bytes(16)),
-        epoch=NO_EPOCH,
-        openvpn="2.6.14",
-        local=local,
-        port=port,
-        proto="udp4",
-        broadcast="",
-        bcn_port=0,
-        digest="",
-        certificate="",
-        issuer="",
-        max_clients=1024,
-    )
+    status = make_status(local=local, port=port, proto="udp4")
     return OpenvpnFound(InstanceName("udp"), status)
 
 

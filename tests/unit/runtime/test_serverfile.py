@@ -8,13 +8,12 @@ import pytest
 
 from ovpnha.config import Config, InstanceSection, parse_config
 from ovpnha.runtime.serverfile import (
-    REFUSALS,
-    RULES,
     check_server_files,
     find_contradictions,
     find_refusals,
     read_server,
 )
+from ovpnha.setup.refusals import REFUSALS, RULES
 
 GOOD = """
 # the office's server
@@ -37,8 +36,6 @@ CHANGES = {
     "wildcard": ("local 192.0.2.10", "# no local"),
     "family": ("proto udp4", "proto udp6"),
     "multihome": ("cluster\n", "cluster\nmultihome\n"),
-    "fragment": ("cluster\n", "cluster\n--fragment 1200\n"),
-    "compression": ("cluster\n", "cluster\ncomp-lzo\n"),
     "replay": ("cluster\n", "cluster\nno-replay\n"),
     "cipher": ("cluster\n", "cluster\ndata-ciphers AES-256-GCM:AES-256-CFB\n"),
     "management": (

@@ -1,0 +1,253 @@
+"""Whether a node may be promoted before the last master, silent now, has been cut off.
+
+The theory. A master that has fallen silent may be dead; it may as well serve on, unheard. No nonce
+is in danger then, but its LAN has two servers. A fence ends that: a program that cuts the node off
+(power, a switch, a hypervisor), and says by its exit code 0 that it has.
+
+Who is fenced: every *suspect*, which is a node whose last word was that it is master and that is
+silent. One that was heard since as anything else is none: it is held or standby, so its OpenVPN is
+silent by order. A goodbye alone clears nobody, because it ends a sidecar and not its OpenVPN.
+
+=======================  ============================  ===========================================
+the last master          *required*                    *optional*
+=======================  ============================  ===========================================
+said that it is none     promoted at once              promoted at once
+is heard, still master   promoted after ``QUIET``:     promoted at once
+                         it is not silent
+is silent                fenced after ``QUIET``,       promoted at once; fenced after ``QUIET``
+                         promoted once that succeeds
+was never heard          waits, or not, as configured  promoted at once
+=======================  ============================  ===========================================
+
+A node that was known to be silent before is fenced at once. With ``QUIET`` one that lives has said
+hello, and one from which the VIP was taken on purpose is not shot. A program that fails is tried
+again, ever later; until it succeeds a required fence caps the grade, so that a node that can reach
+more may be given the VIP. A person may overrule it. Nothing here waits: a step is left out, and
+looked at again.
+
+Must never let a promotion pass while a required fence has not succeeded and nobody has overruled
+it. Rules: docs/operations.md, "Fencing"; docs/adr/0048-a-fence-is-for-silence.md.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ovpnha.model import Epoch, FencePolicy, InstanceName, NodeName, Role
+from ovpnha.node.outputs import LogEvent, Output, RunFence
+from ovpnha.node.part import Part, PartStatistics, first
+from ovpnha.node.role.succession import Step
+from ovpnha.problems import Problem, ProblemKind
+from ovpnha.replication.events import HelloReceived, NodeUp
+
+QUIET = 1.0
+"""Seconds from a promotion that is due in which a node that lives is heard: two hellos."""
+UNDER_WAY = 0.1
+"""Seconds in which a hello may still come that was said before the VIP moved."""
+RETRIES = (5.0, 10.0, 20.0, 40.0, 60.0)
+"""Seconds until a fence that failed is tried again; the last of them from then on."""
+CAPPED_FOR = 60.0
+"""Seconds for which a node whose fence failed stays a bad choice after the VIP has left it."""
+TAKING = frozenset({Step.PROMOTE, Step.RESUME, Step.RETURN})
+"""The steps that make a node serve."""
+
+OVERRULE = "make sure that {node} is off or cut off, then: ovpnha promote --unfenced"
+FIX_UNKNOWN = "start another node, or make sure that none serves, then: ovpnha promote --unfenced"
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A node whose last word was that it is master, or that made the highest epoch unheard."""
+
+    node: NodeName
+    epoch: Epoch
+    believed: bool  # it counts as heard
+    heard: float  # when it was last; long ago for one that is not believed
+
+
+@dataclass(frozen=True)
+class FenceFacts:
+    """All that a fence depends on."""
+
+    role: Role
+    vip: bool
+    known: bool  # something is known of who was master before
+    suspects: tuple[Suspect, ...]
+
+
+@dataclass(frozen=True)
+class FenceStatistics(PartStatistics):
+    """What a fence does now, and has done."""
+
+    fencing: str = ""  # the node that is being fenced for this instance
+    fence_waits: bool = False  # a promotion waits for it
+    fence_failures: int = 0  # tries in a row that did not succeed
+
+
+class Fence(Part):
+    """Of one instance. ``filter`` is asked before every step."""
+
+    def __init__(
+        self,
+        instance: InstanceName,
+        policy: FencePolicy,
+        outputs: deque[Output],
+        *,
+        unknown_waits: bool,
+    ) -> None:
+        self._instance = instance
+        self._policy = policy
+        self._unknown_waits = unknown_waits
+        self._outputs = outputs
+        self._seen = 0.0
+        self._since: float | None = None  # when the promotion became due that is being looked at
+        self._overruled_until = 0.0
+        self._fenced: set[NodeName] = set()  # and not heard since
+        self._running: NodeName | None = None
+        self._unknown = False
+        self._suspected: NodeName | None = None  # whose fence the last failure was
+        self._text = ""  # why it failed
+        self._failures = 0
+        self._failed_at = 0.0
+
+    # What happens.
+
+    def take(self, event: object, _now: float) -> None:
+        """A node that is heard again has come back: what was done to it is history."""
+        match event:
+            case NodeUp(node=node) | HelloReceived(node=node):
+                self._fenced.discard(node)
+
+    def done(self, node: NodeName, text: str, now: float) -> None:
+        """A program has ended, for whichever instance; an empty text means that it succeeded."""
+        if not text:
+            self._fenced.add(node)
+            if node == self._suspected:
+                self._forget()
+        if node != self._running:
+            return
+        self._running = None
+        if text:
+            self._suspected, self._text, self._failed_at = node, text, now
+            self._failures += 1
+        self._log("error" if text else "warning", "fence failed" if text else "fenced", node, text)
+
+    def overrule(self, until: float) -> None:
+        """A person takes it upon himself: the next promotion until then needs no fence."""
+        self._overruled_until = until
+        self._outputs.append(
+            LogEvent("warning", "fence overruled by hand", {"instance": self._instance})
+        )
+
+    # What follows.
+
+    def filter(self, step: Step, read: Callable[[], FenceFacts], now: float) -> Step:
+        """What is left of the step that the situation demands; without a fence nothing is read."""
+        self._seen = now
+        if self._policy is FencePolicy.OFF:
+            return step
+        facts = read()
+        required = self._policy is FencePolicy.REQUIRED
+        taking = step in TAKING
+        if taking and self._since is None:
+            self._since = now
+        elif not taking and (required or facts.role is not Role.MASTER):
+            self._since, self._unknown = None, False
+        if self._since is None or self._is_clear(facts, self._since, now):
+            self._since, self._unknown = None, False
+            return step
+        return Step.STAY if taking and required else step
+
+    def _is_clear(self, facts: FenceFacts, since: float, now: float) -> bool:
+        """Whether nobody is left who must be fenced; else do what can be done about it."""
+        if now < self._overruled_until:
+            self._overruled_until = 0.0
+            self._fenced |= {one.node for one in facts.suspects}
+            self._forget()
+            return True
+        unknown = not facts.known and self._unknown_waits
+        self._unknown = unknown and self._policy is FencePolicy.REQUIRED
+        if self._unknown:
+            return False
+        quiet = now >= since + QUIET
+        left = [one for one in facts.suspects if not self._is_cleared(one, facts, since, now)]
+        if not left:
+            self._forget()
+            return True
+        silent = [one for one in left if quiet or not one.believed]
+        if silent and self._running is None and now >= self._retry_at():
+            self._run(max(silent, key=lambda one: one.epoch))
+        return False
+
+    def _is_cleared(self, one: Suspect, facts: FenceFacts, since: float, now: float) -> bool:
+        """Fenced, or heard so late that it is not silent.
+
+        Without the VIP the promotion is one that was promised: who served is heard as ever.
+        """
+        if one.node in self._fenced:
+            return True
+        if not facts.vip:
+            return one.heard > now - QUIET
+        return now >= since + QUIET and one.heard > since + UNDER_WAY
+
+    def _run(self, one: Suspect) -> None:
+        self._running = one.node
+        required = self._policy is FencePolicy.REQUIRED
+        self._outputs.append(RunFence(self._instance, one.node, one.epoch, required))
+        self._log("warning", "fencing a silent master", one.node, "")
+
+    def _log(self, level: str, event: str, node: NodeName, reason: str) -> None:
+        fields: dict[str, object] = {"instance": self._instance, "node": node}
+        if reason:
+            fields["reason"] = reason
+        self._outputs.append(LogEvent(level, event, fields))
+
+    def _forget(self) -> None:
+        self._suspected, self._text, self._failures = None, "", 0
+
+    def _retry_at(self) -> float:
+        if not self._failures:
+            return 0.0
+        return self._failed_at + RETRIES[min(self._failures, len(RETRIES)) - 1]
+
+    @property
+    def caps(self) -> bool:
+        """Whether another node should rather be given the VIP."""
+        return self._policy is FencePolicy.REQUIRED and (self._unknown or bool(self._failures))
+
+    # Time, and who looks.
+
+    def get_timer(self) -> float | None:
+        """When silence means something, a failure is tried again, or forgotten."""
+        forgotten = self._failed_at + CAPPED_FOR if self._failures and self._since is None else None
+        if self._since is None:
+            return forgotten
+        retry = None if self._running is not None else self._retry_at()
+        return first((self._since + QUIET, retry), after=self._seen)
+
+    def handle_timer(self, now: float) -> None:
+        """What silence means is seen in the step that follows."""
+        self._seen = now
+        if self._since is None and self._failures and now >= self._failed_at + CAPPED_FOR:
+            self._forget()
+
+    def statistics(self, _now: float) -> FenceStatistics:
+        """What it does now."""
+        blocked = self._policy is FencePolicy.REQUIRED and self._since is not None
+        return FenceStatistics(self._running or "", blocked, self._failures)
+
+    def problems(self, _now: float) -> Iterator[Problem]:
+        """That nobody serves for want of a fence, or that a silent master was not cut off."""
+        if self._unknown:
+            what = "not promoted: a fence is required, and nobody knows who was master before"
+            yield Problem(ProblemKind.FENCE_UNKNOWN, what, FIX_UNKNOWN)
+        elif self._suspected is not None:
+            what = f"{self._suspected} is silent and could not be fenced: {self._text}"
+            if self._policy is FencePolicy.REQUIRED:
+                fix = OVERRULE.format(node=self._suspected)
+                yield Problem(ProblemKind.FENCE_FAILED, f"not promoted: {what}", fix)
+            else:
+                fix = f"make sure that {self._suspected} is off or cut off"
+                yield Problem(ProblemKind.NOT_FENCED, what, fix)

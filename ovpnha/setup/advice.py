@@ -1,0 +1,126 @@
+"""What is said of a server's configuration before it is put into a cluster.
+
+Decides what stops `ovpnha init` (what ``cluster`` refuses and no line of ours can change), and what
+is only told. A sentence names the option and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from ovpnha.setup.refusals import REFUSALS, find_refused
+from ovpnha.setup.server import Server
+
+SCRIPTS = (
+    "auth-user-pass-verify",
+    "client-connect",
+    "client-disconnect",
+    "client-crresponse",
+    "down",
+    "ipchange",
+    "learn-address",
+    "plugin",
+    "route-pre-down",
+    "route-up",
+    "tls-crypt-v2-verify",
+    "tls-verify",
+    "up",
+)
+
+MORE = {
+    "tcp": "TCP connections end with their server and cannot be moved. Put a UDP server beside it"
+    " (a copy of this file with `proto udp`, another port or device, a network of its own for"
+    " clients), move the clients there, and run init on that one; this one goes on as it is",
+    "tap": "MAC addresses behind a bridge cannot be moved. A routed server beside it (`dev tun`,"
+    " `server NETWORK MASK` instead of server-bridge) can be protected; this one goes on as it is",
+    "multihome": "remove it: the server answers from the virtual IP only, which local names",
+    "management": "one stands in a file that this one includes (config); take it out there",
+    "token": "add `auth-gen-token-secret FILE` (made by: openvpn --genkey auth-token FILE): with"
+    " the same secret on all nodes a token of one is good on the others",
+    "questions": "remove management-client-auth, -hold, -query-passwords and -external-…: the"
+    " program that answers them cannot have the socket any more. Instead of -client-auth use"
+    " auth-user-pass-verify or a plugin",
+}
+"""More of a refusal than one line of `ovpnha check-config` has."""
+
+
+def find_obstacles(server: Server) -> Iterator[str]:
+    """What is in the way of a server that says all that `ovpnha init` would add."""
+    serves = any(server.has(name) for name in ("server", "server-ipv6", "server-bridge"))
+    if not serves and server.word("mode") != "server":
+        yield "server: this is no server's configuration; name that of a server"
+    for name in find_refused(server):
+        option = REFUSALS[name].partition(":")[0]
+        yield f"{option}: {MORE[name]}" if name in MORE else REFUSALS[name]
+
+
+def find_notes(server: Server, version: int) -> Iterator[str]:
+    """What stays as it is, or changes on the way, and somebody should know.
+
+    ``version`` is that of the VIP's family.
+    """
+    if is_other_family(server, version):
+        yield (
+            f"proto {server.word('proto')}: becomes udp{version}: the one address that moves is of"
+            f" IPv{version}, and whoever came by the other family does not any more. A second"
+            " server, for that family, can stand beside this one"
+        )
+    yield from (text for applies, text in NOTES.items() if RULES_OF_NOTES[applies](server))
+    if used := [name for name in SCRIPTS if server.has(name)]:
+        yield (
+            f"{', '.join(used)}: go on working; programs that they start must be on every node, at"
+            " the same path. A client that moves does not connect anew: no script runs for it"
+        )
+    lines = server.options.get("management", [])
+    if any(words[1:2] != ["unix"] for words in lines) or len(lines) > 1:
+        yield (
+            f"management {' '.join(lines[-1])}: whatever used it (a web panel, an exporter) loses"
+            " it: ovpnha is its only client. `ovpnha clients --json`, `ovpnha status --json` and"
+            " /metrics take its place"
+        )
+
+
+def find_port(server: Server) -> Iterator[str]:
+    """A port that would be lost with the address before it."""
+    if port := " ".join(server.last("local")[1:]):
+        yield f"local: has {port} behind the address; write that into `port` or `proto`"
+
+
+def find_overridden(wanted: Iterable[tuple[str, ...]], server: Server) -> Iterator[str]:
+    """What the server's file says as it must, and a file that it includes otherwise later on."""
+    for name, *words in wanted:
+        if name != "management" and server.last(name) != words:
+            yield (
+                f"{name}: a file that this one includes (config) says something else:"
+                f" {' '.join(server.last(name))}; take it out there"
+            )
+
+
+def is_other_family(server: Server, version: int) -> bool:
+    """Whether ``proto`` is for another family than this."""
+    return server.word("proto") in {"udp4", "udp6"} and server.word("proto") != f"udp{version}"
+
+
+RULES_OF_NOTES: Mapping[str, Callable[[Server], bool]] = {
+    "pool": lambda one: one.has("ifconfig-pool-persist"),
+    "equal": lambda one: one.has("client-config-dir") or one.has("crl-verify"),
+    "user": lambda one: one.has("user"),
+    "exit": lambda one: (
+        not one.has("explicit-exit-notify") and not one.word("proto").startswith("tcp")
+    ),
+    "dco": lambda one: not one.has("disable-dco"),
+    "chroot": lambda one: one.has("chroot"),
+}
+NOTES = {
+    "pool": "ifconfig-pool-persist: may stay; each node writes its own file. Connected clients keep"
+    " their addresses wherever they move; one that connects anew on another node may get another"
+    " one. Who must not, gets it from client-config-dir (ifconfig-push)",
+    "equal": "client-config-dir, crl-verify: read while the server runs, so keep them equal on all"
+    " nodes: who is revoked on one only comes in by the other",
+    "user": "user, group: may stay; the management socket is opened, and given to ovpnha, before",
+    "exit": "explicit-exit-notify: is not there, so clients notice the one restart of this server"
+    " only by their ping-restart. With `explicit-exit-notify 1`, and one restart before (in a quiet"
+    " hour), they come back within seconds",
+    "dco": "disable-dco: keys in the kernel cannot be moved; OpenVPN itself encrypts from now on",
+    "chroot": "chroot: may stay; the management socket is opened before",
+}

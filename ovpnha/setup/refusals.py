@@ -1,0 +1,98 @@
+"""What of a server's configuration ``cluster`` refuses, and what to do about it.
+
+Decides what is told before a server is restarted. OpenVPN has the last word
+(``openvpn-patches/common/cluster_config.c``): this is the same list, read early.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from ovpnha.setup.server import Server
+
+QUESTIONS = (
+    "management-client-auth",
+    "management-hold",
+    "management-query-passwords",
+    "management-external-key",
+    "management-external-cert",
+)
+
+
+def find_refusals(server: Server) -> Iterator[str]:
+    """What ``cluster`` refuses, one line each, with the fix."""
+    yield from (REFUSALS[name] for name in find_refused(server))
+
+
+def find_refused(server: Server) -> Iterator[str]:
+    """The same as keys of ``REFUSALS``."""
+    yield from (name for name in REFUSALS if RULES[name](server))
+
+
+def read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address; None for a host's name."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def find_tunnels(server: Server) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """The networks behind this server: of its clients, and those that it routes to them."""
+    for name in ("server", "route", "server-ipv6", "route-ipv6"):
+        for words in server.options.get(name, []):
+            used = words[:1] if name.endswith("-ipv6") else words[:2]
+            with contextlib.suppress(ValueError):  # a name, or a keyword of OpenVPN's
+                yield ipaddress.ip_network("/".join(used), strict=False)
+
+
+def _is_wildcard(server: Server) -> bool:
+    address = read_address(server.word("local"))
+    return not server.has("local") or (address is not None and address.is_unspecified)
+
+
+def is_wrong_family(server: Server) -> bool:
+    """Whether ``proto`` is for the other family than the address in ``local``."""
+    address, family = read_address(server.word("local")), server.word("proto")[-1:]
+    return address is not None and family in {"4", "6"} and family != str(address.version)
+
+
+def _has_feedback_cipher(server: Server) -> bool:
+    return bool(re.search(r"-(CFB|OFB)", server.word("data-ciphers").upper()))
+
+
+RULES: Mapping[str, Callable[[Server], bool]] = {
+    "tcp": lambda one: one.word("proto").startswith("tcp"),
+    "tap": lambda one: (one.word("dev-type") or one.word("dev")).startswith("tap"),
+    "wildcard": _is_wildcard,
+    "family": lambda one: not _is_wildcard(one) and is_wrong_family(one),
+    "multihome": lambda one: one.has("multihome"),
+    "replay": lambda one: one.has("no-replay"),
+    "cipher": _has_feedback_cipher,
+    "management": lambda one: (
+        [line[1:2] for line in one.options.get("management", [])] != [["unix"]]
+    ),
+    "client": lambda one: one.has("management-client"),
+    "questions": lambda one: any(one.has(name) for name in QUESTIONS),
+    "token": lambda one: one.has("auth-gen-token") and not one.has("auth-gen-token-secret"),
+    "dco": lambda one: not one.has("disable-dco"),
+}
+
+REFUSALS = {
+    "tcp": "proto: TCP connections cannot be moved; use proto udp",
+    "tap": "dev: MAC addresses cannot be moved; use dev tun",
+    "wildcard": "local: names no address that can move; add local, with the virtual IP",
+    "family": "proto: is for another address family than local; use udp4 for IPv4, udp6 for IPv6",
+    "multihome": "multihome: remove it, local names the address",
+    "replay": "no-replay: remove it",
+    "cipher": "data-ciphers: remove those in CFB and OFB mode",
+    "management": "management: there must be one, of the form management PATH unix",
+    "client": "management-client: remove it",
+    "questions": "management-client-auth, -hold, -query-passwords and -external-…: remove them,"
+    " ovpnha answers no questions",
+    "token": "auth-gen-token: add auth-gen-token-secret, the same on all nodes",
+    "dco": "disable-dco: add it, keys in the kernel cannot be moved",
+}

@@ -1,0 +1,1 @@
+"""Every scenario for every VIP manager, with one clock: ``make scenarios``."""

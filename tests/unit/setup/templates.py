@@ -1,0 +1,7 @@
+"""The templates that are shipped."""
+
+from __future__ import annotations
+
+from ovpnha.runtime.thishost import read_templates
+
+TEMPLATES = read_templates()
