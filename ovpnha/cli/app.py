@@ -108,12 +108,15 @@ def check_config(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -
 
     OpenVPN's own configuration is read as well: what `cluster` refuses there is a problem, and
     before that file says `cluster` something to fix first. So is this host's packet filter: what
-    in it ends the connections of clients at a move is told with the rule to use instead.
+    in it ends the connections of clients at a move is told with the rule to use instead. A program
+    of `[fence]`, `[[hook]]` or `[[check]]` that this user cannot start is a problem, one that only
+    the sidecar's user cannot start a warning.
 
     Exit code 2 and one line for each problem; warnings are told but are no problems.
     """
     from ovpnha.cli.lint import lint, lint_firewall, lint_http, lint_own_vip, refused_by_host
-    from ovpnha.runtime.hostcheck import find_missing_programs
+    from ovpnha.runtime.hostprograms import find_bad_programs
+    from ovpnha.runtime.hostsidecar import find_user
     from ovpnha.runtime.netlink import read_network
     from ovpnha.runtime.serverfile import check_server_files
 
@@ -121,11 +124,12 @@ def check_config(config: ConfigOption = DEFAULT_PATH, node: NodeOption = None) -
     keys = read_keys(checked.cluster.key_file)
     network = read_network()
     problems, soon = check_server_files(checked)
-    refused = [*refused_by_host(checked, network), *find_missing_programs(checked), *problems]
+    refused = [*refused_by_host(checked, network), *find_bad_programs(checked, None), *problems]
     if refused:
         raise ConfigError("\n".join(refused))
     warnings = [*lint(checked, network), *lint_http(checked), *soon]
     warnings += lint_own_vip(checked, network)
+    warnings += find_bad_programs(checked, find_user(checked).number)
     for warning in (*warnings, *lint_firewall(checked, network)):
         typer.echo(f"warning: {warning}", err=True)
     names = ", ".join(one.name for one in checked.instance)

@@ -23,8 +23,10 @@ from ovpnha.doctor.facts import ConfigurationFacts, InstanceFacts, Unread
 from ovpnha.doctor.kinds import CATALOGUE, DoctorKind, Severity
 from ovpnha.errors import ConfigError, OvpnhaError
 from ovpnha.model import ConntrackManager, VipManager
-from ovpnha.runtime.hostcheck import find_missing_programs, find_own_vip
+from ovpnha.runtime.hostcheck import find_own_vip
 from ovpnha.runtime.hostfacts import Known, read_facts
+from ovpnha.runtime.hostprograms import find_bad_programs
+from ovpnha.runtime.hostsidecar import find_user
 from ovpnha.runtime.netlink import read_network
 from ovpnha.runtime.network import NetworkTable
 from ovpnha.runtime.serverfile import (
@@ -88,7 +90,7 @@ def read_configuration(path: Path, config: Config, network: NetworkTable) -> Con
     """What ``check-config`` says, but for the key and the packet filter, which have checks."""
     refused, soon = check_server_files(config)
     problems = [*refused_by_host(config, network, own_vips=False), *refused]
-    problems += find_missing_programs(config)
+    problems += find_bad_programs(config, find_user(config).number)
     warnings = [*lint(config, network), *lint_http(config), *_plan_problems(config)]
     return ConfigurationFacts(
         path=str(path),

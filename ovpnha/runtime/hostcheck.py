@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ovpnha.config import BcnMode, CheckKind, Config, InstanceSection
+from ovpnha.config import BcnMode, Config, InstanceSection
 from ovpnha.errors import ConfigError
 from ovpnha.runtime.network import NetworkTable
 
@@ -91,31 +90,6 @@ def _foreign_broadcasts(config: Config, table: NetworkTable) -> Iterator[str]:
                 f"bcn.links: {link.address} is no broadcast address of {link.interface}; use"
                 f" {' or '.join(sorted(known))}, or leave it out"
             )
-
-
-def find_missing_programs(config: Config) -> Iterator[str]:
-    """Programs that the configuration names and this host lacks. Nothing waits for them."""
-    for where, program in _programs(config):
-        if shutil.which(program) is None:
-            yield (
-                f"{where}: there is no program {program} that this user may run;"
-                " install it, or correct the name"
-            )
-
-
-def _programs(config: Config) -> Iterator[tuple[str, str]]:
-    """What each part of the configuration runs."""
-    if config.hooks.role_changed:
-        yield "hooks.role_changed", config.hooks.role_changed[0]
-    for hook in config.hook:
-        yield "hook.command", hook.command[0]
-    for one in config.check:
-        if one.command:
-            yield f"check[{one.name}].command", one.command[0]
-        if one.kind is CheckKind.PING:
-            yield f"check[{one.name}].kind", "ping"
-        if one.kind is CheckKind.CLIENT:
-            yield f"check[{one.name}].client_program", one.client_program
 
 
 def _shared_links(one: InstanceSection, config: Config, table: NetworkTable) -> Iterator[str]:

@@ -6,7 +6,6 @@ configurations. Never connects to a management socket, which takes one client at
 
 from __future__ import annotations
 
-import os
 import pwd
 import re
 import stat
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from ovpnha.config import Config, InstanceSection
 from ovpnha.doctor.facts import ServerFacts, SocketFacts, UnitFacts, Unread
+from ovpnha.runtime.hostaccess import ask_access
 from ovpnha.runtime.hostcertificates import read_certificates
 from ovpnha.runtime.hostprocesses import (
     find_option,
@@ -203,24 +203,11 @@ def _read_socket(
 
 
 def _may_open(path: Path, user: SidecarUser) -> bool | Unread:
-    """Whether the sidecar's user may; asked of the kernel, which knows of access lists too."""
+    """Whether the sidecar's user may."""
     if user.number in (None, 0):
         return True
-    if user.number == os.geteuid():
-        return os.access(path, os.W_OK)
-    if os.geteuid() != 0:
-        return Unread("this user cannot try as another one; run as root")
-    number = str(user.number)
-    said, problem = run_program(
-        *("setpriv", f"--reuid={number}", f"--regid={_group(user)}", "--init-groups"),
-        *("sh", "-c", '[ -w "$1" ] && echo yes || echo no', "sh", str(path)),
-        within=2.0,
-    )
-    return Unread(problem) if problem else said.strip() == "yes"
-
-
-def _group(user: SidecarUser) -> str:
-    return str(pwd.getpwuid(user.number or 0).pw_gid)
+    found = ask_access(user.number, [("w", path)])
+    return found if isinstance(found, Unread) else found[0]
 
 
 def read_connections(within: float) -> tuple[str, ...] | Unread:

@@ -15,7 +15,7 @@ import pytest
 from ovpnha.cli.lint import lint, lint_http
 from ovpnha.config import Config, parse_config
 from ovpnha.errors import ConfigError
-from ovpnha.runtime.hostcheck import check_host, find_missing_programs
+from ovpnha.runtime.hostcheck import check_host
 from ovpnha.runtime.network import IFF_LOWER_UP, IFF_UP, NetworkTable
 
 
@@ -117,13 +117,6 @@ def test_another_name_of_the_key_file_is_refused(config: Path) -> None:
     path.symlink_to(parsed(config.read_text()).cluster.key_file)
     more = f'[node.a.instance.udp]\ntrack_file = "{path}"\n'
     assert "udp.grade is cluster.key_file" in refusals(config, GOOD, more)
-
-
-def test_a_hook_that_is_not_there_is_a_mistake(config: Path) -> None:
-    hooks = '[hooks]\nrole_changed = ["{}"]\n'
-    assert not list(find_missing_programs(parsed(config.read_text() + hooks.format("/bin/true"))))
-    (found,) = find_missing_programs(parsed(config.read_text() + hooks.format("/none/hook")))
-    assert "there is no program /none/hook" in found
 
 
 def test_a_vip_interface_without_an_address_of_its_own_is_odd(config: Path) -> None:
