@@ -65,6 +65,16 @@ REFUSED = 'ovpnha_datagrams_refused_total{node="a",reason="%s"}'
 CASES = (
     Case("OvpnhaNobodyMaster", masters(0, 0), masters(1, 0)),
     Case("OvpnhaTwoMasters", masters(1, 1), masters(1, 0)),
+    Case(
+        "OvpnhaFenceWaits",
+        {f"ovpnha_fence_waits{{{B}}}": steady(1)},
+        {f"ovpnha_fence_waits{{{B}}}": "0+0x92 1+0x40"},
+    ),
+    Case(
+        "OvpnhaFenceFails",
+        {f"ovpnha_fence_failures{{{B}}}": "0+0x30 1+0x30 2+0x60"},
+        {f"ovpnha_fence_failures{{{B}}}": "0+0x30 1+0x30 0+0x60"},
+    ),
     Case("OvpnhaNodeNotInSync", copy(0), copy(1)),
     Case(
         "OvpnhaRecordsRefused",
