@@ -8,10 +8,8 @@ manager starts it again; OpenVPN goes on meanwhile. A stop never touches OpenVPN
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -20,30 +18,24 @@ from typing import Any
 import structlog
 
 from ovpnha import __version__
-from ovpnha.config import Config, InstanceSection, UnknownMaster
+from ovpnha.config import Config, InstanceSection
 from ovpnha.errors import ConfigError, OvpnhaError
 from ovpnha.model import (
-    BOOT_SIZE,
-    BootId,
     CheckState,
     ClientMetrics,
     ConntrackManager,
-    FencePolicy,
     InstanceName,
     NodeName,
     VipManager,
     Vouched,
 )
-from ovpnha.node.config import InstanceConfig, NodeConfig
-from ovpnha.node.node import Node
 from ovpnha.node.outputs import OpenvpnFound, RoleChanged, SetGrade
-from ovpnha.replication.config import ReplicationConfig
-from ovpnha.replication.history import HistoryEntry
-from ovpnha.replication.sealing import MAGIC, ClusterKey, cluster_tag
+from ovpnha.replication.sealing import MAGIC, cluster_tag
 from ovpnha.runtime.bcn import BcnSockets
 from ovpnha.runtime.checks import CheckRunner
 from ovpnha.runtime.clientmetrics import ClientList, Pseudonyms
 from ovpnha.runtime.commands import Commands
+from ovpnha.runtime.composing import compose_node, cookie_keys, key_names
 from ovpnha.runtime.conntrack import ConntrackKeeper
 from ovpnha.runtime.control import ControlServer
 from ovpnha.runtime.driver import Driver, Ports
@@ -56,7 +48,7 @@ from ovpnha.runtime.historyfile import HistoryFile, find_history_file
 from ovpnha.runtime.historykeeper import HistoryKeeper
 from ovpnha.runtime.hooks import HookRunner
 from ovpnha.runtime.hostcheck import check_host
-from ovpnha.runtime.keyfile import derive_key, read_keys
+from ovpnha.runtime.keyfile import read_keys
 from ovpnha.runtime.logs import configure_logs
 from ovpnha.runtime.management import ManagementChannel
 from ovpnha.runtime.netlink import NetworkWatcher, read_network
@@ -106,65 +98,6 @@ async def _run(config: Config, keys: tuple[bytes, ...], events: EventBook) -> No
     await daemon.run(stop)
 
 
-def compose_node(
-    config: Config, keys: tuple[bytes, ...], history: Iterable[HistoryEntry] = ()
-) -> Node:
-    """The pure core of this node."""
-    replication = ReplicationConfig(
-        cluster=config.cluster.name,
-        node=NodeName(config.cluster.node),
-        keys=keys,
-        links=config.bcn.link_names(),
-        release=__version__,
-    )
-    settings = tuple(
-        InstanceConfig(
-            name=InstanceName(one.name),
-            vip=str(one.vip or ""),
-            held_max=one.held_max,
-            lone_after=one.lone_after,
-            answer_within=one.answer_within,
-            protect_wait=one.protect_wait,
-            rekey_after_promotion=one.rekey_after_promotion,
-            rekey_rate=one.rekey_rate,
-            per_client=one.client_metrics is not ClientMetrics.OFF,
-            tolerate=frozenset(kind.value for kind in one.tolerate),
-            cookie_key=_cookie_keys(config, keys)[InstanceName(one.name)],
-            fence=_fence_policy(config),
-            fence_unknown_waits=config.fence is None or config.fence.unknown is UnknownMaster.WAIT,
-        )
-        for one in config.instance
-    )
-    return Node(
-        NodeConfig(replication=replication, instances=settings),
-        boot=BootId(os.urandom(BOOT_SIZE)),
-        random=os.urandom,
-        now=time.monotonic(),
-        wall=time.time,
-        history=history,
-    )
-
-
-def _key_names(config: Config, keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """As datagrams name them in clear."""
-    tag = cluster_tag(config.cluster.name)
-    return tuple(ClusterKey.create(key, tag).name for key in keys)
-
-
-def _fence_policy(config: Config) -> FencePolicy:
-    if config.fence is None:
-        return FencePolicy.OFF
-    return FencePolicy.REQUIRED if config.fence.required else FencePolicy.OPTIONAL
-
-
-def _cookie_keys(config: Config, keys: tuple[bytes, ...]) -> dict[InstanceName, bytes]:
-    """What each OpenVPN answers a client's first packet with: of the key that seals."""
-    return {
-        InstanceName(one.name): derive_key(keys[0], f"ovpnha cookie 1 {one.name}")
-        for one in config.instance
-    }
-
-
 class Daemon:
     """All shells of one node, connected."""
 
@@ -190,7 +123,7 @@ class Daemon:
             if one.track_file is not None
         }
         prefix = MAGIC + cluster_tag(config.cluster.name)
-        names = _key_names(config, keys)
+        names = key_names(config, keys)
         self._bcn = BcnSockets(config.bcn, self._received_datagrams, prefix, names)
         self._driver = Driver(
             compose_node(config, keys, self._history.load()),
@@ -252,8 +185,8 @@ class Daemon:
             problem = str(error)
         else:
             self._pseudonyms = Pseudonyms(keys[0])
-            cookies = _cookie_keys(self._config, keys)
-            self._bcn.use_keys(_key_names(self._config, keys))
+            cookies = cookie_keys(self._config, keys)
+            self._bcn.use_keys(key_names(self._config, keys))
             self._driver.step(lambda core, now: core.use_keys(keys, cookies, now))
             return
         log.error("cluster keys not read again, the old ones stay", reason=problem)

@@ -38,20 +38,20 @@ class Asked:
         if unfenced:
             until = now + max(expect_vip, OVERRULED_FOR)
             self._instances[instance].parts.fence.overrule(until)
-        taken = self._instances[instance].ask_promote(expect_vip, now)
+        taken = self._instances[instance].verbs.promote(expect_vip, now)
         self._go_on(now)
         return taken
 
     def ask_demote(self, instance: InstanceName, now: float) -> None:
         """Master: hand the VIP over. Held: demote as soon as another node has the clients."""
-        self._instances[instance].ask_demote(now)
+        self._instances[instance].verbs.demote(now)
         self._go_on(now)
 
     def ask_renegotiate(
         self, instance: InstanceName, uid: Uid | None, rate: float, now: float
     ) -> None:
         """Renegotiate with one client, or with all at ``rate`` a second."""
-        self._instances[instance].ask_renegotiate(uid, rate, now)
+        self._instances[instance].verbs.renegotiate(uid, rate, now)
         self._go_on(now)
 
     def ask_pause(self, instance: InstanceName, seconds: float, now: float) -> None:
@@ -67,7 +67,7 @@ class Asked:
 
     def ask_resync(self, instance: InstanceName, now: float) -> bool:
         """Throw the copy of a standby away and fetch anew; False: it may not be spared now."""
-        taken = self._instances[instance].ask_resync(now)
+        taken = self._instances[instance].verbs.resync(now)
         self._go_on(now)
         return taken
 

@@ -39,9 +39,9 @@ from ovpnha.management.codes import Code
 from ovpnha.management.commands import Demote, Hold, ListInstances, Promote
 from ovpnha.management.notices import EndNotice, RoleNotice
 from ovpnha.management.replies import Refused
-from ovpnha.model import NO_EPOCH, SOURCES, NodeName, OpenvpnStatus, Role, Sync, Uid, Unreachable
+from ovpnha.model import NO_EPOCH, SOURCES, NodeName, OpenvpnStatus, Role, Sync, Unreachable
 from ovpnha.node.change import RoleChange
-from ovpnha.node.cluster.view import find_difference
+from ovpnha.node.cluster.difference import find_difference
 from ovpnha.node.openvpn.discovery import RETRY_AFTER, RETRY_ORDER_AFTER
 from ovpnha.node.part import first
 from ovpnha.node.parts import Parts
@@ -49,6 +49,7 @@ from ovpnha.node.role.machine import Trigger
 from ovpnha.node.role.reasons import describe_held, describe_step
 from ovpnha.node.role.succession import Situation, Step, decide, next_epoch
 from ovpnha.node.steps import Steps
+from ovpnha.node.verbs import Verbs
 from ovpnha.problems import Problem, ProblemKind
 
 STARTS_ANEW = Problem(ProblemKind.SERVER_STARTING, "OpenVPN starts anew")
@@ -66,6 +67,7 @@ class Instance:
         self.parts = parts
         self._change = RoleChange(parts)
         self._steps = Steps(parts, self._change)
+        self.verbs = Verbs(parts, self._steps)
         self._seen = now  # the last step
         self._copy: tuple[object, ...] = ()  # what the grade was made from, as far as records go
 
@@ -178,58 +180,6 @@ class Instance:
         if refuses:
             self._change.fail(fault, now)
         return refuses
-
-    # What the administrator asks.
-
-    def ask_promote(self, expect_vip: float, now: float) -> bool:
-        """Promote before the VIP comes; without it this node will be held again.
-
-        Refused with a VIP of IPv6 while another node serves: the kernel lets OpenVPN send from an
-        address that it does not have, and clients that have heard it refuse the other one.
-        """
-        if self.role is Role.MASTER:
-            return True
-        if self.parts.view.rivals() and not self.parts.goes_ahead:
-            return False
-        self.parts.vip.promise(now + expect_vip)
-        if not self.parts.discovery.settled:
-            self.parts.openvpn.log("warning", "promote asked while openvpn does not answer")
-        return True
-
-    def ask_demote(self, now: float) -> None:
-        """Master: let the VIP manager move the VIP, and be held when it has.
-
-        Held: demote as soon as another node serves that has the clients. What may be the last copy
-        is not for an order to destroy, nor what another node is fetching.
-        """
-        vip, log = self.parts.vip, self.parts.openvpn.log
-        vip.break_promise()
-        if self.role is Role.HELD:
-            self.parts.successor.planned = True
-        elif self.role is Role.MASTER:
-            vip.hand_over(now)
-            log("info", "handing the vip over")
-        else:
-            log("warning", "demote asked of no master", role=self.role.value)
-
-    def ask_resync(self, now: float) -> bool:
-        """Standby: throw the copy away and fetch anew. Refused where it may be the last one."""
-        parts = self.parts
-        master = parts.view.state(parts.importer.following)
-        there = master is not None and master.serves
-        waits = parts.vip.concerns or parts.switchover.active or bool(parts.openvpn.unanswered)
-        if self.role is not Role.STANDBY or waits or not there or parts.importer.keeps:
-            return False
-        self._steps.fetch_anew(now)
-        return True
-
-    def ask_renegotiate(self, uid: Uid | None, rate: float, now: float) -> None:
-        """Renegotiate with one client, or with all."""
-        parts = self.parts
-        if self.role is Role.MASTER:
-            parts.rekey.order(parts.exporter.table if uid is None else [uid], rate, now)
-        else:
-            parts.openvpn.log("warning", "renegotiate asked of no master", role=self.role.value)
 
     # Time.
 

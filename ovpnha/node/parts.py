@@ -7,38 +7,18 @@ Decides nothing: it describes, for the next step of the role (``situation``), fo
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 
 from ovpnha.model import NO_EPOCH, Epoch, Grade, InstanceState, NodeName, Role, Sync
-from ovpnha.node.cluster.announcer import Announcer
+from ovpnha.node.assembly import Assembly
 from ovpnha.node.cluster.conductor import SwitchFacts
-from ovpnha.node.cluster.fence import Fence, FenceFacts
+from ovpnha.node.cluster.difference import find_difference
+from ovpnha.node.cluster.fence import FenceFacts
 from ovpnha.node.cluster.grading import GradeInput
-from ovpnha.node.cluster.pause import Pause
-from ovpnha.node.cluster.servicechecks import ServiceChecks
-from ovpnha.node.cluster.successor import Successor
-from ovpnha.node.cluster.switchover import Switchover
-from ovpnha.node.cluster.two_masters import TwoMasters
-from ovpnha.node.cluster.view import NO_HOLDER, ClusterView, NodeView, Other, find_difference
-from ovpnha.node.cluster.vip_problems import VipProblems
-from ovpnha.node.config import InstanceConfig
-from ovpnha.node.master.exporter import Exporter
-from ovpnha.node.master.reconnecting import Reconnecting
-from ovpnha.node.master.rekey import Rekey
-from ovpnha.node.openvpn.discovery import Discovery
-from ovpnha.node.openvpn.liveness import Liveness
-from ovpnha.node.openvpn.openvpn import Openvpn
-from ovpnha.node.openvpn.presence import Presence
-from ovpnha.node.openvpn.traffic import Traffic
-from ovpnha.node.outputs import Output
-from ovpnha.node.part import Part, first
-from ovpnha.node.role.current import CurrentRole
+from ovpnha.node.cluster.view import NO_HOLDER, NodeView, Other
 from ovpnha.node.role.lineage import Kin
-from ovpnha.node.role.ownepoch import OwnEpoch
-from ovpnha.node.role.promotion import Promotion
 from ovpnha.node.role.succession import (
     FETCH_LONG,
     FETCH_MAX,
@@ -49,13 +29,9 @@ from ovpnha.node.role.succession import (
     Situation,
     Sources,
 )
-from ovpnha.node.role.vip import Vip
-from ovpnha.node.standby.counters import CounterRelay
-from ovpnha.node.standby.importer import Importer
 from ovpnha.node.statistics import InstanceStatistics
 from ovpnha.problems import Problem, ProblemKind
 from ovpnha.replication.boots import NodeHeard
-from ovpnha.replication.protocol import Replication
 
 KEPT_FIX = (
     "move the VIP there (if that node is held, a VIP manager that follows the grade does), or they "
@@ -63,63 +39,8 @@ KEPT_FIX = (
 )
 
 
-class Parts:
-    """All of one instance."""
-
-    def __init__(
-        self,
-        config: InstanceConfig,
-        node: NodeName,
-        backchannel: Replication,
-        outputs: deque[Output],
-        now: float,
-    ) -> None:
-        self.config = config
-        self.node = node
-        self.backchannel = backchannel
-        self.role = CurrentRole(config.name, outputs, now)
-        self.vip = Vip(now)
-        self.own = OwnEpoch(config.held_max)
-        self.promotion = Promotion()
-        self.openvpn = openvpn = Openvpn(config.name, outputs)
-        self.discovery = Discovery(openvpn, now, config.cookie_key)
-        self.liveness = Liveness(openvpn, config.answer_within)
-        self.traffic = Traffic(openvpn, lambda: self.role.role, per_client=config.per_client)
-        self.presence = Presence(openvpn)
-        self.view = ClusterView(config.name, now, config.lone_after, node)
-        self.vip_problems = VipProblems(openvpn, config.vip)
-        self.checks = ServiceChecks()
-        self.announcer = Announcer(openvpn, backchannel)
-        self.two_masters = TwoMasters(openvpn)
-        self.successor = Successor(config.name, backchannel)
-        self.switchover = Switchover(node, openvpn, self.vip)
-        self.pause = Pause(openvpn, self.vip)
-        self.fence = Fence(
-            config.name, config.fence, outputs, unknown_waits=config.fence_unknown_waits
-        )
-        self.importer = Importer(openvpn, backchannel)
-        self.counter_relay = CounterRelay(openvpn)
-        self.exporter = Exporter(openvpn, backchannel, config.protect_wait)
-        self.rekey = Rekey(openvpn, config.rekey_after_promotion, config.rekey_rate)
-        self.reconnecting = Reconnecting(openvpn)
-
-        # In the order in which time passes for them: first, whether OpenVPN is there at all.
-        self._all: tuple[Part, ...] = (
-            *(self.discovery, self.liveness, self.traffic, self.own, self.reconnecting),
-            *(self.role, self.vip, self.promotion, self.openvpn, self.presence, self.view),
-            *(self.vip_problems, self.checks, self.announcer, self.two_masters, self.successor),
-            *(self.switchover, self.pause, self.fence, self.importer, self.counter_relay),
-            *(self.exporter, self.rekey),
-        )
-
-        self._timed = [one for one in self._all if type(one).get_timer is not Part.get_timer]
-
-    def __iter__(self) -> Iterator[Part]:
-        return iter(self._all)
-
-    def get_timer(self) -> float | None:
-        """The next moment of any part."""
-        return first([one.get_timer() for one in self._timed])
+class Parts(Assembly):
+    """All of one instance, and what they are together."""
 
     @property
     def clients(self) -> int:

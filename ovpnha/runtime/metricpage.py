@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ovpnha.runtime.definitions import EVENTS, TABLE, Definition
+from ovpnha.runtime.definitions import TABLE, Definition
+from ovpnha.runtime.eventkinds import EVENTS
 
 
 def render_metrics() -> str:

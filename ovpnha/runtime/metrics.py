@@ -23,11 +23,8 @@ from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.statistics import InstanceStatistics, NodeStatistics, TrackingFigures
 from ovpnha.runtime.clientmetrics import ClientList
 from ovpnha.runtime.datagramlabels import DATAGRAMS, MESSAGES, REASONS
-from ovpnha.runtime.definitions import (
-    DEFINITIONS,
-    EVENTS,
-    TABLE,
-)
+from ovpnha.runtime.definitions import DEFINITIONS, TABLE
+from ovpnha.runtime.eventkinds import EVENTS
 
 Samples = Iterable[tuple[Sequence[str], float]]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.node.cluster.view import OPTION_GROUPS
+from ovpnha.node.cluster.difference import OPTION_GROUPS
 from tests.integration.conftest import OPENVPN
 from tests.integration.rows import genkey
 from tests.lab.pki import Pki

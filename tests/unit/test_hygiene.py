@@ -32,6 +32,9 @@ ARCHIVES = re.compile("|".join("".join(halves) for halves in HALVES))
 PLACES = re.compile("|".join([r"/(home|Users)/\w", "/root" + "/", rf"{re.escape(str(ROOT))}\b"]))
 
 
+LONGEST = 400  # lines of a source file
+
+
 def committed_files() -> list[Path]:
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -54,6 +57,13 @@ def test_no_line_names_what_belongs_to_a_machine(pattern: re.Pattern[str]) -> No
         if pattern.search(line)
     ]
     assert not found, "\n".join(found)
+
+
+def test_no_file_of_ovpnha_is_longer_than_can_be_read_at_once() -> None:
+    """A file that outgrows it has a thing in it that deserves a file of its own."""
+    lengths = {path: len(text_lines(path)) for path in (ROOT / "ovpnha").rglob("*.py")}
+    long = {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > LONGEST}
+    assert not long
 
 
 def test_no_empty_file_lies_at_the_root() -> None:

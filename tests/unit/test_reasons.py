@@ -11,7 +11,8 @@ import pytest
 
 from ovpnha.replication.protocol import NOT_REFUSALS
 from ovpnha.runtime.datagramlabels import REASONS
-from ovpnha.runtime.definitions import EVENTS, TABLE
+from ovpnha.runtime.definitions import TABLE
+from ovpnha.runtime.eventkinds import EVENTS
 
 ROOT = Path(__file__).parents[2]
 SERVED = {

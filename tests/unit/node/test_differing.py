@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ovpnha.model import Role
-from ovpnha.node.cluster.view import OPTION_GROUPS, _name_options, find_difference
+from ovpnha.node.cluster.difference import OPTION_GROUPS, _name_options, find_difference
 from tests.unit.node.doubles import STATUS, state
 
 HALF = "ab" * 16

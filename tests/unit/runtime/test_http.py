@@ -22,7 +22,7 @@ from ovpnha.node.openvpn.traffic import ServerStatistics
 from ovpnha.node.role.promotion import PhaseTimes
 from ovpnha.node.statistics import NodeStatistics, TrackingFigures
 from ovpnha.problems import Problem, ProblemKind
-from ovpnha.runtime import definitions
+from ovpnha.runtime import definitions, eventkinds
 from ovpnha.runtime.clientmetrics import ClientList, Pseudonyms
 from ovpnha.runtime.codec import to_plain
 from ovpnha.runtime.http import CONNECTIONS_LIMIT, Reused, StatusApplication, serve_http
@@ -268,7 +268,7 @@ def test_every_event_that_is_counted_is_documented() -> None:
     text = "".join(file.read_text() for file in package.rglob("*.py"))
     counted = set(re.findall(r'counters\["(\w+)"\]', text))
     counted |= set(re.findall(r'_release\(uid, "(\w+)"\)', text))
-    assert counted == set(definitions.EVENTS)
+    assert counted == set(eventkinds.EVENTS)
 
 
 def kinds(body: bytes) -> list[str]:
