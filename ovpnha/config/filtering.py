@@ -104,7 +104,8 @@ class FirewallConfig(Section):
         default=(),
         strict=False,
         description="The tunnels' networks. Left out, they are those of `server`, `server-ipv6`, "
-        "`route` and `route-ipv6` in OpenVPN's configurations (`server_config`).",
+        "`ifconfig`, `ifconfig-ipv6`, `route` and `route-ipv6` in OpenVPN's configurations "
+        "(`server_config`).",
         examples=[["10.8.0.0/24"]],
     )
 

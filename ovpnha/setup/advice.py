@@ -33,7 +33,8 @@ MORE = {
     " clients), move the clients there, and run init on that one; this one goes on as it is",
     "tap": "MAC addresses behind a bridge cannot be moved. A routed server beside it (`dev tun`,"
     " `server NETWORK MASK` instead of server-bridge) can be protected; this one goes on as it is",
-    "multihome": "remove it: the server answers from the virtual IP only, which local names",
+    "multihome": "it stands in a file that this one includes (config); take it out there: the"
+    " server answers from the virtual IP only, which local names",
     "management": "one stands in a file that this one includes (config); take it out there",
     "token": "add `auth-gen-token-secret FILE` (made by: openvpn --genkey auth-token FILE): with"
     " the same secret on all nodes a token of one is good on the others",
@@ -43,21 +44,37 @@ MORE = {
 }
 """More of a refusal than one line of `ovpnha check-config` has."""
 
+REMOVED = {
+    "client-cert-not-required": "write `verify-client-cert none`",
+    "compat-names": "remove it",
+    "ifconfig-pool-linear": "write `topology p2p`",
+    "iproute": "remove it",
+    "key-method": "remove it; method 2 is the only one",
+    "keysize": "remove it; the name of the cipher says the size",
+    "ncp-disable": "remove it; `data-ciphers` says what may be chosen",
+    "no-iv": "remove it",
+    "no-name-remapping": "remove it",
+    "tls-remote": "write `verify-x509-name`",
+}
+"""Options of earlier OpenVPNs, with which the one of the node (2.6, of Debian's) does not start."""
+
 
 def find_obstacles(server: Server) -> Iterator[str]:
     """What is in the way of a server that says all that `ovpnha init` would add."""
     serves = any(server.has(name) for name in ("server", "server-ipv6", "server-bridge"))
     if not serves and server.word("mode") != "server":
         yield "server: this is no server's configuration; name that of a server"
+    for name in (name for name in REMOVED if server.has(name)):
+        yield f"{name}: OpenVPN 2.6 has no such option and would not start; {REMOVED[name]}"
     for name in find_refused(server):
         option = REFUSALS[name].partition(":")[0]
         yield f"{option}: {MORE[name]}" if name in MORE else REFUSALS[name]
 
 
-def find_notes(server: Server, version: int) -> Iterator[str]:
+def find_notes(server: Server, version: int, socket: str) -> Iterator[str]:
     """What stays as it is, or changes on the way, and somebody should know.
 
-    ``version`` is that of the VIP's family.
+    ``version`` is that of the VIP's family, ``socket`` the management socket that there will be.
     """
     if is_other_family(server, version):
         yield (
@@ -71,10 +88,10 @@ def find_notes(server: Server, version: int) -> Iterator[str]:
             f"{', '.join(used)}: go on working; programs that they start must be on every node, at"
             " the same path. A client that moves does not connect anew: no script runs for it"
         )
-    lines = server.options.get("management", [])
-    if any(words[1:2] != ["unix"] for words in lines) or len(lines) > 1:
+    lost = [one for one in server.options.get("management", []) if one != [socket, "unix"]]
+    if lost:
         yield (
-            f"management {' '.join(lines[-1])}: whatever used it (a web panel, an exporter) loses"
+            f"management {' '.join(lost[-1])}: whatever used it (a web panel, an exporter) loses"
             " it: ovpnha is its only client. `ovpnha clients --json`, `ovpnha status --json` and"
             " /metrics take its place"
         )
@@ -110,6 +127,7 @@ RULES_OF_NOTES: Mapping[str, Callable[[Server], bool]] = {
     ),
     "dco": lambda one: not one.has("disable-dco"),
     "chroot": lambda one: one.has("chroot"),
+    "multihome": lambda one: one.has("multihome"),
 }
 NOTES = {
     "pool": "ifconfig-pool-persist: may stay; each node writes its own file. Connected clients keep"
@@ -123,4 +141,6 @@ NOTES = {
     " hour), they come back within seconds",
     "dco": "disable-dco: keys in the kernel cannot be moved; OpenVPN itself encrypts from now on",
     "chroot": "chroot: may stay; the management socket is opened before",
+    "multihome": "multihome: becomes a comment: the server answers from the virtual IP only, and"
+    " whoever came by another address does not any more",
 }

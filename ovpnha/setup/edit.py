@@ -7,7 +7,7 @@ already gets the same text back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ovpnha.setup.server import ServerLine, split_lines
 
@@ -17,11 +17,11 @@ Wanted = Sequence[tuple[str, ...]]
 """Options that the file must have, each once, with their arguments."""
 
 
-def edit_server(text: str, wanted: Wanted) -> str:
-    """The text with these options."""
+def edit_server(text: str, wanted: Wanted, unwanted: Collection[str] = ()) -> str:
+    """The text with these options, and without those that are unwanted by their names."""
     lines = list(split_lines(text))
     kept = {option: _find(lines, option) for option in wanted}
-    names = {option[0] for option in wanted}
+    names = {option[0] for option in wanted} | set(unwanted)
     new = [
         f"#{line.raw}" if line.name in names and line not in kept.values() else line.raw
         for line in _single(lines, kept)

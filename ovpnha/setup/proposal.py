@@ -49,6 +49,8 @@ from ovpnha.setup.server import (
 SERVER_DIRECTORY = "/etc/openvpn/server"
 LEGACY_DIRECTORY = "/etc/openvpn"
 USER = "ovpnha"
+UNWANTED = frozenset({"multihome"})
+"""What the server's file must not say, and needs nothing in its place."""
 NETWORK_FILES = (
     "/etc/network/",
     "/etc/systemd/network/",
@@ -175,7 +177,7 @@ def edit_source(plan: ClusterPlan, source: ServerSource, edited: str | None = No
     text = source.text if edited is None else edited
     if source.path != source.target and edited is None:
         text = f"cd {PurePosixPath(source.path).parent}\n{text.removeprefix(BYTE_ORDER_MARK)}"
-    return edit_server(text, wanted_options(plan, source.read(text)))
+    return edit_server(text, wanted_options(plan, source.read(text)), UNWANTED)
 
 
 def propose(plan: ClusterPlan, source: ServerSource, host: Host, supplies: Supplies) -> Proposal:
@@ -191,7 +193,7 @@ def propose(plan: ClusterPlan, source: ServerSource, host: Host, supplies: Suppl
     ]
     found = judge(plan, source, changes, host, supplies)
     notes = (
-        *find_notes(source.read(), plan.outside.ip.version),
+        *find_notes(source.read(), plan.outside.ip.version, plan.management),
         *note_local(plan, source.read()),
         *found.notes,
     )

@@ -41,8 +41,11 @@ def read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | N
 
 
 def find_tunnels(server: Server) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """The networks behind this server: of its clients, and those that it routes to them."""
-    for name in ("server", "route", "server-ipv6", "route-ipv6"):
+    """The networks behind this server: of its clients, and those that it routes to them.
+
+    ``ifconfig`` stands there where somebody wrote line by line what ``server`` does.
+    """
+    for name in ("server", "ifconfig", "route", "server-ipv6", "ifconfig-ipv6", "route-ipv6"):
         for words in server.options.get(name, []):
             used = words[:1] if name.endswith("-ipv6") else words[:2]
             with contextlib.suppress(ValueError):  # a name, or a keyword of OpenVPN's

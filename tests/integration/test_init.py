@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 
 from tests.integration.conftest import OPENVPN
 from tests.integration.setuphost import USER, SetupHost
-from tests.lab.pki import Pki, static_key
+from tests.lab.configurations.files import WRITTEN, fill, give_files, write_files
+from tests.lab.pki import Pki
 from tests.lab.waiting import wait_until
 from tests.unit.setup.test_configurations import DIRECTORY, EXPECTED
 
@@ -45,40 +42,8 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("pki") / "files"
     authority = Pki(directory)
     authority.issue("server", server=True)
-    (directory / "crl.pem").write_bytes(empty_crl(authority))
-    key = static_key()
-    (directory / "ta.key").write_text(key)
-    (directory / "tc.key").write_text(key)
-    dh: list[str | Path] = [
-        "openssl",
-        "genpkey",
-        "-genparam",
-        "-algorithm",
-        "DH",
-        "-pkeyopt",
-        "group:ffdhe2048",
-    ]
-    subprocess.run([*dh, "-out", directory / "dh.pem"], check=True, capture_output=True)
-    genkey: list[str | Path] = [
-        OPENVPN,
-        "--genkey",
-        "tls-crypt-v2-server",
-        directory / "server-v2.key",
-    ]
-    subprocess.run(genkey, check=True, capture_output=True)
-    for name in ("ccd", "ca"):
-        (directory / name).mkdir()
-    (directory / "ccd" / "alice").write_text("ifconfig-push 10.8.0.9 255.255.255.0\n")
+    write_files(authority, OPENVPN)
     return directory
-
-
-def empty_crl(authority: Pki) -> bytes:
-    """A list of what is revoked: nothing."""
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateRevocationListBuilder().issuer_name(authority.name)
-    builder = builder.last_update(now).next_update(now + datetime.timedelta(days=1))
-    signed = builder.sign(authority.key, hashes.SHA256())
-    return signed.public_bytes(serialization.Encoding.PEM)
 
 
 @pytest.fixture
@@ -90,13 +55,8 @@ def host(tmp_path: Path) -> Iterator[SetupHost]:
 def give_server(host: SetupHost, name: str, pki: Path) -> str:
     """The server's configuration and its files."""
     directory = host.path(SERVER)
-    for path in pki.rglob("*"):
-        if path.is_file():
-            target = directory / path.relative_to(pki)
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    (directory / "ca").mkdir(exist_ok=True)
-    text = (DIRECTORY / f"{name}.conf").read_text()
+    give_files(pki, directory)
+    text = fill((DIRECTORY / f"{name}.conf").read_text(), pki)
     (directory / f"{name}.conf").write_text(text)
     return text
 
@@ -135,7 +95,7 @@ def test_a_server_starts_with_what_is_proposed(
         process.terminate()
     host.check(OVPNHA, "uninit", "--write")
     after = snapshot(host)
-    own = {str(host.path(SERVER) / one) for one in ("ipp.txt", "status.log")}
+    own = {str(host.path(SERVER) / one) for one in WRITTEN}
     assert {path: one for path, one in after.items() if path not in own} == before
 
 

@@ -123,11 +123,11 @@ def test_every_option_that_is_needed_is_named_at_once(root: Path) -> None:
 
 
 def test_what_cannot_be_had_ends_it(root: Path) -> None:
-    put(root / SERVER, TEXT.replace("proto udp", "proto tcp\nmultihome"))
+    put(root / SERVER, TEXT.replace("proto udp", "proto tcp\nno-replay"))
     code, _, err = init(root, "--write")
     assert code == 2
     assert f"ovpnha: /{SERVER}: proto: TCP connections end with their server" in err
-    assert f"ovpnha: /{SERVER}: multihome: remove it: the server answers from the virtual IP" in err
+    assert f"ovpnha: /{SERVER}: no-replay: remove it" in err
     assert not (root / "var").exists()
 
 

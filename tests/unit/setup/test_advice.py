@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.setup.advice import find_notes, find_obstacles, find_port
+from ovpnha.setup.advice import REMOVED, find_notes, find_obstacles, find_port
 from ovpnha.setup.agreement import note_edited, tell_stale
 from ovpnha.setup.diffs import mask_secrets, show_diff
 from ovpnha.setup.server import Server, find_open_block, parse_server, split_lines
@@ -36,6 +36,7 @@ NOTED = {
     "user nobody": ["user, group"],
     "group nogroup": [],
     "chroot /jail": ["chroot"],
+    "multihome": ["multihome"],
     "up /up\nplugin x.so\nclient-connect /c": ["client-connect, plugin, up"],
     "management /y unix": ["management /y unix"],
     "management 127.0.0.1 7505": ["management 127.0.0.1 7505"],
@@ -44,15 +45,15 @@ NOTED = {
 
 @pytest.mark.parametrize("text", NOTED)
 def test_what_is_told(text: str) -> None:
-    assert begins(find_notes(server(QUIET + text), 4)) == NOTED[text]
+    assert begins(find_notes(server(QUIET + text), 4, "/x")) == NOTED[text]
 
 
 def test_what_is_told_of_what_lacks() -> None:
-    assert begins(find_notes(server(""), 4)) == ["explicit-exit-notify", "disable-dco"]
-    assert begins(find_notes(server("proto tcp4\ndisable-dco"), 4)) == []
+    assert begins(find_notes(server(""), 4, "/x")) == ["explicit-exit-notify", "disable-dco"]
+    assert begins(find_notes(server("proto tcp4\ndisable-dco"), 4, "/x")) == []
     alone = QUIET.replace("/x unix", "127.0.0.1 7505")
-    assert begins(find_notes(server(alone), 4)) == ["management 127.0.0.1 7505"]
-    assert begins(find_notes(server(QUIET + "proto udp4"), 6)) == ["proto udp4"]
+    assert begins(find_notes(server(alone), 4, "/x")) == ["management 127.0.0.1 7505"]
+    assert begins(find_notes(server(QUIET + "proto udp4"), 6, "/x")) == ["proto udp4"]
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,7 @@ def test_what_is_told_of_what_lacks() -> None:
         (READY.replace("server 10.8.0.0 255.255.255.0", "client"), ["server"]),
         (READY + "multihome\ndev tap\n", ["dev", "multihome"]),
         (READY + "no-replay\n", ["no-replay"]),
+        *((f"{READY}{name} x\n", [name]) for name in REMOVED),
     ],
 )
 def test_what_stops(text: str, stops: list[str]) -> None:
@@ -75,7 +77,8 @@ def test_what_stops(text: str, stops: list[str]) -> None:
 def test_more_is_said_than_one_line_where_there_is_more() -> None:
     (multihome,) = find_obstacles(server(READY + "multihome"))
     assert multihome == (
-        "multihome: remove it: the server answers from the virtual IP only, which local names"
+        "multihome: it stands in a file that this one includes (config); take it out there: the"
+        " server answers from the virtual IP only, which local names"
     )
     (replay,) = find_obstacles(server(READY + "no-replay"))
     assert replay == "no-replay: remove it"

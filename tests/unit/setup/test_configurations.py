@@ -20,7 +20,7 @@ ANSWERS = Answers(vip="192.0.2.10", inside_vip="none", bcn_interface="bcn0")
 
 def test_all_are_expected() -> None:
     assert EXPECTED.keys() == {path.stem for path in DIRECTORY.glob("*.conf")}
-    assert len(EXPECTED) == 16
+    assert len(EXPECTED) == 30
 
 
 def proposed(name: str) -> tuple[Proposal, ServerSource]:
@@ -47,7 +47,7 @@ def test_nothing_else_changes(name: str) -> None:
     found, source = proposed(name)
     changed = next(one for one in found.changes if one.path == source.path)
     lines = changed.after.splitlines()
-    assert [one for one in lines if one.startswith(("#management", "#proto"))] == (
+    assert [one for one in lines if one.startswith(("#management", "#proto", "#multihome"))] == (
         EXPECTED[name]["comments"]
     )
     old = source.text.splitlines()

@@ -84,10 +84,12 @@ def test_the_networks_behind_a_server() -> None:
         "server 10.8.0.0 255.255.252.0 nopool\nserver-ipv6 2001:db8:8::/64 x\n"
         "route 10.9.0.0 255.255.0.0 vpn_gateway 5\nroute 10.7.0.1\nroute-ipv6 2001:db8:9::/48 gw\n"
         "route lan 255.255.255.0\nserver\nserver-ipv6\n"
+        "ifconfig 10.6.0.1 255.255.255.0\nifconfig 10.5.0.1 10.5.0.2\n"
+        "ifconfig-ipv6 2001:db8:6::1/64 2001:db8:6::2\n"
     )
     assert [str(one) for one in find_tunnels(server(text))] == [
-        *("10.8.0.0/22", "10.9.0.0/16", "10.7.0.1/32"),
-        *("2001:db8:8::/64", "2001:db8:9::/48"),
+        *("10.8.0.0/22", "10.6.0.0/24", "10.9.0.0/16", "10.7.0.1/32"),
+        *("2001:db8:8::/64", "2001:db8:6::/64", "2001:db8:9::/48"),
     ]
 
 

@@ -219,7 +219,7 @@ def test_a_server_elsewhere_gets_a_file_where_the_unit_reads_it() -> None:
         ("<ca>\nx\n", "<ca> has no end"),
         ("client\n", "server: this is no server's configuration"),
         (TEXT + "no-replay\n", "no-replay: remove it"),
-        (TEXT + "multihome\n", "multihome: remove it: the server answers"),
+        (TEXT + "ncp-disable\n", "ncp-disable: OpenVPN 2.6 has no such option"),
     ],
 )
 def test_what_is_in_the_way(text: str, said: str) -> None:
@@ -588,3 +588,16 @@ def test_networkd_reads_its_files_again_before_anybody_has_the_address() -> None
     back = list(find_return(before, files=(path,)))
     taken = back.index(("ip", "address", "del", "192.0.2.11/24", "dev", "eth0"))
     assert taken < back.index(again) < back.index(("systemctl", "start", STOCK.name))
+
+
+def test_multihome_goes_and_a_file_that_is_included_is_named() -> None:
+    text = TEXT + "multihome\n"
+    found = made(host(files={SERVER: text}), replace(SOURCE, text=text))
+    assert found.problems == ()
+    assert "\n#multihome\n" in found.changes[-1].after
+    assert any(one.startswith("multihome: becomes a comment") for one in found.notes)
+    included = replace(
+        SOURCE, text=TEXT + "config more\n", make_load=lambda: {"more": "multihome\n"}.get
+    )
+    found = made(host(files={SERVER: included.text}), included)
+    assert [one for one in found.problems if "multihome: it stands in a file" in one]
