@@ -159,6 +159,10 @@ soak: root bootstrap venv binary ## failovers of mixed kinds in a row while clie
 	@$(BIN)/python -m tests.lab.soak $(addprefix --count=,$(COUNT)) $(if $(filter command line environment,$(origin CLIENTS)),--clients=$(CLIENTS)) \
 		$(addprefix --seed=,$(SEED)) $(if $(ONLY),--only $(ONLY))
 
+.PHONY: configurations
+configurations: root bootstrap venv binary ## servers as people have them, each with a client and a death of its master: NAMES=; build/lab/configurations.json (long, root)
+	@$(BIN)/python -m tests.lab.configurations $(NAMES)
+
 root:
 	@[[ $$EUID == 0 ]] || { echo "run this as root: it makes network namespaces" >&2; exit 1; }
 
