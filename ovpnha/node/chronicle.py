@@ -21,8 +21,9 @@ from ovpnha.node.outputs import RoleChanged
 from ovpnha.node.parts import Parts
 from ovpnha.replication.history import KEY_SIZE, HistoryEntry, cut
 
-Known = tuple[bool, ...]
-"""Of a promotion: whether its table is published, a client was heard, all new keys are made."""
+Known = tuple[object, ...]
+"""Of a promotion: whether its table is published, a client was heard, all new keys are made; and
+what became of its fence."""
 
 
 class Chronicle:
@@ -69,7 +70,7 @@ class Chronicle:
             figures = {**last.figures, **again}
             entry = replace(last, revision=last.revision + 1, figures=figures)
         else:
-            figures = dict(self._figures()) if promoted else {"clients": float(self._parts.clients)}
+            figures = dict(self._figures()) if promoted else self._figures_of_a_change(change)
             entry = HistoryEntry(
                 key=self._make_key(),
                 revision=0,
@@ -98,7 +99,8 @@ class Chronicle:
         rekey = parts.rekey.statistics(0.0)
         listed = "listed" in parts.promotion.phases
         rekeyed = listed and bool(rekey.done or rekey.left) and not rekey.pending
-        return "published" in parts.promotion.phases, not parts.traffic.watching, rekeyed
+        published, heard = "published" in parts.promotion.phases, not parts.traffic.watching
+        return published, heard, rekeyed, *parts.fence.told
 
     def _figures(self) -> Mapping[str, float]:
         """What is known of the last promotion now: seconds since its cause, and clients."""
@@ -106,6 +108,7 @@ class Chronicle:
         rekey = parts.rekey.statistics(0.0)
         figures: dict[str, float | None] = {
             "silent": carried.silent,
+            **parts.fence.told,
             **parts.promotion.phases,
             "first_packet": parts.traffic.first_packet,
             "clients": carried.clients,
@@ -119,6 +122,11 @@ class Chronicle:
         return {
             name: round(float(value), 6) for name, value in figures.items() if value is not None
         }
+
+    def _figures_of_a_change(self, change: RoleChanged) -> dict[str, float]:
+        """Of any other change: the clients, and the fence that a return has waited for."""
+        told = self._parts.fence.told if change.new is Role.MASTER else {}
+        return {"clients": float(self._parts.clients), **told}
 
     def _make_key(self) -> bytes:
         """A key that nobody else makes: no two starts of a sidecar have one boot."""

@@ -16,6 +16,11 @@ from ovpnha.runtime.control import HistoryRequest
 from ovpnha.runtime.rows import Cell, Grid, Level
 
 LEVELS = {Role.MASTER: Level.GOOD, Role.HELD: Level.FAIR, Role.FAULT: Level.BAD}
+OUTCOMES: Mapping[str, str] = {
+    "fenced": "done in",
+    "fence_failed": "failed after",
+    "fence_overruled": "overruled after",
+}
 COLUMNS = ("time", "node", "from", "to", "epoch", "silence", "serves", "heard", "clients", "cause")
 
 
@@ -56,19 +61,24 @@ def describe_history(answer: HistoryAnswer) -> HistoryPage:
     count = len(answer.entries)
     changes = "1 change of a role" if count == 1 else f"{count} changes of roles"
     several = len({entry.instance for entry in answer.entries}) > 1
+    fenced = any(map(_fence, answer.entries))
     return HistoryPage(
         f"{changes}, as node {answer.node} knows them",
-        _grid(answer.entries, several=several) if count else None,
+        _grid(answer.entries, several=several, fenced=fenced) if count else None,
         tuple(notes),
     )
 
 
-def _grid(entries: tuple[HistoryEntry, ...], *, several: bool) -> Grid:
-    columns = (*COLUMNS[:2], *(["instance"] if several else []), *COLUMNS[2:])
-    return Grid("", columns, tuple(_row(entry, several=several) for entry in entries))
+def _grid(entries: tuple[HistoryEntry, ...], *, several: bool, fenced: bool) -> Grid:
+    """A column that would say the same of all, or nothing, is left out."""
+    columns = [*COLUMNS[:2], *(["instance"] if several else []), *COLUMNS[2:]]
+    if fenced:
+        columns.insert(columns.index("serves"), "fence")
+    rows = tuple(_row(entry, several=several, fenced=fenced) for entry in entries)
+    return Grid("", tuple(columns), rows)
 
 
-def _row(entry: HistoryEntry, *, several: bool) -> tuple[Cell, ...]:
+def _row(entry: HistoryEntry, *, several: bool, fenced: bool) -> tuple[Cell, ...]:
     place = [cut(entry.node), *([cut(entry.instance)] if several else [])]
     texts = [tell_time(entry.when, exact=True), *place]
     times = entry.figures.get("times", 1.0)
@@ -82,15 +92,27 @@ def _row(entry: HistoryEntry, *, several: bool) -> tuple[Cell, ...]:
         Cell(entry.new.value, LEVELS.get(entry.new, Level.PLAIN)),
         *(
             Cell(text)
-            for text in (f"{entry.epoch.counter}", *_times(entry), _clients(entry), cause)
+            for text in (
+                *(f"{entry.epoch.counter}", _time(entry, "silent")),
+                *([_fence(entry)] if fenced else []),
+                *(_time(entry, "promoted"), _time(entry, "first_packet")),
+                *(_clients(entry), cause),
+            )
         ),
     )
 
 
-def _times(entry: HistoryEntry) -> list[str]:
+def _time(entry: HistoryEntry, name: str) -> str:
     """Of a promotion: the silence before the VIP; from there to OpenVPN's word, to a client's."""
-    names = ("silent", "promoted", "first_packet")
-    return [_milliseconds(entry.figures[one]) if one in entry.figures else "" for one in names]
+    return _milliseconds(entry.figures[name]) if name in entry.figures else ""
+
+
+def _fence(entry: HistoryEntry) -> str:
+    """What became of its fence; "" when none was asked, or nothing is told of it."""
+    for name, words in OUTCOMES.items():
+        if name in entry.figures:
+            return f"{words} {_milliseconds(entry.figures[name])}"
+    return "asked" if "fence_asked" in entry.figures else ""
 
 
 def _clients(entry: HistoryEntry) -> str:

@@ -32,8 +32,9 @@ it. Rules: docs/operations.md, "Fencing"; docs/adr/0048-a-fence-is-for-silence.m
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from ovpnha.model import Epoch, FencePolicy, InstanceName, NodeName, Role
 from ovpnha.node.outputs import LogEvent, Output, RunFence
@@ -55,6 +56,15 @@ TAKING = frozenset({Step.PROMOTE, Step.RESUME, Step.RETURN})
 
 OVERRULE = "make sure that {node} is off or cut off, then: ovpnha promote --unfenced"
 FIX_UNKNOWN = "start another node, or make sure that none serves, then: ovpnha promote --unfenced"
+
+
+class FenceOutcome(StrEnum):
+    """What became of the fence of one promotion; the history has these words as its figures."""
+
+    ASKED = "fence_asked"
+    FAILED = "fence_failed"
+    FENCED = "fenced"
+    OVERRULED = "fence_overruled"
 
 
 @dataclass(frozen=True)
@@ -104,13 +114,16 @@ class Fence(Part):
         self._seen = 0.0
         self._since: float | None = None  # when the promotion became due that is being looked at
         self._overruled_until = 0.0
-        self._fenced: set[NodeName] = set()  # and not heard since
+        self._fenced: dict[NodeName, FenceOutcome] = {}  # or vouched for; and not heard since
         self._running: NodeName | None = None
         self._unknown = False
         self._suspected: NodeName | None = None  # whose fence the last failure was
         self._text = ""  # why it failed
         self._failures = 0
         self._failed_at = 0.0
+        self._outcome: FenceOutcome | None = None  # of the promotion that was last due
+        self._asked_at = 0.0  # when its first program was asked for
+        self._took = 0.0
 
     # What happens.
 
@@ -118,12 +131,12 @@ class Fence(Part):
         """A node that is heard again has come back: what was done to it is history."""
         match event:
             case NodeUp(node=node) | HelloReceived(node=node):
-                self._fenced.discard(node)
+                self._fenced.pop(node, None)
 
     def done(self, node: NodeName, text: str, now: float) -> None:
         """A program has ended, for whichever instance; an empty text means that it succeeded."""
         if not text:
-            self._fenced.add(node)
+            self._fenced[node] = FenceOutcome.FENCED
             if node == self._suspected:
                 self._forget()
         if node != self._running:
@@ -132,6 +145,8 @@ class Fence(Part):
         if text:
             self._suspected, self._text, self._failed_at = node, text, now
             self._failures += 1
+            if self._outcome is not FenceOutcome.OVERRULED:
+                self._note(FenceOutcome.FAILED, now)
         self._log("error" if text else "warning", "fence failed" if text else "fenced", node, text)
 
     def overrule(self, until: float) -> None:
@@ -152,7 +167,8 @@ class Fence(Part):
         required = self._policy is FencePolicy.REQUIRED
         taking = step in TAKING
         if taking and self._since is None:
-            self._since = now
+            self._since = self._asked_at = now
+            self._outcome = FenceOutcome.ASKED if self._running is not None else None
         elif not taking and (required or facts.role is not Role.MASTER):
             self._since, self._unknown = None, False
         if self._since is None or self._is_clear(facts, self._since, now):
@@ -162,23 +178,29 @@ class Fence(Part):
 
     def _is_clear(self, facts: FenceFacts, since: float, now: float) -> bool:
         """Whether nobody is left who must be fenced; else do what can be done about it."""
-        if now < self._overruled_until:
-            self._overruled_until = 0.0
-            self._fenced |= {one.node for one in facts.suspects}
-            self._forget()
-            return True
         unknown = not facts.known and self._unknown_waits
         self._unknown = unknown and self._policy is FencePolicy.REQUIRED
+        left = [one for one in facts.suspects if not self._is_cleared(one, facts, since, now)]
+        if now < self._overruled_until:
+            self._overruled_until = 0.0
+            vouched = {one.node: FenceOutcome.OVERRULED for one in facts.suspects}
+            self._fenced = vouched | self._fenced
+            if self._unknown or left:
+                self._note(FenceOutcome.OVERRULED, now)
+            self._forget()
+            return True
         if self._unknown:
             return False
         quiet = now >= since + QUIET
-        left = [one for one in facts.suspects if not self._is_cleared(one, facts, since, now)]
         if not left:
+            if found := {self._fenced.get(one.node) for one in facts.suspects} - {None}:
+                by_hand = FenceOutcome.OVERRULED in found
+                self._note(FenceOutcome.OVERRULED if by_hand else FenceOutcome.FENCED, now)
             self._forget()
             return True
         silent = [one for one in left if quiet or not one.believed]
         if silent and self._running is None and now >= self._retry_at():
-            self._run(max(silent, key=lambda one: one.epoch))
+            self._run(max(silent, key=lambda one: one.epoch), now)
         return False
 
     def _is_cleared(self, one: Suspect, facts: FenceFacts, since: float, now: float) -> bool:
@@ -192,8 +214,11 @@ class Fence(Part):
             return one.heard > now - QUIET
         return now >= since + QUIET and one.heard > since + UNDER_WAY
 
-    def _run(self, one: Suspect) -> None:
+    def _run(self, one: Suspect, now: float) -> None:
         self._running = one.node
+        if self._outcome is None:
+            self._asked_at = now
+            self._note(FenceOutcome.ASKED, now)
         required = self._policy is FencePolicy.REQUIRED
         self._outputs.append(RunFence(self._instance, one.node, one.epoch, required))
         self._log("warning", "fencing a silent master", one.node, "")
@@ -203,6 +228,9 @@ class Fence(Part):
         if reason:
             fields["reason"] = reason
         self._outputs.append(LogEvent(level, event, fields))
+
+    def _note(self, outcome: FenceOutcome, now: float) -> None:
+        self._outcome, self._took = outcome, now - self._asked_at
 
     def _forget(self) -> None:
         self._suspected, self._text, self._failures = None, "", 0
@@ -216,6 +244,15 @@ class Fence(Part):
     def caps(self) -> bool:
         """Whether another node should rather be given the VIP."""
         return self._policy is FencePolicy.REQUIRED and (self._unknown or bool(self._failures))
+
+    @property
+    def told(self) -> Mapping[str, float]:
+        """What became of the fence of the promotion that was last due; empty: none was asked.
+
+        Seconds from the first program that was asked for, through all tries; of one that was
+        overruled before, from when the promotion was due.
+        """
+        return {} if self._outcome is None else {self._outcome.value: self._took}
 
     # Time, and who looks.
 

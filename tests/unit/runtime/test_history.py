@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Coroutine, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,30 @@ def test_a_page_says_what_a_promotion_took() -> None:
     assert row[5:8] == ["1.25 s", "4.2 ms", "61.0 ms"]
     assert row[8] == "12 clients, 1 lacking, 12 with new keys"
     assert row[9] == "the VIP arrived"
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "text"),
+    [
+        ("fenced", 12.25, "done in 12.25 s"),
+        ("fence_failed", 30.0, "failed after 30.00 s"),
+        ("fence_overruled", 0.5, "overruled after 500.0 ms"),
+        ("fence_asked", 0.0, "asked"),
+    ],
+)
+def test_a_page_says_what_became_of_a_fence(name: str, seconds: float, text: str) -> None:
+    """An entry of another promotion, or of an older release, has nothing of it."""
+    promotion = replace(make(2), figures={name: seconds})
+    answer = HistoryAnswer(A, (make(1, silent=1.25, promoted=0.0042), promotion))
+    page = describe_history(answer)
+    assert page.changes is not None
+    assert page.changes.columns[5:8] == ("silence", "fence", "serves")
+    older, row = texts(answer)
+    assert older[5:8] == ["1.25 s", "", "4.2 ms"]
+    assert row[5:8] == ["", text, ""]
+    alone = describe_history(HistoryAnswer(A, answer.entries[:1])).changes
+    assert alone is not None
+    assert "fence" not in alone.columns
 
 
 def test_a_page_says_what_is_not_there() -> None:
