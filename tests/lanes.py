@@ -4,9 +4,12 @@ A lane is a list of targets with commas between, done one after the other; `inte
 `make integration SHARD=2:1`, `packages/trixie` is `make packages RELEASE=trixie`, and a lane that
 begins with `nice:` leaves the processors to the others. Each target's output goes to
 ``build/ci/TARGET.log``. A target that fails is named with the end of its log, the rest goes on, and
-the exit status is 1. ``--table`` shows all that ran since ``--begin``, and below it the last lines
-of what failed: who reads only the end of it all must see why. Only the standard library: it runs
-before there is a virtual environment.
+the exit status is 1. ``--table`` shows all that ran since ``--begin`` (wall time, and the
+processors' time of its processes, without what an engine did for them) and below it the last lines
+of what failed: who reads only the end of it all must see why. At ``OVPNHA_LANES_UNTIL`` (seconds
+since the epoch; never when it is not set) what still runs is ended and has failed, and no other
+part begins, so that the reason is told before somebody's patience ends. Only the standard library:
+it runs before there is a virtual environment.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from types import FrameType
 
 LOGS = Path("build/ci")
 TABLE = "parts.tsv"
+UNTIL = "OVPNHA_LANES_UNTIL"
 NICE = "nice:"
 TAIL_LINES, LAST_LINES = 60, 15
 STILL_SECONDS = 60.0
@@ -58,9 +62,10 @@ def read_lane(text: str) -> list[Part]:
 
 
 class Runner:
-    """Runs lanes, tells what happens, and ends what it started."""
+    """Runs lanes until a moment of the wall clock, tells what happens, and ends what it started."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
         self._lock = threading.Lock()
         self._running: dict[str, tuple[float, subprocess.Popen[bytes]]] = {}
         self._stopped = threading.Event()
@@ -73,7 +78,9 @@ class Runner:
             thread.start()
         for thread in threads:
             while thread.is_alive():
-                thread.join(STILL_SECONDS)
+                thread.join(max(1.0, min(STILL_SECONDS, self._deadline - time.time())))
+                if time.time() >= self._deadline and not self._stopped.is_set():
+                    self._give_up()
                 self._say_what_runs()
 
     def stop(self) -> None:
@@ -82,9 +89,15 @@ class Runner:
         for _, process in list(self._running.values()):
             os.killpg(process.pid, signal.SIGTERM)
 
+    def _give_up(self) -> None:
+        say(f"out of time; ending {', '.join(self._running) or 'what comes next'}")
+        self.stop()
+
     def _lane(self, lane: list[Part]) -> None:
         for part in lane:
-            if not self._stopped.is_set():
+            if self._stopped.is_set():
+                self._note(part, 0, 0, "NOT RUN")
+            else:
                 self._part(part)
 
     def _part(self, part: Part) -> None:
@@ -96,19 +109,23 @@ class Runner:
                 part.command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
         self._running[part.name] = (start, process)
-        status = process.wait()
+        # Not process.wait(): only this one tells what it and its children have used.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
         del self._running[part.name]
-        self._note(part, log, round(time.monotonic() - start), status)
+        outcome = "FAILED" if status else "passed"
+        worked = round(usage.ru_utime + usage.ru_stime)
+        self._note(part, round(time.monotonic() - start), worked, outcome)
 
-    def _note(self, part: Part, log: Path, seconds: int, status: int) -> None:
-        outcome = "passed" if status == 0 else "FAILED"
+    def _note(self, part: Part, seconds: int, worked: int, outcome: str) -> None:
         with self._lock:
             with (LOGS / TABLE).open("a") as table:
-                table.write(f"{part.name}\t{seconds}\t{outcome}\n")
-            if status:
-                self.failed.append(part.name)
+                table.write(f"{part.name}\t{seconds}\t{worked}\t{outcome}\n")
+            if outcome == "FAILED":
                 show_end(part.name, TAIL_LINES)
-            say(f"{part.name} {outcome} after {seconds} s" + (f": {log}" if status else ""))
+            if outcome != "passed":
+                self.failed.append(part.name)
+            say(f"{part.name} {outcome} after {seconds} s")
 
     def _say_what_runs(self) -> None:
         now = time.monotonic()
@@ -124,7 +141,8 @@ def say(text: str) -> None:
 
 def show_end(name: str, count: int) -> None:
     """Print the last lines that a part has said."""
-    lines = (LOGS / f"{name}.log").read_text(errors="replace").splitlines()[-count:]
+    log = LOGS / f"{name}.log"
+    lines = log.read_text(errors="replace").splitlines()[-count:] if log.exists() else ["not begun"]
     print("\n".join(f"{name} | {line}" for line in lines), flush=True)
 
 
@@ -132,9 +150,9 @@ def show_table() -> int:
     """Print every part since the beginning and the end of each that failed; 1 when there is one."""
     rows = [line.split("\t") for line in (LOGS / TABLE).read_text().splitlines()]
     width = max([len(name) for name, *_ in rows], default=0)
-    for name, seconds, outcome in rows:
-        print(f"{name:{width}}  {seconds:>5} s  {outcome}")
-    failed = [name for name, _, outcome in rows if outcome != "passed"]
+    for name, seconds, worked, outcome in rows:
+        print(f"{name:{width}}  {seconds:>5} s  {worked:>5} s of processor  {outcome}")
+    failed = [name for name, *_, outcome in rows if outcome != "passed"]
     for name in failed:
         print()
         show_end(name, LAST_LINES)
@@ -149,7 +167,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if arguments == ["--table"]:
         return show_table()
-    runner = Runner()
+    runner = Runner(float(os.environ.get(UNTIL, "inf")))
 
     def stop(number: int, _frame: FrameType | None) -> None:
         runner.stop()

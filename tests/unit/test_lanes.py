@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.lanes import Part, read_lane
+from tests.lanes import UNTIL, Part, read_lane
 
 LANES = Path(__file__).parents[1] / "lanes.py"
 MAKEFILE = """
 good: ; @echo all is well
 bad: ; @echo the reason; exit 3
 sharded: ; @echo shard $(SHARD)
+hangs: ; @echo began; exec tail -f /dev/null
+works: ; @python3 -c "import time; any(time.process_time() > 1 for _ in iter(int, 1))"
 """
 
 
@@ -24,9 +28,12 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(directory: Path, *arguments: str, until: str = "inf") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(LANES), *arguments]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    environment = {**os.environ, UNTIL: until}
+    return subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_a_lane_is_read_as_it_is_written() -> None:
@@ -66,3 +73,25 @@ def test_the_table_has_every_part_since_the_beginning(directory: Path) -> None:
     assert "good |" not in ends
     rows = [line.split() for line in table.splitlines()]
     assert [(row[0], row[-1]) for row in rows] == [("good", "passed"), ("bad", "FAILED")]
+
+
+def test_what_runs_when_the_time_is_over_is_ended_and_shown(directory: Path) -> None:
+    run(directory, "--begin")
+    done = run(directory, "hangs,good", until=str(time.time() + 3))
+    assert done.returncode == 1
+    assert "out of time; ending hangs" in done.stdout
+    assert "hangs | began" in done.stdout
+    shown = run(directory, "--table")
+    rows = [line.split() for line in shown.stdout.partition("\n\n")[0].splitlines()]
+    assert sorted((row[0], row[-1]) for row in rows) == [
+        ("good", "RUN"),
+        ("hangs", "FAILED"),
+    ]
+    assert "good | not begun" in shown.stdout
+
+
+def test_the_table_tells_what_the_processors_did(directory: Path) -> None:
+    run(directory, "--begin")
+    run(directory, "works")
+    name, _, _, worked, *_ = run(directory, "--table").stdout.split()
+    assert (name, int(worked) > 0) == ("works", True)
