@@ -24,6 +24,7 @@ from tests.openvpn_status import make_status
 
 pytestmark = pytest.mark.integration
 DEADLINE = PATIENCE
+PORT_OF_NOBODY = 9
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ def wire() -> Iterator[Wire]:
             made.ip(name, "addr", "add", f"10.77.0.{number}/24", "dev", "bcn0")
             made.ip(name, "addr", "add", f"fd77::{number}/64", "dev", "bcn0", "nodad")
             made.ip(name, "link", "set", "bcn0", "up")
+        carries(made.a, made.b)
+        carries(made.b, made.a)
         yield made
     finally:
         for name in (made.a, made.b):
@@ -68,6 +71,21 @@ def read_until(reader: NetlinkReader, holds: Callable[[], bool]) -> None:
         assert time.monotonic() < deadline
         if select.select([reader], [], [], 0.1)[0]:
             reader.read()
+
+
+def carries(sender: str, receiver: str) -> None:
+    """Wait for a datagram that arrives: what is sent right after *up* is dropped in silence."""
+    with inside(receiver):
+        ear = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with inside(sender):
+        mouth = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with ear, mouth:
+        mouth.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        ear.bind(("", PORT_OF_NOBODY))
+        deadline = time.monotonic() + DEADLINE
+        while not select.select([ear], [], [], 0.02)[0]:
+            assert time.monotonic() < deadline, f"nothing goes from {sender} to {receiver}"
+            mouth.sendto(b"are you there", ("10.77.0.255", PORT_OF_NOBODY))
 
 
 def test_the_first_table_is_complete(wire: Wire) -> None:

@@ -86,11 +86,18 @@ class Node:
         return (*managers, self.sidecar.process, self.openvpn, self.conntrackd.process)
 
     def grade(self) -> int | None:
-        """What the sidecar last said about this node, None while it has said nothing."""
+        """What the sidecar last said about this node, None while the one that runs said nothing.
+
+        A file from before its start is what another one said: who waits for a node that was
+        started again must not take that for news.
+        """
+        sidecar = self.sidecar.process
         try:
-            return int(self.grade_file.read_text())
+            written = self.grade_file.stat().st_mtime_ns
+            said = int(self.grade_file.read_text())
         except (FileNotFoundError, ValueError):
             return None
+        return None if sidecar.running and written < sidecar.begun_ns else said
 
     def start(self) -> None:
         """Start everything but the VIP manager."""

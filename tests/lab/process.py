@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,6 +39,7 @@ class Process:
         self._directory = directory
         self._environment = dict(os.environ) | dict(environment or {})
         self._popen: subprocess.Popen[bytes] | None = None
+        self.begun_ns = 0  # of the wall clock, when it was last started
 
     @property
     def pid(self) -> int:
@@ -58,6 +60,7 @@ class Process:
 
     def start(self) -> Process:
         """Start it, appending to its log."""
+        self.begun_ns = time.time_ns()
         with self.log.open("ab") as output:
             self._popen = subprocess.Popen(
                 self._argv,
