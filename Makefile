@@ -12,11 +12,13 @@ BIN := $(VENV)/bin
 OPENVPN := openvpn-patches/build.sh
 SCRIPTS := .ci/run .ci/fresh $(OPENVPN) tests/lab/dco/init.sh tests/lab/ucarp.sh tests/lab/pacemaker.sh tests/lab/unpack.sh tests/lab/pacemaker-node tests/hosts/tree.sh $(wildcard tests/packages/*.sh) $(shell grep -rlE '^.!.*\b(ba)?sh$$' deploy)
 PYTEST := $(BIN)/python -m pytest --fail-on-skip
+# They go through so many states that to note each line takes ten times as long.
+SEARCHES := tests/simulation tests/proof
 # The pure packages decide everything; every branch of them is tested.
 PURE := errors model problems checks management replication firewall node setup doctor
 # Side by side: what waits for networks and timers, and, more patiently, what only computes.
 LANES := integration/1:2,integration-asan integration/2:2 \
-	nice:lint,types,c-test,unit,sim,fuzz,openvpn-check,c-fuzz
+	nice:lint,types,c-test,openvpn-check,c-fuzz nice:unit,sim,fuzz
 # Of long matrices some rows, drawn by the commit and printed (tests/sampling.py). WHOLE=1: all.
 WHOLE :=
 sample = $(if $(WHOLE)$(1),,--sample$(addprefix =,$(2)))
@@ -56,9 +58,10 @@ unit: venv ## unit, property and simulation tests; the pure packages covered by 
 	@rm -f build/.coverage*
 	mkdir -p build
 	export COVERAGE_FILE=build/.coverage
-	$(PYTEST) -m "not integration" --cov --cov-report= tests
+	$(PYTEST) -m "not integration" --cov --cov-report= $(addprefix --ignore=,$(SEARCHES)) tests
 	$(BIN)/coverage report --include='$(PURE_FILES)' --fail-under=100
 	$(BIN)/coverage json -q -o build/coverage.json
+	$(PYTEST) -m "not integration" $(SEARCHES)
 
 sim: venv ## whole nodes against chaos in virtual time: SCHEDULES= how many, SEED= one again; some bounces, too
 	@$(BIN)/python -m tests.simulation $(addprefix --schedules=,$(SCHEDULES)) $(addprefix --seed=,$(SEED)) \

@@ -79,6 +79,7 @@ def try_renegotiation_after_reset(openvpn: Path, *, moved: bool) -> str:
         return f"{gap:.0f} ms"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("moved", [False, True], ids=["same-server", "another-server"])
 def test_a_client_that_began_anew_can_be_renegotiated_with(moved: bool) -> None:
     try_renegotiation_after_reset(OPENVPN, moved=moved)

@@ -288,6 +288,7 @@ TOKENS = ("auth-gen-token-secret ../token.key",)
 RENEWAL = 5
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("external", [False, True], ids=["openvpn", "external-auth"])
 def test_a_token_is_renewed_at_the_next_renegotiation(move: Move, external: bool) -> None:
     script = "#!/bin/sh\necho $session_state >>../states.log\n[ $session_state != Invalid ]\n"

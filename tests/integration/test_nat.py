@@ -26,6 +26,7 @@ TRANSLATES = [one for one in PROMISED if one[0] is Rules.SNAT_VIP]
 FILTERS = [one for one in PROMISED if one[0] in {Rules.STATEFUL, Rules.STATEFUL_SYN}]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("choices", [TRANSLATES, FILTERS], ids=["translates", "filters"])
 def test_every_session_lives(choices: list[tuple[Rules, Death]]) -> None:
     seed = random.SystemRandom().randrange(1 << 30)

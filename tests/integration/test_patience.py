@@ -11,7 +11,7 @@ from tests.lab.lab import quiet
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_client_is_waited_for(fault: Fault) -> None:
     fault.try_once(quiet)

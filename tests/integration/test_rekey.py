@@ -72,6 +72,7 @@ def test_a_client_that_would_be_asked_for_its_password_is_left_alone(make_lab: M
     assert session.finish() == ""
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("rounds", [1, 2], ids=["one-key-behind", "two-keys-behind"])
 def test_a_client_whose_newest_key_never_arrived_is_healed(make_lab: MakeLab, rounds: int) -> None:
     lab = make_lab(vip_manager=None, server_options=OPTIONS)

@@ -21,7 +21,7 @@ CLIENT_WINDOW = 2
 """Seconds until the client gives a handshake up: before the new master would tell it to."""
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("instant", list(INSTANTS))
 def test_the_master_dies_at_an_instant_of_a_renegotiation(instant: str) -> None:
     openvpn: Path = OPENVPN
@@ -34,6 +34,7 @@ def test_an_old_client_is_told_its_key_too() -> None:
     assert broken_promises([run("key-pending", 1, OPENVPN, OLD_CLIENT)]) == []
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("key_id", [0, 1])
 def test_a_handshake_is_given_up_after_the_takeover(make_lab: MakeLab, key_id: int) -> None:
     """The key that the client goes on sending with is kept, also beside one of the same id."""

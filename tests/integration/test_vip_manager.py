@@ -42,7 +42,7 @@ def cluster() -> Iterator[Lab]:
         yield lab
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 def test_the_vip_moves_to_who_can_serve_and_else_stays(cluster: Lab, cell: Cell) -> None:
     restore(cluster)
