@@ -170,7 +170,11 @@ def make_bundle(session: Session, prepared: Prepared) -> bytes:
         bcn_nodes=tuple(str(one) for one in plan.bcn_nodes),
         bcn_network=_find_network(plan, prepared.host),
         bcn_interface=plan.bcn_interface,
-        programs=tuple(one.path for one in references if one not in carried and one.program),
+        programs=tuple(
+            one.path
+            for one in references
+            if one.program and one not in carried and (not one.argument or _is_there(one, reader))
+        ),
         files=(*_own_files(plan, reader, path), *_server_files(carried, reader)),
         directories=tuple(_directories(path, carried, written, reader)),
     )
@@ -206,7 +210,8 @@ def _directories(
 
 def _server_files(carried: list[Reference], reader: HostReader) -> Iterator[BundleFile]:
     for one in carried:
-        yield from reader.carry(one.path, secret=one.option in SECRET_OPTIONS)
+        secret = one.argument or one.option in SECRET_OPTIONS
+        yield from reader.carry(one.path, secret=secret)
 
 
 def _common_answers(prepared: Prepared) -> Answers:

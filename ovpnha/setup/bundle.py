@@ -56,6 +56,8 @@ class Reference:
     path: str
     program: bool = False
     """Whether the server starts it: then it may be anywhere, and be told only."""
+    argument: bool = False
+    """Whether it is handed to such a program: then it may be no file, or not be there yet."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,10 @@ def find_references(server: Server, directory: str) -> Iterator[Reference]:
             if name not in NO_FILE and path not in seen:
                 seen.add(path)
                 yield Reference(option, path, program=option in SCRIPTS)
+            for one in _find_arguments(option, words):
+                if one.path not in seen:
+                    seen.add(one.path)
+                    yield one
 
 
 def find_lacking(
@@ -155,6 +161,14 @@ def _find_chroot(server: Server, where: PurePosixPath) -> PurePosixPath | None:
     """What is read later is read there; None without it."""
     name = server.word("chroot")
     return where / name if name else None
+
+
+def _find_arguments(option: str, words: list[str]) -> Iterator[Reference]:
+    """What may be files of a script's or plugin's own, its configuration above all."""
+    if option in SCRIPTS:
+        for word in " ".join(words).split()[1:]:
+            if word.startswith("/"):
+                yield Reference(option, word, program=True, argument=True)
 
 
 def _first(option: str, words: list[str]) -> str:

@@ -209,4 +209,7 @@ def _note_key(bundle: Bundle, host: Host, supplies: Supplies) -> Iterator[str]:
 def _note_programs(bundle: Bundle, host: Host) -> Iterator[str]:
     for path in bundle.programs:
         if path not in host.programs:
-            yield f"{path}: the server starts it, and it is not on this node; put it there"
+            yield (
+                f"{path}: the server starts it, or hands it to what it starts, and it is not on"
+                " this node; put it there"
+            )

@@ -226,12 +226,14 @@ def first(root: Path) -> Path:
     directory = root / "etc/openvpn/server"
     options = "ca ca.crt\ncert server.crt\nkey server.key\ndh none\ntls-crypt tc.key\n"
     more = "client-config-dir ccd\nclient-connect /etc/openvpn/hello\nup '/bin/up x'\n"
+    more += "plugin /bin/ldap.so '/etc/openvpn/auth/ldap.conf /etc/openvpn/none /none'\n"
     put(root / SERVER, TEXT.partition("<key>")[0] + options + more)
     for name in ("ca.crt", "server.crt", "server.key", "tc.key", "ccd/alice", "ccd/bob"):
         put(directory / name, f"content of {name}\n")
     (directory / "server.key").chmod(0o600)
     put(root / "etc/openvpn/hello", "#!/bin/sh\n")
     (root / "etc/openvpn/hello").chmod(0o755)
+    put(root / "etc/openvpn/auth/ldap.conf", "password hush\n")
     return root
 
 
@@ -270,7 +272,11 @@ def test_a_second_node_gets_everything(first: Path, second: Path, passphrase: Pa
     code, out, err = join(second, file, passphrase, "--write")
     assert code == 0, err
     assert "content of server.key" not in out
-    assert "note: /bin/up: the server starts it, and it is not on this node" in err
+    assert "hush" not in out
+    assert "/none" not in err
+    assert (
+        "note: /bin/up: the server starts it, or hands it to what it starts, and it is not" in err
+    )
     ours, theirs = files(second), files(first)
     same = {
         "etc/ovpnha/cluster.key",
@@ -278,6 +284,7 @@ def test_a_second_node_gets_everything(first: Path, second: Path, passphrase: Pa
         "etc/keepalived/keepalived.conf",
         "etc/keepalived/check-grade",
         "etc/openvpn/hello",
+        "etc/openvpn/auth/ldap.conf",
         SERVER,
         *(
             f"etc/openvpn/server/{name}"

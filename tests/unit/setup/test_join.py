@@ -104,6 +104,22 @@ def test_what_a_server_names() -> None:
     assert paths == ["/ca.crt", "/etc/openvpn/k"]
 
 
+def test_what_is_handed_to_scripts_and_plugins() -> None:
+    text = (
+        'plugin /lib/ldap.so "/etc/openvpn/auth/ldap.conf" uid\n'
+        "auth-user-pass-verify '/etc/openvpn/ask /etc/openvpn/users /srv/users' via-env\n"
+        "up '/etc/openvpn/ask /etc/openvpn/ask'\nca /ca.crt /x\n"
+    )
+    found = list(find_references(parse_server(Path("x"), text), "/etc/openvpn/server"))
+    assert [one.path for one in found] == [
+        *("/ca.crt", "/etc/openvpn/ask", "/etc/openvpn/users", "/srv/users"),
+        *("/lib/ldap.so", "/etc/openvpn/auth/ldap.conf"),
+    ]
+    handed = [one.path for one in found if one.argument]
+    assert handed == ["/etc/openvpn/users", "/srv/users", "/etc/openvpn/auth/ldap.conf"]
+    assert [one.path for one in found if not is_carried(one)] == ["/srv/users", "/lib/ldap.so"]
+
+
 def bundle(answers: Answers = ANSWERS, **changes: object) -> Bundle:
     """As a first node makes it."""
     where = host(files={SERVER: TEXT})
