@@ -51,6 +51,7 @@ from ovpnha.runtime.hostcheck import check_host
 from ovpnha.runtime.keyfile import read_keys
 from ovpnha.runtime.logs import configure_logs
 from ovpnha.runtime.management import ManagementChannel
+from ovpnha.runtime.memoryfile import MemoryFile
 from ovpnha.runtime.netlink import NetworkWatcher, read_network
 from ovpnha.runtime.network_events import NetworkEvents
 from ovpnha.runtime.process import (
@@ -122,11 +123,13 @@ class Daemon:
             for one in config.instance
             if one.track_file is not None
         }
+        self._memories = {InstanceName(one.name): self._memory(one) for one in config.instance}
+        found = {name: one.load() for name, one in self._memories.items()}
         prefix = MAGIC + cluster_tag(config.cluster.name)
         names = key_names(config, keys)
         self._bcn = BcnSockets(config.bcn, self._received_datagrams, prefix, names)
         self._driver = Driver(
-            compose_node(config, keys, self._history.load()),
+            compose_node(config, keys, self._history.load(), found),
             Ports(
                 write_management=lambda name, data: self._channels[name].write(data),
                 close_management=lambda name, why: self._channels[name].close(why),
@@ -135,6 +138,7 @@ class Daemon:
                 set_grade=self._set_grade,
                 role_changed=self._role_changed,
                 history_changed=self._history.changed,
+                remember=lambda known: self._memories[known.instance].keep(known.what),
                 fence=self._fence.ask,
                 dropped=self._bcn.dropped,
                 tracking=lambda: self._conntrack.figures() if self._conntrack else None,
@@ -198,6 +202,8 @@ class Daemon:
             yield channel.run()
         for track in self._tracks.values():
             yield track.run()
+        for memory in self._memories.values():
+            yield memory.run()
         yield self._hooks.run()
         yield self._event_hooks.run()
         yield self._fence.run()
@@ -271,6 +277,14 @@ class Daemon:
             lambda reason: log.error("track file not written", reason=reason),
             vouched,
             reader,
+        )
+
+    def _memory(self, one: InstanceSection) -> MemoryFile:
+        name = InstanceName(one.name)
+        return MemoryFile(
+            self._config.control.socket.with_name(f"{one.name}.memory"),
+            lambda reason: log.error("memory not kept", reason=reason),
+            lambda: self._channels[name].peer is not None,
         )
 
     def _received_management(self, name: InstanceName, data: bytes) -> None:

@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 
 from ovpnha.model import BootId, InstanceName, NodeName, Role, Sync
 from ovpnha.node.config import InstanceConfig, NodeConfig
+from ovpnha.node.memory import Memory, Remembered
 from ovpnha.node.node import Node
 from ovpnha.node.outputs import (
     CloseManagement,
     LogEvent,
     OpenvpnFound,
     Output,
+    Remember,
     RoleChanged,
     SendDatagram,
     SetGrade,
@@ -65,6 +67,8 @@ class ModelNode:
         self.logs: list[LogEvent] = []
         self.found: list[OpenvpnFound] = []
         self.outputs: list[Output] = []
+        self.memory: Remembered | None = None  # what a sidecar here has left to the next
+        self.vouched_until = 0.0  # when the last one ended
         self._connection = 0
         self._timer = 0
 
@@ -103,6 +107,7 @@ class ModelNode:
             now=self.world.now,
             wall=clock,
             history=history or (),
+            memories={INSTANCE: Memory(self.memory, self.vouched_until)},
         )
         self.step(lambda node, now: node.vip_changed(INSTANCE, self.vip, now))
         self.connect()
@@ -110,7 +115,7 @@ class ModelNode:
 
     def kill_sidecar(self) -> None:
         """The sidecar dies; OpenVPN goes on."""
-        self.node = None
+        self.node, self.vouched_until = None, self.world.now
         self._connection += 1
         if self.openvpn is not None:
             self.openvpn.disconnect()
@@ -168,6 +173,8 @@ class ModelNode:
                 self.world.broadcast(self, data)
             case SetGrade():
                 self.grades.append(output)
+            case Remember(what=what):
+                self.memory = what
             case RoleChanged():
                 self.roles.append(output)
             case LogEvent():

@@ -466,7 +466,7 @@ class ModelOpenvpn:
     def _do_demote(self, _words: list[str], _lines: list[str]) -> None:
         self.messages_held.clear()
         self.clients.clear()
-        self.holder = self.rng.randbytes(16)
+        self.holder, self.epoch = self.rng.randbytes(16), "-"
         self._change_role(Role.STANDBY)
         self._say(f"SUCCESS: cluster-demote instances=0,holder={self.holder.hex()}")
 

@@ -22,6 +22,7 @@ from ovpnha.node.config import InstanceConfig
 from ovpnha.node.master.exporter import Exporter
 from ovpnha.node.master.reconnecting import Reconnecting
 from ovpnha.node.master.rekey import Rekey
+from ovpnha.node.memory import Memory
 from ovpnha.node.openvpn.discovery import Discovery
 from ovpnha.node.openvpn.liveness import Liveness
 from ovpnha.node.openvpn.openvpn import Openvpn
@@ -53,6 +54,7 @@ class Assembly:
         backchannel: Replication,
         outputs: deque[Output],
         now: float,
+        memory: Memory | None = None,
     ) -> None:
         self.config = config
         self.node = node
@@ -60,6 +62,7 @@ class Assembly:
         self.role = CurrentRole(config.name, outputs, now)
         self.vip = Vip(now)
         self.own = OwnEpoch(config.held_max)
+        self.memory = memory or Memory()
         self.promotion = Promotion()
         self.openvpn = openvpn = Openvpn(config.name, outputs)
         self.discovery = Discovery(openvpn, now, config.cookie_key)

@@ -325,16 +325,28 @@ class Instance:
         if status.role is Role.STANDBY:
             parts.own.forget()
             parts.importer.find(clients)
+            self._recall_copy(status, now)
             self._change.move(Trigger.FOUND_STANDBY, now)
         else:
             self._take_up(status, now)
             parts.exporter.take_list(clients, now)
+
+    def _recall_copy(self, status: OpenvpnStatus, now: float) -> None:
+        """What is known of this standby's copy from before, if it is the same process."""
+        known = self.parts.memory.recall(status.holder, now)
+        if known is not None and not known.source and known.epoch != NO_EPOCH:
+            self.parts.importer.recall(known.epoch, whole=bool(known.whole))
+            self.parts.view.note_epoch(known.epoch)
 
     def _take_up(self, status: OpenvpnStatus, now: float) -> None:
         """OpenVPN was found master or held: its clients are untouched, the source is rebuilt."""
         parts, own = self.parts, self.parts.own
         if status.epoch > own.epoch:
             own.take_up(status.epoch)
+            known = parts.memory.recall(status.holder, now)
+            if known is not None and known.source and known.epoch == own.epoch:
+                own.recall(known.origin, known.whole, now)
+                self._change.note_epoch()
         if status.role is Role.MASTER and parts.vip.wanted(now):
             if own.epoch == NO_EPOCH:
                 own.take_up(next_epoch(parts.view.highest, parts.node))

@@ -28,11 +28,13 @@ from ovpnha.node.chronicle import Chronicle
 from ovpnha.node.config import NodeConfig
 from ovpnha.node.dispatch import Dispatch, RecordEvent
 from ovpnha.node.instance import Instance
+from ovpnha.node.memory import Memory
 from ovpnha.node.outputs import (
     ClientView,
     HistoryChanged,
     LogEvent,
     Output,
+    Remember,
     Roster,
     SendDatagram,
 )
@@ -61,6 +63,7 @@ class Node(Asked):
         now: float,
         wall: Callable[[], float] = lambda: 0.0,
         history: Iterable[HistoryEntry] = (),
+        memories: Mapping[InstanceName, Memory] = MappingProxyType({}),
     ) -> None:
         self._wall = wall
         self._name = config.replication.node
@@ -73,7 +76,13 @@ class Node(Asked):
         self._links = dict.fromkeys(config.replication.links, True)
         self._told: dict[NodeName, frozenset[InstanceName]] = {}  # instances of the nodes heard
         self._instances = {
-            one.name: Instance(Parts(one, self._name, self._replication, self._outputs, now), now)
+            one.name: Instance(
+                Parts(
+                    *(one, self._name, self._replication, self._outputs, now),
+                    memories.get(one.name),
+                ),
+                now,
+            )
             for one in config.instances
         }
         self._chronicles = [
@@ -278,8 +287,15 @@ class Node(Asked):
                 one.evaluate(now)
             elif name in names:
                 one.evaluate_clients(now)
+        self._remember(now)
         self._tell_history(now)
         self._send(now)
+
+    def _remember(self, now: float) -> None:
+        for name, one in self._instances.items():
+            known = one.parts.remembered
+            if one.parts.memory.note(known, now) and known is not None:
+                self._outputs.append(Remember(name, known))
 
     def _tell_history(self, now: float) -> None:
         for chronicle in self._chronicles:

@@ -17,6 +17,7 @@ from ovpnha.model import (
     ServerClient,
     Uid,
 )
+from ovpnha.node.memory import Remembered
 from ovpnha.replication.history import HistoryEntry
 
 
@@ -83,6 +84,14 @@ class RunFence:
 
 
 @dataclass(frozen=True)
+class Remember:
+    """What the next sidecar is to know of this OpenVPN process: to be kept while this host runs."""
+
+    instance: InstanceName
+    what: Remembered
+
+
+@dataclass(frozen=True)
 class HistoryChanged:
     """A role changed, here or on another node, or more is known of it: to be kept."""
 
@@ -106,6 +115,7 @@ Output = (
     | SetGrade
     | RoleChanged
     | RunFence
+    | Remember
     | HistoryChanged
     | LogEvent
 )

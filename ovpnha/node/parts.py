@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 
-from ovpnha.model import NO_EPOCH, Epoch, Grade, InstanceState, NodeName, Role, Sync
+from ovpnha.model import NO_EPOCH, SOURCES, Epoch, Grade, InstanceState, NodeName, Role, Sync
 from ovpnha.node.assembly import Assembly
 from ovpnha.node.cluster.conductor import SwitchFacts
 from ovpnha.node.cluster.difference import find_difference
 from ovpnha.node.cluster.fence import FenceFacts
 from ovpnha.node.cluster.grading import GradeInput
 from ovpnha.node.cluster.view import NO_HOLDER, NodeView, Other
+from ovpnha.node.memory import Remembered
 from ovpnha.node.role.lineage import Kin
 from ovpnha.node.role.succession import (
     FETCH_LONG,
@@ -65,6 +66,19 @@ class Parts(Assembly):
             return False
         role = self.role.role
         return role is Role.MASTER or (role is Role.STANDBY and not self.vip.concerns)
+
+    @property
+    def remembered(self) -> Remembered | None:
+        """What OpenVPN cannot tell of itself; None while it is not known."""
+        holder, role = self.openvpn.holder, self.role.role
+        known = self.discovery.settled and not self.openvpn.unanswered
+        if holder is None or not known or role not in (*SOURCES, Role.STANDBY):
+            return None
+        if role is Role.STANDBY:
+            whole = self.importer.is_complete(self.view.highest)
+            return Remembered(holder, False, self.importer.epoch, whole=whole)
+        own = self.own
+        return Remembered(holder, True, own.epoch, own.origin, own.whole)
 
     # For the next step.
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from ovpnha import __version__
 from ovpnha.config import Config, UnknownMaster
 from ovpnha.model import BOOT_SIZE, BootId, ClientMetrics, FencePolicy, InstanceName, NodeName
 from ovpnha.node.config import InstanceConfig, NodeConfig
+from ovpnha.node.memory import Memory
 from ovpnha.node.node import Node
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.history import HistoryEntry
@@ -22,7 +24,10 @@ from ovpnha.runtime.keyfile import derive_key
 
 
 def compose_node(
-    config: Config, keys: tuple[bytes, ...], history: Iterable[HistoryEntry] = ()
+    config: Config,
+    keys: tuple[bytes, ...],
+    history: Iterable[HistoryEntry] = (),
+    memories: Mapping[InstanceName, Memory] = MappingProxyType({}),
 ) -> Node:
     """The pure core of this node."""
     replication = ReplicationConfig(
@@ -57,6 +62,7 @@ def compose_node(
         now=time.monotonic(),
         wall=time.time,
         history=history,
+        memories=memories,
     )
 
 

@@ -26,6 +26,7 @@ from ovpnha.node.outputs import (
     LogEvent,
     OpenvpnFound,
     Output,
+    Remember,
     RoleChanged,
     Roster,
     RunFence,
@@ -50,6 +51,7 @@ class Ports:
     set_grade: Callable[[SetGrade], None]
     role_changed: Callable[[RoleChanged], None]
     history_changed: Callable[[HistoryChanged], None] = lambda _change: None
+    remember: Callable[[Remember], None] = lambda _what: None
     fence: Callable[[RunFence], None] = lambda _wanted: None
     dropped: Callable[[], int] = lambda: 0
     """Datagrams that the kernel threw away before anyone could refuse them."""
@@ -163,6 +165,8 @@ class Driver:
                 _log("info", "role changed", now, {**_public(output), "written": written})
             case RunFence():
                 self._ports.fence(output)
+            case Remember():
+                self._ports.remember(output)
             case HistoryChanged():
                 self._ports.history_changed(output)
             case LogEvent(level, event, fields):

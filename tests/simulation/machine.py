@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from ovpnha.model import BootId, NodeName
 from ovpnha.node.config import InstanceConfig, NodeConfig
+from ovpnha.node.memory import Memory
 from ovpnha.node.node import Node
 from ovpnha.node.outputs import (
     CloseManagement,
     LogEvent,
     Output,
+    Remember,
     RoleChanged,
     SendDatagram,
     SetGrade,
@@ -126,7 +128,11 @@ class Machine:
         boot, now = BootId(self.rng.randbytes(16)), self.clock.now
         self.sidecar_inbox.clear()
         self.node = WatchedNode(
-            NodeConfig(replication, instances), boot=boot, random=self.rng.randbytes, now=now
+            NodeConfig(replication, instances),
+            boot=boot,
+            random=self.rng.randbytes,
+            now=now,
+            memories={one.instance: Memory(one.memory, one.vouched_until) for one in self.servers},
         )
         self.node.heard = {one.instance: Heard() for one in self.servers}
         self.node.truths = {one.instance: one.service.truth for one in self.servers}
@@ -150,6 +156,8 @@ class Machine:
             return
         self.disturb()
         self.node = None
+        for server in self.servers:
+            server.vouched_until = self.clock.now
         self._timer += 1
         self.sidecar_inbox.clear()
         for server in self.servers:
@@ -192,6 +200,8 @@ class Machine:
                 self.cluster.send(self, data, link)
             case SetGrade(instance=instance, grade=grade, reason=reason):
                 self._server(instance).set_grade(grade, reason)
+            case Remember(instance=instance, what=what):
+                self._server(instance).memory = what
             case RoleChanged(instance=instance, old=old, new=new, epoch=epoch, reason=reason):
                 text = f"{old.value} -> {new.value} in {epoch}: {reason}"
                 self._server(instance).note(text)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ovpnha.model import Role
+from ovpnha.node.memory import Remembered
 from ovpnha.node.statistics import InstanceStatistics
 from tests.model_openvpn import Told
 from tests.simulation.clock import Inbox
@@ -53,6 +54,8 @@ class Server:
         self.vip_since = 0.0
         self.disturbed = 0.0  # when something last happened that takes a moment to settle
         self._vip_wanted = {"keepalived": False, "hand": False}
+        self.memory: Remembered | None = None  # what a sidecar of this host has left to the next
+        self.vouched_until = 0.0  # when the last one ended
         self.vip_cut = False
         self.last_claim = 0.0
         self._grade = 0

@@ -28,6 +28,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
 # The same inside of the node: rooms, and the files between them.
 ROOMS: tuple[frozenset[str], ...] = (
+    frozenset({"memory"}),
     frozenset({"carried", "config", "outputs", "part", "tracking"}),
     frozenset({"role", "openvpn"}),
     frozenset({"cluster"}),

@@ -37,6 +37,11 @@ class OwnEpoch(Part):
         self.lacked = 0  # clients known to be missing at the promotion
         self._due: float | None = None  # when they are given up by the node that has them
 
+    def recall(self, origin: Epoch, whole: bool | None, now: float) -> None:
+        """How OpenVPN came to the epoch that it was found in is known after all."""
+        self.origin, self._whole = origin, whole
+        self._due = now + self._held_max if whole is False else None
+
     def begin(self, epoch: Epoch, origin: Epoch, lacked: int, now: float, *, whole: bool) -> None:
         """A promotion with the clients of ``origin``; ``whole`` when with all of them."""
         self.epoch, self.origin, self._whole, self.lacked = epoch, origin, whole, lacked
@@ -58,6 +63,11 @@ class OwnEpoch(Part):
     def statistics(self, _now: float) -> OwnEpochStatistics:
         """What the last promotion was made without."""
         return OwnEpochStatistics(self.lacked)
+
+    @property
+    def whole(self) -> bool | None:
+        """Whether all clients that there were are here; None: not known."""
+        return self._whole
 
     @property
     def sync(self) -> Sync:

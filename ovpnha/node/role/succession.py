@@ -210,7 +210,7 @@ def _decide_standby(situation: Situation) -> Step:
 
 def patience(sources: Sources) -> float:
     """Seconds for which a standby that has the VIP waits for what it lacks."""
-    if sources.complete:
+    if sources.complete and not sources.unheard:
         return SAY_HELD if sources.behind and sources.followed else 0.0
     if sources.followed is Role.HELD or (sources.followed and sources.alive):
         return FETCH_LONG if sources.fetching else FETCH_MAX

@@ -146,6 +146,11 @@ class Importer(Part):
         for uid in self.drops.lost(clients):
             self._drop_copy(uid)
 
+    def recall(self, epoch: Epoch, *, whole: bool) -> None:
+        """What was found is the copy of a master of this epoch, and was all of it."""
+        self.epoch = epoch
+        self._completeness.complete = whole
+
     def retire(self, now: float) -> list[Uid]:
         """The copy is the master's now. Returns the clients that were caught in renegotiations."""
         caught = self._caught.take(self.table.held)
@@ -363,14 +368,8 @@ class Importer(Part):
         self._openvpn.counters["imports_refused"] += 1
         self.refusals.note(uid, reason, now)
         if not job.refused:
-            self._openvpn.log(
-                "warning",
-                "import refused",
-                uid=uid.hex(),
-                generation=generation,
-                code=why.code,
-                reason=reason,
-            )
+            told = {"uid": uid.hex(), "generation": generation, "code": why.code, "reason": reason}
+            self._openvpn.log("warning", "import refused", **told)
             self._backchannel.reject(self._openvpn.instance, uid, generation, reason, now)
         if self._jobs.waiting(uid) is None:
             self._retries.put(job, now)
