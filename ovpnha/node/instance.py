@@ -208,6 +208,7 @@ class Instance:
         self._seen = now
         self._settle(now)
         self._choose(now)
+        self.verbs.repeat(now)
         self._switch(now)
         while (step := self._decide(situation := parts.situation(now))) is not Step.STAY:
             parts.role.reason = describe_step(step, situation)
@@ -326,6 +327,7 @@ class Instance:
             parts.own.forget()
             parts.importer.find(clients)
             self._recall_copy(status, now)
+            parts.reconnecting.clear()
             self._change.move(Trigger.FOUND_STANDBY, now)
         else:
             self._take_up(status, now)
@@ -351,7 +353,10 @@ class Instance:
             if own.epoch == NO_EPOCH:
                 own.take_up(next_epoch(parts.view.highest, parts.node))
                 self._change.note_epoch()
+            elif own.epoch > status.epoch:
+                self._change.order(Promote(own.epoch))  # it was lost with the channel
             self._change.move(Trigger.FOUND_MASTER, now)
+            parts.reconnecting.resume(now)
             parts.openvpn.send(ListInstances())
         else:
             if status.role is Role.MASTER:

@@ -98,6 +98,8 @@ class Steps:
         parts.openvpn.log("info", "resumed", epoch=str(parts.own.epoch))
         parts.successor.stop(now)
         self._change.move(Trigger.RESUMED, now)
+        parts.reconnecting.resume(now)
+        parts.openvpn.send(ListInstances())  # a sidecar that found it held has not asked for keys
 
     def _return(self, now: float) -> None:
         """Go on above the heirs: with all clients that did not change there.
@@ -157,6 +159,7 @@ class Steps:
     def fetch_anew(self, now: float) -> None:
         """As a standby: wipe the copy, be another holder, and fetch everything from the start."""
         parts = self._parts
+        parts.importer.drops.unwiped = parts.openvpn.holder
         self._change.order(Demote())
         parts.importer.stop(now)
         parts.importer.reset(now)

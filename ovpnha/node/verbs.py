@@ -64,6 +64,12 @@ class Verbs:
         self._steps.fetch_anew(now)
         return True
 
+    def repeat(self, now: float) -> None:
+        """Order again what was lost with the management channel, if that is still allowed."""
+        unwiped = self._parts.importer.drops.unwiped
+        if unwiped is not None and unwiped == self._parts.openvpn.holder:
+            self.resync(now)
+
     def renegotiate(self, uid: Uid | None, rate: float, now: float) -> None:
         """Renegotiate with one client, or with all."""
         parts = self._parts

@@ -1,7 +1,8 @@
 """Clients of a node that went on without its heir, whose newest keys are nowhere any more.
 
 Decides when they are told to reconnect. They still take what is sent under the key before, but the
-word is one packet and may be lost, so it is said three times. Must never be said unless master.
+word is one packet and may be lost, so it is said three times, and all anew when the management
+channel was lost or the node was held meanwhile. Must never be said unless master.
 Rules: docs/roles.md, "Steps", Return.
 """
 
@@ -36,9 +37,17 @@ class Reconnecting(Part):
         self._tell(now)
 
     def stop(self, _now: float) -> None:
-        """Be no master any more."""
-        self._clients.clear()
+        """Say nothing: held, or what was said last may be lost with the channel."""
         self._due = None
+
+    def resume(self, now: float) -> None:
+        """As master again: those who are still there may not have heard it."""
+        if self._clients:
+            self.begin(self._clients, now)
+
+    def clear(self) -> None:
+        """They are not ours any more."""
+        self._clients.clear()
 
     def take(self, event: object, _now: float) -> None:
         """A client is gone, or has a new key here."""
@@ -60,4 +69,6 @@ class Reconnecting(Part):
             self._openvpn.send(Kick(uid))
             self._openvpn.counters["told_to_reconnect"] += 1
         self._left -= 1
-        self._due = now + AGAIN_AFTER if self._clients and self._left else None
+        if not self._left:
+            self._clients.clear()
+        self._due = now + AGAIN_AFTER if self._clients else None

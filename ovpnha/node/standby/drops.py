@@ -5,7 +5,8 @@ client is gone, or has become another one, and nothing that is heard of it later
 what was not answered outlives the connection, and is dropped from the next list that shows it.
 
 A drop that an import follows may have made room for it: then what the list shows at the generation
-of that import is the new copy, and stays; what it shows at another is the old one. Rules:
+of that import is the new copy, and stays; what it shows at another is the old one. A wipe of the
+whole copy that was lost is known by the holder id, which is still the one that OpenVPN had. Rules:
 docs/architecture.md, invariant 5.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ovpnha.management.commands import Command, Drop
-from ovpnha.model import ClientRecord, Uid
+from ovpnha.model import ClientRecord, HolderId, Uid
 from ovpnha.node.openvpn.openvpn import Openvpn
 
 
@@ -33,6 +34,7 @@ class Drops:
     def __init__(self, openvpn: Openvpn) -> None:
         self._openvpn = openvpn
         self._unanswered: dict[Uid, OrderedDrop] = {}
+        self.unwiped: HolderId | None = None  # who was told to wipe all, and has not answered
 
     @property
     def unanswered(self) -> list[Drop]:
@@ -61,6 +63,7 @@ class Drops:
     def clear(self) -> None:
         """OpenVPN has dropped everything."""
         self._unanswered.clear()
+        self.unwiped = None
 
     def lost(self, clients: Mapping[Uid, int]) -> list[Uid]:
         """Of what OpenVPN lists after a break: what it should have dropped. The rest is settled."""

@@ -80,10 +80,12 @@ class StandbyTable:
         self._ended = False
 
     def find(self, clients: Mapping[Uid, int]) -> None:
-        """Take OpenVPN's own list, of a sidecar that has just started or reconnected."""
+        """Take OpenVPN's own list, of a sidecar that has just started or reconnected.
+
+        What packet ids it has is not known, which is not the same as none.
+        """
         self.lose()
         self._copies = {uid: Copy(generation, (), None) for uid, generation in clients.items()}
-        self._rangeless = set(clients)
         for uid in clients:
             self._compare(uid)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ovpnha.model import Epoch, Grade, NodeName, Role, Sync
+from ovpnha.node.openvpn.refusals import LASTS_AFTER
 from ovpnha.node.outputs import CloseManagement, WriteManagement
 from ovpnha.node.role.succession import KEEP, LISTEN
 from ovpnha.problems import Problem, ProblemKind
 from tests.model_cluster import INSTANCE, ModelNode, World
+from tests.unit.node.test_resync import lose_what_is_written
 from tests.unit.node.test_takeover import serve
 
 
@@ -493,3 +495,57 @@ def test_stopping_says_goodbye_and_orders_nothing() -> None:
     world.run(0.1)
     assert b.logged("node lost")[-1].fields["reason"] == "goodbye"
     assert a.openvpn.plays(Role.MASTER)
+
+
+def test_an_overtake_that_is_lost_with_the_channel_is_ordered_again() -> None:
+    """Else this node says an epoch above another one, and OpenVPN has not jumped above its ids."""
+    world, a, b = serve()
+    assert a.openvpn is not None
+    assert b.openvpn is not None
+    b.reachable = False
+    world.run(3.0)
+    b.set_vip(True)
+    world.run(0.1)
+    uids = list(b.openvpn.clients)
+    heard = {uid: b.openvpn.send_packet(uid) or 0 for uid in uids}
+    b.set_vip(False)
+    b.reachable, a.busy = True, 0.01
+    world.run_until(lambda: a.logged("overtaking an epoch without master") != [])
+    lose_what_is_written(a)
+    world.run(0.001)
+    assert a.openvpn.epoch == "1/a"
+    a.busy = 0.0
+    world.run(0.5)
+    assert a.openvpn.epoch == str(a.figures.epoch)
+    assert a.figures.epoch > Epoch(2, NodeName("b"))
+    assert all((a.openvpn.send_packet(uid) or 0) > heard[uid] for uid in uids)
+
+
+def test_a_sidecar_that_finds_openvpn_held_learns_whose_keys_to_renew() -> None:
+    world, a, b = serve()
+    a.kill()
+    world.move_vip("b")
+    world.run(0.5)
+    world.move_vip(None)
+    b.kill_sidecar()
+    b.start()
+    world.run(0.2)
+    assert b.plays(Role.HELD)
+    world.move_vip("b")
+    world.run_until(lambda: b.figures.rekey.done == 10)
+
+
+def test_copies_that_were_found_are_not_said_to_have_no_packet_ids() -> None:
+    """Those of clients that the master lacks are kept, and their ids are not known."""
+    world, a, b = serve()
+    a.kill_openvpn()
+    world.run(0.1)
+    a.start_openvpn()
+    world.run(3.0)
+    assert (a.figures.clients, b.figures.clients) == (0, 10)
+    b.kill_sidecar()
+    b.start()
+    world.run(2 * LASTS_AFTER)
+    assert b.figures.clients == 10
+    assert b.in_sync
+    assert b.told_problems == ()

@@ -75,3 +75,39 @@ def test_no_copy_is_thrown_away_of_clients_that_the_master_lacks() -> None:
     assert not resync(b)
     world.run(0.5)
     assert b.figures.clients == 10
+
+
+def test_a_wipe_that_is_lost_with_the_channel_is_ordered_again() -> None:
+    world, _, b = serve(20)
+    assert b.openvpn is not None
+    holder = b.openvpn.holder
+    b.busy = 0.01
+    assert resync(b)
+    lose_what_is_written(b)
+    world.run(0.001)
+    assert b.openvpn.holder == holder
+    b.busy = 0.0
+    world.run_until(lambda: b.in_sync)
+    assert b.openvpn.holder != holder
+    assert b.openvpn.commands.count("cluster-demote") == 1
+    assert world.same_tables("a", "b")
+
+
+def test_a_wipe_that_was_lost_is_not_ordered_of_the_last_copy() -> None:
+    world, a, b = serve(20)
+    b.busy = 0.01
+    assert resync(b)
+    lose_what_is_written(b)
+    a.kill()
+    world.move_vip("b")
+    b.busy = 0.0
+    world.run(5.0)
+    assert b.figures.clients == 20
+    assert b.plays(Role.MASTER)
+
+
+def lose_what_is_written(node: ModelNode) -> None:
+    """The management channel breaks before OpenVPN has read what was written last."""
+    assert node.openvpn is not None
+    node.openvpn.notify("what is this")
+    node.pump()
