@@ -5,6 +5,7 @@ Decides nothing but when a part is no longer named and may go; docs/wire.md rule
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from ovpnha.model import ColdPart, InstanceName
@@ -55,9 +56,9 @@ class ColdSender:
             del self._fresh[name]
         return taken
 
-    def left_within(self, seconds: float, name: bytes, now: float) -> bool:
-        """Whether a part was sent so lately that it may still be on its way."""
-        return now - self._sent.get(name, -1.0e9) < seconds
+    def left_since(self, time: float, name: bytes) -> bool:
+        """Whether a part has left since then, so that it may still be on its way."""
+        return self._sent.get(name, -math.inf) >= time
 
     def chunks(self, name: bytes, now: float) -> list[bytes]:
         """The messages that carry a part; none when nobody names it any more."""

@@ -16,6 +16,8 @@ wrong, and the rule that answers it:
   them. A receiver that ends below the floor cannot know who has gone, so it starts over.
 * Counters would fill it: they are void after some seconds. ``lost`` names the newest such number,
   so that who asks for it is told the newest counters of all instead.
+* Nobody knows whether what left before has arrived or is lost: a number can be given to nothing at
+  all, as a probe (``loss``).
 * A renegotiation would be told after its key: the client's next record makes it void.
 
 Decides that, and never when to send. Ruled by docs/wire.md, "State: from the source". It names
@@ -26,6 +28,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ovpnha.model import Uid
@@ -110,6 +113,11 @@ class CompactedLog:
                 del self._renegotiation_of[oldest.uid]
         return number
 
+    def void(self) -> int:
+        """A number under which nothing ever stands."""
+        self.head += 1
+        return self.head
+
     def _append(self, slot: Slot) -> int:
         self.head += 1
         self._slots[self.head] = slot
@@ -136,6 +144,34 @@ class CompactedLog:
             if self._order[index] in self._slots:
                 return self._order[index]
         return self.head + 1
+
+    def left_since(self, time: float, number: int) -> bool:
+        """Whether what stands under this number has left since then."""
+        slot = self._slots.get(number)
+        return slot is not None and slot.sent >= time
+
+    def sent_since(self, time: float, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """Which of these numbers have left since then, each with the void ones below it.
+
+        Inclusive ranges, ascending; those that touch are one.
+        """
+        low, high = 0, -1
+        at = bisect_left(self._order, first)
+        below = first - 1  # the last number that stands, below the one that is looked at
+        while at < len(self._order) and (number := self._order[at]) <= last:
+            at += 1
+            slot = self._slots.get(number)
+            if slot is None:
+                continue
+            if slot.sent >= time:
+                if high != below:
+                    if low <= high:
+                        yield low, high
+                    low = below + 1
+                high = number
+            below = number
+        if low <= high:
+            yield low, high
 
     def span(self, number: int) -> int:
         """1 and the count of void numbers right below this one."""

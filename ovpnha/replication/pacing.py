@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from ovpnha.model import NodeName
 
 DELAY_LIMIT = 1.0  # seconds
+WAIT_LIMIT = 2.5  # seconds, for a probe that is under way: later nobody believes us any more
 DELAY_DECAY = 0.9
 DELAY_GOAL = 0.5  # seconds at full pace fill 2.5 MB of a receiver's buffer
 LEAST_SHARE = 0.65
@@ -61,18 +64,17 @@ class Delay:
     def __init__(self, least: float) -> None:
         self._least = least
         self._delay = 0.0
-        self._reached: dict[NodeName, int] = {}
+        self._reached: dict[NodeName, float] = {}
         self.share = 1.0
 
-    def note(self, node: NodeName, reached: int, delay: float) -> None:
-        """A node has received this number, which was on its way for so long."""
-        if reached > self._reached.get(node, 0):
+    def note(self, node: NodeName, sent: float, delay: float) -> None:
+        """A node has received what left at this time, and was on its way for so long."""
+        if sent > self._reached.get(node, -math.inf):
             self._delay = max(min(delay, DELAY_LIMIT), self._delay * DELAY_DECAY)
             change = SLOWER if delay > DELAY_GOAL else FASTER
             self.share = min(1.0, max(LEAST_SHARE, self.share * change))
-        self._reached[node] = reached
+            self._reached[node] = sent
 
-    @property
-    def gap(self) -> float:
-        """Seconds."""
-        return max(self._least, 1.5 * self._delay)
+    def gap(self, waited: float) -> float:
+        """Seconds, for a receiver that has not got what left ``waited`` seconds ago."""
+        return max(self._least, 1.5 * max(self._delay, min(waited, WAIT_LIMIT)))

@@ -80,11 +80,22 @@ class RangeSet:
             gaps.append((expected, last))
         return gaps
 
+    def outside(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """What of ``[first, last]`` is not in the set."""
+        index = bisect_left(self._lasts, first)
+        while index < len(self._firsts) and self._firsts[index] <= last:
+            if first < self._firsts[index]:
+                yield first, self._firsts[index] - 1
+            first = self._lasts[index] + 1
+            index += 1
+        if first <= last:
+            yield first, last
+
     def above(self, number: int, limit: int) -> list[tuple[int, int]]:
-        """The lowest ``limit`` ranges that begin above ``number``."""
+        """The ranges that begin above ``number``: when they are too many, the lowest and the last.
+
+        The last tells a source what was the newest to arrive.
+        """
         index = bisect_right(self._firsts, number)
-        return list(
-            zip(
-                self._firsts[index : index + limit], self._lasts[index : index + limit], strict=True
-            )
-        )
+        found = list(zip(self._firsts[index:], self._lasts[index:], strict=True))
+        return found if len(found) <= limit else [*found[: limit - 1], found[-1]]

@@ -15,8 +15,8 @@ its turn comes is sent, so nobody waits for what is void. What can go wrong, and
 * The last change is lost, and no later one shows the gap: a snapshot mark tells the head 10 and
   50 ms after a change and twice a second, and so does every hello.
 * Several receivers miss the same: their ranges are united, one pass serves all.
-* A receiver is behind, not lossy, and asks for what waits in its socket: what left within the
-  ``gap`` of ``Delay`` is not sent again, and the pace falls while delays grow.
+* A receiver is behind, not lossy, and asks for what waits in its socket: what may be on its way is
+  not sent again (``loss``), and the pace falls while delays grow.
 * An acknowledgement is lost: ``Followers`` asks for it.
 * Counters are kept no longer that somebody lacks: the newest of all are told again.
 * Two tables differ, and no number shows it: the digests of the buckets do.
@@ -52,6 +52,7 @@ from ovpnha.replication.followers import Followers
 from ovpnha.replication.hello import LogHead
 from ovpnha.replication.ledger import Ledger
 from ovpnha.replication.log import CompactedLog, Slot
+from ovpnha.replication.loss import Losses
 from ovpnha.replication.messages import (
     Ack,
     Bucket,
@@ -66,7 +67,7 @@ from ovpnha.replication.messages import (
     ToSource,
     Want,
 )
-from ovpnha.replication.pacing import Delay, TokenBucket
+from ovpnha.replication.pacing import TokenBucket
 from ovpnha.replication.published import Published, PublishedTable
 from ovpnha.replication.ranges import RangeSet
 from ovpnha.replication.records import pack_body
@@ -98,9 +99,9 @@ class Source:
         self._followers = Followers(instance, stream, timings, emit)
         self._complete = False
         self._log = CompactedLog()
+        self._losses = Losses(self._log, timings)
         self._cold = ColdSender(instance, stream)
         self._table = PublishedTable(self._cold)
-        self._delay = Delay(timings.resend_gap)
         self._counters = LastCounters()
         self._changed = 0  # the newest number under which it has changed
         self._counters_again_at = now
@@ -182,24 +183,26 @@ class Source:
             self._resync(node, message, now)
         elif message.stream == self._stream:
             if not self._followers.knows(node):
-                self._followers.begin(node, self._table.numbers(), now)
+                self._begin(node, now)
             self._receive(node, message, now)
 
     def _receive(self, node: NodeName, message: Report, now: float) -> None:
         match message:
             case Ack():
                 self._followers.hear(node, message.cumulative, now)
-                self._note_delay(node, message, now)
+                self._losses.hear(node, message, now)
                 self._followers.acknowledged(node, message)
             case Reject():
                 self._followers.rejected(node, message)
             case Nack():
                 self._followers.hear(node, message.cumulative, now)
-                self._repair(message.ranges, now)
+                self._repair(node, message.ranges, now)
             case Want():
-                gap = self._delay.gap
-                names = [n for n in message.names if not self._cold.left_within(gap, n, now)]
-                self._wanted.update((name, None) for name in names if name in self._cold)
+                since = self._losses.lost_before(node, now)
+                lost = [n for n in message.names if not self._cold.left_since(since, n)]
+                self._wanted.update((name, None) for name in lost if name in self._cold)
+                if len(lost) < len(message.names):
+                    self._probe(now)
             case Difference():
                 self._answers += self._list_buckets(message.buckets)
             case _:
@@ -209,24 +212,34 @@ class Source:
     def forget(self, node: NodeName) -> None:
         """The node has started anew."""
         self._followers.forget(node)
+        self._losses.forget(node)
+
+    def _begin(self, node: NodeName, now: float) -> None:
+        self._followers.begin(node, self._table.numbers(), now)
+        self._losses.begin(node, now)
 
     def _resync(self, node: NodeName, message: Resync, now: float) -> None:
-        self._followers.begin(node, self._table.numbers(), now)
+        self._begin(node, now)
         self._ledger.snapshots += 1
         if self._log.lost:
             self._tell_counters_again(now)
-        if self._log.head:
-            self._pending.add(1, self._log.head)
-        if not message.has_cold:
+        self._losses.repeat(self._pending, ((1, self._log.head),), now - self._losses.gap)
+        if self._pending and not message.has_cold:
             self._passed = set()
         self._mark_at = now
 
-    def _repair(self, ranges: tuple[tuple[int, int], ...], now: float) -> None:
+    def _repair(self, node: NodeName, ranges: tuple[tuple[int, int], ...], now: float) -> None:
         if any(first <= self._log.lost for first, _ in ranges):
             self._tell_counters_again(now)
-        for first, last in ranges:
-            if (end := min(last, self._log.head)) >= first:
-                self._pending.add(first, end)
+        since = self._losses.lost_before(node, now)
+        if self._losses.repeat(self._pending, ranges, since):
+            self._probe(now)
+
+    def _probe(self, now: float) -> None:
+        """Find out what has arrived of all that left before."""
+        if (number := self._losses.probe(now)) is not None:
+            void = Void(number, self._span(number, number))
+            self._answers += self._envelopes([encode_entry(void)])
 
     def _tell_counters_again(self, now: float) -> None:
         """Somebody may have missed counters that are kept no longer."""
@@ -235,16 +248,6 @@ class Source:
         self._counters_again_at = now + self._timings.sync_timeout
         for kind, payload in self._counters.batches():
             self._log_counters(kind, payload, now)
-
-    def _note_delay(self, node: NodeName, ack: Ack, now: float) -> None:
-        """See how long the newest that arrived was on its way."""
-        reached = ack.ranges[-1][1] if ack.ranges else ack.cumulative
-        slot = self._log.get(reached)
-        self._delay.note(node, reached, now - slot.sent if slot is not None else 0.0)
-
-    def _left_within(self, seconds: float, number: int, now: float) -> bool:
-        slot = self._log.get(number)
-        return slot is not None and now - slot.sent < seconds
 
     def _list_buckets(self, buckets: tuple[int, ...]) -> Iterator[bytes]:
         place = (self._instance, self._stream, self._log.head)
@@ -268,8 +271,8 @@ class Source:
         """Everything that is due, packed."""
         out = [*self._live(now), *self._answers, *self._paced(now)]
         self._answers = []
-        interval = self._timings.ask_interval
-        out += self._followers.asks(lambda number: self._left_within(interval, number, now), now)
+        since = now - self._timings.ask_interval
+        out += self._followers.asks(lambda number: self._log.left_since(since, number), now)
         if now >= self._digest_at:
             out += self._digest(now)
         if now >= self._mark_at:
@@ -306,7 +309,7 @@ class Source:
                 size += batch.add(*more)
         self._fresh = []
         self._wanted.update((name, None) for name in self._cold.take_fresh())
-        self._pace.spend(size / self._delay.share, now)
+        self._pace.spend(size / self._losses.share, now)
         return batch.messages()
 
     def _fresh_cold(self, slot: Slot, now: float) -> list[bytes]:
@@ -326,7 +329,7 @@ class Source:
         if not self._pending:
             self._passed = None
             self._mark_at = now
-        self._pace.spend(size / self._delay.share, now)
+        self._pace.spend(size / self._losses.share, now)
         return batch.messages()
 
     def _serve_next(self, now: float) -> tuple[list[bytes], list[bytes]]:
@@ -342,8 +345,6 @@ class Source:
             self._pending.remove(first, last)
             return [encode_entry(Void(last, self._span(last, first)))], []
         self._pending.remove(first, number)
-        if now - slot.sent < self._delay.gap:
-            return [], []
         self._ledger.repaired += 1
         return self._entries(number, slot, now, first), self._pass_cold(slot, now)
 

@@ -175,6 +175,8 @@ class Network:
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.bytes = 0
+        self.work: dict[str, float] = {}  # seconds that a node needs for a datagram; others wait
+        self._busy: dict[str, float] = {}
 
     def start(
         self,
@@ -247,7 +249,14 @@ class Network:
                 if self.random.random() < self.link.loss:
                     continue
                 delay = self.link.delay + self.random.random() * self.link.jitter
-                self.call_later(delay, partial(self._deliver, name, data, link))
+                self.call_later(delay, partial(self._queue_up, name, data, link))
+
+    def _queue_up(self, name: str, data: bytes, link: str) -> None:
+        if name not in self.work:
+            self._deliver(name, data, link)
+            return
+        self._busy[name] = at = max(self.now, self._busy.get(name, 0.0)) + self.work[name]
+        self.call_later(at - self.now, partial(self._deliver, name, data, link))
 
     def _deliver(self, name: str, data: bytes, link: str) -> None:
         if name in self.ends:

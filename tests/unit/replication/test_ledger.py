@@ -141,7 +141,7 @@ def test_no_counter_ever_falls(seed: int) -> None:
 
 
 def test_what_a_sink_and_a_source_counted_outlives_them() -> None:
-    network = Network(1, Link(loss=0.2))
+    network = Network(2, Link(loss=0.2))
     chance = Chance(network)
     a, b, c = (network.ends[name] for name in NODES)
     assert network.run_until(lambda: len(b.of(NodeUp)) == len(a.of(NodeUp)) == 2, 3)

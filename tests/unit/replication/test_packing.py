@@ -117,14 +117,17 @@ def test_a_hot_part_that_grows_beyond_its_limit_is_malformed() -> None:
 
 def test_the_gap_follows_a_slow_receiver_and_forgets_slowly() -> None:
     delay = Delay(0.03)
-    assert delay.gap == 0.03
+    assert delay.gap(0.0) == 0.03
     delay.note(NodeName("b"), 5, 0.2)
-    assert delay.gap == pytest.approx(0.3)
+    assert delay.gap(0.0) == pytest.approx(0.3)
     delay.note(NodeName("b"), 5, 9.0)  # nothing new has arrived
     delay.note(NodeName("c"), 1, 0.01)
-    assert delay.gap == pytest.approx(0.27)
+    assert delay.gap(0.0) == pytest.approx(0.27)
+    assert delay.gap(0.1) == pytest.approx(0.27)
+    assert delay.gap(0.4) == pytest.approx(0.6)  # something is under way for longer than that
+    assert delay.gap(9.0) == pytest.approx(3.75)
     delay.note(NodeName("b"), 6, 99.0)
-    assert delay.gap == pytest.approx(1.5)
+    assert delay.gap(0.0) == pytest.approx(1.5)
 
 
 def test_a_slow_receiver_slows_the_pace_and_a_fast_one_restores_it() -> None:

@@ -194,9 +194,10 @@ def test_a_sender_holds_equal_parts_once_and_drops_them_when_unused() -> None:
     assert sender.take_fresh() == list(names)
     assert sender.take_fresh() == []
     sender.release(names)
-    assert not sender.left_within(1.0, part.name, 5.0)
+    assert not sender.left_since(4.0, part.name)
     assert len(sender.chunks(part.name, 5.0)) == 1
-    assert sender.left_within(1.0, part.name, 5.5)
+    assert sender.left_since(4.5, part.name)
+    assert not sender.left_since(5.1, part.name)
     sender.release(names)
     assert part.name not in sender
     assert sender.chunks(part.name, 6.0) == []

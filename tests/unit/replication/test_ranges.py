@@ -57,6 +57,17 @@ def _removed(what: tuple[int, int]) -> RangeSet:
 def test_the_ranges_above_a_number() -> None:
     ranges = build((1, 2), (5, 6), (8, 9))
     assert ranges.above(2, 10) == [(5, 6), (8, 9)]
-    assert ranges.above(2, 1) == [(5, 6)]
+    assert ranges.above(2, 1) == [(8, 9)], "the newest is told whatever else has no room"
+    assert build((1, 1), (3, 3), (5, 5), (7, 7)).above(1, 2) == [(3, 3), (7, 7)]
     assert ranges.lowest() == (1, 2)
     assert len(ranges) == 3
+
+
+def test_what_is_outside_of_the_set() -> None:
+    ranges = build((3, 4), (6, 6), (9, 12))
+    assert list(ranges.outside(1, 14)) == [(1, 2), (5, 5), (7, 8), (13, 14)]
+    assert list(ranges.outside(4, 8)) == [(5, 5), (7, 8)]
+    assert list(ranges.outside(9, 12)) == []
+    assert list(ranges.outside(10, 13)) == [(13, 13)]
+    assert list(ranges.outside(2, 1)) == []
+    assert list(RangeSet().outside(2, 3)) == [(2, 3)]

@@ -269,7 +269,7 @@ def test_ranges_that_touch_are_one_and_others_are_not() -> None:
     assert numbers.missing(10, 10) == [(2, 2), (4, 4), (7, 8), (10, 10)]
     assert numbers.missing(9, 10) == [(2, 2), (4, 4), (7, 8)]
     assert numbers.missing(10, 3) == [(2, 2), (4, 4), (7, 8)]
-    assert numbers.above(3, 1) == [(5, 6)]
+    assert numbers.above(3, 1) == [(9, 9)]
     assert numbers.above(5, 9) == [(9, 9)]
     numbers.add(4, 4)
     assert list(numbers) == [(1, 1), (3, 6), (9, 9)]
