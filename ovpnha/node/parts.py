@@ -247,7 +247,8 @@ class Parts(Assembly):
     def fence_facts(self) -> FenceFacts:
         """All that a fence depends on."""
         known = self.role.role is Role.HELD or self.view.knows_masters
-        suspects = self.view.suspects(self.backchannel.last_heard)
+        bcn = self.backchannel
+        suspects = self.view.suspects(bcn.last_heard, bcn.last_proved)
         return FenceFacts(self.role.role, bool(self.vip.here), known, tuple(suspects))
 
     @property

@@ -106,6 +106,11 @@ class Membership:
         boot = self._boots.believed(node)
         return boot.last_heard if boot is not None else -math.inf
 
+    def last_proved(self, node: NodeName) -> float:
+        """When a believed node was certainly alive, by a challenge that it has answered."""
+        boot = self._boots.believed(node)
+        return boot.fresh if boot is not None else -math.inf
+
     def hear_untrusted(self, hello: Hello, opened: Opened, link: str, now: float) -> None:
         """Take in an authentic hello."""
         if node_tag(hello.name) != opened.tag:

@@ -113,6 +113,7 @@ class Replication:
             config, self._opener, random, self._hear_of_node, self._hear_whole, now, wall
         )
         self._membership.use_keys(tuple(key.name for key in keys))
+        self.last_proved = self._membership.last_proved
         self.history = SharedHistory(history)
         rate = float(config.bytes_per_second)
         self._pace = TokenBucket(rate, max(rate * PACE_BURST, 9600.0), now)

@@ -12,12 +12,17 @@ silent by order. A goodbye alone clears nobody, because it ends a sidecar and no
 the last master          *required*                    *optional*
 =======================  ============================  ===========================================
 said that it is none     promoted at once              promoted at once
-is heard, still master   promoted after ``QUIET``:     promoted at once
-                         it is not silent
+is heard, still master   promoted after ``QUIET``,     promoted at once
+                         when it has answered since
 is silent                fenced after ``QUIET``,       promoted at once; fenced after ``QUIET``
                          promoted once that succeeds
 was never heard          waits, or not, as configured  promoted at once
 =======================  ============================  ===========================================
+
+What is heard may have been held back on its way by somebody who wants two masters. So a node is not
+silent only when it has answered a challenge that was drawn after the promotion was due. One that is
+heard and has not is neither cleared nor fenced: it answers soon, or falls silent, or is believed no
+more (``proof_timeout``).
 
 A node that was known to be silent before is fenced at once. With ``QUIET`` one that lives has said
 hello, and one from which the VIP was taken on purpose is not shot. A program that fails is tried
@@ -45,8 +50,8 @@ from ovpnha.replication.events import HelloReceived, NodeUp
 
 QUIET = 1.0
 """Seconds from a promotion that is due in which a node that lives is heard: two hellos."""
-UNDER_WAY = 0.1
-"""Seconds in which a hello may still come that was said before the VIP moved."""
+LOOK = 0.1
+"""Seconds between looks at one that is heard, and has not yet proved that it lives."""
 RETRIES = (5.0, 10.0, 20.0, 40.0, 60.0)
 """Seconds until a fence that failed is tried again; the last of them from then on."""
 CAPPED_FOR = 60.0
@@ -75,6 +80,7 @@ class Suspect:
     epoch: Epoch
     believed: bool  # it counts as heard
     heard: float  # when it was last; long ago for one that is not believed
+    proved: float  # when it was certainly alive, by a challenge of ours that it has answered
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,7 @@ class Fence(Part):
         self._outcome: FenceOutcome | None = None  # of the promotion that was last due
         self._asked_at = 0.0  # when its first program was asked for
         self._took = 0.0
+        self._look_at: float | None = None
 
     # What happens.
 
@@ -198,13 +205,15 @@ class Fence(Part):
                 self._note(FenceOutcome.OVERRULED if by_hand else FenceOutcome.FENCED, now)
             self._forget()
             return True
-        silent = [one for one in left if quiet or not one.believed]
+        late = now - QUIET
+        silent = [one for one in left if not one.believed or (quiet and one.heard <= late)]
+        self._look_at = now + LOOK if quiet and len(silent) < len(left) else None
         if silent and self._running is None and now >= self._retry_at():
             self._run(max(silent, key=lambda one: one.epoch), now)
         return False
 
     def _is_cleared(self, one: Suspect, facts: FenceFacts, since: float, now: float) -> bool:
-        """Fenced, or heard so late that it is not silent.
+        """Fenced, or certainly alive since the promotion was due.
 
         Without the VIP the promotion is one that was promised: who served is heard as ever.
         """
@@ -212,7 +221,7 @@ class Fence(Part):
             return True
         if not facts.vip:
             return one.heard > now - QUIET
-        return now >= since + QUIET and one.heard > since + UNDER_WAY
+        return now >= since + QUIET and one.proved >= since
 
     def _run(self, one: Suspect, now: float) -> None:
         self._running = one.node
@@ -262,7 +271,7 @@ class Fence(Part):
         if self._since is None:
             return forgotten
         retry = None if self._running is not None else self._retry_at()
-        return first((self._since + QUIET, retry), after=self._seen)
+        return first((self._since + QUIET, retry, self._look_at), after=self._seen)
 
     def handle_timer(self, now: float) -> None:
         """What silence means is seen in the step that follows."""

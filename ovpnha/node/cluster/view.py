@@ -288,7 +288,9 @@ class ClusterView(Part):
         """Whether any node has told of this instance since this sidecar started."""
         return any(other.state is not None for other in self._nodes.values())
 
-    def suspects(self, last_heard: Callable[[NodeName], float]) -> Iterator[Suspect]:
+    def suspects(
+        self, last_heard: Callable[[NodeName], float], last_proved: Callable[[NodeName], float]
+    ) -> Iterator[Suspect]:
         """The nodes whose last word was that they are master, heard or not.
 
         One of an older epoch only if it was still heard when the highest was: of any other the
@@ -300,11 +302,12 @@ class ClusterView(Part):
             if state is not None and state.role is Role.MASTER:
                 late = other.believed or other.lost > self._highest_at + HEARD_FOR
                 if late or state.epoch == highest:
-                    yield Suspect(name, state.epoch, other.believed, last_heard(name))
+                    times = last_heard(name), last_proved(name)
+                    yield Suspect(name, state.epoch, other.believed, *times)
         told = self._nodes.get(made_by)
         if highest != NO_EPOCH and (told is None or told.state is None):
             heard = told is not None and told.believed
-            yield Suspect(made_by, highest, heard, -math.inf)
+            yield Suspect(made_by, highest, heard, -math.inf, -math.inf)
 
     def choose_master(self, current: NodeName | None, followed: Epoch) -> NodeName | None:
         """Whom a standby follows: the highest epoch that has the VIP, else whom it followed.
