@@ -18,7 +18,7 @@ SEARCHES := tests/simulation tests/proof
 PURE := errors model problems checks management replication firewall node setup doctor
 # Side by side: what waits for networks and timers, and, more patiently, what only computes.
 LANES := integration/1:2,integration-asan integration/2:2 \
-	nice:lint,types,c-test,openvpn-check,c-fuzz nice:unit,sim,fuzz
+	nice:lint,types,unit,sim nice:fuzz,c-test,openvpn-check,c-fuzz
 # Of long matrices some rows, drawn by the commit and printed (tests/sampling.py). WHOLE=1: all.
 WHOLE :=
 sample = $(if $(WHOLE)$(1),,--sample$(addprefix =,$(2)))
