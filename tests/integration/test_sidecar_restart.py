@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 
+from ovpnha.node.memory import AWAY_MAX
 from tests.integration.pace import PATIENCE
 from tests.lab.lab import Lab
 from tests.lab.measure import lost
@@ -30,6 +32,15 @@ def tables_equal(lab: Lab, clients: int) -> bool:
     return set(counts) == {clients} and not standby["stale"]
 
 
+def assert_remembered(lab: Lab, node: str) -> None:
+    """The next sidecar will find what this one knows of its OpenVPN."""
+    sidecar = lab.nodes[node].sidecar
+    known, told = json.loads(sidecar.memory.read_text()), sidecar.instance() or {}
+    assert (known["source"], known["epoch"]) == (told["role"] == "master", told["epoch"])
+    assert known["whole"] is not False
+    assert time.time() - sidecar.memory.stat().st_mtime < AWAY_MAX
+
+
 @pytest.mark.parametrize("node", ["a", "b"], ids=["master", "standby"])
 def test_tables_are_equal_again(lab: Lab, node: str) -> None:
     lab.start_cluster()
@@ -44,6 +55,7 @@ def test_tables_are_equal_again(lab: Lab, node: str) -> None:
     started = time.monotonic()
     wait_until(lambda: tables_equal(lab, clients), "equal tables after the restart", PATIENCE)
     print(f"tables equal after {time.monotonic() - started:.2f} s")
+    assert_remembered(lab, node)
     session.linger(1.0)
     session.forward.stop()
     during = [probe for probe in session.forward.probes() if probe.sent > since.monotonic]

@@ -112,6 +112,7 @@ class Sidecar:
 
     def __init__(self, node: str, home: Path, namespace: str, config: Path) -> None:
         self._socket = home / "control.sock"
+        self.memory = home / f"{INSTANCE}.memory"
         self.process = Process(
             [*OVPNHA, "run", "--config", config, "--node", node],
             namespace=namespace,

@@ -177,3 +177,15 @@ def test_a_start_of_the_sidecar_changes_nothing_that_a_source_says(holds: bool) 
     assert (after.role, after.epoch) == (before.role, before.epoch)
     assert (after.origin, after.sync) == (before.origin, before.sync)
     assert after.origin == Epoch(2, NodeName("b"))
+
+
+def test_without_a_memory_a_source_says_that_it_does_not_know() -> None:
+    """An older sidecar has left nothing."""
+    world, a, _ = late_epoch()
+    a.kill_sidecar()
+    a.memory = None
+    a.start()
+    world.run(0.2)
+    state = said(a, world)
+    assert (state.role, state.epoch) == (Role.MASTER, Epoch(3, NodeName("a")))
+    assert (state.origin, state.sync) == (NO_EPOCH, Sync.NONE)
