@@ -23,6 +23,7 @@ from ovpnha.errors import OvpnhaError
 from tests.lab.configurations.rows import Row, broken_promise, table
 from tests.lab.configurations.run import Result, try_shape
 from tests.lab.configurations.shapes import Shape, load
+from tests.lab.errors import LabError
 
 _BEGUN = time.monotonic()
 
@@ -85,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(shape.name for shape in chosen))
             return 0
         openvpn = options.openvpn.resolve()
+        if not openvpn.exists():
+            raise LabError(f"{openvpn}: is not there; run: make binary")
         return run(chosen, lambda shape: try_shape(shape, openvpn, say), options.output)
     except (OvpnhaError, ValueError) as error:
         print(f"configurations: {error}", file=sys.stderr)

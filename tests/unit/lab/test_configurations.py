@@ -117,3 +117,5 @@ def test_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.split() == [*SHAPES]
     assert main(["nyr", "nobody"]) == 2
     assert "nobody: there is no such configuration" in capsys.readouterr().err
+    assert main(["nyr", "--openvpn", "/nowhere"]) == 2
+    assert "/nowhere: is not there; run: make binary" in capsys.readouterr().err
