@@ -48,7 +48,8 @@ def _check_roles(service: Service) -> None:
             truth.violate("master without the vip", server.name)
         rivalled = any(one is not server for one in masters)
         rivalled |= any(differ(one, server) for one in service.running)
-        if server.vip and not serves and not rivalled:
+        excused = rivalled or server.machine.fence.excuses(server)
+        if server.vip and not serves and not excused:
             truth.violate("the vip is not served", server.name)
 
 

@@ -56,6 +56,7 @@ class Cluster:
         self.work = schedule.work
         self.held_max = HELD_MAX
         self.vip_moved = self.clock.now
+        self.healed = False
         self.trace: deque[tuple[float, str, str, Mapping[str, object]]] = deque(maxlen=TRACE_LIMIT)
         self._links_down: dict[tuple[str, str], int] = {}
         self.key_rollout = KeyRollout(schedule.nodes)
@@ -110,11 +111,11 @@ class Cluster:
         """A datagram of this machine's sidecar, on every link or on one."""
         for link in self.links if only is None else [only]:
             if not self._links_down.get((sender.name, link)):
-                self.network.send(link, sender.name, data, self._ears(link))
+                self.network.send(link, sender.name, data, self._ears(link, sender.name))
 
-    def _ears(self, link: str) -> dict[str, Callable[[bytes], None]]:
+    def _ears(self, link: str, sender: str) -> dict[str, Callable[[bytes], None]]:
         return {
-            one.name: one.hear(link)
+            one.name: one.fence.hears(sender, one.hear(link))
             for one in self.machines
             if one.node is not None and not self._links_down.get((one.name, link))
         }
@@ -136,6 +137,17 @@ class Cluster:
                 lambda: machine.step(lambda node, now: node.link_changed(link, up, now)),
             )
 
+    def cut_off(self, name: str, seconds: float) -> None:
+        """A fence has taken a machine's power, for a while."""
+        machine = next(one for one in self.machines if one.name == name)
+        if machine.alive:
+            machine.crash()
+            self.clock.later(seconds, self._switch_on, machine)
+
+    def _switch_on(self, machine: Machine) -> None:
+        if not machine.alive and not (self.healed and machine.index in self.schedule.lost):
+            machine.boot()
+
     @property
     def running(self) -> list[Machine]:
         """The machines that are on."""
@@ -144,6 +156,7 @@ class Cluster:
     def heal(self) -> None:
         """Every trouble ends; machines that are not lost for good come back."""
         self.note("all", "--- heal")
+        self.healed = True
         self.network.repair_all()
         for machine in self.machines:
             for server in machine.servers:

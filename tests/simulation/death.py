@@ -73,11 +73,13 @@ class Death:
         holder = self._service.holder()
         return holder.serving() if holder is not None else None
 
-    def judge(self) -> None:
-        """Every client is the heir's, accepts it, and has no key that the heir has not."""
+    def judge(self, *, seamless: bool) -> None:
+        """There is an heir; every client is his, accepts it, and has no key that it has not."""
         truth, heir = self._service.truth, self.heir()
         if heir is None:
             truth.violate("nobody takes over", self._service.instance)
+            return
+        if not seamless:
             return
         for uid, client in self._clients.items():
             held = heir.clients.get(uid)

@@ -21,12 +21,14 @@ from ovpnha.node.outputs import (
     Output,
     Remember,
     RoleChanged,
+    RunFence,
     SendDatagram,
     SetGrade,
     WriteManagement,
 )
 from ovpnha.replication.config import ReplicationConfig
 from tests.simulation.clock import Inbox
+from tests.simulation.fences import MachineFence
 from tests.simulation.server import CONNECT_RETRY, Server
 from tests.simulation.truth import Heard, WatchedNode
 
@@ -52,6 +54,7 @@ class Machine:
         self.sidecar_inbox = Inbox(self.rng)
         self.disturbed = 0.0  # when something last happened that takes a moment to settle
         self.servers: list[Server] = []
+        self.fence = MachineFence(self)
         self._timer = 0
         self._spins = 0
         self._spun_at = 0.0
@@ -122,11 +125,17 @@ class Machine:
             tuple(self.cluster.links),
         )
         instances = tuple(
-            InstanceConfig(one.instance, one.service.vip, held_max=self.cluster.held_max)
+            InstanceConfig(
+                *(one.instance, one.service.vip),
+                held_max=self.cluster.held_max,
+                fence=self.fence.policy,
+                fence_unknown_waits=self.fence.unknown_waits,
+            )
             for one in self.servers
         )
         boot, now = BootId(self.rng.randbytes(16)), self.clock.now
         self.sidecar_inbox.clear()
+        self.fence.begin()
         self.node = WatchedNode(
             NodeConfig(replication, instances),
             boot=boot,
@@ -135,6 +144,7 @@ class Machine:
             memories={one.instance: Memory(one.memory, one.vouched_until) for one in self.servers},
         )
         self.node.heard = {one.instance: Heard() for one in self.servers}
+        self.node.words = {}
         self.node.truths = {one.instance: one.service.truth for one in self.servers}
         self.cluster.defect.plant(self.node)
         for server in self.servers:
@@ -193,6 +203,8 @@ class Machine:
             case WriteManagement(instance=instance, data=data):
                 promotes = b"cluster-promote" in data and self.node is not None
                 seeds = self.node.heard[instance].copy() if promotes and self.node else None
+                if promotes:
+                    self.fence.judge_promotion(self._server(instance))
                 self._server(instance).write(data, seeds)
             case CloseManagement(instance=instance, reason=reason):
                 self._server(instance).close_broken(reason)
@@ -205,6 +217,8 @@ class Machine:
             case RoleChanged(instance=instance, old=old, new=new, epoch=epoch, reason=reason):
                 text = f"{old.value} -> {new.value} in {epoch}: {reason}"
                 self._server(instance).note(text)
+            case RunFence():
+                self.fence.ask(output)
             case LogEvent(level=level, event=event, fields=fields):
                 if level != "debug":
                     self.cluster.note(self.name, f"{level} {event}", fields)

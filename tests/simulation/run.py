@@ -17,6 +17,7 @@ from tests.simulation.chaos import Chaos
 from tests.simulation.checks import check_memory, check_roles, differ, unsettled
 from tests.simulation.cluster import Cluster, Defect
 from tests.simulation.death import Death
+from tests.simulation.fences import attend_all
 from tests.simulation.schedule import Schedule
 from tests.simulation.truth import Violation
 
@@ -64,6 +65,7 @@ class Run:
         self.chaos = Chaos(self.cluster)
         self.adversary = Adversary(self.cluster, schedule.seed // EVERY_THIRD)
         self.converged = self.after_vip = 0.0
+        self.fencing = schedule.fence.longest if schedule.fence is not None else 0.0
 
     def verdict(self) -> Verdict:
         """Go through every phase; the first violation ends it."""
@@ -106,6 +108,7 @@ class Run:
         while clock.now < end and not self._broken:
             clock.run_to(min(end, clock.now + GRID))
             check_roles(self.cluster)
+            attend_all(self.cluster)
 
     def _settle(self) -> None:
         """The healed cluster becomes, and stays, as it should be."""
@@ -119,7 +122,7 @@ class Run:
             faults = unsettled(self.cluster)
             since = since or clock.now if frozen and not faults else None
             self._note_converged(faults, clock.now - healed)
-            if clock.now - healed > BOUND + PEACE:
+            if clock.now - healed > BOUND + PEACE + 2 * self.fencing:
                 self.cluster.violate("it does not settle", "; ".join(faults[:6]))
         check_memory(self.cluster)
 
@@ -207,8 +210,9 @@ class Run:
         self.adversary.release()
         died = cluster.clock.now
         self._await(lambda: all(death.heir() is not None for death in deaths))
+        scattered = cluster.schedule.fence is not None and cluster.schedule.fence.scatters
         for death in deaths:
-            death.judge()
+            death.judge(seamless=not scattered)
         for holder in elsewhere:
             if holder.serving() is None:
                 cluster.violate("another service ends", holder.name)
@@ -229,6 +233,6 @@ class Run:
             self.cluster.violate("a dead node is believed", "; ".join(fooled))
 
     def _await(self, done: Callable[[], bool]) -> None:
-        end = self.cluster.clock.now + FAILOVER_BOUND
+        end = self.cluster.clock.now + FAILOVER_BOUND + self.fencing
         while self.cluster.clock.now < end and not self._broken and not done():
             self._pass(0.05)

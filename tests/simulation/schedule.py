@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
+from tests.simulation.fences import FencePlan, draw_fence
+
 MASTER = -1
 """As a node: the one that has the VIP then."""
 
@@ -84,6 +86,7 @@ class Schedule:
     differ: frozenset[int] = frozenset()  # machines whose OpenVPN has another option at the end
     work: float = 0.0  # seconds that an OpenVPN needs for one record
     instances: int = 1  # OpenVPNs on each machine, each with a VIP and clients of its own
+    fence: FencePlan | None = None  # required, on every machine
 
     def without(self, steps: frozenset[int]) -> Schedule:
         """The same with fewer steps."""
@@ -97,7 +100,7 @@ class Schedule:
             f"{self.clients} clients, round {self.round_size}, "
             f"{'preferred' if self.preferred else 'sticky'}, "
             f"lost at the end: {sorted(self.lost) or 'none'}, "
-            f"with another option: {sorted(self.differ) or 'none'}"
+            f"with another option: {sorted(self.differ) or 'none'}, fence: {self.fence or 'none'}"
         )
         return "\n".join([head, *(f"  {step}" for step in self.steps)])
 
@@ -122,6 +125,7 @@ def draw(seed: int) -> Schedule:
         steps=tuple(_draw_steps(rng, nodes, chaos)),
         differ=frozenset(one for one in range(nodes) if rng.random() < 0.05),
         instances=rng.choices((1, 2, 3), (65, 25, 10))[0],
+        fence=draw_fence(seed),
     )
 
 

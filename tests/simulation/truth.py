@@ -174,11 +174,13 @@ class WatchedNode(Node):
 
     heard: dict[InstanceName, Heard]
     truths: dict[InstanceName, Truth]
+    words: dict[tuple[InstanceName, NodeName], tuple[InstanceState, float]]  # the last ones
 
     def _take(self, event: events.Event, now: float) -> None:
         if isinstance(event, events.HelloReceived):
             for name, state in event.instances.items():
                 self.heard[name].hello(event.node, state)
+                self.words[name, event.node] = state, now
                 self.truths[name].note_epoch(state.epoch)
         elif (instance := getattr(event, "instance", None)) is not None:
             self.heard[instance].take(event)
