@@ -9,6 +9,7 @@ yet. Only the keys of packed entries (docs/management.md) are read, never their 
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable, Container, Iterator
 
 from ovpnha.model import COUNTER_ENTRY_SIZE, FINGERPRINT_SIZE, UID_SIZE, CounterKind, Uid
@@ -20,6 +21,45 @@ _ENTRY = {
     kind: struct.Struct(f"{UID_SIZE}s{key}s{COUNTER_ENTRY_SIZE[kind] - UID_SIZE - key}s")
     for kind, key in _KEY_SIZE.items()
 }
+
+
+CounterLine = tuple[CounterKind, bytes]
+LINES = 32  # that a source passes on at a turn: 1,440 clients
+MOST_TURNS = 16  # in which what waits is passed on, however much it is
+
+
+class WaitingCounters:
+    """Lines that a source has been told and has not passed on yet, in their order.
+
+    A client that changes must not wait for the counters of all others. Lines are never passed on
+    out of their order, and what waits of a client never behind its next record: that would bring
+    older counts over newer ones.
+    """
+
+    def __init__(self) -> None:
+        self._lines: deque[CounterLine] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def add(self, kind: CounterKind, payload: bytes) -> None:
+        """One more line."""
+        self._lines.append((kind, payload))
+
+    def take(self, *, everything: bool = False) -> list[CounterLine]:
+        """Those of the next turn: more of them when many wait, so that it ends."""
+        waiting = len(self._lines)
+        turn = max(LINES, waiting // MOST_TURNS)
+        return self._pop(waiting if everything else min(waiting, turn))
+
+    def take_of(self, uid: Uid) -> list[CounterLine]:
+        """Those of this client, with all that came before them."""
+        lines = enumerate(self._lines, start=1)
+        named = [at for at, (_, payload) in lines if payload.find(uid) >= 0]
+        return self._pop(named[-1] if named else 0)
+
+    def _pop(self, count: int) -> list[CounterLine]:
+        return [self._lines.popleft() for _ in range(count)]
 
 
 class LastCounters:

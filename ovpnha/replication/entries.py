@@ -145,6 +145,18 @@ def encode_entry(entry: Entry) -> bytes:
     return pack([kind, *ENTRY_LAYOUTS[kind].write(entry)])
 
 
+def encode_upsert(number: int, span: int, body: bytes) -> list[bytes]:
+    """One entry, or the fragments of one that does not fit a datagram."""
+    whole = encode_entry(Upsert(number, span, body))
+    if len(whole) <= ENTRY_LIMIT:
+        return [whole]
+    pieces = [body[at : at + FRAGMENT_SIZE] for at in range(0, len(body), FRAGMENT_SIZE)]
+    return [
+        encode_entry(Fragment(number, span, index, len(pieces), piece))
+        for index, piece in enumerate(pieces)
+    ]
+
+
 def _entries(value: object) -> tuple[Entry, ...]:
     """Of an unknown kind only its numbers count: it is void here."""
     entries = []

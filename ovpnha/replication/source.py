@@ -17,6 +17,8 @@ its turn comes is sent, so nobody waits for what is void. What can go wrong, and
 * Several receivers miss the same: their ranges are united, one pass serves all.
 * A receiver is behind, not lossy, and asks for what waits in its socket: what may be on its way is
   not sent again (``loss``), and the pace falls while delays grow.
+* All clients' counters come at once, and a change behind them waits: some lines leave at each turn,
+  so that the shell reads between them. What waits of a client leaves before its next record.
 * An acknowledgement is lost: ``Followers`` asks for it.
 * Counters are kept no longer that somebody lacks: the newest of all are told again.
 * Two tables differ, and no number shows it: the digests of the buckets do.
@@ -27,24 +29,21 @@ record that was published and not withdrawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ovpnha.model import ClientRecord, CounterKind, InstanceName, NodeName, Uid
 from ovpnha.replication.cold_sender import ColdSender
 from ovpnha.replication.config import ReplicationConfig
-from ovpnha.replication.counters import LastCounters
+from ovpnha.replication.counters import CounterLine, LastCounters, WaitingCounters
 from ovpnha.replication.entries import (
-    ENTRY_LIMIT,
-    FRAGMENT_SIZE,
     Counters,
     Delete,
     EntryBatch,
     EntryKind,
-    Fragment,
     Renegotiation,
-    Upsert,
     Void,
     encode_entry,
+    encode_upsert,
     envelopes,
 )
 from ovpnha.replication.events import Event
@@ -68,7 +67,7 @@ from ovpnha.replication.messages import (
     Want,
 )
 from ovpnha.replication.pacing import TokenBucket
-from ovpnha.replication.published import Published, PublishedTable
+from ovpnha.replication.published import PublishedTable
 from ovpnha.replication.ranges import RangeSet
 from ovpnha.replication.records import pack_body
 
@@ -103,6 +102,7 @@ class Source:
         self._cold = ColdSender(instance, stream)
         self._table = PublishedTable(self._cold)
         self._counters = LastCounters()
+        self._waiting = WaitingCounters()
         self._changed = 0  # the newest number under which it has changed
         self._counters_again_at = now
         self._fresh: list[int] = []
@@ -120,6 +120,7 @@ class Source:
     def publish(self, record: ClientRecord, now: float) -> None:
         """Upsert; an older generation than the published one is ignored."""
         uid = record.uid
+        self._pass_on(self._waiting.take_of(uid), now)
         known = self._table.get(uid)
         if known is not None and record.generation < known.record.generation:
             return
@@ -130,6 +131,7 @@ class Source:
 
     def withdraw(self, uid: Uid, now: float) -> None:
         """The client is gone."""
+        self._pass_on(self._waiting.take_of(uid), now)
         known = self._table.remove(uid)
         if known is None:
             return
@@ -139,9 +141,14 @@ class Source:
         self._send_soon(self._changed, now)
 
     def counters(self, kind: CounterKind, payload: bytes, now: float) -> None:
-        """Packed counters, to be passed on verbatim."""
-        self._counters.note(kind, payload, self._table)
-        self._log_counters(kind, payload, now)
+        """Packed counters, to be passed on verbatim, some lines at each turn."""
+        self._waiting.add(kind, payload)
+        self._urgent_at = now
+
+    def _pass_on(self, lines: Iterable[CounterLine], now: float) -> None:
+        for kind, payload in lines:
+            self._counters.note(kind, payload, self._table)
+            self._log_counters(kind, payload, now)
 
     def _log_counters(self, kind: CounterKind, payload: bytes, now: float) -> None:
         kept = self._config.counters_kept(len(self._table))
@@ -246,6 +253,7 @@ class Source:
         if now < self._counters_again_at:
             return
         self._counters_again_at = now + self._timings.sync_timeout
+        self._pass_on(self._waiting.take(everything=True), now)
         for kind, payload in self._counters.batches():
             self._log_counters(kind, payload, now)
 
@@ -260,7 +268,7 @@ class Source:
     def get_timer(self) -> float:
         """When ``messages`` has something to say."""
         times = [self._mark_at, self._digest_at]
-        if self._fresh or self._answers:
+        if self._fresh or self._answers or self._waiting:
             times.append(self._urgent_at)
         if self._pending or self._wanted:
             times.append(self._pace.when(PACED_LEAST))
@@ -269,6 +277,7 @@ class Source:
 
     def messages(self, now: float) -> list[bytes]:
         """Everything that is due, packed."""
+        self._pass_on(self._waiting.take(), now)
         out = [*self._live(now), *self._answers, *self._paced(now)]
         self._answers = []
         since = now - self._timings.ask_interval
@@ -372,7 +381,9 @@ class Source:
         span = self._span(number, first)
         match slot.kind:
             case EntryKind.UPSERT:
-                return self._upsert(number, span, self._table[slot.uid])
+                known = self._table[slot.uid]
+                body = pack_body(known.record, known.names, self._counters.of(slot.uid))
+                return encode_upsert(number, span, body)
             case EntryKind.DELETE:
                 return [encode_entry(Delete(number, span, slot.uid, slot.value))]
             case EntryKind.RENEGOTIATION:
@@ -380,17 +391,6 @@ class Source:
                 return [encode_entry(Renegotiation(*place, slot.generation))]
             case _:
                 return [encode_entry(Counters(number, span, slot.value, slot.payload))]
-
-    def _upsert(self, number: int, span: int, known: Published) -> list[bytes]:
-        body = pack_body(known.record, known.names, self._counters.of(known.record.uid))
-        whole = encode_entry(Upsert(number, span, body))
-        if len(whole) <= ENTRY_LIMIT:
-            return [whole]
-        pieces = [body[at : at + FRAGMENT_SIZE] for at in range(0, len(body), FRAGMENT_SIZE)]
-        return [
-            encode_entry(Fragment(number, span, index, len(pieces), piece))
-            for index, piece in enumerate(pieces)
-        ]
 
     def outstanding(self) -> dict[NodeName, int]:
         """For each follower, the clients it has not acknowledged."""

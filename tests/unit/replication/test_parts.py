@@ -11,7 +11,13 @@ from ovpnha.replication.acknowledgements import clip_reason
 from ovpnha.replication.cold_receiver import ColdReceiver
 from ovpnha.replication.cold_sender import ColdSender
 from ovpnha.replication.config import ReplicationConfig
-from ovpnha.replication.counters import LastCounters, LateCounters
+from ovpnha.replication.counters import (
+    LINES,
+    MOST_TURNS,
+    LastCounters,
+    LateCounters,
+    WaitingCounters,
+)
 from ovpnha.replication.decoding import decode_untrusted
 from ovpnha.replication.differences import Differences
 from ovpnha.replication.entries import (
@@ -317,3 +323,34 @@ def test_the_configuration_does_not_show_its_keys() -> None:
 def test_a_bucket_that_nobody_asked_for_says_nothing() -> None:
     bucket = Bucket(INSTANCE, 1, 0, 7, 0, 1, ((A, 1),))
     assert Differences().take(bucket, {}) == []
+
+
+def waiting(*lines: bytes) -> WaitingCounters:
+    told = WaitingCounters()
+    for payload in lines:
+        told.add(CounterKind.HIGH_WATER, payload)
+    return told
+
+
+def test_of_counters_that_wait_some_leave_at_each_turn_in_their_order() -> None:
+    told = waiting(*(bytes([number]) for number in range(2 * LINES + 1)))
+    turns = []
+    while told:
+        turns.append([payload[0] for _, payload in told.take()])
+    assert [len(turn) for turn in turns] == [LINES, LINES, 1]
+    assert [number for turn in turns for number in turn] == list(range(2 * LINES + 1))
+    assert told.take() == []
+
+
+def test_counters_that_wait_are_all_gone_after_some_turns_however_many() -> None:
+    told = waiting(*(b"x" for _ in range(LINES * MOST_TURNS * 4)))
+    assert len(told.take()) == LINES * 4
+    assert len(told.take(everything=True)) == LINES * MOST_TURNS * 4 - LINES * 4
+    assert not told
+
+
+def test_what_waits_of_a_client_is_taken_with_all_before_it() -> None:
+    told = waiting(A + b"1", B + b"1", A + b"2", B + b"2")
+    assert told.take_of(make_uid(3)) == []
+    assert [payload for _, payload in told.take_of(A)] == [A + b"1", B + b"1", A + b"2"]
+    assert [payload for _, payload in told.take()] == [B + b"2"]

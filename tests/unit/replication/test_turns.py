@@ -1,0 +1,80 @@
+"""All counters come at once and leave in turns: their order, and who does not wait for them."""
+
+from __future__ import annotations
+
+from ovpnha.model import CounterKind
+from ovpnha.replication import entries as en
+from ovpnha.replication.counters import LINES
+from ovpnha.replication.events import CountersReceived, RecordReceived, RecordWithdrawn
+from tests.unit.replication.network import (
+    INSTANCE,
+    End,
+    Network,
+    equal,
+    look_into,
+    make_record,
+    make_uid,
+)
+
+
+def burst(clients: int, value: int) -> bytes:
+    """What OpenVPN tells once a second."""
+    return b"".join(make_uid(uid) + bytes(8) + value.to_bytes(4, "big") for uid in range(clients))
+
+
+def logged(source: End, now: float) -> list[en.Entry]:
+    """The entries that leave at one turn."""
+    sent = [look_into(one.data)[1] for one in source.protocol.datagrams_to_send(now)]
+    messages = [message for group in sent for message in group]
+    return [entry for one in messages if isinstance(one, en.Entries) for entry in one.entries]
+
+
+def test_a_client_that_connects_does_not_wait_for_the_counters_of_all_others() -> None:
+    network = Network(12)
+    source = network.start("a")
+    source.become_source([])
+    network.run(1)
+    now = network.now
+    source.protocol.publish_counters(INSTANCE, CounterKind.HIGH_WATER, burst(4600, 1), now)
+    told = logged(source, now)
+    assert {type(entry) for entry in told} == {en.Counters}
+    assert len(told) == LINES
+    assert source.protocol.get_timer() == now, "there is more, as soon as the shell has read"
+    source.protocol.publish(INSTANCE, make_record(9999), now)
+    told = logged(source, now)
+    assert en.Upsert in {type(entry) for entry in told}
+    while (timer := source.protocol.get_timer()) is not None and timer <= now:
+        told += logged(source, now)
+    assert len(told) == 4600 // 46 - LINES + 1
+
+
+def test_no_counters_of_a_client_arrive_behind_its_next_record_or_out_of_order() -> None:
+    network = Network(13)
+    source, other = network.start("a"), network.start("b")
+    network.run(1)
+    records = [make_record(number) for number in range(60)]
+    source.become_source(records)
+    other.follow("a")
+    assert network.run_until(lambda: equal(records, other), 2)
+    network.run(1)
+    for value in (1, 2):
+        payload = burst(3000, value)
+        source.protocol.publish_counters(INSTANCE, CounterKind.HIGH_WATER, payload, network.now)
+    begin = len(other.events)
+    source.protocol.publish(INSTANCE, make_record(50, 2), network.now)
+    source.protocol.withdraw(INSTANCE, make_uid(51), network.now)
+    network.run(1)
+    told = other.events[begin:]
+    counters = [one for one in told if isinstance(one, CountersReceived)]
+    assert b"".join(one.payload for one in counters) == burst(3000, 1) + burst(3000, 2)
+    for uid, kind in ((50, RecordReceived), (51, RecordWithdrawn)):
+        news = next(at for at, one in enumerate(told) if isinstance(one, kind))
+        named = [at for at, one in enumerate(told) if one in counters and _names(one, uid)]
+        assert len(named) == 2
+        assert max(named) < news
+
+
+def _names(told: object, uid: int) -> bool:
+    assert isinstance(told, CountersReceived)
+    entries = {told.payload[at : at + 8] for at in range(0, len(told.payload), 20)}
+    return make_uid(uid) in entries
