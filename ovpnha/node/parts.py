@@ -56,8 +56,8 @@ class Parts(Assembly):
         return self.own.epoch if self.exporter.active else self.view.highest
 
     def sync(self, now: float) -> Sync:
-        """How complete the copy of a standby is."""
-        standby = self.role.role is Role.STANDBY
+        """How complete the copy of a standby is; nothing is claimed before others can be heard."""
+        standby = self.role.role is Role.STANDBY and not self._is_unheard(now)
         return self.importer.sync(self.view.highest, now) if standby else Sync.NONE
 
     def is_settled_in(self) -> bool:
@@ -107,12 +107,12 @@ class Parts(Assembly):
 
     def moments(self) -> Iterator[float]:
         """When time alone may make a step due: not while there is nothing to wait for."""
+        yield self._listened()
         if self.is_settled_in():
             return
         begin = max(self.vip.since, self.role.since)
         yield from (begin + SAY_HELD, begin + FETCH_MAX, begin + FETCH_LONG)
         yield from (self.importer.gained + FETCH_MAX, self._awaited_until())
-        yield self._listened()
         if self.role.held_since is not None:
             yield self.role.held_since + self.config.held_max
         if self.successor.serves_since is not None:
@@ -154,7 +154,7 @@ class Parts(Assembly):
             fetching=now < max(importer.gained + FETCH_MAX, self._awaited_until()),
             elsewhere=self._is_elsewhere(),
             begins=view.anyone_begins(now, FETCH_MAX),
-            unheard=view.lone_since() is not None and now < self._listened(),
+            unheard=self._is_unheard(now),
         )
 
     def _awaited_until(self) -> float:
@@ -164,6 +164,10 @@ class Parts(Assembly):
         if self.clients or node is None or followed is None or not followed.clients:
             return -math.inf
         return self.backchannel.last_heard(node) + FETCH_MAX
+
+    def _is_unheard(self, now: float) -> bool:
+        """Whether this sidecar has just started and has heard nobody yet."""
+        return self.view.lone_since() is not None and now < self._listened()
 
     def _listened(self) -> float:
         """When all other nodes have been heard, if there are any: a sidecar may start slowly."""

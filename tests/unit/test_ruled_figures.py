@@ -12,7 +12,7 @@ from ovpnha.node.master import exporter, protection, rekey
 from ovpnha.node.openvpn import discovery, refusals, traffic
 from ovpnha.node.role import succession, vip
 from ovpnha.node.standby import completeness, retries
-from ovpnha.replication import membership, source
+from ovpnha.replication import loss, membership, source
 from ovpnha.replication.config import Timings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -52,7 +52,9 @@ RULED: list[tuple[str, str, float]] = [
     ("wire.md", r"alarm, told again every (\d+) s", membership.CONFLICT_AGAIN),
     ("wire.md", r"is sent (\d+) and 50 ms after a change", source.EARLY_MARKS[0] * 1000),
     ("wire.md", r"is sent 10 and (\d+) ms after a change", source.EARLY_MARKS[1] * 1000),
-    ("wire.md", r"left less than (\d+) ms ago", T.resend_gap * 1000),
+    ("wire.md", r"everything counts as lost after (\d+) ms", T.resend_gap * 1000),
+    ("wire.md", r"(\d+) ms after another one at the earliest", loss.PROBE_INTERVAL * 1000),
+    ("wire.md", r"left more than (\d+) ms before a probe", T.nack_delay * 1000),
 ]
 WORDS = {"second": "1", "three": "3"}
 

@@ -117,6 +117,33 @@ def test_a_copy_that_was_left_alone_is_not_said_to_be_whole() -> None:
     assert state.sync is Sync.SYNCING
 
 
+def test_nothing_is_claimed_before_the_others_can_be_heard() -> None:
+    """Clients may have come while no sidecar was there: who serves must not count on this copy."""
+    world, a, b = late_epoch()
+    b.kill_sidecar()
+    connect(a, 10)
+    world.run(0.4)
+    b.start()
+    claimed: list[Sync] = []
+
+    def look() -> bool:
+        claimed.append(said(b, world).sync)
+        return world.same_tables("a", "b")
+
+    world.run_until(look)
+    assert claimed[0] is Sync.NONE
+    assert Sync.IN_SYNC not in claimed[:-1]
+    world.run_until(lambda: b.in_sync)
+    cut(world)
+    b.kill_sidecar()
+    b.start()
+    world.run(LISTEN - 0.1)
+    assert not b.in_sync
+    world.run(0.2)
+    assert b.in_sync, "nobody is there"
+    assert b.grade == Grade.IN_SYNC
+
+
 def test_another_process_has_no_such_copy() -> None:
     world, _, b = late_epoch()
     b.kill_openvpn()
