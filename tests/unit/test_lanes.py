@@ -13,11 +13,13 @@ import pytest
 from tests.lanes import UNTIL, Part, read_lane
 
 LANES = Path(__file__).parents[1] / "lanes.py"
+AUTOGROUP = Path("/proc/self/autogroup")
 MAKEFILE = """
 good: ; @echo all is well
 bad: ; @echo the reason; exit 3
 sharded: ; @echo shard $(SHARD)
 hangs: ; @echo began; exec tail -f /dev/null
+group: ; @cat /proc/self/autogroup || echo none
 works: ; @python3 -c "import time; any(time.process_time() > 1 for _ in iter(int, 1))"
 """
 
@@ -59,6 +61,16 @@ def test_a_part_that_fails_is_named_and_the_rest_goes_on(directory: Path) -> Non
     assert "bad | the reason" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("FAILED: bad; their logs are in build/ci")
     assert "good passed after" in done.stdout
+
+
+def test_a_patient_part_is_so_among_sessions_too(directory: Path) -> None:
+    """Of a kernel that knows no groups of sessions nothing is asked."""
+    run(directory, "nice:group", "group/1:2")
+    patient, equal = (
+        (directory / f"build/ci/{name}.log").read_text() for name in ("group", "group-1of2")
+    )
+    assert patient.split()[1:] == (["nice", "10"] if AUTOGROUP.exists() else [])
+    assert equal.split()[1:] == (["nice", "0"] if AUTOGROUP.exists() else [])
 
 
 def test_the_table_has_every_part_since_the_beginning(directory: Path) -> None:
