@@ -272,6 +272,8 @@ class Instance:
             return
         assert status is not None  # noqa: S101 - settled means answered
         latest = max(importer.epoch, parts.own.epoch)
+        if parts.view.anyone_may_have_more(parts.clients):
+            importer.completeness.doubt()
         master = parts.view.choose_master(importer.following, latest)
         state = parts.view.state(master)
         difference = find_difference(status, state, parts.config.tolerate) if state else ""
@@ -324,9 +326,9 @@ class Instance:
         parts.traffic.start(now)
         parts.view.note_epoch(status.epoch)
         if status.role is Role.STANDBY:
+            self._recall_copy(status, now)
             parts.own.forget()
             parts.importer.find(clients)
-            self._recall_copy(status, now)
             parts.reconnecting.clear()
             self._change.move(Trigger.FOUND_STANDBY, now)
         else:
@@ -335,20 +337,31 @@ class Instance:
 
     def _recall_copy(self, status: OpenvpnStatus, now: float) -> None:
         """What is known of this standby's copy from before, if it is the same process."""
-        known = self.parts.memory.recall(status.holder, now)
-        if known is not None and not known.source and known.epoch != NO_EPOCH:
+        view, known = self.parts.view, self.parts.memory.recall(status.holder, now)
+        if known is None or known.source:
+            return
+        if self.parts.own.epoch == view.highest:  # the order to begin it was lost with the channel
+            view.forget_ours(known.highest)
+        view.note_epoch(known.highest)
+        if known.epoch != NO_EPOCH:
             self.parts.importer.recall(known.epoch, whole=bool(known.whole))
-            self.parts.view.note_epoch(known.epoch)
+
+    def _recall_epoch(self, status: OpenvpnStatus, now: float) -> None:
+        """How this source came to its epoch; a memory of its copy is of just before that."""
+        own, known = self.parts.own, self.parts.memory.recall(status.holder, now)
+        if known is None:
+            return
+        self.parts.view.note_epoch(known.highest)
+        if not known.source or known.epoch == own.epoch:
+            own.recall(known.origin if known.source else known.epoch, known.whole, now)
+            self._change.note_epoch()
 
     def _take_up(self, status: OpenvpnStatus, now: float) -> None:
         """OpenVPN was found master or held: its clients are untouched, the source is rebuilt."""
         parts, own = self.parts, self.parts.own
         if status.epoch > own.epoch:
             own.take_up(status.epoch)
-            known = parts.memory.recall(status.holder, now)
-            if known is not None and known.source and known.epoch == own.epoch:
-                own.recall(known.origin, known.whole, now)
-                self._change.note_epoch()
+            self._recall_epoch(status, now)
         if status.role is Role.MASTER and parts.vip.wanted(now):
             if own.epoch == NO_EPOCH:
                 own.take_up(next_epoch(parts.view.highest, parts.node))

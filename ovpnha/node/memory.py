@@ -33,6 +33,7 @@ class Remembered:
     source: bool  # it was master or held; else a standby
     epoch: Epoch  # a source's own; that of the master that a standby's copy came from
     origin: Epoch = NO_EPOCH  # of a source: whose clients its epoch began with
+    highest: Epoch = NO_EPOCH  # that was ever heard of, and made by whomever
     whole: bool | None = None  # all clients that there were are here; None: not known
 
 

@@ -68,17 +68,24 @@ class Parts(Assembly):
         return role is Role.MASTER or (role is Role.STANDBY and not self.vip.concerns)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether this standby has everything that there was, as far as it was ever told."""
+        highest, importer = self.view.highest, self.importer
+        return highest == NO_EPOCH or (importer.is_complete(highest) and not len(importer.refusals))
+
+    @property
     def remembered(self) -> Remembered | None:
         """What OpenVPN cannot tell of itself; None while it is not known."""
-        holder, role = self.openvpn.holder, self.role.role
-        known = self.discovery.settled and not self.openvpn.unanswered
-        if holder is None or not known or role not in (*SOURCES, Role.STANDBY):
+        holder, role, status = self.openvpn.holder, self.role.role, self.discovery.status
+        if holder is None or not self.discovery.settled or self.openvpn.unanswered:
             return None
+        own, importer, highest = self.own, self.importer, self.view.highest
+        if role in SOURCES:
+            return Remembered(holder, True, own.epoch, own.origin, highest, own.whole)
         if role is Role.STANDBY:
-            whole = self.importer.is_complete(self.view.highest)
-            return Remembered(holder, False, self.importer.epoch, whole=whole)
-        own = self.own
-        return Remembered(holder, True, own.epoch, own.origin, own.whole)
+            return Remembered(holder, False, importer.epoch, NO_EPOCH, highest, self.is_whole)
+        differs = role is Role.FAULT and status is not None and status.role is Role.STANDBY
+        return Remembered(holder, False, importer.epoch, NO_EPOCH, highest) if differs else None
 
     # For the next step.
 
@@ -218,7 +225,7 @@ class Parts(Assembly):
             seamless=self.discovery.seamless,
             vip=bool(self.vip.here),
             handing_over=self.vip.handing_over(now),
-            complete=self.importer.is_complete(view.highest),
+            complete=self.importer.is_complete(view.highest) and not self._is_unheard(now),
             master_heard=self.importer.following is not None,
             links_up=view.links_up,
             relinked=None if relinked is None else now - relinked,

@@ -27,7 +27,6 @@ from __future__ import annotations
 import math
 
 from ovpnha.management.commands import Demote, Hold, ListInstances, Promote
-from ovpnha.model import NO_EPOCH
 from ovpnha.node.change import RoleChange
 from ovpnha.node.parts import Parts
 from ovpnha.node.role.lineage import Kin
@@ -57,7 +56,7 @@ class Steps:
     def _promote(self, now: float) -> None:
         """Drop what is known to be stale and serve with the rest, in one write."""
         parts, importer = self._parts, self._parts.importer
-        table, whole = importer.table, self._is_whole()
+        table, whole = importer.table, self._parts.is_whole
         stale, lacks = importer.stale(), table.lacks()
         for uid in stale:
             importer.drops.order(uid)
@@ -83,11 +82,6 @@ class Steps:
         parts.counter_relay.stop(now)
         parts.successor.stop(now)
         self._become_source(now)
-
-    def _is_whole(self) -> bool:
-        """Whether this standby has everything that there was, as far as it was ever told."""
-        highest, importer = self._parts.view.highest, self._parts.importer
-        return highest == NO_EPOCH or (importer.is_complete(highest) and not len(importer.refusals))
 
     def _resume(self, now: float) -> None:
         """Go on as if the VIP had never left."""

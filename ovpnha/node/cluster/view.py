@@ -182,6 +182,10 @@ class ClusterView(Part):
         """An epoch that exists; the highest ever is kept."""
         self.highest = max(self.highest, epoch)
 
+    def forget_ours(self, before: Epoch) -> None:
+        """An epoch that we wanted to make never was: ``before`` was the highest of that time."""
+        self.highest = max(before, self._highest_other)
+
     def node_up(self, node: NodeName, now: float) -> None:
         """A node is believed from now on; what it is, its hello says."""
         self._nodes[node] = Other(now, mute_since=now)
@@ -236,6 +240,13 @@ class ClusterView(Part):
     def state(self, node: NodeName | None) -> InstanceState | None:
         """One node's state, if it is heard now."""
         return self._picture.states.get(node) if node is not None else None
+
+    def anyone_may_have_more(self, clients: int) -> bool:
+        """Whether somebody has more clients than so many, or a copy that its master has proved."""
+        return any(
+            state.clients > clients or state.sync is Sync.IN_SYNC
+            for state in self._picture.states.values()
+        )
 
     def lone_since(self) -> float | None:
         """Since when no other node with this instance is heard; ``None`` when one is."""

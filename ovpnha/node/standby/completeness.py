@@ -11,7 +11,9 @@
                 complete ◄───────── complete, but partial
 
 Once complete it stays so until the copy is lost or another node is followed: what changes later is
-told by generations (``StandbyTable.stale``). A copy without packet ids counts only when it has had
+told by generations (``StandbyTable.stale``). One that was found complete after a time without a
+sidecar, when clients may have come unseen, stays so only until another node is heard that may have
+more. A copy without packet ids counts only when it has had
 none for ``RANGELESS_AFTER``: its master grants them in a moment. Rules: docs/roles.md, "Grades".
 """
 
@@ -43,6 +45,7 @@ class Completeness:
 
     def __init__(self) -> None:
         self.complete = False
+        self._recalled = False  # complete, as far as the last sidecar knew
         self._settle_due: float | None = None
         self._rangeless_since: float | None = None
         self._rangeless_at: float | None = None
@@ -50,7 +53,16 @@ class Completeness:
 
     def restart(self) -> None:
         """The copy is lost, or another node is followed."""
-        self.complete, self._settle_due = False, None
+        self.complete, self._recalled, self._settle_due = False, False, None
+
+    def recall(self, whole: bool) -> None:
+        """So the last sidecar has left the copy."""
+        self.complete = self._recalled = whole
+
+    def doubt(self) -> None:
+        """Somebody may have more than what the last sidecar has left."""
+        if self._recalled:
+            self.restart()
 
     def reset(self) -> None:
         """The copy belongs to no standby any more."""

@@ -65,7 +65,7 @@ class Importer(Part):
         self.drops = Drops(openvpn)
         self._retries = Retries()
         self.refusals = Refusals()
-        self._completeness = Completeness()
+        self.completeness = Completeness()
         self.proved = True  # what the followed master said it has is here, or was when it was heard
         self.keeps = False
         self._kept: set[Uid] = set()  # copies of clients that the followed master lacks
@@ -83,7 +83,8 @@ class Importer(Part):
             return
         self._jobs.discard_all()
         self._retries.clear()
-        self.refusals.clear()
+        if node is not None:
+            self.refusals.clear()
         self._kept.clear()
         instance, same, self.following = self._openvpn.instance, node == self.following, node
         self.proved |= not same and node is not None
@@ -95,7 +96,7 @@ class Importer(Part):
                 self._drop_stale()
             self.epoch = epoch
             self.table.restart(epoch)
-            self._completeness.restart()
+            self.completeness.restart()
             self._openvpn.log("info", "following a master", node=node, epoch=str(epoch))
 
     def take(self, event: object, now: float) -> None:
@@ -149,7 +150,7 @@ class Importer(Part):
     def recall(self, epoch: Epoch, *, whole: bool) -> None:
         """What was found is the copy of a master of this epoch, and was all of it."""
         self.epoch = epoch
-        self._completeness.complete = whole
+        self.completeness.recall(whole)
 
     def retire(self, now: float) -> list[Uid]:
         """The copy is the master's now. Returns the clients that were caught in renegotiations."""
@@ -172,13 +173,15 @@ class Importer(Part):
         """This OpenVPN has become another: what was heard of concerns it no more."""
         self._old, self._tidy_at = self.table, now + TIDY_AFTER
         self.table = StandbyTable()
-        self._completeness.reset()
+        self.refusals.clear()
+        self.completeness.reset()
 
     def _lose_copy(self) -> None:
         """OpenVPN is gone or was wiped: nothing is left of the copy."""
         self._kept.clear()
+        self.refusals.clear()
         self.table.lose()
-        self._completeness.restart()
+        self.completeness.restart()
 
     def keep(self, lacks: bool, now: float) -> None:
         """Whether the followed master lacks clients: what is here of others is kept meanwhile."""
@@ -192,7 +195,7 @@ class Importer(Part):
 
     def is_complete(self, highest: Epoch) -> bool:
         """Whether the copy is, or was when its master fell silent, all of the highest epoch."""
-        return self._completeness.complete and self.proved and self.epoch == highest
+        return self.completeness.complete and self.proved and self.epoch == highest
 
     def sync(self, highest: Epoch, now: float) -> Sync:
         """How complete the copy is."""
@@ -203,7 +206,7 @@ class Importer(Part):
 
     def rangeless(self, now: float) -> int:
         """How many copies have no packet ids, and will not have them in a moment."""
-        return self._completeness.rangeless(self.table, now)
+        return self.completeness.rangeless(self.table, now)
 
     def hear_generation(self, uid: Uid, generation: int) -> None:
         """The master has this client at this generation."""
@@ -224,7 +227,7 @@ class Importer(Part):
             self._confirm(uid, Copy(copy.generation, copy.stored, self.epoch), now)
             return
         self._retries.forget(uid)
-        urgent = self._completeness.complete
+        urgent = self.completeness.complete
         self._jobs.put(uid, ImportJob(record, self.epoch), urgent=urgent)
         self.pump()
 
@@ -301,13 +304,8 @@ class Importer(Part):
     def get_timer(self) -> float | None:
         """When ``handle_timer`` is due."""
         follows = self.following is not None
-        return first(
-            (
-                self._completeness.get_timer(self.table, follows=follows),
-                self._retries.get_timer(),
-                self._tidy_at,
-            )
-        )
+        completes = self.completeness.get_timer(self.table, follows=follows)
+        return first((completes, self._retries.get_timer(), self._tidy_at))
 
     def handle_timer(self, now: float) -> None:
         """Time has passed."""
@@ -319,7 +317,7 @@ class Importer(Part):
     def judge(self, now: float) -> None:
         """See whether the copy is complete now."""
         follows = self.following is not None
-        if self._completeness.judge(self.table, self.refusals, now, follows=follows):
+        if self.completeness.judge(self.table, self.refusals, now, follows=follows):
             self._openvpn.log(
                 "info",
                 "in sync",
