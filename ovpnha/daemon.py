@@ -282,7 +282,7 @@ class Daemon:
     def _memory(self, one: InstanceSection) -> MemoryFile:
         name = InstanceName(one.name)
         return MemoryFile(
-            self._config.control.socket.with_name(f"{one.name}.memory"),
+            self._config.control.memory(one.name),
             lambda reason: log.error("memory not kept", reason=reason),
             lambda: self._channels[name].peer is not None,
         )

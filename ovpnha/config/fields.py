@@ -220,6 +220,10 @@ class ControlConfig(Section):
         examples=["/run/ovpnha/control.sock"],
     )
 
+    def memory(self, instance: str) -> Path:
+        """The file beside it that a sidecar leaves to the next one (docs/adr/0055)."""
+        return self.socket.with_name(f"{instance}.memory")
+
 
 class LogConfig(Section):
     """Log lines, written to the standard error output."""
@@ -345,3 +349,11 @@ def _paths(config: Config) -> Iterator[tuple[str, Path]]:
         yield f"instance[{one.name}].management", one.management
         if one.track_file is not None:
             yield f"instance[{one.name}].track_file", one.track_file
+        memory = config.control.memory(one.name)
+        yield f"the memory of instance[{one.name}]", memory
+        yield f"the memory of instance[{one.name}] while it is written", draft_of(memory)
+
+
+def draft_of(path: Path) -> Path:
+    """The file that is renamed to this one when all of it is written."""
+    return path.with_name(f".{path.name}.new")

@@ -100,6 +100,18 @@ MISTAKES = {
         GOOD + 'track_file = "/etc/ovpnha/cluster.key"\n',
         ("instance[udp].track_file and cluster.key_file are both /etc/ovpnha/cluster.key",),
     ),
+    "the grade would overwrite the memory": Bad(
+        GOOD + 'track_file = "/run/ovpnha/udp.memory"\n',
+        ("the memory of instance[udp] and instance[udp].track_file are both /run/ovpnha/udp.mem",),
+    ),
+    "the memory is written over the grade": Bad(
+        GOOD + 'track_file = "/run/x/.udp.memory.new"\n[control]\nsocket = "/run/x/control.sock"\n',
+        ("the memory of instance[udp] while it is written and instance[udp].track_file are",),
+    ),
+    "the memory would overwrite the socket": Bad(
+        GOOD + '[control]\nsocket = "/run/x/udp.memory"\n',
+        ("the memory of instance[udp] and control.socket are both /run/x/udp.memory",),
+    ),
     "nested too deeply": Bad("a = " + "[" * 3000, ("nested too deeply",)),
     "a number without end": Bad(f"a = {'1' * 5000}", ("a number with too many digits",)),
     "instances that are numbers": Bad(
