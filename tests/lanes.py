@@ -14,7 +14,6 @@ it runs before there is a virtual environment.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -29,7 +28,9 @@ LOGS = Path("build/ci")
 TABLE = "parts.tsv"
 UNTIL = "OVPNHA_LANES_UNTIL"
 NICE = "nice:"
-NICENESS = 10
+NICENESS = "10"
+# Where the kernel shares the processors among sessions, a process's own niceness says nothing.
+PATIENT = f'echo {NICENESS} 2>/dev/null >/proc/self/autogroup; exec nice -n {NICENESS} "$@"'
 TAIL_LINES, LAST_LINES = 60, 15
 STILL_SECONDS = 60.0
 
@@ -50,7 +51,7 @@ class Part:
     @property
     def command(self) -> list[str]:
         """What runs it."""
-        nice = ["nice", "-n", str(NICENESS)] if self.nice else []
+        nice = ["sh", "-c", PATIENT, "sh"] if self.nice else []
         variable = "SHARD" if ":" in self.which else "RELEASE"
         return [*nice, "make", self.target, *([f"{variable}={self.which}"] if self.which else [])]
 
@@ -111,8 +112,6 @@ class Runner:
                 part.command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
         self._running[part.name] = (start, process)
-        if part.nice:
-            make_patient(process.pid)
         # Not process.wait(): only this one tells what it and its children have used.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -136,12 +135,6 @@ class Runner:
         running = [f"{name} ({now - start:.0f} s)" for name, (start, _) in self._running.items()]
         if running:
             say(f"running: {', '.join(running)}; load {os.getloadavg()[0]:.0f}")
-
-
-def make_patient(leader: int) -> None:
-    """Where the kernel shares the processors among sessions, a process's niceness says nothing."""
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{leader}/autogroup").write_text(str(NICENESS))
 
 
 def say(text: str) -> None:
