@@ -2,8 +2,8 @@
 
 Decides what keeps the kernel from starting one for the sidecar's user, which is seen otherwise only
 when it is needed: a fence at the death of a master. Must never start one, nor blame what is not
-certain, as the sidecar does not start with what is found here: a program that may be run and not
-read is no script to who may not read it either (root sees more).
+certain: a program that may be run and not read is no script to who may not read it either (root
+sees more).
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import os
 import pwd
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from ovpnha.doctor.facts import Unread
 from ovpnha.errors import printable
 from ovpnha.runtime.hostaccess import ask_access
 
+IN_TIME = 5.0
 HEAD = 256  # bytes that the kernel looks at, at the beginning of a program
 SCRIPT = b"#!"
 WINDOWS = b"MZ"  # text by its bytes, and what a registered interpreter may take
@@ -40,12 +43,47 @@ def find_bad_programs(config: Config, user: int | None) -> Iterator[str]:
     """A line for each that this user (None: whoever asks) cannot start, naming the fix."""
     found = []
     for where, word in _programs(config):
-        path = shutil.which(word) or shutil.which(word, mode=os.F_OK) or ""
-        if "/" not in word and not path:
-            yield f"{where}: there is no program {word} on the PATH; {CORRECT}"
+        path = word if "/" in word else _find(word)
+        if path:
+            found.append(_Named(where, word, Path(path)))
         else:
-            found.append(_Named(where, word, Path(path or word)))
+            yield f"{where}: there is no program {word} on the PATH; {CORRECT}"
     yield from _judge(found, user)
+
+
+def find_in_time(config: Config) -> list[str]:
+    """The same for whoever asks, and never waits for long: a dead file system may for ever."""
+    found: list[str] = []
+
+    def look() -> None:
+        found.extend(find_bad_programs(config, None))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(IN_TIME)
+    if not thread.is_alive():
+        return found
+    return [
+        f"the programs of [fence], hooks and checks could not be looked at within {IN_TIME:g} s;"
+        " look after the network file system that one of them is on"
+    ]
+
+
+def _find(word: str) -> str:
+    """Where a name without a directory is; "" for nowhere."""
+    return shutil.which(word) or shutil.which(word, mode=os.F_OK) or _unseen(word)
+
+
+def _unseen(word: str) -> str:
+    """Where a name may be: below a directory of the PATH that cannot be looked at; else ""."""
+    for path in (os.path.join(one, word) for one in os.get_exec_path()):
+        try:
+            Path(path).stat()
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue
+        except OSError:
+            return path
+    return ""
 
 
 def _programs(config: Config) -> Iterator[tuple[str, str]]:
@@ -86,11 +124,20 @@ def _judge(found: list[_Named], user: int | None) -> Iterator[str]:
 def _look(path: Path) -> str:
     """What is wrong with a file, whoever starts it; "" for nothing that can be seen."""
     try:
-        mode = path.stat().st_mode
+        return _look_file(path)
     except PermissionError:
-        return ""  # this user may not start it either
-    except OSError:
+        return ""  # this user may not start it either, or not look at its interpreter
+    except (FileNotFoundError, NotADirectoryError):
         return f"there is no program {path}; {CORRECT}"
+    except OSError as error:
+        return (
+            f"{printable(str(error.filename or path))} cannot be looked at:"
+            f" {error.strerror or error}; look after the file system that it is on"
+        )
+
+
+def _look_file(path: Path) -> str:
+    mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         return f"{path} is no file; name the program in it"
     if not mode & 0o111:
@@ -106,12 +153,9 @@ def _look(path: Path) -> str:
 def _look_script(path: Path, head: bytes) -> str:
     line = head[len(SCRIPT) :].partition(b"\n")[0].strip(b" \t")
     interpreter = line.replace(b"\t", b" ").partition(b" ")[0].decode("utf-8", "replace")
-    try:
-        there = Path(interpreter).is_file()
-    except OSError:
-        there = True  # it may not be looked at
-    if there:
-        return ""
+    with suppress(FileNotFoundError, NotADirectoryError, ValueError):
+        if stat.S_ISREG(Path(interpreter).stat().st_mode):
+            return ""
     ends = " (its lines end as on Windows)" if interpreter.endswith("\r") else ""
     return (
         f"{path} is for the interpreter {printable(interpreter)}, which is not there{ends}; correct"
@@ -128,8 +172,14 @@ def _read_head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(HEAD)
-    except OSError:
+    except PermissionError:
         return b"\0"
+
+
+def _is_script(path: Path) -> bool:
+    with suppress(OSError):
+        return _read_head(path).startswith(SCRIPT)
+    return False
 
 
 def _refused(path: Path, name: str, *, runs: bool, reads: bool) -> str:
@@ -140,7 +190,7 @@ def _refused(path: Path, name: str, *, runs: bool, reads: bool) -> str:
             f" (namei -m {path} shows which); noexec of a mount, and ProtectHome of the unit for"
             " /home and /root, refuse it, too"
         )
-    if not reads and _read_head(path).startswith(SCRIPT):
+    if not reads and _is_script(path):
         return f"{path} is a script, and may not be read by {name}; chmod a+rx {path}"
     return ""
 

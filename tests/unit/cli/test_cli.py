@@ -67,6 +67,59 @@ def test_keygen_and_check_config(config: Path, tmp_path: Path) -> None:
     assert "2 key(s)" in run("check-config", "-c", config)[1]
 
 
+NAMES_PROGRAMS = """
+[fence]
+command = ["/none/fence"]
+[[hook]]
+events = ["fault"]
+command = ["/none/hook"]
+[[check]]
+name = "lan"
+kind = "command"
+command = ["/none/check"]
+"""
+
+
+def test_a_sidecar_starts_without_its_programs_and_who_writes_is_told(
+    config: Path, tmp_path: Path
+) -> None:
+    """A node that serves is not left without its sidecar because a package took a hook along."""
+    run("keygen", tmp_path / "cluster.key")
+    config.write_text(config.read_text() + NAMES_PROGRAMS)
+    code, out, err = run("check-config", "-c", config)
+    assert (code, out) == (2, "")
+    assert [line.partition(" /none/")[0] for line in err.splitlines()] == [
+        f"ovpnha: {where}.command: there is no program" for where in ("fence", "hook", "check[lan]")
+    ]
+    code, out, err = run("check-config", "--starting", "-c", config)
+    assert code == 0
+    assert out.startswith(f"{config}: good. ")
+    for where, name in (("fence", "fence"), ("hook", "hook"), ("check[lan]", "check")):
+        line = f"warning: {where}.command: there is no program /none/{name}; install it, or"
+        assert err.count(line) == 1
+
+
+def test_a_sidecar_does_not_start_with_any_other_mistake(config: Path, tmp_path: Path) -> None:
+    run("keygen", tmp_path / "cluster.key")
+    config.write_text(config.read_text().replace("/udp.sock", "/cluster.key") + NAMES_PROGRAMS)
+    code, out, err = run("check-config", "--starting", "-c", config)
+    assert (code, out) == (2, "")
+    assert err
+    assert "/none/" not in err
+    config.write_text(config.read_text() + "[http]\nport = 3\n")
+    assert run("check-config", "--starting", "-c", config)[0] == 2
+
+
+def test_a_warning_has_its_priority_in_the_journal(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("keygen", tmp_path / "cluster.key")
+    monkeypatch.setattr("ovpnha.cli.app.is_journal", lambda _: True)
+    lines = run("check-config", "-c", config)[2].splitlines()
+    assert lines
+    assert all(line.startswith("<4>warning: ") for line in lines)
+
+
 def test_keygen_does_not_overwrite(tmp_path: Path) -> None:
     key = tmp_path / "cluster.key"
     run("keygen", key)

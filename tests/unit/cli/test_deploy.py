@@ -47,6 +47,9 @@ def test_the_commands_of_the_unit_exist() -> None:
     text = (SYSTEMD / "ovpnha.service").read_text()
     commands = re.findall(r"^Exec\w+=.* ovpnha ([a-z-]+)", text, flags=re.MULTILINE)
     assert commands == ["check-config", "run"]
+    assert re.findall(r"^ExecStartPre=.*", text, flags=re.MULTILINE) == [
+        "ExecStartPre=/usr/bin/env ovpnha check-config --starting"
+    ]
     assert re.findall(r"^ExecReload=(.*)", text, flags=re.MULTILINE) == ["/bin/kill -HUP $MAINPID"]
     for command in commands:
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0

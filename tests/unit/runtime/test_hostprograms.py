@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ovpnha.config import Config, parse_config
 from ovpnha.doctor.facts import Unread
 from ovpnha.runtime.hostaccess import ask_access
-from ovpnha.runtime.hostprograms import find_bad_programs
+from ovpnha.runtime.hostprograms import find_bad_programs, find_in_time
 
 NOBODY = 65534
 BASE = """
@@ -77,6 +80,63 @@ def test_a_check_that_pings_needs_ping(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_good_program_is_good_for_everybody(script: Path, user: int | None) -> None:
     assert not found(script, user)
     assert not found("/bin/sh", user)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, name: str, broken: Path, number: int) -> None:
+    """What looks at this file, or opens it, fails as a file system does."""
+    real = getattr(Path, name)
+
+    def fail(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == broken:
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, name, fail)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
+@pytest.mark.parametrize("name", ["stat", "open"])
+def test_a_file_system_that_fails_is_not_a_missing_program(
+    script: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
+    failing(monkeypatch, name, script, number)
+    told = f"{script} cannot be looked at: {os.strerror(number)}; look after the file system"
+    assert found(script).startswith(f"fence.command: {told}")
+
+
+def test_nor_is_it_a_missing_interpreter(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script.write_text("#!/net/python\n")
+    failing(monkeypatch, "stat", Path("/net/python"), errno.ESTALE)
+    assert found(script).startswith("fence.command: /net/python cannot be looked at: Stale file")
+    failing(monkeypatch, "stat", Path("/net/python"), errno.EACCES)
+    assert not found(script)
+
+
+def test_nor_is_it_a_name_that_is_not_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/none:/net:/bin")
+    failing(monkeypatch, "stat", Path("/net/oha-none"), errno.ESTALE)
+    assert found("oha-none").startswith("fence.command: /net/oha-none cannot be looked at: Stale")
+    assert not found("sh")
+
+
+@pytest.mark.parametrize("path", ["/none/such", "/dev/null/such"])
+def test_what_is_not_there_is_called_so(path: str) -> None:
+    assert found(path) == (
+        f"fence.command: there is no program {path}; install it, or correct the name"
+    )
+
+
+def test_a_start_waits_for_no_dead_file_system(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_in_time(naming(script)) == []
+    assert find_in_time(naming("/none/such")) == [found("/none/such")]
+    dead = threading.Event()
+    monkeypatch.setattr("ovpnha.runtime.hostprograms.IN_TIME", 0.05)
+    monkeypatch.setattr("ovpnha.runtime.hostprograms._look", lambda _: str(dead.wait(60)))
+    (line,) = find_in_time(naming(script))
+    dead.set()
+    assert "could not be looked at within 0.05 s; look after the network file system" in line
 
 
 @pytest.mark.parametrize("user", [None, NOBODY])
