@@ -105,13 +105,14 @@ class Losses:
 
         Returns whether there is any of that: it may still arrive.
         """
-        waits = False
+        waits, wanted = False, RangeSet()  # united: the log is walked once, whatever is asked for
         for first, end in ranges:
-            last = min(end, self._log.head)
+            if first <= (last := min(end, self._log.head)):
+                wanted.add(first, last)
+        for first, last in wanted:
             parts = pending.outside(first, last)
             travelling = [one for part in parts for one in self._log.sent_since(since, *part)]
-            if first <= last:
-                pending.add(first, last)
+            pending.add(first, last)
             for low, high in travelling:
                 pending.remove(low, high)
             waits |= bool(travelling)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -281,3 +282,23 @@ def test_the_delay_is_that_of_the_last_that_left() -> None:
     rule.ack(0, now=2.3)
     assert rule.losses.gap == pytest.approx(0.3), "it has told nothing"
     assert rule.losses.share == 1.0
+
+
+def test_a_log_is_walked_once_however_often_its_numbers_are_asked_for() -> None:
+    """Somebody who has the key could ask for all of it, fifty times in each of many datagrams."""
+
+    class Counted(CompactedLog):
+        walks = 0
+
+        def sent_since(self, time: float, first: int, last: int) -> Iterator[tuple[int, int]]:
+            Counted.walks += 1
+            return super().sent_since(time, first, last)
+
+    log = Counted()
+    losses = Losses(log, Timings())
+    for number in range(4):
+        log.upsert(Uid(number.to_bytes(8, "big")))
+    pending = RangeSet()
+    assert not losses.repeat(pending, [(1, 2**62), (3, 2), (2, 3), (9, 12)] * 48, 0.0)
+    assert list(pending) == [(1, 4)]
+    assert Counted.walks == 1
