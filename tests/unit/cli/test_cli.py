@@ -114,7 +114,7 @@ def test_a_warning_has_its_priority_in_the_journal(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("keygen", tmp_path / "cluster.key")
-    monkeypatch.setattr("ovpnha.cli.app.is_journal", lambda _: True)
+    monkeypatch.setattr("ovpnha.cli.checkconfig.is_journal", lambda _: True)
     lines = run("check-config", "-c", config)[2].splitlines()
     assert lines
     assert all(line.startswith("<4>warning: ") for line in lines)
