@@ -287,15 +287,16 @@ class Node(Asked):
                 one.evaluate(now)
             elif name in names:
                 one.evaluate_clients(now)
-        self._remember(now)
+            else:
+                continue
+            self._remember(name, one, now)
         self._tell_history(now)
         self._send(now)
 
-    def _remember(self, now: float) -> None:
-        for name, one in self._instances.items():
-            known = one.parts.remembered
-            if one.parts.memory.note(known, now) and known is not None:
-                self._outputs.append(Remember(name, known))
+    def _remember(self, name: InstanceName, one: Instance, now: float) -> None:
+        known = one.parts.remembered
+        if one.parts.memory.note(known, now) and known is not None:
+            self._outputs.append(Remember(name, known))
 
     def _tell_history(self, now: float) -> None:
         for chronicle in self._chronicles:
