@@ -22,8 +22,10 @@ from ovpnha.config import CheckSection, Config
 from ovpnha.model import CheckState, InstanceName, Role, Verdict
 from ovpnha.runtime.bounded import plain_environment
 from ovpnha.runtime.probes import Probe, run_probe
+from ovpnha.runtime.replacing import replacing
 
 STUCK_FILE = "checks.stuck"
+STUCK_MODE = 0o644
 STUCK_LIMIT = 64 * 1024
 
 log = structlog.get_logger()
@@ -160,9 +162,8 @@ class CheckRunner:
             return
         self._stuck = stuck
         try:
-            fresh = self._stuck_file.with_suffix(".new")
-            fresh.write_text(json.dumps(stuck), encoding="utf-8")
-            fresh.replace(self._stuck_file)
+            with replacing(self._stuck_file, STUCK_MODE) as file:
+                file.write(json.dumps(stuck).encode())
         except OSError as error:
             log.warning("failed checks not kept", file=str(self._stuck_file), reason=error.strerror)
 

@@ -27,12 +27,12 @@ from pathlib import Path
 from ovpnha.errors import RefusedDatagram
 from ovpnha.replication.history import HISTORY_ENTRY, LIMIT, HistoryEntry
 from ovpnha.runtime.codec import from_plain, to_plain
+from ovpnha.runtime.replacing import replacing
 
 VERSION = 1
 BYTES = 1024 * 1024
 LINES = 2 * LIMIT
 MODE = 0o640
-FRESH = ".new"
 
 
 @dataclass(frozen=True)
@@ -97,18 +97,10 @@ class HistoryFile:
     def rewrite(self, entries: Iterable[HistoryEntry]) -> None:
         """Let it have just these; OSError leaves it as it was."""
         lines = [_write_line(entry) for entry in entries]
-        fresh = self._path.with_name(self._path.name + FRESH)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            with os.fdopen(os.open(fresh, flags, MODE), "wb") as file:
-                file.write(b"".join(lines))
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                fresh.unlink(missing_ok=True)
-            raise
+        with replacing(self._path, MODE) as file:
+            file.write(b"".join(lines))
+            file.flush()
+            os.fsync(file.fileno())
         self._lines = len(lines)
 
 

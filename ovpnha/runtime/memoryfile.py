@@ -14,7 +14,6 @@ the other nodes what it can. Rules: docs/adr/0055-what-a-sidecar-leaves-to-the-n
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import math
@@ -25,12 +24,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ovpnha.config.fields import draft_of
 from ovpnha.config.values import NAME_PATTERN
 from ovpnha.model import HOLDER_SIZE, NO_EPOCH, Epoch
 from ovpnha.node.memory import Memory, Remembered
 from ovpnha.replication.records import NUMBER_LIMIT
 from ovpnha.runtime.codec import from_plain, to_plain
+from ovpnha.runtime.replacing import replacing
 
 TOUCH_INTERVAL = 1.0
 SIZE_LIMIT = 4096
@@ -113,26 +112,17 @@ class MemoryFile:
         return memory.recall(known.holder, time.monotonic()) == known
 
     def _write(self) -> None:
-        draft = draft_of(self._path)
         try:
-            self._replace(draft)
+            with replacing(self._path, MODE) as file:
+                file.write(self._content or b"")
+                file.flush()
+                os.utime(file.fileno(), ns=_boot_times())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                draft.unlink(missing_ok=True)
             if not self._failing:
                 self._problem(f"{self._path}: {error.strerror}")
             self._failing = True
         else:
             self._failing = False
-
-    def _replace(self, draft: Path) -> None:
-        draft.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        with os.fdopen(os.open(draft, flags, MODE), "wb") as file:
-            file.write(self._content or b"")
-            file.flush()
-            os.utime(file.fileno(), ns=_boot_times())
-        draft.replace(self._path)
 
 
 def _render(known: Remembered) -> bytes:

@@ -1,13 +1,24 @@
-"""Replaces a secret file in one step. Decides nothing; must never tell what is in it."""
+"""Replaces a file in one step: whoever reads it finds all of the old one, or all of the new.
+
+A secret file of an administrator keeps its owner and mode and goes to the disk (`replace_file`).
+What the sidecar keeps for itself or tells others is drafted anew, following no link that somebody
+has put there (`replacing`). Decides nothing else; must never tell what is in a file.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+from ovpnha.config.fields import draft_of
 from ovpnha.errors import ConfigError
 from ovpnha.runtime.disk import Disk
+
+FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -24,3 +35,23 @@ def replace_file(path: Path, text: str) -> None:
     except OSError as error:
         hint = "; be root" if isinstance(error, PermissionError) else ""
         raise ConfigError(f"{path}: cannot be replaced: {error.strerror}{hint}") from None
+
+
+@contextlib.contextmanager
+def replacing(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """Fill what this yields; at the end it is ``path``. OSError leaves the file as it was.
+
+    Args:
+        path: The file; there need be none yet.
+        mode: Of the new one, less the process's umask.
+    """
+    draft = draft_of(path)
+    try:
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, FLAGS, mode), "wb") as file:
+            yield file
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise

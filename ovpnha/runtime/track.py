@@ -18,8 +18,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ovpnha.config.fields import draft_of
 from ovpnha.model import Vouched
+from ovpnha.runtime.replacing import replacing
 
+MODE = 0o644
 TOUCH_INTERVAL = 1.0
 
 READ_WITHIN = 0.5
@@ -128,11 +131,11 @@ class TrackFile:
             self._replace(self._beside, content)
 
     def _replace(self, path: Path, content: bytes) -> None:
-        draft = path.with_name(f".{path.name}.new")
-        draft.write_bytes(content)
-        draft.chmod(0o644)
-        tells = _tells_readers(draft)
-        draft.replace(path)
+        with replacing(path, MODE) as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), MODE)  # the VIP manager's user reads it, whatever our umask
+            tells = _tells_readers(draft_of(path))
         if path == self._path:
             self._renamed = self._clock() if tells else None
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ovpnha.config.fields import draft_of
 from ovpnha.model import Epoch, InstanceName, NodeName, Role
 from ovpnha.node.outputs import HistoryChanged
 from ovpnha.replication.history import HistoryEntry
@@ -163,7 +164,7 @@ def test_a_full_disk_leaves_whole_lines(file: HistoryFile, monkeypatch: pytest.M
 
 def test_one_that_cannot_be_made_anew_stays(file: HistoryFile) -> None:
     write(file, make(1))
-    (file.path.parent / "history.jsonl.new").mkdir()
+    draft_of(file.path).mkdir()
     with pytest.raises(OSError):
         file.rewrite([make(2)])
     assert file.read().entries == (make(1),)
