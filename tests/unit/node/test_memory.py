@@ -68,6 +68,17 @@ def late_epoch() -> tuple[World, ModelNode, ModelNode]:
     return world, a, b
 
 
+def empty_copy() -> tuple[World, ModelNode, ModelNode]:
+    """Node a has 20 clients, and the OpenVPN of b has just started; neither hears the other."""
+    world, a, b = serve()
+    cut(world)
+    world.run(3.0)
+    connect(a, 10)
+    b.kill_openvpn()
+    b.start_openvpn()
+    return world, a, b
+
+
 def restart_cut_off(world: World, b: ModelNode, away: float = 0.4) -> None:
     """The sidecar of b dies and another one is given the VIP, and neither hears anybody."""
     cut(world)
@@ -169,12 +180,7 @@ def test_a_copy_stays_whole_when_its_channel_breaks_while_nobody_is_heard() -> N
 
 def test_a_master_that_lacks_clients_says_so_after_a_start_of_its_sidecar() -> None:
     """Or the held node that has them would wipe them."""
-    world, a, b = serve()
-    cut(world)
-    world.run(3.0)
-    connect(a, 10)
-    b.kill_openvpn()
-    b.start_openvpn()
+    world, a, b = empty_copy()
     world.run(0.2)
     world.move_vip("b")
     world.run(LISTEN + 0.1)

@@ -7,7 +7,7 @@ import pytest
 from ovpnha.model import Epoch, Grade, NodeName, Role, Sync
 from ovpnha.node.role.succession import KEEP, LISTEN
 from tests.model_cluster import ModelNode, World
-from tests.unit.node.test_memory import cut, late_epoch, mend, said
+from tests.unit.node.test_memory import cut, empty_copy, late_epoch, mend, said
 from tests.unit.node.test_resync import lose_what_is_written
 from tests.unit.node.test_takeover import connect, serve
 
@@ -29,22 +29,22 @@ def restart(world: World, node: ModelNode, away: float = 0.3) -> None:
     node.start()
 
 
-def test_a_sidecar_that_died_before_the_answer_to_its_promotion_knows_of_what_copy_it_was() -> None:
-    """It would say that nothing is known, and the held node would wipe what this one lacks."""
-    world, a, b = serve()
-    cut(world)
-    world.run(3.0)
-    connect(a, 10)
-    b.kill_openvpn()
-    b.start_openvpn()
-    world.run(1.0)
-    a.set_vip(False)
-    b.set_vip(True)
-    openvpn = b.openvpn
+def die_in_promotion(world: World, node: ModelNode) -> None:
+    """The VIP comes; the sidecar dies when OpenVPN has been promoted, before it hears that."""
+    node.set_vip(True)
+    openvpn = node.openvpn
     assert openvpn is not None
     world.run_until(lambda: openvpn.role is Role.MASTER)
-    restart(world, b, away=0.0)
+    restart(world, node, away=0.0)
     world.run(0.2)
+
+
+def test_a_sidecar_that_died_before_the_answer_to_its_promotion_knows_of_what_copy_it_was() -> None:
+    """It would say that nothing is known, and the held node would wipe what this one lacks."""
+    world, a, b = empty_copy()
+    world.run(1.0)
+    a.set_vip(False)
+    die_in_promotion(world, b)
     assert said(b, world).sync is Sync.SYNCING
     mend(world)
     world.run(KEEP + 1.0)
@@ -55,12 +55,7 @@ def test_the_first_master_of_all_lacks_nothing() -> None:
     world = World(1)
     a = world.add("a")
     world.run(LISTEN + 0.2)
-    a.set_vip(True)
-    openvpn = a.openvpn
-    assert openvpn is not None
-    world.run_until(lambda: openvpn.role is Role.MASTER)
-    restart(world, a, away=0.0)
-    world.run(0.2)
+    die_in_promotion(world, a)
     assert a.grade == Grade.MASTER
     assert said(a, world).sync is not Sync.SYNCING
 
