@@ -85,7 +85,9 @@ def flows(tmp_path: Path, ends: dict[str, FakeEnd]) -> Iterator[Flows]:
     made = FlowsWithoutProbes(cast(Lab, lab), ("ipv4",), 1)
     reporter = threading.Thread(target=report)
     reporter.start()
-    wait_until(lambda: all((tmp_path / f"flows-{name}.events").exists() for name in ENDS), "", 5)
+    files = [tmp_path / f"flows-{name}.events" for name in ENDS]
+    # A file is there before anything is in it.
+    wait_until(lambda: all(one.exists() and one.stat().st_size for one in files), "reports", 5)
     yield made
     over.set()
     reporter.join()
