@@ -63,8 +63,8 @@ END
 
 # Inside: the source is in /mnt/source, what is made goes to /mnt/made.
 inside_ovpnha() {
-    cp -r /mnt/source /srv/ovpnha-build
-    cd /srv/ovpnha-build
+    cp -r /mnt/source /srv/build-of-ovpnha
+    cd /srv/build-of-ovpnha
     cp -r deploy/packages/debian .
     cp /mnt/changelog debian/changelog
     eatmydata dpkg-buildpackage --build=binary --no-sign
@@ -72,8 +72,8 @@ inside_ovpnha() {
 }
 
 inside_openvpn_cluster() {
-    cp -r /mnt/source /srv/ovpnha-build
-    cd /srv/ovpnha-build
+    cp -r /mnt/source /srv/build-of-ovpnha
+    cd /srv/build-of-ovpnha
     eatmydata openvpn-patches/build.sh deb
     cp build/openvpn/openvpn-cluster_*.deb /mnt/made/
 }

@@ -82,7 +82,7 @@ check_modes() {
 # What only the machine that has built them knows: paths, mirrors, certificates.
 secrets() (
     set +o pipefail
-    echo /srv/ovpnha-build
+    echo /srv/build-of-ovpnha
     cat /etc/apt/sources.list{,.d/*} 2>/dev/null | sed -nE 's,^(URIs:|deb ).*https?://([^/ ]+).*,\2,p'
     cat /etc/pip.conf /etc/xdg/pip/pip.conf 2>/dev/null | sed -nE 's,^[a-z-]*url = .*://([^/]+).*,\1,p'
     awk '/BEGIN/ { line = 0 } ++line == 4' /usr/local/share/host-authorities.crt
