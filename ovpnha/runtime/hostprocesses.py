@@ -11,8 +11,9 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from ovpnha.doctor.facts import ProcessFacts
 
@@ -21,16 +22,40 @@ BITS = {0: "cap_chown", 12: "cap_net_admin", 13: "cap_net_raw", 14: "cap_ipc_loc
 """Of the capabilities that somebody asks about."""
 
 
+class _Seen(NamedTuple):
+    """A process at one moment: all of it from one read, so that no part is another process's."""
+
+    name: str
+    state: str
+    parent: int
+    begun: int  # clock ticks since the machine's start
+
+
 def list_processes(name: str) -> Iterator[int]:
-    """Process ids of a program in our network namespace, those that were not its own children."""
+    """Process ids of a program in our network namespace, the oldest first.
+
+    Those that its own processes have forked are left out: a child bears its parent's name until it
+    is another program, and process ids begin anew, so that a lower one says nothing of age.
+    """
     every = [int(path.name) for path in PROC.iterdir() if path.name.isdigit()]
-    found = {pid for pid in every if _read(pid, "comm").strip() == name and _is_near(pid)}
-    return (pid for pid in sorted(found) if _parent(pid) not in found)
+    seen = {pid: one for pid in every if (one := _see(pid)) is not None}
+    found = [pid for pid, one in seen.items() if one.name == name and one.state not in "ZX"]
+    roots = [pid for pid in found if not _descends(pid, seen, name)]
+    return (pid for pid in sorted(roots, key=lambda pid: seen[pid].begun) if _is_near(pid))
 
 
-def _parent(pid: int) -> int | None:
-    found = re.search(r"^PPid:\s+(\d+)", _read(pid, "status"), re.M)
-    return int(found[1]) if found else None
+def _see(pid: int) -> _Seen | None:
+    """A process now; None when it is gone."""
+    head, _, rest = _read(pid, "stat").rpartition(")")  # a name may have brackets of its own
+    words = rest.split()
+    if not words:
+        return None
+    return _Seen(head.partition("(")[2], words[0], int(words[1]), int(words[19]))
+
+
+def _descends(pid: int, seen: Mapping[int, _Seen], name: str) -> bool:
+    parent = seen.get(seen[pid].parent)
+    return parent is not None and parent.name == name
 
 
 def _is_near(pid: int) -> bool:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ovpnha.doctor.facts import UnitFacts, Unread
-from ovpnha.runtime import hostbasics, hostunits
+from ovpnha.runtime import hostbasics, hostprocesses, hostunits
 from ovpnha.runtime.hostpackages import (
     parse_changelog,
     parse_policy,
@@ -191,8 +194,66 @@ def test_a_process_as_proc_shows_it() -> None:
     assert read_user(os.getpid()) == os.geteuid()
     assert read_directory(os.getpid()) == Path.cwd()
     assert read_command(os.getpid())
-    name = Path("/proc/self/comm").read_text().strip()
-    assert os.getpid() in set(list_processes(name)) | {os.getpid()}
+
+
+@pytest.fixture
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A /proc of our own, to which processes are added; all of one network namespace."""
+    monkeypatch.setattr(hostprocesses, "PROC", tmp_path)
+
+    def add(pid: int, name: str, parent: int, begun: int, state: str = "S") -> None:
+        (tmp_path / f"{pid}/ns").mkdir(parents=True)
+        (tmp_path / f"{pid}/ns/net").symlink_to("net:[1]")
+        words = [state, parent, *[0] * 17, begun, *[0] * 30]
+        (tmp_path / f"{pid}/stat").write_text(f"{pid} ({name}) {' '.join(map(str, words))}\n")
+
+    add(1, "init", 0, 0)
+    (tmp_path / "self").symlink_to("1")
+    return add
+
+
+def test_what_a_program_has_forked_is_not_the_program(proc: Callable[..., None]) -> None:
+    # Process ids began anew: the children have lower ones.
+    proc(30_000, "keepalived", 1, 500)
+    proc(30_001, "keepalived", 30_000, 501)
+    proc(45, "keepalived", 30_001, 90_000)
+    proc(46, "check-grade", 30_001, 90_001)
+    assert list(list_processes("keepalived")) == [30_000]
+
+
+def test_a_process_that_ends_while_it_is_looked_at(
+    proc: Callable[..., None], tmp_path: Path
+) -> None:
+    proc(300, "keepalived", 1, 500)
+    (tmp_path / "45").mkdir()  # nothing of it can be read any more
+    proc(46, "keepalived", 1, 400, "Z")
+    (tmp_path / "47/ns").mkdir(parents=True)
+    (tmp_path / "47/stat").write_text("")
+    assert list(list_processes("keepalived")) == [300]
+
+
+def test_the_oldest_comes_first_and_names_may_have_brackets(proc: Callable[..., None]) -> None:
+    proc(7, "a (b) c", 1, 900)
+    proc(9, "a (b) c", 1, 100)
+    assert list(list_processes("a (b) c")) == [9, 7]
+
+
+def test_a_process_of_another_network_is_not_ours(
+    proc: Callable[..., None], tmp_path: Path
+) -> None:
+    proc(7, "keepalived", 1, 900)
+    (tmp_path / "7/ns/net").unlink()
+    (tmp_path / "7/ns/net").symlink_to("net:[2]")
+    assert list(list_processes("keepalived")) == []
+
+
+def test_this_process_is_found_by_its_name() -> None:
+    code = (
+        "import ctypes, os; ctypes.CDLL(None).prctl(15, b'ovpnha-named', 0, 0, 0);"
+        "from ovpnha.runtime.hostprocesses import list_processes;"
+        "assert os.getpid() in list_processes('ovpnha-named')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_process_that_is_gone() -> None:
