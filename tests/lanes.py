@@ -5,8 +5,9 @@ A lane is a list of targets with commas between, done one after the other; `inte
 begins with `nice:` leaves the processors to the others. Each target's output goes to
 ``build/ci/TARGET.log``. A target that fails is named with the end of its log, the rest goes on, and
 the exit status is 1. ``--table`` shows all that ran since ``--begin`` (wall time, and the
-processors' time of its processes, without what an engine did for them) and below it the last lines
-of what failed: who reads only the end of it all must see why. At ``OVPNHA_LANES_UNTIL`` (seconds
+processors' time of its processes, without what an engine did for them), below it the last lines of
+what failed, and at the very end one line for each test that did: who reads only the end of it all
+must see why. At ``OVPNHA_LANES_UNTIL`` (seconds
 since the epoch; never when it is not set) what still runs is ended and has failed, and no other
 part begins, so that the reason is told before somebody's patience ends. Only the standard library:
 it runs before there is a virtual environment.
@@ -15,6 +16,7 @@ it runs before there is a virtual environment.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +34,9 @@ NICENESS = "10"
 # Where the kernel shares the processors among sessions, a process's own niceness says nothing.
 PATIENT = f'echo {NICENESS} 2>/dev/null >/proc/self/autogroup; exec nice -n {NICENESS} "$@"'
 TAIL_LINES, LAST_LINES = 60, 15
+TEST_LIMIT, WIDTH = 12, 200
+DURATION = re.compile(r"\d+\.\d+s (call|setup|teardown)\b")
+FAILED_TEST = re.compile(r"(FAILED|ERROR) \S+::")
 STILL_SECONDS = 60.0
 
 
@@ -143,10 +148,24 @@ def say(text: str) -> None:
 
 
 def show_end(name: str, count: int) -> None:
-    """Print the last lines that a part has said."""
+    """Print the last lines that a part has said, without how long each test took."""
+    told = [line for line in read_log(name) if not DURATION.match(line)]
+    print("\n".join(f"{name} | {line}" for line in told[-count:]), flush=True)
+
+
+def show_tests(name: str) -> None:
+    """Print the tests of a part that failed, a short line for each."""
+    found = [line for line in read_log(name) if FAILED_TEST.match(line)]
+    for line in found[:TEST_LIMIT]:
+        print(f"{name} | {line[:WIDTH]}", flush=True)
+    if found[TEST_LIMIT:]:
+        print(f"{name} | and {len(found) - TEST_LIMIT} more", flush=True)
+
+
+def read_log(name: str) -> list[str]:
+    """What a part has said, by lines."""
     log = LOGS / f"{name}.log"
-    lines = log.read_text(errors="replace").splitlines()[-count:] if log.exists() else ["not begun"]
-    print("\n".join(f"{name} | {line}" for line in lines), flush=True)
+    return log.read_text(errors="replace").splitlines() if log.exists() else ["not begun"]
 
 
 def show_table() -> int:
@@ -159,6 +178,9 @@ def show_table() -> int:
     for name in failed:
         print()
         show_end(name, LAST_LINES)
+    print()
+    for name in failed:
+        show_tests(name)
     return int(bool(failed))
 
 

@@ -102,6 +102,25 @@ def test_what_runs_when_the_time_is_over_is_ended_and_shown(directory: Path) -> 
     assert "good | not begun" in shown.stdout
 
 
+def test_the_last_lines_name_each_test_that_failed(directory: Path) -> None:
+    logs = directory / "build/ci"
+    run(directory, "--begin")
+    run(directory, "first,second")
+    for name, count in (("first", 1), ("second", 14)):
+        told = [f"FAILED tests/test_{name}.py::test_{one} - {'why ' * 99}" for one in range(count)]
+        took = [f"{one}.00s call     tests/test_{name}.py::test_{one}" for one in range(30)]
+        text = ["E  what it saw", *took, "= short test summary info =", *told, "make: *** Error 1"]
+        (logs / f"{name}.log").write_text("\n".join(text))
+    shown = run(directory, "--table").stdout.splitlines()
+    assert "first | E  what it saw" in shown
+    assert not any("s call" in line for line in shown)
+    last = shown[-14:]
+    assert last[0].startswith("first | FAILED tests/test_first.py::test_0 - why")
+    assert last[1].startswith("second | FAILED tests/test_second.py::test_0 - why")
+    assert last[-1] == "second | and 2 more"
+    assert max(map(len, last)) <= 220
+
+
 def test_the_table_tells_what_the_processors_did(directory: Path) -> None:
     run(directory, "--begin")
     run(directory, "works")
