@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab import sidecar
 from tests.lab.lab import Lab
 from tests.lab.node import Setup
 
@@ -48,7 +49,4 @@ def manual_lab(make_lab: MakeLab) -> Lab:
 
 def configure(lab: Lab, old: str, new: str) -> None:
     """Change the sidecars' configuration before they start."""
-    file = lab.directory / "ovpnha.toml"
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new))
+    sidecar.configure(lab.directory, old, new)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -18,9 +17,9 @@ from tests.lab.deaths import cut_node, demote, kill_openvpn
 from tests.lab.lab import Lab
 from tests.lab.node import Node, Setup
 from tests.lab.pacemaker import FencedPacemaker, pacemaker_of
-from tests.lab.process import Process
+from tests.lab.served import start_fencer
 from tests.lab.session import Moment, Session
-from tests.lab.sidecar import ENVIRONMENT, run_command
+from tests.lab.sidecar import run_command
 from tests.lab.topology import change_vip
 from tests.lab.waiting import wait_until
 
@@ -52,21 +51,6 @@ def traffic(cluster: Lab) -> Iterator[Session]:
 def session(cluster: Lab, traffic: Session) -> Session:
     restore(cluster)
     return traffic
-
-
-def start_fencer(lab: Lab) -> None:
-    home = FencedPacemaker.fence_home(lab.directory)
-    home.mkdir()
-    nodes = [f"{name}={node.namespace}" for name, node in lab.nodes.items()]
-    process = Process(
-        [sys.executable, "-m", "tests.lab.agents.fencer", home, *nodes],
-        namespace=lab.topology.namespace(plan.FABRIC),
-        directory=lab.directory,
-        log=lab.directory / "fencer.log",
-        environment=ENVIRONMENT,
-    )
-    lab.look_after(process).start()
-    wait_until((home / "requests").exists, "the fencer", PATIENCE)
 
 
 def fenced(lab: Lab) -> list[str]:

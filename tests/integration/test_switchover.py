@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import MakeLab
+from tests.lab.agents.flood import SIZE
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.measure import lost
 from tests.lab.rules import Rules
 from tests.lab.session import Moment, Session
 from tests.lab.sidecar import run_command
+from tests.lab.stories import LOAD_MBIT, flood
 from tests.lab.traffic import INTERVAL_MS
 from tests.lab.waiting import wait_until
 
@@ -30,8 +31,6 @@ MOST_LOST = 1
 
 SETTLED = 0.5  # seconds until an answer that is still missing will not come
 GOODBYE = ("explicit-exit-notify 1",)
-LOAD_MBIT = 100
-LOAD_BYTES = 1200
 SOFTNET_DROPPED = 1  # column of /proc/net/softnet_stat
 DEV_TX_DROPPED = 12  # column of /proc/net/dev, the name being the first
 
@@ -127,24 +126,6 @@ def test_through_translation_and_a_stateful_filter(make_lab: MakeLab) -> None:
     expect_nothing_lost(session, moment)
 
 
-def start_load(lab: Lab) -> subprocess.Popen[bytes]:
-    """100 Mbit/s of UDP from the LAN host to the client, in pieces of a millisecond."""
-    address = lab.tunnel_address()
-    batch = LOAD_MBIT * 1_000_000 // 8 // LOAD_BYTES // 500
-    program = (
-        "import socket,time\n"
-        "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
-        f"b=b'x'*{LOAD_BYTES}\n"
-        "due=time.monotonic()\n"
-        "while True:\n"
-        f"  for _ in range({batch}): s.sendto(b,('{address}',9))\n"
-        "  due+=0.002\n"
-        "  time.sleep(max(0,due-time.monotonic()))\n"
-    )
-    enter = ["ip", "netns", "exec", lab.topology.namespace("lan"), "nice", "-n", "5"]
-    return subprocess.Popen([*enter, "python3", "-c", program])
-
-
 def overflows(lab: Lab) -> int:
     """Packets that a full machine dropped, as OpenVPN had no turn in time.
 
@@ -168,7 +149,7 @@ def overflows(lab: Lab) -> int:
 
 def excused(dropped: int) -> int:
     """The probes among so many datagrams in a row that a full machine dropped."""
-    between = LOAD_MBIT * 1e6 / 8 / LOAD_BYTES * INTERVAL_MS / 1000
+    between = LOAD_MBIT * 1e6 / 8 / SIZE * INTERVAL_MS / 1000
     return ceil(dropped / between)
 
 
@@ -177,7 +158,7 @@ def test_under_load_too(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.start_cluster()
     session = Session(lab)
-    load = start_load(lab)
+    load = lab.look_after(flood(lab)).start()
     try:
         calm = session.mark()
         session.linger(2.0)
@@ -189,8 +170,7 @@ def test_under_load_too(make_lab: MakeLab) -> None:
         dropped += overflows(lab)
         lab.wait_in_sync("a")
     finally:
-        load.kill()
-        load.wait()
+        load.stop()
     probes = session.forward.probes()
     before = [one for one in probes if calm.monotonic <= one.sent < moment.monotonic]
     during = [one for one in probes if moment.monotonic <= one.sent < done.monotonic]

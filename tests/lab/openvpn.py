@@ -22,11 +22,15 @@ CLIENT_READY_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Transport:
-    """What clients connect to: OpenVPN's ``proto`` and the virtual address."""
+    """What clients connect to: OpenVPN's ``proto`` and the virtual address.
+
+    ``remotes``, for stock OpenVPN: the servers' own addresses, where clients have a line for each.
+    """
 
     server_proto: str = "udp4"
     client_proto: str = "udp4"
     address: str = plan.OUT.vip
+    remotes: tuple[str, ...] = ()
 
 
 IPV4 = Transport()
@@ -44,7 +48,7 @@ def server_config(
 ) -> str:
     """The text of the servers' configuration; ``cluster`` adds what the patched OpenVPN needs."""
     lines = [
-        f"local {transport.address}",
+        *([] if transport.remotes else [f"local {transport.address}"]),
         f"port {plan.PORT}",
         f"proto {transport.server_proto}",
         "dev tun0",
@@ -76,10 +80,11 @@ def client_config(
     tls_crypt: bool = True,
 ) -> str:
     """The text of an ordinary client's configuration; ``lport`` gives it a port that stays."""
+    remotes = transport.remotes or (transport.address,)
     lines = [
         "client",
         *([] if any(option.startswith("lport") for option in options) else ["nobind"]),
-        f"remote {transport.address} {plan.PORT} {transport.client_proto}",
+        *(f"remote {address} {plan.PORT} {transport.client_proto}" for address in remotes),
         *(f"{option} {pki / file}" for option, file in _pki_files(name, tls_crypt=tls_crypt)),
         "remote-cert-tls server",
         "persist-key",

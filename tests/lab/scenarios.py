@@ -40,6 +40,11 @@ class Victim(StrEnum):
     ALL = "all nodes, one after the other, which come back in another order"
     MOVED = "nothing: its role is moved (`ovpnha switchover`)"
     FLAPS = "its cable to the clients, ten times in a minute"
+    LOADED = "nothing: its role is moved (`ovpnha switchover`) under 100 Mbit/s"
+    CHECKED = "what it serves for: a critical check fails, its OpenVPN runs"
+    FENCED = "every cable; a required fence ends it"
+    UNFENCED = "every cable; a required fence fails at first"
+    FENCE_HANGS = "every cable; a required fence hangs, is killed and overruled"
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,12 @@ SCENARIOS = (
         name="switchover",
         sentence="An operator moves the role to the other node.",
         dies=Victim.MOVED,
+        places=_MANAGED,
+    ),
+    Scenario(
+        name="switchover-under-load",
+        sentence="The same while 100 Mbit/s flow to the client.",
+        dies=Victim.LOADED,
         places=_MANAGED,
     ),
     Scenario(
@@ -182,6 +193,30 @@ SCENARIOS = (
         dies=Victim.FLAPS,
         places=_MANAGED,
         expected=Expected(moves=False),
+    ),
+    Scenario(
+        name="check-fails",
+        sentence="A critical check of the master's service fails, and its OpenVPN runs.",
+        dies=Victim.CHECKED,
+        places=_MANAGED,
+    ),
+    Scenario(
+        name="fence-succeeds",
+        sentence="The master is silent; the other one has it ended first, and serves then.",
+        dies=Victim.FENCED,
+        places=_MANAGED,
+    ),
+    Scenario(
+        name="fence-fails",
+        sentence="The fence of a silent master fails once: nobody serves before it has worked.",
+        dies=Victim.UNFENCED,
+        places=_MANAGED,
+    ),
+    Scenario(
+        name="fence-hangs",
+        sentence="The fence of a silent master hangs: nobody serves before it is overruled.",
+        dies=Victim.FENCE_HANGS,
+        places=_MANAGED,
     ),
 )
 

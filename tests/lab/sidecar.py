@@ -41,6 +41,15 @@ def write_shared_files(
     run_command("check-config", "--config", directory / "ovpnha.toml", "--node", nodes[0])
 
 
+def configure(directory: Path, old: str, new: str) -> None:
+    """Change a part of the configuration that all nodes read, before they start."""
+    file = directory / "ovpnha.toml"
+    text = file.read_text()
+    if old not in text:
+        raise LabError(f"{file} has no {old.strip()}")
+    file.write_text(text.replace(old, new))
+
+
 def run_command(*arguments: str | Path, namespace: str = "") -> str:
     """Run an ``ovpnha`` command to its end, in a namespace or here; give what it printed."""
     where = ("ip", "netns", "exec", namespace) if namespace else ()

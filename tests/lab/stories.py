@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from tests.lab import plan
+from tests.lab import plan, served
 from tests.lab.deaths import cut_node, kill_openvpn
 from tests.lab.lab import Lab
 from tests.lab.node import Node
@@ -20,6 +20,7 @@ from tests.lab.process import Process
 from tests.lab.scenarios import Victim
 from tests.lab.session import Moment, Session
 from tests.lab.sidecar import run_command
+from tests.lab.traffic import agent
 from tests.lab.waiting import wait_until
 
 Story = Callable[[Session], Moment]
@@ -31,6 +32,8 @@ DOWN_SECONDS = 0.5
 RESTART_SECONDS = 0.2
 """After which systemd starts a sidecar that has died (deploy/systemd)."""
 STAY_SECONDS = 4.0
+LOAD_MBIT = 100
+LOAD_SECONDS = 2.0
 
 
 def _struck(deed: Callable[[Lab, Node], None]) -> Story:
@@ -156,6 +159,28 @@ def flap(session: Session) -> Moment:
     return moment
 
 
+def switch_under_load(session: Session) -> Moment:
+    """The load flows from before the switchover until what is observed of it is over."""
+    lab = session.lab
+    load = lab.look_after(flood(lab)).start()
+    session.linger(LOAD_SECONDS)
+    moment = session.strike(switch_over)
+    session.linger(LOAD_SECONDS)
+    load.stop()
+    return moment
+
+
+def flood(lab: Lab) -> Process:
+    """What sends ``LOAD_MBIT`` from the LAN host to the client, not started yet."""
+    return agent(
+        "flood",
+        "flood",
+        [lab.tunnel_address(), str(LOAD_MBIT)],
+        namespace=lab.topology.namespace("lan"),
+        directory=lab.directory,
+    )
+
+
 STORIES: dict[Victim, Story] = {
     Victim.CABLES: _struck(cut_node),
     Victim.OPENVPN: _struck(kill_openvpn),
@@ -169,4 +194,9 @@ STORIES: dict[Victim, Story] = {
     Victim.ALL: switch_all_off_and_on,
     Victim.MOVED: _struck(switch_over),
     Victim.FLAPS: flap,
+    Victim.LOADED: switch_under_load,
+    Victim.CHECKED: served.fail_check,
+    Victim.FENCED: served.end_silent_master,
+    Victim.UNFENCED: served.fail_fence,
+    Victim.FENCE_HANGS: served.hang_fence,
 }
