@@ -17,7 +17,7 @@ SEARCHES := tests/simulation tests/proof
 # The pure packages decide everything; every branch of them is tested.
 PURE := errors model problems checks management replication firewall node setup doctor
 # Side by side: what waits for networks and timers, and, more patiently, what only computes.
-LANES := integration/1:2,integration-asan integration/2:2 \
+LANES := integration/1:2,integration-asan integration/2:2,scenarios-quick \
 	nice:lint,types,unit,sim nice:fuzz,c-test,openvpn-check,c-fuzz
 # Of long matrices some rows, drawn by the commit and printed (tests/sampling.py). WHOLE=1: all.
 WHOLE :=
@@ -30,7 +30,7 @@ empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach p,$(PURE),ovpnha/$(p).py ovpnha/$(p)/*))
 
 .PHONY: help lab test lint format types unit sim sim-bounces proof hunt mutants fuzz c-test c-fuzz openvpn-check integration \
-	integration-asan faults whole fresh scenarios split-brain renegotiation nat compose-demo test-compose test-dco test-hosts test-hosts-packages binary ucarp pacemaker deb packages test-packages dist test-dist steps bench bootstrap venv lock root clean
+	integration-asan faults whole fresh scenarios scenarios-quick split-brain renegotiation nat compose-demo test-compose test-dco test-hosts test-hosts-packages binary ucarp pacemaker deb packages test-packages dist test-dist steps bench bootstrap venv lock root clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -142,9 +142,12 @@ whole: root bootstrap venv ## all of what sim, integration and faults take a sam
 fresh: root ## the README's first command in a bare Debian 12, with nothing of this machine (root)
 	@.ci/fresh
 
-scenarios: root bootstrap venv binary ucarp pacemaker ## every scenario for every VIP manager: MANAGER= ONLY= words, RUNS= of each; build/lab/scenarios.json (root)
-	@$(BIN)/python -m tests.lab.managers $(if $(MANAGER),--manager $(MANAGER)) $(if $(ONLY),--only $(ONLY)) \
-		$(addprefix --runs=,$(RUNS))
+scenarios: root bootstrap venv binary ucarp pacemaker ## every scenario for every VIP manager, and today's practice: MANAGER= SCENARIO= names, RUNS= (5) of each, AGAIN=1; goes on where it was ended; build/lab/scenarios.json (long, root)
+	@$(BIN)/python -m tests.lab.managers $(if $(MANAGER),--manager $(MANAGER)) $(if $(SCENARIO),--scenario $(SCENARIO)) \
+		$(addprefix --runs=,$(RUNS)) $(if $(AGAIN),--again)
+
+scenarios-quick: root bootstrap venv binary ## some of them, drawn by the commit, for a minute and a half; build/lab/scenarios-quick.json (root)
+	@$(BIN)/python -m tests.lab.managers --quick
 
 split-brain: root bootstrap venv ## both nodes master, again and again: no nonce twice; build/lab (root)
 	@$(OPENVPN) trace

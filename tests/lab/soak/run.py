@@ -3,7 +3,7 @@
 A failover is over when the other node serves, every client that was there has been answered, what
 was broken runs again, and the cluster is whole: one holder, a standby in sync, nobody in a
 handshake, a renegotiation of those that moved neither: one whose master dies in it has to reconnect
-(docs/figures.md, *A death in a renegotiation*), the longer a busy machine takes for it the more.
+(docs/figures.md, "A death in a renegotiation"), the longer a busy machine takes for it the more.
 What a client notices later, a restart after a minute of silence, counts as well: its log is read to
 its end in every row.
 """
