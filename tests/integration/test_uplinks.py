@@ -16,6 +16,7 @@ import pytest
 from tests.integration.conftest import MakeLab
 from tests.integration.pace import PATIENCE
 from tests.lab import plan
+from tests.lab.process import Process
 from tests.lab.session import TURNS, Moment, Watch
 from tests.lab.traffic import ProbeStream, TcpSession, agent
 from tests.lab.uplinks import CENTRE, HOME, LAN, SITE, add_addresses
@@ -131,7 +132,7 @@ def test_lines_and_servers_die_and_nobody_notices(make_lab: MakeLab) -> None:
         moment = site.strike(lambda: made.kill_node("a"))
         made.wait_master("b")
         site.outages(moment, "server a dies")
-        assert made.ways("b") == made.ways(SITE) == BOTH
+        site.wait_ways(BOTH, SITE, "b")
         made.boot_node("a")
         made.wait_in_sync("a")
 
@@ -168,6 +169,18 @@ def test_a_line_is_dead_for_longer_than_a_client_waits(make_lab: MakeLab) -> Non
         site.wait_ways(BOTH, SITE, "a")
         site.outages(moment, "line one is dead for long")
         assert first.noticed(moment).reconnects == 1
+
+        # Its interface is taken down, and up: until its routes are back it takes no other line.
+        topology = made.topology
+        assert [topology.line_of(SITE, mark) for mark in (1, 2)] == ["eth0", "eth1"]
+        topology.set_interface(SITE, "eth0", "down")
+        topology.set_interface(SITE, "eth0", "up")
+        assert [topology.line_of(SITE, mark) for mark in (1, 2)] == ["", "eth1"]
+        site.wait_ways({"tun2"}, SITE, "a")
+        for _ in range(2):
+            topology.run_lines(SITE)
+            assert [topology.line_of(SITE, mark) for mark in (1, 2)] == ["eth0", "eth1"]
+        site.wait_ways(BOTH, SITE, "a")
         site.check("two")
 
 
@@ -191,6 +204,7 @@ class Transfer:
 
     def __init__(self, site: Site) -> None:
         self.topology = site.made.topology
+        self._processes: list[Process] = []
         self._tails: dict[str, Tail] = {}
         self._last: dict[str, Report] = {}
         for role, space in (("take", site.lan), ("give", site.space)):
@@ -202,7 +216,7 @@ class Transfer:
         events = directory / f"bulk-{role}.events"
         arguments = [role, LAN.address(plan.OTHERS), str(BULK_PORT), str(CONNECTIONS), str(events)]
         process = agent("bulk", f"bulk-{role}", arguments, namespace=space, directory=directory)
-        site.made.lab.look_after(process).start()
+        self._processes.append(site.made.lab.look_after(process).start())
         self._tails[role] = Tail(events)
 
     def _report(self, role: str) -> Report:
@@ -215,6 +229,11 @@ class Transfer:
     def alive(self) -> int:
         """How many connections live at both ends."""
         return min(self._report(role).alive for role in self._tails)
+
+    def stop(self) -> None:
+        """End it, so that the lines are free again."""
+        for process in self._processes:
+            process.stop()
 
     def rate(self, what: str) -> tuple[float, list[float]]:
         """Mbit/s that arrive in a window, and that each line is given; printed."""
@@ -280,4 +299,5 @@ def test_both_lines_carry_and_all_addresses_move_as_one(make_lab: MakeLab) -> No
             topology.set_links(node, "up", line)
         site.wait_ways(BOTH, SITE, "a")
         assert transfer.alive() == CONNECTIONS
+        transfer.stop()
         site.check()

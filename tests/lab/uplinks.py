@@ -72,8 +72,7 @@ class UplinkTopology(Topology):
         for host in (SITE, *self.nodes):
             set_sysctls(self.namespace(host), STRICT | _seed(host))
             self._run(host, "sysctl", "-q", "-p", SOURCE / "sysctl.conf")
-            where = SITE if host == SITE else "centre"
-            self._run(host, SOURCE / "lines", SOURCE / where / "lines.conf")
+            self.run_lines(host)
         return self
 
     def hosts(self) -> tuple[Host, ...]:
@@ -126,6 +125,23 @@ class UplinkTopology(Topology):
                 *("tc", "qdisc", "replace", "dev", interface, "root", "tbf"),
                 *("rate", f"{megabits}mbit", "burst", "32k", "latency", "50ms"),
             )
+
+    def run_lines(self, host: str) -> None:
+        """Rules and tables for the lines of a host, which may have some of them."""
+        where = SITE if host == SITE else "centre"
+        self._run(host, SOURCE / "lines", SOURCE / where / "lines.conf")
+
+    def set_interface(self, host: str, interface: str, state: str) -> None:
+        """An administrator takes an interface down, and its routes with it, or up."""
+        self._run(host, "ip", "link", "set", interface, state)
+
+    def line_of(self, host: str, mark: int) -> str:
+        """The interface by which what has this mark leaves a host; "" when none is."""
+        argv = ("ip", "route", "get", CENTRE[mark - 1].vip, "mark", str(mark))
+        try:
+            return self._run(host, *argv).partition(" dev ")[2].split()[0]
+        except subprocess.CalledProcessError:
+            return ""
 
     def carried(self, number: int) -> int:
         """The bytes that have gone from the site into a line."""

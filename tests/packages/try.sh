@@ -74,7 +74,7 @@ check_modes() {
     local wrong
     wrong=$(files_of ovpnha | xargs -d '\n' stat -c '%A %U:%G %n' |
         grep -vE '^(drwxr-xr-x|-rw-r--r--|lrwxrwxrwx) root:root ' |
-        grep -vE '^-rwxr-xr-x root:root .*/(bin/ovpnha|check-grade|examples/(frr|hooks|pacemaker|ucarp)/[a-z-]+)$' || true)
+        grep -vE '^-rwxr-xr-x root:root .*/(bin/ovpnha|check-grade|examples/(frr|hooks|pacemaker|ucarp|uplinks)/[a-z-]+)$' || true)
     [[ ! $wrong ]] || die "wrong modes or owners: $wrong"
     [[ -x /usr/lib/ovpnha/check-grade ]] || die "check-grade cannot be run"
 }
