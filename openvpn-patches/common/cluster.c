@@ -38,6 +38,7 @@
 #include <sys/prctl.h>
 
 #include "cluster.h"
+#include "cluster_announce.h"
 #include "cluster_last_message.h"
 #include "crypto.h"
 #include "forward.h"
@@ -71,6 +72,7 @@ set_role(enum cluster_role role)
     cluster->wait = false;
     cluster->wait_missed = 0;
     cluster->successor_until = 0;
+    cluster_announce_end();
     msg(M_INFO, "CLUSTER: role is %s now", cluster_role_name());
     if (management)
     {
@@ -122,6 +124,7 @@ cluster_uninit(void)
         }
         hash_free(cluster->uids);
         cluster_range_forget();
+        cluster_announce_end();
         free(cluster);
         cluster = NULL;
     }
@@ -221,6 +224,7 @@ cluster_promote(struct multi_context *m, const char *epoch)
     {
         refresh_routes(m);
     }
+    cluster_announce_begin(m);
     return n;
 }
 
@@ -346,6 +350,7 @@ cluster_drain(struct multi_context *m, unsigned int status)
     else if (status & TUN_READ)
     {
         read_incoming_tun(&m->top);
+        cluster_announce_keep(m);
     }
 #ifdef ENABLE_ASYNC_PUSH
     else if (status & FILE_CLOSED)
@@ -361,11 +366,19 @@ cluster_limit_timeout(struct multi_context *m)
 {
     struct timeval *timeout = &m->top.c2.timeval;
 
-    if (cluster && cluster->role == CLUSTER_MASTER && timeout->tv_sec >= 1)
+    if (!cluster || cluster->role != CLUSTER_MASTER)
+    {
+        return;
+    }
+    if (timeout->tv_sec >= 1)
     {
         m->earliest_wakeup = NULL;
         timeout->tv_sec = 1;
         timeout->tv_usec = 0;
+    }
+    if (cluster_announce_step(m, timeout))
+    {
+        m->earliest_wakeup = NULL;
     }
 }
 

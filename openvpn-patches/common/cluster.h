@@ -92,7 +92,8 @@ bool cluster_leave(struct multi_context *m);
 /** Read and drop what arrived on the link and the tun of a silent process. */
 void cluster_drain(struct multi_context *m, unsigned int status);
 
-/** See that cluster_per_second() is called every second of a busy master. */
+/** See that cluster_per_second() is called every second of a busy master, and
+ *  that a new one says what it has to. */
 void cluster_limit_timeout(struct multi_context *m);
 
 #else  /* ifdef ENABLE_CLUSTER */

@@ -273,6 +273,7 @@ cluster_client_free(struct tls_multi *multi)
     {
         free_buf(&multi->cluster_client->options);
         free_buf(&multi->cluster_client->reset);
+        cluster_macs_free(&multi->cluster_client->macs);
         free(multi->cluster_client);
         multi->cluster_client = NULL;
     }
@@ -328,6 +329,7 @@ cluster_client_snapshot(struct multi_instance *mi, struct cluster_snapshot *snap
     }
     snapshot->token = multi->auth_token_serial;
     snapshot->real = mi->real;
+    snapshot->macs = multi->cluster_client ? multi->cluster_client->macs_serial : 0;
 }
 
 void

@@ -75,6 +75,7 @@ struct cluster_snapshot
 {
     unsigned int keys[KEY_SCAN_SIZE];   /**< serials, newest first, 0: none */
     unsigned int token;                 /**< tls_multi.auth_token_serial */
+    unsigned int macs;                  /**< cluster_client.macs_serial */
     struct mroute_addr real;
 };
 
@@ -92,6 +93,9 @@ struct cluster_client
     int reneg_told;                     /**< key id of the last RENEG, or -1 */
     uint64_t reneg_generation;          /**< generation of the last RENEG */
     time_t capped_told;                 /**< when CAPPED was told last */
+    struct cluster_macs macs;           /**< see cluster_mac.h */
+    unsigned int macs_serial;           /**< rises with each change of them */
+    time_t macs_told;                   /**< when one was told last */
     struct cluster_snapshot told;
     struct cluster_heal heal;           /**< what is wrong with a moved one */
     struct cluster_anew anew;           /**< how it begins a new session */

@@ -35,6 +35,7 @@
 #ifdef ENABLE_CLUSTER
 
 #include "cluster_config.h"
+#include "cluster_record.h"
 #include "crypto.h"
 #include "manage.h"
 #include "tun.h"
@@ -114,9 +115,11 @@ verify_transport(const struct options *o)
     {
         msg(M_USAGE, "--cluster cannot be used with --multihome: remove it, --local names the address");
     }
-    if (o->dev && dev_type_enum(o->dev, o->dev_type) != DEV_TYPE_TUN)
+    if (o->dev && dev_type_enum(o->dev, o->dev_type) == DEV_TYPE_TAP
+        && o->max_routes_per_client > CLUSTER_MACS_MAX)
     {
-        msg(M_USAGE, "--cluster cannot move learnt MAC addresses: use --dev tun instead of tap");
+        msg(M_USAGE, "--cluster with --dev tap moves at most %d MAC addresses of a client: use "
+            "--max-routes-per-client %d or less", CLUSTER_MACS_MAX, CLUSTER_MACS_MAX);
     }
     if (dco_enabled(o))
     {

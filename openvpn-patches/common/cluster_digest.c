@@ -341,6 +341,12 @@ add_network(struct options_digest *od, const struct options *o)
     add(od, CLUSTER_DIGEST_CLIENTS, "max-routes-per-client", "%d", o->max_routes_per_client);
     add(od, CLUSTER_DIGEST_CLIENTS, "duplicate-cn", "%d", o->duplicate_cn);
     add(od, CLUSTER_DIGEST_CLIENTS, "client-to-client", "%d", o->enable_c2c);
+    if (dev_type_enum(o->dev, o->dev_type) == DEV_TYPE_TAP)
+    {
+        add(od, CLUSTER_DIGEST_SERVER, "dev-type", "tap");
+        add(od, CLUSTER_DIGEST_SERVER, "vlan-tagging", "%d %d %d", o->vlan_tagging, o->vlan_accept,
+            o->vlan_pvid);
+    }
     for (const struct push_entry *e = o->push_list.head; e; e = e->next)
     {
         add(od, CLUSTER_DIGEST_PUSH, "push", "%s", e->enable ? e->option : "");

@@ -36,6 +36,7 @@
 
 #include "cluster_client.h"
 #include "cluster_event.h"
+#include "cluster_mac.h"
 #include "cluster_rekey.h"
 #include "cluster_reset.h"
 #include "cluster_state.h"
@@ -148,7 +149,11 @@ snapshot_difference(const struct cluster_snapshot *a, const struct cluster_snaps
     {
         return "float";
     }
-    return a->token != b->token ? "token" : NULL;
+    if (a->token != b->token)
+    {
+        return "token";
+    }
+    return a->macs != b->macs ? "macs" : NULL;
 }
 
 /**
@@ -199,6 +204,10 @@ cluster_client_changed(struct multi_context *m, struct multi_instance *mi)
     if (cc->announced)
     {
         cluster_rekey_tell(multi);
+        if (!cluster_macs_due(mi))
+        {
+            snapshot.macs = cc->told.macs;
+        }
         reason = snapshot_difference(&cc->told, &snapshot);
         if (reason && cluster_ks_pending(&multi->session[TM_ACTIVE].key[KS_PRIMARY]))
         {
@@ -212,6 +221,7 @@ cluster_client_changed(struct multi_context *m, struct multi_instance *mi)
     }
     if (reason && cc->announced)
     {
+        cc->macs_told = cc->told.macs != snapshot.macs ? now : cc->macs_told;
         cc->told = snapshot;
         cluster_client_announce(mi, reason);
     }

@@ -253,6 +253,10 @@ cluster_client_record(const struct multi_context *m, struct multi_instance *mi,
     rec->reporting_addr_ipv6 = mi->reporting_addr_ipv6;
     rec->arrival = cc->arrival;
     rec->routes = cluster_routes_held(m, mi);
+    for (int i = 0; i < cc->macs.n; ++i)
+    {
+        cluster_macs_add(&rec->macs, &cc->macs.list[i]);
+    }
     record_context(&mi->context, rec);
     record_multi(multi, rec);
     record_session(cluster_client_session(multi), rec);

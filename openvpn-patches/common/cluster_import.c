@@ -40,6 +40,7 @@
 
 #include "cluster_client.h"
 #include "cluster_import.h"
+#include "cluster_mac.h"
 #include "cluster_route.h"
 #include "cluster_state.h"
 #include "init.h"
@@ -139,8 +140,8 @@ import_ifconfig(struct multi_instance *mi, const struct cluster_record *rec)
  * The parts of a record that a known instance takes too.
  */
 static void
-update_instance(struct multi_instance *mi, const struct cluster_record *rec,
-                const struct link_socket_actual *remote,
+update_instance(struct multi_context *m, struct multi_instance *mi,
+                const struct cluster_record *rec, const struct link_socket_actual *remote,
                 const struct cluster_import_grants *grants)
 {
     struct tls_multi *multi = mi->context.c2.tls_multi;
@@ -148,6 +149,7 @@ update_instance(struct multi_instance *mi, const struct cluster_record *rec,
 
     cluster_import_session(multi, rec, grants, remote);
     update_context(&mi->context, rec, remote);
+    cluster_macs_import(m, mi, rec);
     cc->generation = rec->generation;
     cc->moved = true;
     cluster_client_snapshot(mi, &cc->told);
@@ -321,7 +323,7 @@ cluster_import(struct multi_context *m, const struct cluster_record *rec,
     }
     if (mi)
     {
-        update_instance(mi, rec, &remote, grants);
+        update_instance(m, mi, rec, &remote, grants);
         generate_prefix(mi);
     }
     clear_prefix();

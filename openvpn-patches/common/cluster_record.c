@@ -99,6 +99,7 @@ static const struct cluster_field fields[] = {
     { 0x8103, false, "locked user name", &cluster_type_line, AT(locked_username) },
     { 0x0104, false, "arrival", &cluster_type_arrival, 0 },
     { 0x0105, false, "interface", &cluster_type_line, AT(interface) },
+    { 0x0106, false, "MAC addresses", &cluster_type_macs, AT(macs) },
     { 0x8201, false, "tls-crypt-v2 client key", &cluster_type_key2, AT(client_key) },
     { 0x8202, false, "dynamic tls-crypt key", &cluster_type_key2, AT(dynamic_key) },
     { 0x8301, false, "peer info", &cluster_type_raw, AT(peer_info) },
@@ -142,8 +143,35 @@ cluster_record_free(struct cluster_record *rec)
     {
         cluster_record_set_text((char **)((uint8_t *)rec + text_members[i]), NULL);
     }
+    cluster_macs_free(&rec->macs);
     secure_memzero(rec, sizeof(*rec));
     cluster_record_init(rec);
+}
+
+bool
+cluster_macs_add(struct cluster_macs *macs, const struct cluster_mac *mac)
+{
+    if (macs->n >= CLUSTER_MACS_MAX)
+    {
+        return false;
+    }
+    if (!(macs->n & (macs->n - 1)))
+    {
+        /* as long as a power of two, which it has just filled */
+        const size_t room = macs->n ? 2 * (size_t)macs->n : 1;
+        macs->list = realloc(macs->list, room * sizeof(*mac));
+        check_malloc_return(macs->list);
+    }
+    macs->list[macs->n++] = *mac;
+    return true;
+}
+
+void
+cluster_macs_free(struct cluster_macs *macs)
+{
+    free(macs->list);
+    macs->list = NULL;
+    macs->n = 0;
 }
 
 void

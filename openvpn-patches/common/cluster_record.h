@@ -67,6 +67,7 @@
  * | 0x8103 | locked user name                                        | text  |
  * | 0x0104 | arrival 8: of two clients that claim an address the later has it; CLUSTER_ROUTE_ 1: what it has of its own, all of it if this field is missing | 9 |
  * | 0x0105 | network interface of a client with a link-local address | text  |
+ * | 0x0106 | MAC addresses it was heard with (--dev tap): address 6, VLAN id 2, or 0 without --vlan-tagging | 8 * (1..1024) |
  * |        | <b>kind 2, wrap</b>                                     |       |
  * | 0x8201 | tls-crypt-v2 client key: the 32 bytes of a cipher and of an HMAC key that tls-crypt uses, of keys[0] and of keys[1] | 128 |
  * | 0x8202 | dynamic tls-crypt key, likewise                         | 128   |
@@ -185,6 +186,24 @@ struct cluster_last_message
     uint8_t bytes[CLUSTER_LAST_MESSAGE_MAX];
 };
 
+/** Most MAC addresses that a record has, and bytes of one. */
+#define CLUSTER_MACS_MAX 1024
+#define CLUSTER_MAC_SIZE 6
+
+/** A MAC address that a client was heard with. */
+struct cluster_mac
+{
+    uint8_t addr[CLUSTER_MAC_SIZE];
+    uint16_t vid;                       /**< VLAN, 0 without --vlan-tagging */
+};
+
+/** All of them, in no order. */
+struct cluster_macs
+{
+    int n;                              /**< 0 .. CLUSTER_MACS_MAX */
+    struct cluster_mac *list;           /**< owned */
+};
+
 /** A client's transport address. */
 struct cluster_addr
 {
@@ -273,6 +292,7 @@ struct cluster_record
     uint64_t arrival;                   /**< see cluster_route.h, 0: unknown */
     uint32_t routes;                    /**< CLUSTER_ROUTE_ */
     char *interface;                    /**< of a link-local remote */
+    struct cluster_macs macs;           /**< see cluster_mac.h */
     struct key2 client_key;             /**< tls-crypt-v2, n == 0: none */
     struct key2 dynamic_key;            /**< dynamic tls-crypt, n == 0: none */
     char *peer_info;
@@ -306,6 +326,12 @@ void cluster_parts_free(struct cluster_parts *parts);
  * @param text          may be NULL or empty: nothing to say
  */
 void cluster_record_set_text(char **field, const char *text);
+
+/** Add to a list. Returns false if it is full. */
+bool cluster_macs_add(struct cluster_macs *macs, const struct cluster_mac *mac);
+
+/** Free a list. It is empty afterwards. */
+void cluster_macs_free(struct cluster_macs *macs);
 
 /**
  * Write a record.

@@ -36,6 +36,7 @@
 
 #include "base64.h"
 #include "cluster_client.h"
+#include "cluster_mac.h"
 #include "cluster_rekey.h"
 #include "cluster_report.h"
 #include "cluster_state.h"
@@ -174,6 +175,21 @@ report_ranges(struct multi_instance *mi, const struct cluster_client *cc)
 }
 
 /**
+ * Tell of MAC addresses that were learnt since they were told last, in this
+ * second's turn, or lost to another client.
+ */
+static void
+report_macs(struct multi_instance *mi, struct cluster_client *cc)
+{
+    if (cluster_macs_due(mi))
+    {
+        cc->told.macs = cc->macs_serial;
+        cc->macs_told = now;
+        cluster_client_announce(mi, "macs");
+    }
+}
+
+/**
  * Does the management client read too slowly? Counters can wait for it, since
  * what is not told now is told later.
  */
@@ -254,6 +270,7 @@ report(struct multi_context *m)
             report_marks(mi, cc, &marks);
         }
         report_ranges(mi, cc);
+        report_macs(mi, cc);
         cluster_wait_expire(m, mi);
         cluster_heal(m, mi);
         cluster->renegs += is_renegotiating(mi);

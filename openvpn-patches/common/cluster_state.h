@@ -32,6 +32,7 @@
 
 #include "cluster_range.h"
 
+struct cluster_announce;
 struct multi_instance;
 
 #ifdef ENABLE_CLUSTER
@@ -70,6 +71,7 @@ struct cluster
     unsigned int unreleased;            /**< what waited and went out by itself */
     int wait_missed;                    /**< nobody released the last ones */
     time_t successor_until;             /**< another server has the clients */
+    struct cluster_announce *announce;  /**< what is left to say of a takeover */
     bool leaving;                       /**< has said goodbye: begins no session */
 };
 

@@ -291,6 +291,58 @@ write_arrival(const void *at, uint16_t tag, struct buffer *out)
 
 const struct cluster_value_type cluster_type_arrival = { 9, 9, 1, read_arrival, write_arrival };
 
+/*
+ * MAC addresses
+ */
+
+/** Bytes of an address and its VLAN. */
+#define MAC_SIZE (CLUSTER_MAC_SIZE + 2)
+
+/** Highest VLAN id. */
+#define VID_MAX 4094
+
+static const char *
+read_macs(void *at, struct buffer *in)
+{
+    struct cluster_macs *macs = at;
+
+    if (BLEN(in) % MAC_SIZE)
+    {
+        return "not a list of MAC addresses";
+    }
+    while (BLEN(in))
+    {
+        struct cluster_mac mac;
+
+        buf_read(in, mac.addr, sizeof(mac.addr));
+        mac.vid = (uint16_t)buf_read_u16(in);
+        if ((mac.addr[0] & 1) || mac.vid > VID_MAX)
+        {
+            return "one that no host has, or a VLAN that there is not";
+        }
+        cluster_macs_add(macs, &mac);
+    }
+    return NULL;
+}
+
+static bool
+write_macs(const void *at, uint16_t tag, struct buffer *out)
+{
+    const struct cluster_macs *macs = at;
+    bool good = !macs->n || cluster_put_head(out, tag, (size_t)macs->n * MAC_SIZE);
+
+    for (int i = 0; good && i < macs->n; i++)
+    {
+        good = buf_write(out, macs->list[i].addr, CLUSTER_MAC_SIZE)
+               && buf_write_u16(out, macs->list[i].vid);
+    }
+    return good;
+}
+
+const struct cluster_value_type cluster_type_macs = {
+    MAC_SIZE, CLUSTER_MACS_MAX * MAC_SIZE, 1, read_macs, write_macs
+};
+
 bool
 cluster_addr_from_sockaddr(struct cluster_addr *addr, const struct sockaddr *sa)
 {

@@ -70,6 +70,7 @@ extern const struct cluster_value_type cluster_type_algorithm;
 extern const struct cluster_value_type cluster_type_raw;
 extern const struct cluster_value_type cluster_type_line;
 extern const struct cluster_value_type cluster_type_environment;
+extern const struct cluster_value_type cluster_type_macs;
 /** @} */
 
 /** @name Types that take the whole struct cluster_record

@@ -40,6 +40,7 @@
 
 #include "cluster_anew.h"
 #include "cluster_doubt.h"
+#include "cluster_frame.h"
 #include "cluster_heal.h"
 #include "cluster_record.h"
 #include "cluster_reply.h"
@@ -147,6 +148,11 @@ fill_cold(struct cluster_record *rec)
     rec->arrival = 1ULL << 33;
     rec->routes = CLUSTER_ROUTE_IPV6;
     cluster_record_set_text(&rec->interface, "eth0");
+    for (uint8_t i = 0; i < 3; i++)
+    {
+        const struct cluster_mac mac = { { 0x02, 0, 0, 0, 0, i }, (uint16_t)(i * 2047) };
+        cluster_macs_add(&rec->macs, &mac);
+    }
     fill_wrap_key(&rec->client_key, 100);
     fill_wrap_key(&rec->dynamic_key, 101);
     cluster_record_set_text(&rec->peer_info, "IV_VER=2.6.14\nIV_PROTO=990\nUV_\x01=odd\n");
@@ -231,6 +237,12 @@ assert_records_equal(const struct cluster_record *a, const struct cluster_record
     assert_true(a->arrival == b->arrival);
     assert_int_equal(a->routes, b->routes);
     assert_text_equal(a->interface, b->interface);
+    assert_int_equal(a->macs.n, b->macs.n);
+    for (int i = 0; i < a->macs.n; i++)
+    {
+        assert_memory_equal(a->macs.list[i].addr, b->macs.list[i].addr, CLUSTER_MAC_SIZE);
+        assert_int_equal(a->macs.list[i].vid, b->macs.list[i].vid);
+    }
     assert_text_equal(a->peer_info, b->peer_info);
     assert_text_equal(a->auth_token, b->auth_token);
     assert_text_equal(a->auth_token_initial, b->auth_token_initial);
@@ -707,6 +719,171 @@ certificate_depths_are_checked(void **state)
     cluster_parts_free(&parts);
 }
 
+/** A list of so many. */
+static struct cluster_macs
+new_macs(int n)
+{
+    struct cluster_macs macs = { 0 };
+
+    for (int i = 0; i < n; i++)
+    {
+        const struct cluster_mac mac = { { 0x02, 0, 0, 0, (uint8_t)(i >> 8), (uint8_t)i }, 0 };
+        assert_true(cluster_macs_add(&macs, &mac));
+    }
+    return macs;
+}
+
+static void
+mac_addresses_have_a_most(void **state)
+{
+    for (int n = 0; n <= CLUSTER_MACS_MAX; n = n ? 2 * n : 1)
+    {
+        struct cluster_record rec = new_record(&gcm, 1);
+        cluster_macs_free(&rec.macs);
+        rec.macs = new_macs(n);
+        round_trip(&rec);
+    }
+
+    struct cluster_macs macs = new_macs(CLUSTER_MACS_MAX);
+    const struct cluster_mac more = { { 0x06 }, 0 };
+    assert_false(cluster_macs_add(&macs, &more));
+    assert_int_equal(macs.n, CLUSTER_MACS_MAX);
+    assert_int_equal(macs.list[CLUSTER_MACS_MAX - 1].addr[5], 0xff);
+    cluster_macs_free(&macs);
+    assert_int_equal(macs.n, 0);
+    assert_null(macs.list);
+}
+
+static void
+bad_mac_addresses_are_refused(void **state)
+{
+    struct cluster_parts parts = new_parts();
+    const struct buffer *identity = &parts.part[CLUSTER_PART_IDENTITY];
+    const uint8_t head[] = { 0x01, 0x06, 0, 24 };
+    uint8_t data[CLUSTER_HOT_MAX];
+
+    memcpy(data, BPTR(identity), (size_t)BLEN(identity));
+    uint8_t *field = memmem(data, (size_t)BLEN(identity), head, sizeof(head));
+    assert_non_null(field);
+    field[4] |= 1;
+    assert_refused(&parts, CLUSTER_PART_IDENTITY, data, (size_t)BLEN(identity),
+                   "MAC addresses: one that no host has, or a VLAN that there is not");
+    field[4] &= 0xfe;
+    field[4 + 6] = 0x0f; /* with the next byte 4095 */
+    field[4 + 7] = 0xff;
+    assert_refused(&parts, CLUSTER_PART_IDENTITY, data, (size_t)BLEN(identity),
+                   "MAC addresses: one that no host has, or a VLAN that there is not");
+    field[4 + 7] = 0xfe;
+    field[3] = 23;
+    memmove(field + 4, field + 5, (size_t)(data + BLEN(identity) - (field + 5)));
+    assert_refused(&parts, CLUSTER_PART_IDENTITY, data, (size_t)BLEN(identity) - 1,
+                   "MAC addresses: not a list of MAC addresses");
+    cluster_parts_free(&parts);
+}
+
+/*
+ * Frames
+ */
+
+static const uint8_t a_mac[CLUSTER_MAC_SIZE] = { 0x02, 0x11, 0x22, 0x33, 0x44, 0x55 };
+
+static void
+assert_frame(const struct buffer *frame, const uint8_t *expected, size_t size)
+{
+    assert_int_equal(BLEN(frame), size);
+    assert_memory_equal(BPTR(frame), expected, size);
+}
+
+static void
+frames_for_switches_and_hosts(void **state)
+{
+    const uint8_t rarp[60] = {
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 0x80, 0x35,
+        0, 1, 8, 0, 6, 4, 0, 3,
+        0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 0, 0, 0, 0,
+        0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 0, 0, 0, 0
+    };
+    const uint8_t arp[60] = {
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 0x08, 0x06,
+        0, 1, 8, 0, 6, 4, 0, 1,
+        0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 10, 8, 0, 1,
+        0, 0, 0, 0, 0, 0, 10, 8, 0, 1
+    };
+    struct buffer frame = alloc_buf(CLUSTER_FRAME_MAX);
+    struct in_addr ipv4;
+
+    cluster_frame_rarp(&frame, a_mac);
+    assert_frame(&frame, rarp, sizeof(rarp));
+    buf_reset_len(&frame);
+    inet_pton(AF_INET, "10.8.0.1", &ipv4);
+    cluster_frame_arp(&frame, a_mac, ipv4);
+    assert_frame(&frame, arp, sizeof(arp));
+    free_buf(&frame);
+}
+
+/* the checksum was worked out apart from this code */
+static void
+frame_for_ipv6_hosts(void **state)
+{
+    const uint8_t advertisement[CLUSTER_FRAME_MAX] = {
+        0x33, 0x33, 0, 0, 0, 1, 0x02, 0x11, 0x22, 0x33, 0x44, 0x55, 0x86, 0xdd,
+        0x60, 0, 0, 0, 0, 32, 58, 255,
+        0x20, 0x01, 0x0d, 0xb8, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+        0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+        136, 0, 0x12, 0x82, 0xa0, 0, 0, 0,
+        0x20, 0x01, 0x0d, 0xb8, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+        2, 1, 0x02, 0x11, 0x22, 0x33, 0x44, 0x55
+    };
+    struct buffer frame = alloc_buf(CLUSTER_FRAME_MAX);
+    struct in6_addr ipv6;
+
+    inet_pton(AF_INET6, "2001:db8:8::1", &ipv6);
+    cluster_frame_advertisement(&frame, a_mac, &ipv6);
+    assert_frame(&frame, advertisement, sizeof(advertisement));
+    free_buf(&frame);
+}
+
+static void
+questions_are_known(void **state)
+{
+    uint8_t bytes[CLUSTER_FRAME_MAX] = { 0 };
+    struct buffer frame = alloc_buf(CLUSTER_FRAME_MAX), part;
+    struct cluster_addr target;
+    struct in_addr ipv4;
+
+    inet_pton(AF_INET, "10.8.0.5", &ipv4);
+    cluster_frame_arp(&frame, a_mac, ipv4);
+    assert_true(cluster_frame_question(&frame, &target));
+    assert_int_equal(target.family, AF_INET);
+    assert_int_equal(target.ip.in4.s_addr, ipv4.s_addr);
+    for (int len = 0; len < 60; len++)
+    {
+        buf_set_read(&part, BPTR(&frame), (size_t)len);
+        assert_int_equal(cluster_frame_question(&part, &target), len >= 42);
+    }
+    BPTR(&frame)[21] = 2; /* an answer */
+    assert_false(cluster_frame_question(&frame, &target));
+
+    bytes[12] = 0x86;
+    bytes[13] = 0xdd;
+    bytes[20] = IPPROTO_ICMPV6;
+    bytes[54] = 135;
+    bytes[62] = 0x20;
+    bytes[77] = 9;
+    buf_set_read(&part, bytes, 78);
+    assert_true(cluster_frame_question(&part, &target));
+    assert_int_equal(target.family, AF_INET6);
+    assert_memory_equal(&target.ip.in6, bytes + 62, 16);
+    buf_set_read(&part, bytes, 77);
+    assert_false(cluster_frame_question(&part, &target));
+    bytes[54] = 136; /* an advertisement */
+    buf_set_read(&part, bytes, 78);
+    assert_false(cluster_frame_question(&part, &target));
+    bytes[20] = IPPROTO_UDP;
+    assert_false(cluster_frame_question(&part, &target));
+    free_buf(&frame);
+}
+
 static void
 address_of_a_wrong_length_is_refused(void **state)
 {
@@ -745,7 +922,7 @@ every_truncation(void **state)
             }
         }
         /* only at the border of an optional field: hot loses its second key */
-        assert_true(accepted <= (kind == CLUSTER_PART_HOT ? 1 : 6));
+        assert_true(accepted <= (kind == CLUSTER_PART_HOT ? 1 : 7));
     }
     cluster_parts_free(&parts);
 }
@@ -1321,6 +1498,11 @@ main(void)
         cmocka_unit_test(unknown_and_foreign_fields),
         cmocka_unit_test(head_is_checked),
         cmocka_unit_test(certificate_depths_are_checked),
+        cmocka_unit_test(mac_addresses_have_a_most),
+        cmocka_unit_test(bad_mac_addresses_are_refused),
+        cmocka_unit_test(frames_for_switches_and_hosts),
+        cmocka_unit_test(frame_for_ipv6_hosts),
+        cmocka_unit_test(questions_are_known),
         cmocka_unit_test(address_of_a_wrong_length_is_refused),
         cmocka_unit_test(every_truncation),
         cmocka_unit_test(random_corruption),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ovpnha.setup.refusals import REFUSALS, find_refused
+from ovpnha.setup.refusals import REFUSALS, find_refused, is_tap
 from ovpnha.setup.server import Server
 
 SCRIPTS = (
@@ -31,8 +31,6 @@ MORE = {
     "tcp": "TCP connections end with their server and cannot be moved. Put a UDP server beside it"
     " (a copy of this file with `proto udp`, another port or device, a network of its own for"
     " clients), move the clients there, and run init on that one; this one goes on as it is",
-    "tap": "MAC addresses behind a bridge cannot be moved. A routed server beside it (`dev tun`,"
-    " `server NETWORK MASK` instead of server-bridge) can be protected; this one goes on as it is",
     "multihome": "it stands in a file that this one includes (config); take it out there: the"
     " server answers from the virtual IP only, which local names",
     "management": "one stands in a file that this one includes (config); take it out there",
@@ -128,6 +126,7 @@ RULES_OF_NOTES: Mapping[str, Callable[[Server], bool]] = {
     "dco": lambda one: not one.has("disable-dco"),
     "chroot": lambda one: one.has("chroot"),
     "multihome": lambda one: one.has("multihome"),
+    "tap": is_tap,
 }
 NOTES = {
     "pool": "ifconfig-pool-persist: may stay; each node writes its own file. Connected clients keep"
@@ -141,6 +140,9 @@ NOTES = {
     " hour), they come back within seconds",
     "dco": "disable-dco: keys in the kernel cannot be moved; OpenVPN itself encrypts from now on",
     "chroot": "chroot: may stay; the management socket is opened before",
+    "tap": "dev tap: the MAC addresses that clients are heard with move, too. A bridge that the tap"
+    " is in must be on every node, and an address of it that clients use must move like the virtual"
+    " IP. Addresses of the tap that are not set by OpenVPN need the same `lladdr` on all nodes",
     "multihome": "multihome: becomes a comment: the server answers from the virtual IP only, and"
     " whoever came by another address does not any more",
 }

@@ -22,6 +22,13 @@ QUESTIONS = (
 )
 
 
+MACS_MAX = 1024
+"""The most MAC addresses of a client that a record has."""
+
+ROUTES_PER_CLIENT = 256
+"""OpenVPN's own limit, where the configuration names none."""
+
+
 def find_refusals(server: Server) -> Iterator[str]:
     """What ``cluster`` refuses, one line each, with the fix."""
     yield from (REFUSALS[name] for name in find_refused(server))
@@ -63,13 +70,25 @@ def is_wrong_family(server: Server) -> bool:
     return address is not None and family in {"4", "6"} and family != str(address.version)
 
 
+def is_tap(server: Server) -> bool:
+    """Whether its clients are on an Ethernet."""
+    return (server.word("dev-type") or server.word("dev")).startswith("tap")
+
+
+def _routes_per_client(server: Server) -> int:
+    try:
+        return int(server.word("max-routes-per-client"))
+    except ValueError:  # none, or no number: OpenVPN says so itself
+        return ROUTES_PER_CLIENT
+
+
 def _has_feedback_cipher(server: Server) -> bool:
     return bool(re.search(r"-(CFB|OFB)", server.word("data-ciphers").upper()))
 
 
 RULES: Mapping[str, Callable[[Server], bool]] = {
     "tcp": lambda one: one.word("proto").startswith("tcp"),
-    "tap": lambda one: (one.word("dev-type") or one.word("dev")).startswith("tap"),
+    "macs": lambda one: is_tap(one) and _routes_per_client(one) > MACS_MAX,
     "wildcard": _is_wildcard,
     "family": lambda one: not _is_wildcard(one) and is_wrong_family(one),
     "multihome": lambda one: one.has("multihome"),
@@ -86,7 +105,8 @@ RULES: Mapping[str, Callable[[Server], bool]] = {
 
 REFUSALS = {
     "tcp": "proto: TCP connections cannot be moved; use proto udp",
-    "tap": "dev: MAC addresses cannot be moved; use dev tun",
+    "macs": f"max-routes-per-client: with dev tap at most {MACS_MAX} addresses of a client move;"
+    " lower it",
     "wildcard": "local: names no address that can move; add local, with the virtual IP",
     "family": "proto: is for another address family than local; use udp4 for IPv4, udp6 for IPv6",
     "multihome": "multihome: remove it, local names the address",

@@ -82,6 +82,13 @@ CIPHERS = (
     ),
 )
 
+TAP = ("dev-type tap",)
+TAPS = (
+    Row("tap", server=TAP, client=TAP, status=("ROUTING_TABLE,",)),
+    Row("tap-lladdr", server=(*TAP, "lladdr 02:00:00:00:08:01"), client=TAP),
+    Row("tap-fragment", server=(*TAP, "fragment 1200"), client=(*TAP, "fragment 1200")),
+)
+
 CONTROL_CHANNEL = (
     Row("plain-control", tls_crypt=False),
     Row(
@@ -221,7 +228,7 @@ HABITS = (
     Row("inactive", server=('push "inactive 3600"', "inactive 3600", "session-timeout 3600")),
 )
 
-ROWS = (*CIPHERS, *CONTROL_CHANNEL, *OLD_CLIENTS, *AUTHENTICATION, *ADDRESSES, *HABITS)
+ROWS = (*CIPHERS, *TAPS, *CONTROL_CHANNEL, *OLD_CLIENTS, *AUTHENTICATION, *ADDRESSES, *HABITS)
 
 
 def write_files(row: Row, lab: Lab) -> None:

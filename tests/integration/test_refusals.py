@@ -26,7 +26,10 @@ GOOD = {
 }
 REFUSED: dict[str, tuple[dict[str, str | None], str]] = {
     "TCP": ({"proto": "tcp-server"}, "use --proto udp"),
-    "tap": ({"dev": "tap"}, "use --dev tun instead of tap"),
+    "too many MAC addresses": (
+        {"dev": "tap", "max-routes-per-client": "1025"},
+        "--max-routes-per-client 1024 or less",
+    ),
     "multihome": ({"multihome": ""}, "--multihome: remove it"),
     "no local": ({"local": None}, "use --local ADDRESS"),
     "wildcard": ({"local": "0.0.0.0"}, "use --local ADDRESS"),  # noqa: S104

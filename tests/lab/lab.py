@@ -99,6 +99,7 @@ class Lab:
             transport=self.setup.transport,
             cluster=self.setup.seamless,
             tls_crypt=self.setup.tls_crypt,
+            network=self.setup.network,
             options=self.setup.server_options,
         )
         (self.directory / "server.conf").write_text(text)

@@ -13,7 +13,7 @@ from tests.lab import plan
 from tests.lab.conntrackd import Conntrackd
 from tests.lab.errors import LabError
 from tests.lab.keepalived import Keepalived
-from tests.lab.openvpn import STOCK, Transport
+from tests.lab.openvpn import ROUTED, STOCK, Transport
 from tests.lab.process import Process
 from tests.lab.rules import Rules, apply_rules
 from tests.lab.sidecar import Sidecar
@@ -27,7 +27,8 @@ class Setup:
     ``seamless`` is ovpnha; otherwise it is the control run, stock OpenVPN with the same VIP manager
     and timing. ``vip_manager`` None: the addresses are moved by hand. ``priorities`` are those of
     the first nodes, where the usual ones (``PRIORITY``) will not do. Without ``tls_crypt`` the
-    options say how the control channel is protected, if at all. ``rules`` are the firewall of every
+    options say how the control channel is protected, if at all. ``network`` is what clients are
+    connected to. ``rules`` are the firewall of every
     node; with ``conntrack`` its entries travel, and it is as docs/operations.md has it.
     """
 
@@ -39,6 +40,7 @@ class Setup:
     keepalive: str = "10 60"
     transport: Transport = field(default_factory=Transport)
     tls_crypt: bool = True
+    network: tuple[str, ...] = ROUTED
     server_options: tuple[str, ...] = ()
     client_options: tuple[str, ...] = ()
     priorities: tuple[int, ...] = ()

@@ -20,6 +20,16 @@ READY = "Initialization Sequence Completed"
 CLIENT_READY_SECONDS = 30.0
 
 
+ROUTED = (
+    "topology subnet",
+    f"server {plan.TUNNEL.network_address} {plan.TUNNEL.netmask}",
+    f"server-ipv6 {plan.TUNNEL6}",
+    f'push "route {plan.LAN.network.network_address} {plan.LAN.network.netmask}"',
+    f'push "route-ipv6 {plan.LAN.network6}"',
+)
+"""The clients have a network of their own, from which the nodes route into the LAN."""
+
+
 @dataclass(frozen=True)
 class Transport:
     """What clients connect to: OpenVPN's ``proto`` and the virtual address.
@@ -44,19 +54,19 @@ def server_config(
     transport: Transport,
     cluster: bool,
     tls_crypt: bool = True,
+    network: Sequence[str] = ROUTED,
     options: Sequence[str] = (),
 ) -> str:
-    """The text of the servers' configuration; ``cluster`` adds what the patched OpenVPN needs."""
+    """The text of the servers' configuration; ``cluster`` adds what the patched OpenVPN needs.
+
+    ``network`` says what the clients are connected to.
+    """
     lines = [
         *([] if transport.remotes else [f"local {transport.address}"]),
         f"port {plan.PORT}",
         f"proto {transport.server_proto}",
         "dev tun0",
-        "topology subnet",
-        f"server {plan.TUNNEL.network_address} {plan.TUNNEL.netmask}",
-        f"server-ipv6 {plan.TUNNEL6}",
-        f'push "route {plan.LAN.network.network_address} {plan.LAN.network.netmask}"',
-        f'push "route-ipv6 {plan.LAN.network6}"',
+        *network,
         *(f"{name} {pki / file}" for name, file in _pki_files("server", tls_crypt=tls_crypt)),
         "dh none",
         f"keepalive {keepalive}",

@@ -55,6 +55,10 @@ COMPARED: dict[str, str] = {
     "ifconfig-ipv6-pool": "ifconfig-ipv6-pool 2001:db8::1000/64",
     "ifconfig-push-constraint": "server 10.7.0.0 255.255.0.0",
     "max-clients": "max-clients 100",
+    "dev-type": "dev-type tap",
+    "vlan-tagging": "dev-type tap\nvlan-tagging\nvlan-pvid 2",
+    "vlan-accept": "dev-type tap\nvlan-tagging\nvlan-accept tagged",
+    "vlan-pvid": "dev-type tap\nvlan-tagging\nvlan-pvid 3",
     "max-routes-per-client": "max-routes-per-client 16",
     "duplicate-cn": "duplicate-cn",
     "client-to-client": "client-to-client",
@@ -94,6 +98,9 @@ BESIDE: dict[str, str] = {
     "ifconfig-pool": "server 10.8.0.0 255.255.255.0 nopool",
     "ifconfig-ipv6-pool": "ifconfig-ipv6 2001:db8::1/64 2001:db8::2",
     "ping-exit": "ping-restart 0",
+    "vlan-tagging": "dev-type tap",
+    "vlan-accept": "dev-type tap\nvlan-tagging",
+    "vlan-pvid": "dev-type tap\nvlan-tagging",
 }
 """What the server has in both cases, where the option cannot stand alone."""
 
@@ -103,7 +110,7 @@ DIFFERENT_FILES = {"tls-auth": "tls-auth second.key 0", "tls-crypt": "tls-crypt 
 NOT_COMPARED: dict[str, str] = {
     "A shorthand; what it sets is compared": """
         bind keepalive lport ncp-ciphers cipher server server-ipv6 mode tls-server udp-mtu
-        client-cert-not-required mtu-dynamic push-remove push-reset
+        client-cert-not-required mtu-dynamic push-remove push-reset server-bridge
         redirect-gateway redirect-private dns dhcp-option""",
     "Compared apart: certificate and issuer": "cert pkcs12",
     "Part of the certificate, or it does not start": """
@@ -111,7 +118,7 @@ NOT_COMPARED: dict[str, str] = {
         pkcs11-pin-cache pkcs11-private-mode pkcs11-protected-authentication pkcs11-providers
         engine providers dh""",
     "Belongs to the machine: its paths, users, devices, interfaces": """
-        bind-dev cd chroot config connection daemon dev dev-node dev-type group iproute lladdr
+        bind-dev cd chroot config connection daemon dev dev-node group iproute lladdr
         mark mktun persist-key persist-local-ip persist-remote-ip persist-tun rmtun setcon
         tmp-dir user writepid ifconfig-pool-persist replay-persist mlock nice up down
         down-pre up-delay up-restart route route-delay route-gateway route-ipv6
@@ -138,8 +145,7 @@ NOT_COMPARED: dict[str, str] = {
     "Refused with `cluster`": """
         multihome no-replay management-client management-client-auth management-hold
         management-query-passwords management-external-cert management-external-key
-        management-query-proxy management-query-remote server-bridge vlan-accept vlan-pvid
-        vlan-tagging tls-client client secret""",
+        management-query-proxy management-query-remote tls-client client secret""",
     "Does not change what the data channel does; DCO is refused as such": "disable-dco",
     "For one client: it travels in the client's record": """
         disable iroute iroute-ipv6 ifconfig-push ifconfig-ipv6-push""",

@@ -14,6 +14,7 @@ from tests.lab.configurations.shapes import (
     PAM,
     Shape,
     client_options,
+    gateway_of_bridge,
     given_up,
     server_text,
     tunnels,
@@ -23,6 +24,7 @@ from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.node import Setup
 from tests.lab.session import Moment, Session
+from tests.lab.tap import bridge_nodes, run_ip
 from tests.lab.topology import open_route
 from tests.lab.waiting import wait_until
 
@@ -55,6 +57,9 @@ class ConfiguredLab(Lab):
             give_files(self.pki.directory, node.directory)
             let_nobody_write(node.directory)
         self._let_in()
+        if gateway := gateway_of_bridge(self.shape.server):
+            bridge_nodes(self, self.shape.server.word("dev"))
+            run_ip(self, "lan", f"addr add {gateway} dev {plan.LAN.interface}")
         with open_route(self.topology.namespace("lan")) as route:
             for network in tunnels(self.shape.server):
                 gateway = plan.LAN.vip if network.version == 4 else plan.LAN.vip6

@@ -16,7 +16,7 @@ from ovpnha.setup.advice import find_notes, find_obstacles
 from ovpnha.setup.cluster import ClusterPlan, MovingAddress
 from ovpnha.setup.edit import edit_server
 from ovpnha.setup.proposal import UNWANTED, wanted_options
-from ovpnha.setup.refusals import find_tunnels
+from ovpnha.setup.refusals import find_tunnels, is_tap
 from ovpnha.setup.server import Server, parse_server
 from tests.lab import plan
 
@@ -74,6 +74,7 @@ def client_options(server: Server) -> tuple[str, ...]:
         *_control_channel(server),
         *_same_as(server),
         *(["auth-user-pass pki/login"] if _wants_login(server) else []),
+        *(["dev-type tap"] if is_tap(server) else []),
         f"route {plan.LAN.network.network_address} {plan.LAN.network.netmask}",
         *([f"route-ipv6 {plan.LAN.network6}"] if server.has("server-ipv6") else []),
         # There is nothing but the tunnel and the server's own network to send anything to.
@@ -106,6 +107,12 @@ def _wants_login(server: Server) -> bool:
 def tunnels(server: Server) -> Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     """The networks that the host on the LAN must find behind the server."""
     return tuple(dict.fromkeys(find_tunnels(server)))
+
+
+def gateway_of_bridge(server: Server) -> str:
+    """The address in the LAN that ``server-bridge`` gives its clients, with its prefix; or ""."""
+    words = server.last("server-bridge")[:2]
+    return str(ipaddress.ip_interface("/".join(words))) if words else ""
 
 
 def given_up(shape: Shape) -> list[str]:

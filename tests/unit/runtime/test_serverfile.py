@@ -32,7 +32,7 @@ multihome
 """
 CHANGES = {
     "tcp": ("proto udp4", "proto tcp-server"),
-    "tap": ("dev tun", "dev tap0"),
+    "macs": ("dev tun", "dev tap0\nmax-routes-per-client 2000"),
     "wildcard": ("local 192.0.2.10", "# no local"),
     "family": ("proto udp4", "proto udp6"),
     "multihome": ("cluster\n", "cluster\nmultihome\n"),
@@ -115,15 +115,15 @@ server_config = "{directory}/udp.conf"
 
 def test_before_it_says_cluster_it_is_advice(tmp_path: Path) -> None:
     path = tmp_path / "udp.conf"
-    path.write_text(GOOD.replace("dev tun", "dev tap", 1))
+    path.write_text(GOOD.replace("disable-dco\n", "", 1))
     problems, soon = check_server_files(config(tmp_path))
-    assert [REFUSALS["tap"] in line for line in problems] == [True]
+    assert [REFUSALS["dco"] in line for line in problems] == [True]
     assert soon == []
-    path.write_text(GOOD.replace("cluster\n", "", 1).replace("dev tun", "dev tap"))
+    path.write_text(GOOD.replace("cluster\n", "", 1).replace("disable-dco\n", ""))
     problems, soon = check_server_files(config(tmp_path))
     assert problems == []
     assert "does not say cluster yet" in soon[0]
-    assert f"before it says cluster, {REFUSALS['tap']}" in soon[1]
+    assert f"before it says cluster, {REFUSALS['dco']}" in soon[1]
     path.unlink()
     _, soon = check_server_files(config(tmp_path))
     assert "cannot be read: No such file" in soon[0]

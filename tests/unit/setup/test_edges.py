@@ -24,9 +24,14 @@ GOOD = "local 192.0.2.10\nmanagement /x unix\ndisable-dco\ndev tun\nproto udp\n"
 
 REFUSED = {
     "proto tcp4": ["tcp"],
-    "dev tap0": ["tap"],
-    "dev-type tap\ndev vpn": ["tap"],
-    "dev-type tun\ndev tap0": [],
+    "dev tap0": [],
+    "dev-type tap\ndev vpn": [],
+    "dev tap0\nmax-routes-per-client 1024": [],
+    "dev tap0\nmax-routes-per-client 1025": ["macs"],
+    "dev-type tap\ndev vpn\nmax-routes-per-client 2000": ["macs"],
+    "dev tap0\nmax-routes-per-client many": [],
+    "dev-type tun\ndev tap0\nmax-routes-per-client 2000": [],
+    "max-routes-per-client 2000": [],
     "local 0.0.0.0": ["wildcard"],
     "local ::": ["wildcard"],
     "local vpn.example.net": [],
