@@ -313,8 +313,9 @@ update_bytes(struct buffer *buf)
 
     if (mi)
     {
-        mi->context.c2.link_read_bytes = read_bytes;
-        mi->context.c2.link_write_bytes = write_bytes;
+        struct context_2 *c2 = &mi->context.c2;
+        c2->link_read_bytes = cluster_max_counter(c2->link_read_bytes, read_bytes);
+        c2->link_write_bytes = cluster_max_counter(c2->link_write_bytes, write_bytes);
     }
     return mi != NULL;
 }

@@ -3,25 +3,39 @@
 Counters travel as they change: a node that joins afterwards would never hear those of an idle
 client, and OpenVPN knows no counters of a client that it has yet to import. So a source keeps the
 last entry of each client (docs/wire.md, body of an upsert), a sink those of clients not imported
-yet. Only the keys of packed entries (docs/management.md) are read, never their values.
+yet. Of packed entries (docs/management.md) the keys are read; of two values of a key the larger one
+is the newer, since a line that was lost is repeated and arrives behind later ones.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 
 from ovpnha.model import COUNTER_ENTRY_SIZE, FINGERPRINT_SIZE, UID_SIZE, CounterKind, Uid
 
 KEYS_LIMIT = 8  # keys of one client; OpenVPN has at most three
 BATCH_LIMIT = 880  # bytes: a line of packed counters
+LINE_LIMIT = 920  # bytes: likewise, of those that OpenVPN has told
 _KEY_SIZE = {CounterKind.HIGH_WATER: FINGERPRINT_SIZE, CounterKind.BYTES: 0}
 _ENTRY = {
     kind: struct.Struct(f"{UID_SIZE}s{key}s{COUNTER_ENTRY_SIZE[kind] - UID_SIZE - key}s")
     for kind, key in _KEY_SIZE.items()
 }
 
+
+def _newer_counts(one: bytes, other: bytes) -> bytes:
+    """Of bytes read and bytes written, 8 bytes each, the larger ones."""
+    half = len(one) // 2
+    return max(one[:half], other[:half]) + max(one[half:], other[half:])
+
+
+_NEWER: Mapping[CounterKind, Callable[[bytes, bytes], bytes]] = {
+    CounterKind.HIGH_WATER: max,
+    CounterKind.BYTES: _newer_counts,
+}
+"""The newer of two values, which rise; big-endian numbers are in order as bytes are."""
 
 CounterLine = tuple[CounterKind, bytes]
 LINES = 32  # that a source passes on at a turn: 1,440 clients
@@ -43,8 +57,9 @@ class WaitingCounters:
         return bool(self._lines)
 
     def add(self, kind: CounterKind, payload: bytes) -> None:
-        """One more line."""
-        self._lines.append((kind, payload))
+        """One more line, cut where it is too long."""
+        size = LINE_LIMIT // COUNTER_ENTRY_SIZE[kind] * COUNTER_ENTRY_SIZE[kind]
+        self._lines.extend((kind, payload[at : at + size]) for at in range(0, len(payload), size))
 
     def take(self, *, everything: bool = False) -> list[CounterLine]:
         """Those of the next turn: more of them when many wait, so that it ends."""
@@ -72,15 +87,16 @@ class LastCounters:
         self._values = {kind: dict[Uid, dict[bytes, bytes]]() for kind in CounterKind}
 
     def note(self, kind: CounterKind, payload: bytes, clients: Container[Uid]) -> None:
-        """Keep the entries of clients that are known."""
-        values, form = self._values[kind], _ENTRY[kind]
+        """Keep the entries of clients that are known, unless what is kept is newer."""
+        values, form, newer = self._values[kind], _ENTRY[kind], _NEWER[kind]
         whole = len(payload) - len(payload) % form.size
         for uid, key, value in form.iter_unpack(payload[:whole]):
             kept = values.get(uid)
             if kept is not None and len(kept) == 1 and key in kept:
-                kept[key] = value
+                kept[key] = newer(kept[key], value)
             elif uid in clients:
-                _put_last(values.setdefault(uid, {}), key, value)
+                kept = values.setdefault(uid, {})
+                _put_last(kept, key, newer(kept.get(key, value), value))
 
     def of(self, uid: Uid) -> tuple[bytes, bytes]:
         """The client's packed high-water marks and byte counts."""

@@ -211,6 +211,31 @@ def test_eight_keys_of_a_client_have_their_newest_mark() -> None:
     assert entry(uid, 0, 2) in kept
 
 
+def counts(uid: Uid, read: int, written: int) -> bytes:
+    return uid + read.to_bytes(8, "big") + written.to_bytes(8, "big")
+
+
+@pytest.mark.parametrize("keys", [1, 3])
+def test_an_older_line_that_arrives_later_changes_nothing(keys: int) -> None:
+    """It was lost, and repeated; where a client is being imported nobody else would notice."""
+    said: list[bytes] = []
+    marks, late = LastCounters(), LateCounters(lambda _kind, payload: said.append(payload))
+    uid = make_uid(1)
+    newer = b"".join(entry(uid, key, 0x0100) for key in range(keys))
+    older = b"".join(entry(uid, key, 0x00FF) for key in range(keys))
+    late.expect(uid, b"", b"")
+    for kind, payload in [
+        *[(CounterKind.HIGH_WATER, newer), (CounterKind.HIGH_WATER, older)],
+        *[(CounterKind.BYTES, counts(uid, 0x0100, 7)), (CounterKind.BYTES, counts(uid, 0xFF, 8))],
+    ]:
+        marks.note(kind, payload, {uid})
+        late.note(kind, payload)
+    assert marks.of(uid) == (newer, counts(uid, 0x0100, 8))
+    late.imported(uid)
+    late.flush()
+    assert said == [newer, counts(uid, 0x0100, 8)]
+
+
 def test_counters_go_in_lines_of_880_bytes() -> None:
     marks = LastCounters()
     for number in range(100):
