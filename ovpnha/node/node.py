@@ -259,7 +259,7 @@ class Node(Asked):
 
     def stop(self, now: float) -> None:
         """The sidecar stops: say so on the BCN. OpenVPN keeps its role and its clients."""
-        self._replication.goodbye()
+        self._replication.goodbye(now)
         self._send(now)
 
     def _go_on(

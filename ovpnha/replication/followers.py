@@ -7,6 +7,7 @@ its owner is told of every acknowledgement and does that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -65,6 +66,10 @@ class Followers:
         follower = self._followers[node]
         follower.heard = now
         follower.cumulative = cumulative
+
+    def least(self) -> float:
+        """The number up to which every follower has all; infinity when there is none."""
+        return min((one.cumulative for one in self._followers.values()), default=math.inf)
 
     def forget(self, node: NodeName) -> None:
         """This node follows no longer, or has started anew."""

@@ -100,6 +100,10 @@ class CompactedLog:
             del self._slots[self.lost]
         return self.head
 
+    def counters_after(self, number: float, noted: float) -> list[int]:
+        """The counters above this number that came since then."""
+        return [one for one in self._counters if one > number and self._slots[one].noted >= noted]
+
     def renegotiation(self, uid: Uid, key_id: int, generation: int) -> int:
         """A renegotiation has begun; the client's next record makes this void."""
         self._slots.pop(self._renegotiation_of.pop(uid, 0), None)

@@ -30,7 +30,6 @@ from dataclasses import dataclass, field
 
 from ovpnha.errors import RefusedDatagram
 from ovpnha.model import (
-    COUNTER_ENTRY_SIZE,
     BootId,
     ClientRecord,
     CounterKind,
@@ -76,7 +75,6 @@ from ovpnha.replication.source import Source
 from ovpnha.replication.strangers import Strangers
 
 NOT_REFUSALS = frozenset({"own", "duplicate"})
-COUNTERS_LIMIT = 920  # bytes: one line of packed counters
 PACE_BURST = 0.01  # seconds of the pace that may leave at once
 
 
@@ -121,6 +119,7 @@ class Replication:
         self._sinks: dict[InstanceName, Sink] = {}
         self._streams = 0
         self._out: list[bytes] = []
+        self._last: list[bytes] = []
         self._ledger = Ledger()
         self._strangers = Strangers(self._events.append, now)
 
@@ -210,7 +209,8 @@ class Replication:
             messages += source.messages(now)
         for sink in self._sinks.values():
             messages += sink.messages(now)
-        messages += self.history.messages(now)
+        messages += [*self.history.messages(now), *self._last]
+        self._last = []
         return [*datagrams, *(self._seal(Kind.STATE, one, None) for one in bundle(messages))]
 
     def _hellos(self, now: float) -> list[Datagram]:
@@ -292,15 +292,17 @@ class Replication:
         """When a believed node was last heard; long ago for any other."""
         return self._membership.last_heard(node)
 
-    def goodbye(self) -> None:
-        """Tell the others that this boot ends; send what ``datagrams_to_send`` gives, then stop."""
-        self._out.append(Goodbye().encode())
+    def goodbye(self, now: float) -> None:
+        """This boot ends: all leaves by ``datagrams_to_send``, goodbye last, as it ends belief."""
+        for source in self._sources.values():
+            self._out += source.last_messages(now)
+        self._last = [Goodbye().encode()]
 
     # --- as source
 
     def begin_source(self, instance: InstanceName, now: float) -> None:
         """An empty table, not complete yet; receivers start over."""
-        self.end_source(instance)
+        self.end_source(instance, now)
         self._streams += 1
         stream = self._streams << 32 | int.from_bytes(self._random(4), "big")
         self._sources[instance] = Source(
@@ -325,18 +327,16 @@ class Replication:
         """Every client that OpenVPN has is published: a snapshot_end is truthful from now on."""
         self._sources[instance].complete(now)
 
-    def end_source(self, instance: InstanceName) -> None:
-        """Forget this instance's table; nothing is said to anyone."""
-        self._sources.pop(instance, None)
+    def end_source(self, instance: InstanceName, now: float) -> None:
+        """Forget this instance's table; what it was told until now leaves still."""
+        if (source := self._sources.pop(instance, None)) is not None:
+            self._out += source.last_messages(now)
 
     def publish_counters(
         self, instance: InstanceName, kind: CounterKind, payload: bytes, now: float
     ) -> None:
         """Packed counters of docs/management.md."""
-        entry = COUNTER_ENTRY_SIZE[kind]
-        size = COUNTERS_LIMIT // entry * entry
-        for at in range(0, len(payload), size):
-            self._sources[instance].counters(kind, payload[at : at + size], now)
+        self._sources[instance].counters(kind, payload, now)
 
     def announce_renegotiation(
         self, instance: InstanceName, uid: Uid, key_id: int, generation: int, now: float

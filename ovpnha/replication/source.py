@@ -29,6 +29,7 @@ record that was published and not withdrawn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 from ovpnha.model import ClientRecord, CounterKind, InstanceName, NodeName, Uid
@@ -74,6 +75,7 @@ from ovpnha.replication.records import pack_body
 EARLY_MARKS = (0.01, 0.05)  # seconds after a change
 PACED_LEAST = 4800  # bytes worth waking up for
 LIVE_DEBT = 65536  # bytes that changes may leave ahead of the pace
+LATE = 0.5  # seconds: counters of these that have not arrived leave once more at the end
 
 
 class Source:
@@ -104,14 +106,12 @@ class Source:
         self._counters = LastCounters()
         self._waiting = WaitingCounters()
         self._changed = 0  # the newest number under which it has changed
-        self._counters_again_at = now
         self._fresh: list[int] = []
         self._pending = RangeSet()
         self._wanted: dict[bytes, None] = {}
         self._passed: set[bytes] | None = None  # cold parts sent in a pass that carries them
         self._answers: list[bytes] = []
-        self._urgent_at = now
-        self._mark_at = now
+        self._urgent_at = self._mark_at = self._counters_again_at = now
         self._early: Iterator[float] = iter(())
         self._digest_at = now + timings.digest_interval
 
@@ -146,13 +146,10 @@ class Source:
         self._urgent_at = now
 
     def _pass_on(self, lines: Iterable[CounterLine], now: float) -> None:
+        kept = self._config.counters_kept(len(self._table))
         for kind, payload in lines:
             self._counters.note(kind, payload, self._table)
-            self._log_counters(kind, payload, now)
-
-    def _log_counters(self, kind: CounterKind, payload: bytes, now: float) -> None:
-        kept = self._config.counters_kept(len(self._table))
-        self._send_soon(self._log.counters(kind, payload, kept, now), now)
+            self._send_soon(self._log.counters(kind, payload, kept, now), now)
 
     def renegotiation(self, uid: Uid, key_id: int, generation: int, now: float) -> None:
         """A renegotiation has begun, with a client at this generation."""
@@ -254,8 +251,7 @@ class Source:
             return
         self._counters_again_at = now + self._timings.sync_timeout
         self._pass_on(self._waiting.take(everything=True), now)
-        for kind, payload in self._counters.batches():
-            self._log_counters(kind, payload, now)
+        self._pass_on(list(self._counters.batches()), now)
 
     def _list_buckets(self, buckets: tuple[int, ...]) -> Iterator[bytes]:
         place = (self._instance, self._stream, self._log.head)
@@ -288,6 +284,13 @@ class Source:
             out.append(self._mark(now))
         return out
 
+    def last_messages(self, now: float) -> list[bytes]:
+        """All that was told and has not left, or arrived; nobody can ask for it afterwards."""
+        self._pass_on(self._waiting.take(everything=True), now)
+        late = self._log.counters_after(self._followers.least(), now - LATE)
+        self._fresh = sorted({*late, *self._fresh})
+        return [*self._live(now, math.inf), *self.messages(now)]
+
     def _mark(self, now: float) -> bytes:
         self._mark_at = next(self._early, now + self._timings.mark_interval)
         place = (self._instance, self._stream, self._log.head, self._log.floor)
@@ -303,11 +306,11 @@ class Source:
         place = (self._instance, self._stream, self._log.head)
         return [Digest(*place, self._table.digests).encode()]
 
-    def _live(self, now: float) -> list[bytes]:
-        """What has changed; what exceeds the pace by far is left to it."""
+    def _live(self, now: float, debt: float = LIVE_DEBT) -> list[bytes]:
+        """What has changed; what exceeds the pace by more than ``debt`` bytes is left to it."""
         if not self._fresh:
             return []
-        budget = self._pace.available(now) + LIVE_DEBT
+        budget = self._pace.available(now) + debt
         batch = EntryBatch(self._envelopes)
         size = 0
         for number in self._fresh:

@@ -129,13 +129,13 @@ class Exporter(Part):
         """Whether handshakes are under way, as far as OpenVPN has told."""
         return bool(self._renegotiating)
 
-    def stop(self, _now: float) -> None:
-        """Be no source any more."""
+    def stop(self, now: float) -> None:
+        """Be no source any more; what was told until now leaves first."""
         if self.active:
             self.active = self.complete = False
             self.table = SourceTable()
             self._clear()
-            self._backchannel.end_source(self._openvpn.instance)
+            self._backchannel.end_source(self._openvpn.instance, now)
 
     def _clear(self) -> None:
         self._jobs.clear()

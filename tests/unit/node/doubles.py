@@ -90,7 +90,7 @@ class NoteTaker(Replication):
     def source_complete(self, instance: InstanceName, now: float) -> None:
         self.notes.append(("source_complete",))
 
-    def end_source(self, instance: InstanceName) -> None:
+    def end_source(self, instance: InstanceName, now: float) -> None:
         self.notes.append(("end_source",))
 
     def publish_counters(

@@ -75,7 +75,7 @@ class Chance:
         end.become_source([make_record(number) for number in range(8)])
 
     def end(self, end: End) -> None:
-        end.protocol.end_source(INSTANCE)
+        end.protocol.end_source(INSTANCE, self.network.now)
 
     def follow(self, end: End) -> None:
         other = self.random.choice([*NODES, None])
@@ -159,7 +159,7 @@ def test_what_a_sink_and_a_source_counted_outlives_them() -> None:
     assert all(before[1][name] for name in ("resyncs", "nacks", "oversized", "differences"))
     assert all(before[0][name] for name in ("snapshots", "repaired"))
     b.follow(c.name)
-    a.protocol.end_source(INSTANCE)
+    a.protocol.end_source(INSTANCE, network.now)
     for end, told in zip((a, b), before, strict=True):
         found = counters(end)
         assert all(found[name] >= count for name, count in told.items())

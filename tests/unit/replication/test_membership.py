@@ -196,7 +196,7 @@ def test_a_boot_that_fell_silent_is_retired_by_its_successor() -> None:
 def test_goodbye_is_heard_at_once_and_for_good() -> None:
     network = Network(7)
     first, second = connect(network, "a", "b")
-    second.protocol.goodbye()
+    second.protocol.goodbye(network.now)
     network.run(0.01)
     assert reasons(first) == ["goodbye"]
     network.run(3)

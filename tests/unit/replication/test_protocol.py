@@ -158,7 +158,7 @@ def test_two_nodes_swap_roles() -> None:
     first.become_source(records)
     second.follow("a")
     assert network.run_until(lambda: equal(records, second), 2)
-    first.protocol.end_source(INSTANCE)
+    first.protocol.end_source(INSTANCE, network.now)
     second.protocol.follow(INSTANCE, None, network.now)
     changed = [make_record(number, 2) for number in range(40)]
     second.become_source(changed)
@@ -458,7 +458,7 @@ def test_verbs_for_an_instance_that_follows_nobody_do_nothing() -> None:
     protocol.acknowledge(INSTANCE, make_uid(1), 1, (), now)
     protocol.reject(INSTANCE, make_uid(1), 1, "x", now)
     protocol.follow(INSTANCE, None, now)
-    protocol.end_source(INSTANCE)
+    protocol.end_source(INSTANCE, now)
     assert protocol.next_event() is None
 
 

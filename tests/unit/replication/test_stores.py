@@ -188,6 +188,8 @@ def test_counters_are_kept_for_their_time() -> None:
     assert log.lost == 0
     log.counters(1, b"three", 5.0, 105.0 + SLACK)
     assert (log.lost, log.get(1)) == (1, None)
+    assert log.counters_after(0, 0.0) == [2, 3]
+    assert log.counters_after(2, 0.0) == log.counters_after(0, 105.0 + SLACK) == [3]
 
 
 def entry(uid: Uid, key: int, value: int) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ovpnha.model import CounterKind
 from ovpnha.replication import entries as en
 from ovpnha.replication.counters import LINES
-from ovpnha.replication.events import CountersReceived, RecordReceived, RecordWithdrawn
+from ovpnha.replication.events import CountersReceived, NodeDown, RecordReceived, RecordWithdrawn
+from ovpnha.replication.messages import Goodbye
 from tests.unit.replication.network import (
     INSTANCE,
     End,
@@ -78,3 +79,67 @@ def _names(told: object, uid: int) -> bool:
     assert isinstance(told, CountersReceived)
     entries = {told.payload[at : at + 8] for at in range(0, len(told.payload), 20)}
     return make_uid(uid) in entries
+
+
+def told_of(other: End, begin: int = 0) -> bytes:
+    """The counters that this end was told."""
+    told = [one for one in other.events[begin:] if isinstance(one, CountersReceived)]
+    return b"".join(one.payload for one in told)
+
+
+def follow(seed: int) -> tuple[Network, End, End]:
+    """A source, and another node that has what it has."""
+    network = Network(seed)
+    source, other = network.start("a"), network.start("b")
+    network.run(1)
+    records = [make_record(number) for number in range(3)]
+    source.become_source(records)
+    other.follow("a")
+    assert network.run_until(lambda: equal(records, other), 2)
+    network.run(1)
+    return network, source, other
+
+
+def test_what_waits_leaves_before_its_source_ends() -> None:
+    """Of a master that falls silent it is what it received last."""
+    network, source, other = follow(14)
+    payload = burst(4600, 1)
+    source.protocol.publish_counters(INSTANCE, CounterKind.HIGH_WATER, payload, network.now)
+    source.protocol.publish(INSTANCE, make_record(1, 2), network.now)
+    source.protocol.end_source(INSTANCE, network.now)
+    network.run(0.1)
+    assert told_of(other) == payload
+    assert other.imported[make_uid(1)].generation == 2
+
+
+def test_what_was_lost_a_moment_ago_leaves_once_more() -> None:
+    """When its source has ended nobody can ask for it."""
+    network, source, other = follow(15)
+    first, second = burst(100, 1), burst(100, 2)
+    source.protocol.publish_counters(INSTANCE, CounterKind.HIGH_WATER, first, network.now)
+    network.run(0.2)
+    network.link.loss = 1.0
+    source.protocol.publish_counters(INSTANCE, CounterKind.HIGH_WATER, second, network.now)
+    network.run(0.05)
+    network.link.loss = 0.0
+    begin = len(other.events)
+    source.protocol.end_source(INSTANCE, network.now)
+    network.run(0.1)
+    assert told_of(other, begin) == second
+
+
+def test_a_sidecar_that_stops_says_goodbye_behind_all_that_it_was_told() -> None:
+    network, source, other = follow(16)
+    begin, payload = len(other.events), burst(4600, 1)
+    source.protocol.publish_counters(INSTANCE, CounterKind.HIGH_WATER, payload, network.now)
+    source.protocol.publish(INSTANCE, make_record(1, 2), network.now)
+    source.protocol.goodbye(network.now)
+    sent = source.protocol.datagrams_to_send(network.now)
+    assert isinstance(look_into(sent[-1].data)[1][-1], Goodbye)
+    for one in sent:
+        other.protocol.receive_datagram(one.data, "bcn", network.now)
+    other.drain()
+    assert told_of(other, begin) == payload
+    assert other.imported[make_uid(1)].generation == 2
+    assert isinstance(other.events[-1], NodeDown)
+    assert source.protocol.datagrams_to_send(network.now) == []
