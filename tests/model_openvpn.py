@@ -131,6 +131,9 @@ class ModelClient:
     name: bytes
     peer_info: bytes = b"IV_VER=2.6.14"
     high_water: int = 0
+    told: int = 0  # of the high-water mark
+    mark: int = 0  # nothing at or below it is accepted: another server has received it
+    received: set[int] = field(default_factory=set)
     moved: bool = False
     attended: bool = False
     wait: int = 0
@@ -402,8 +405,11 @@ class ModelOpenvpn:
         for key in client.keys[1:]:
             key.pending = False
 
-    def _do_update(self, _words: list[str], lines: list[str]) -> None:
+    def _do_update(self, words: list[str], lines: list[str]) -> None:
         applied = unknown = 0
+        if self.role is not Role.STANDBY and any(line.startswith("BYTES") for line in lines):
+            self._fail(words, Code.WRONG_ROLE, "BYTES is only possible while standby")
+            return
         for line in lines:
             word, text = line.split(",")
             payload = base64.b64decode(text)
@@ -416,6 +422,7 @@ class ModelOpenvpn:
                 if client is not None and word == "HW":
                     (mark,) = struct.unpack_from("!I", payload, at + 16)
                     client.high_water = max(client.high_water, mark)
+                    client.mark = max(client.mark, mark)
         self._say(f"SUCCESS: cluster-update applied={applied},unknown={unknown}")
 
     def _do_cookie(self, _words: list[str], lines: list[str]) -> None:
@@ -461,6 +468,7 @@ class ModelOpenvpn:
             self._fail(words, Code.WRONG_ROLE, "not master")
             return
         self._change_role(Role.HELD)
+        self._tell("HW", [one for one in self.clients.values() if one.told != one.high_water])
         self._say(f"SUCCESS: cluster-hold instances={len(self.clients)}")
 
     def _do_demote(self, _words: list[str], _lines: list[str]) -> None:
@@ -577,16 +585,32 @@ class ModelOpenvpn:
 
     def report(self, kind: str = "HW") -> None:
         """The counters of every client, as after a second."""
-        entries = b"".join(self._entry(kind, client) for client in self.clients.values())
+        for client in self.clients.values():
+            client.high_water += 1
+        self._tell(kind, list(self.clients.values()))
+
+    def receive_packet(self, uid: bytes, number: int) -> bool:
+        """A packet of this client arrives; whether it is accepted, as none may be twice."""
+        client = self.clients.get(uid)
+        if client is None or self.role is not Role.MASTER:
+            return False
+        if number <= client.mark or number in client.received:
+            return False
+        client.received.add(number)
+        client.high_water = max(client.high_water, number)
+        return True
+
+    def _tell(self, kind: str, clients: list[ModelClient]) -> None:
+        entries = b"".join(self._entry(kind, client) for client in clients)
         size = 900 if kind == "HW" else 888
         for at in range(0, len(entries), size):
             text = base64.b64encode(entries[at : at + size]).decode()
             self._say(f">CLUSTER:{kind},{text}")
 
     def _entry(self, kind: str, client: ModelClient) -> bytes:
-        client.high_water += 1
         if kind == "BYTES":
             return client.uid + struct.pack("!QQ", client.high_water * 100, 7)
+        client.told = client.high_water
         return client.uid + client.keys[0].fingerprint + struct.pack("!I", client.high_water)
 
     def send_packet(self, uid: bytes) -> int | None:

@@ -36,6 +36,7 @@
 
 #include "cluster_config.h"
 #include "cluster_manage.h"
+#include "cluster_report.h"
 #include "multi.h"
 
 #include "memdbg.h"
@@ -259,7 +260,9 @@ command_hold(struct multi_context *m, const char **p)
 {
     if (cluster_need_role(p, cluster->role == CLUSTER_MASTER))
     {
-        msg(M_CLIENT, "SUCCESS: cluster-hold instances=%d", cluster_hold(m));
+        const int n = cluster_hold(m);
+        cluster_report_last(m);
+        msg(M_CLIENT, "SUCCESS: cluster-hold instances=%d", n);
     }
 }
 

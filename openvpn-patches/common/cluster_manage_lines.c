@@ -320,51 +320,91 @@ update_bytes(struct buffer *buf)
     return mi != NULL;
 }
 
+/** Is this a line of receive marks? The others have byte counts. */
+static bool
+is_marks(const char *line)
+{
+    return !strncmp(line, "HW,", 3);
+}
+
 /**
- * Apply a line of packed entries.
+ * The packed entries of a line.
  *
- * @return false if it is not one
+ * @return false if it has none, or has not only whole ones
  */
 static bool
+read_entries(const char *line, struct buffer *entries, struct gc_arena *gc)
+{
+    const int entry = is_marks(line) ? CLUSTER_HW_SIZE : CLUSTER_BYTES_SIZE;
+
+    *entries = alloc_buf_gc(strlen(line) + 1, gc);
+    if (!is_marks(line) && strncmp(line, "BYTES,", 6))
+    {
+        return false;
+    }
+    entries->len = openvpn_base64_decode(strchr(line, ',') + 1, entries->data, entries->capacity);
+    return entries->len >= 0 && entries->len % entry == 0;
+}
+
+static void
 update_line(const char *line, int *applied, int *unknown)
 {
-    const bool marks = !strncmp(line, "HW,", 3);
-    const int entry = marks ? CLUSTER_HW_SIZE : CLUSTER_BYTES_SIZE;
     struct gc_arena gc = gc_new();
-    struct buffer buf = alloc_buf_gc(strlen(line) + 1, &gc);
+    struct buffer entries;
 
-    buf.len = -1;
-    if (marks || !strncmp(line, "BYTES,", 6))
+    if (read_entries(line, &entries, &gc))
     {
-        buf.len = openvpn_base64_decode(strchr(line, ',') + 1, buf.data, buf.capacity);
-    }
-    const bool ok = buf.len >= 0 && buf.len % entry == 0;
-    while (ok && BLEN(&buf) > 0)
-    {
-        ++*((marks ? update_mark(&buf) : update_bytes(&buf)) ? applied : unknown);
+        while (BLEN(&entries) > 0)
+        {
+            ++*((is_marks(line) ? update_mark(&entries) : update_bytes(&entries)) ? applied : unknown);
+        }
     }
     gc_free(&gc);
-    return ok;
+}
+
+/**
+ * May these lines be applied, all of them? One that serves, or has served, has
+ * byte counts of its own; a receive mark only rises, so that what another
+ * server received is not accepted once more.
+ */
+static bool
+check_update(const struct buffer_list *lines, struct cluster_reason *why)
+{
+    for (const struct buffer_entry *e = lines->head; e; e = e->next)
+    {
+        struct gc_arena gc = gc_new();
+        struct buffer entries;
+        const bool ok = read_entries(BSTR(&e->buf), &entries, &gc);
+
+        gc_free(&gc);
+        if (!ok)
+        {
+            return cluster_refuse(why, CLUSTER_CODE_MALFORMED,
+                                  "a line is neither HW nor BYTES with whole entries");
+        }
+        if (cluster->role != CLUSTER_STANDBY && !is_marks(BSTR(&e->buf)))
+        {
+            return cluster_refuse(why, CLUSTER_CODE_WRONG_ROLE,
+                                  "BYTES is only possible while standby");
+        }
+    }
+    return true;
 }
 
 static void
 lines_update(const struct buffer_list *lines)
 {
     int applied = 0, unknown = 0;
+    struct cluster_reason why;
 
-    if (cluster->role != CLUSTER_STANDBY)
+    if (!check_update(lines, &why))
     {
-        cluster_fail("cluster-update", NULL, CLUSTER_CODE_WRONG_ROLE, "only possible while standby");
+        cluster_fail_with("cluster-update", NULL, &why);
         return;
     }
     for (const struct buffer_entry *e = lines->head; e; e = e->next)
     {
-        if (!update_line(BSTR(&e->buf), &applied, &unknown))
-        {
-            cluster_fail("cluster-update", NULL, CLUSTER_CODE_MALFORMED,
-                         "a line is neither HW nor BYTES with whole entries");
-            return;
-        }
+        update_line(BSTR(&e->buf), &applied, &unknown);
     }
     msg(M_CLIENT, "SUCCESS: cluster-update applied=%d,unknown=%d", applied, unknown);
 }

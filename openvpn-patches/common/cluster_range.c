@@ -586,11 +586,31 @@ cluster_range_renegotiate(const struct packet_id_send *send)
                || (needs_round(send) && range_length(owner->rest) / parts < CLUSTER_RANGE_MIN));
 }
 
+/**
+ * What has been received lies above the mark: nothing up to it that has not
+ * been received is accepted any more.
+ */
+static void
+fill_window(struct packet_id_rec *rec, packet_id_type id)
+{
+    const int size = rec->seq_list ? CIRC_LIST_SIZE(rec->seq_list) : 0;
+
+    for (packet_id_type i = rec->id - id; i < (packet_id_type)size; i++)
+    {
+        CIRC_LIST_ITEM(rec->seq_list, i) = SEQ_EXPIRED;
+    }
+}
+
 void
 cluster_window_raise(struct packet_id_rec *rec, packet_id_type id, time_t time)
 {
-    if (time < rec->time || (time == rec->time && id <= rec->id))
+    if (time < rec->time)
     {
+        return;
+    }
+    if (time == rec->time && id <= rec->id)
+    {
+        fill_window(rec, id);
         return;
     }
     rec->time = time;

@@ -288,7 +288,8 @@ bool cluster_range_renegotiate(const struct packet_id_send *send);
 /**
  * Raise the receive side to a high-water mark that came from the master.
  * Nothing at or below it is accepted any more: the replay window is filled
- * with expired entries. A lower mark than the one known changes nothing.
+ * with expired entries. What this process received itself since then may lie
+ * above the mark already, and is not lowered.
  *
  * @param rec           the receive state, of a data key or a control wrap
  * @param id            highest packet id received

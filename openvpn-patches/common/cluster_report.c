@@ -23,7 +23,7 @@
 
 /**
  * @file cluster_report.c
- * What a master does every second; see cluster_report.h.
+ * What a master tells every second, and at its end; see cluster_report.h.
  */
 
 #ifdef HAVE_CONFIG_H
@@ -298,6 +298,30 @@ cluster_per_second(struct multi_context *m)
     {
         report(m);
     }
+}
+
+void
+cluster_report_last(struct multi_context *m)
+{
+    struct gc_arena gc = gc_new();
+    struct report marks = report_new("HW", CLUSTER_HW_SIZE, HW_ENTRIES, &gc);
+    struct hash_iterator hi;
+    struct hash_element *he;
+
+    hash_iterator_init(m->iter, &hi);
+    while ((he = hash_iterator_next(&hi)))
+    {
+        struct multi_instance *mi = he->value;
+        const struct cluster_client *cc = mi->context.c2.tls_multi->cluster_client;
+
+        if (!mi->halt && cc && cc->announced)
+        {
+            report_marks(mi, cc, &marks);
+        }
+    }
+    hash_iterator_free(&hi);
+    report_flush(&marks);
+    gc_free(&gc);
 }
 
 #endif /* ifdef ENABLE_CLUSTER */

@@ -24,7 +24,8 @@
 /**
  * @file cluster_report.h
  * What a master does every second: tell the counters that moved, ask for
- * packet ids, and start renegotiations that were asked for.
+ * packet ids, and start renegotiations that were asked for. One that falls
+ * silent tells its receive marks a last time.
  */
 
 #ifndef CLUSTER_REPORT_H
@@ -42,6 +43,9 @@ struct multi_context;
 
 /** Tell what changed in the last second, and start renegotiations. */
 void cluster_per_second(struct multi_context *m);
+
+/** Tell once more what was received: this process receives nothing any more. */
+void cluster_report_last(struct multi_context *m);
 
 #else  /* ifdef ENABLE_CLUSTER */
 

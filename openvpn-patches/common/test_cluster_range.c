@@ -715,6 +715,56 @@ mark_is_never_lowered(void **state)
     packet_id_free(&pid);
 }
 
+/** Another server tells late what it received before this one did. */
+static void
+mark_below_what_was_received_closes_what_lies_below(void **state)
+{
+    const packet_id_type ahead[] = { 1, 2, 10, 62, 63, 64, 65, 200 };
+
+    now = 5000;
+    for (size_t i = 0; i < SIZE(ahead); i++)
+    {
+        struct packet_id pid = new_key();
+        const packet_id_type first = 1050 + ahead[i];
+
+        cluster_window_raise(&pid.rec, 1000, 0);
+        assert_true(receive(&pid, first, 0));
+        cluster_window_raise(&pid.rec, 1050, 0);
+        assert_int_equal(pid.rec.id, first);
+        for (packet_id_type id = 900; id <= 1050; id++)
+        {
+            assert_false(receive(&pid, id, 0));
+        }
+        assert_false(receive(&pid, first, 0));
+        if (ahead[i] > 1)
+        {
+            assert_true(receive(&pid, first - 1, 0));
+            assert_false(receive(&pid, first - 1, 0));
+        }
+        assert_true(receive(&pid, first + 1, 0));
+        packet_id_free(&pid);
+    }
+}
+
+static void
+mark_opens_nothing_again(void **state)
+{
+    struct packet_id pid = new_key();
+
+    now = 5000;
+    for (packet_id_type id = 1; id <= 100; id++)
+    {
+        assert_true(receive(&pid, id, 0));
+    }
+    cluster_window_raise(&pid.rec, 100, 0);
+    cluster_window_raise(&pid.rec, 90, 0);
+    for (packet_id_type id = 1; id <= 100; id++)
+    {
+        assert_false(receive(&pid, id, 0));
+    }
+    packet_id_free(&pid);
+}
+
 static void
 mark_of_the_long_form(void **state)
 {
@@ -776,6 +826,8 @@ main(void)
         cmocka_unit_test(nothing_at_or_below_the_mark_is_accepted),
         cmocka_unit_test(far_jump_opens_nothing_below_the_mark),
         cmocka_unit_test(mark_is_never_lowered),
+        cmocka_unit_test(mark_below_what_was_received_closes_what_lies_below),
+        cmocka_unit_test(mark_opens_nothing_again),
         cmocka_unit_test(mark_of_the_long_form),
         cmocka_unit_test(no_mark_accepts_the_first_packet),
     };

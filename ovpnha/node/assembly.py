@@ -12,6 +12,7 @@ from ovpnha.model import NodeName
 from ovpnha.node.cluster.announcer import Announcer
 from ovpnha.node.cluster.fence import Fence
 from ovpnha.node.cluster.pause import Pause
+from ovpnha.node.cluster.predecessor import Predecessor
 from ovpnha.node.cluster.servicechecks import ServiceChecks
 from ovpnha.node.cluster.successor import Successor
 from ovpnha.node.cluster.switchover import Switchover
@@ -75,6 +76,7 @@ class Assembly:
         self.announcer = Announcer(openvpn, backchannel)
         self.two_masters = TwoMasters(openvpn)
         self.successor = Successor(config.name, backchannel)
+        self.predecessor = Predecessor(config.name, backchannel, self.vip)
         self.switchover = Switchover(node, openvpn, self.vip)
         self.pause = Pause(openvpn, self.vip)
         self.fence = Fence(
@@ -91,7 +93,14 @@ class Assembly:
             *(self.discovery, self.liveness, self.traffic, self.own, self.reconnecting),
             *(self.role, self.vip, self.promotion, self.openvpn, self.presence, self.view),
             *(self.vip_problems, self.checks, self.announcer, self.two_masters, self.successor),
-            *(self.switchover, self.pause, self.fence, self.importer, self.counter_relay),
+            *(
+                self.predecessor,
+                self.switchover,
+                self.pause,
+                self.fence,
+                self.importer,
+                self.counter_relay,
+            ),
             *(self.exporter, self.rekey),
         )
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from ovpnha.errors import ManagementError, PasswordAsked
 from ovpnha.management import commands, notices, replies
+from ovpnha.model import CounterKind
 from ovpnha.node.instance import Instance
 from ovpnha.node.part import Part
 from ovpnha.problems import Problem, ProblemKind
@@ -96,10 +97,19 @@ class Dispatch:
         elif event.node == parts.importer.following:
             counters = isinstance(event, events.CountersReceived)
             (parts.counter_relay if counters else parts.importer).take(event, now)
-        elif event.node == parts.successor.following:
-            parts.successor.take(event, now)
+        elif event.node in (parts.predecessor.following, parts.successor.following):
+            self._overhear(event, now)
         else:
             parts.openvpn.counters["events_late"] += 1
+
+    def _overhear(self, event: StandbyEvent, now: float) -> None:
+        """This node is no standby: of the other one it takes what that has received, no more."""
+        parts = self._parts
+        if isinstance(event, events.CountersReceived):
+            if event.kind is CounterKind.HIGH_WATER:
+                parts.counter_relay.take(event, now)
+        elif event.node == parts.successor.following:
+            parts.successor.take(event, now)
 
     def _find(self, event: notices.Notice | replies.Reply) -> Takers:
         if isinstance(event, replies.Refused):

@@ -78,8 +78,9 @@ class Steps:
         )
         self._change.move(Trigger.PROMOTED, now)
         parts.presence.promote(origin.node or None)
+        parts.predecessor.begin(importer.following, now)
         parts.rekey.promote(importer.retire(now), now)
-        parts.counter_relay.stop(now)
+        parts.counter_relay.promote()
         parts.successor.stop(now)
         self._become_source(now)
 
@@ -118,7 +119,7 @@ class Steps:
             parts.rekey.hurry()
         parts.reconnecting.begin(newer, now)
         parts.role.held_since = None
-        parts.successor.stop(now)
+        parts.predecessor.begin(parts.successor.leave(now), now)
         self._change.move(Trigger.RETURNED, now)
         self._become_source(now)
 
@@ -127,6 +128,7 @@ class Steps:
         parts = self._parts
         self._change.order(Hold())
         parts.rekey.pause()
+        parts.predecessor.stop(now)
         parts.reconnecting.stop(now)
         parts.role.held_since = now
         parts.vip.break_promise()

@@ -5,6 +5,8 @@ What a program goes by is the code.
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from tests.integration.test_without_cluster import ask
@@ -59,3 +61,24 @@ def test_a_standby_says_where_the_command_belongs(manual_lab: Lab) -> None:
     assert not any(BELONGS in line for line in said["a"])
     refused = ask(manual_lab.nodes["b"].directory / "openvpn.sock", *REFUSED).splitlines()
     assert [code(line) for line in refused if line.startswith("ERROR")] == [*REFUSED.values()]
+
+
+MARK, COUNT = (base64.b64encode(bytes(size)).decode() for size in (20, 24))
+UPDATES = {
+    f"cluster-update\nHW,{MARK}\nEND": "SUCCESS: cluster-update applied=0,unknown=1",
+    f"cluster-update\nHW,{MARK}\nHW,AAAA\nEND": "ERROR: cluster-update: malformed",
+    f"cluster-update\nHW,{MARK}\nBYTES,{COUNT}\nEND": "ERROR: cluster-update: wrong-role",
+}
+
+
+def test_one_that_serves_or_is_held_takes_receive_marks_and_no_byte_counts(lab: Lab) -> None:
+    lab.start_cluster()
+    node = lab.nodes["a"]
+    node.sidecar.process.stop()
+    path = node.directory / "openvpn.sock"
+    for order in ((), ("cluster-hold",)):
+        lines = ask(path, *order, *UPDATES).splitlines()
+        told = [line for line in lines if "cluster-update" in line]
+        assert len(told) == len(UPDATES)
+        for line, expected in zip(told, UPDATES.values(), strict=True):
+            assert line.startswith(expected)

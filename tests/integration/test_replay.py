@@ -1,10 +1,13 @@
-"""What a client sent to a dead master, sent again to the new one.
+"""What a client sent to the old master, sent again to the new one.
 
 Ruled by docs/threat-model.md, "Replay of a client's packets".
 
 The new master refuses what the dead one had received up to its last report, and accepts the rest
 once. The client is frozen before its master dies, so that nothing but the replay moves the window.
 For the control channel the last record of the client counts.
+
+An old master that lives tells, when the VIP has left it, what it received last: of that nothing is
+accepted again, though the new one was promoted before.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import pytest
 from tests.integration.conftest import MakeLab
 from tests.integration.pace import PATIENCE
 from tests.integration.relay import Relay, relayed
+from tests.integration.test_switchover import Command
 from tests.lab import plan
 from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
@@ -45,6 +49,7 @@ CAPTURE_ROOM = 1 << 26
 BATCH = 50
 BEFORE = 1000  # all would take long: the client lies still, and its keepalive runs
 CONTROL_REFUSED = "tls-crypt unwrap error: packet replay"
+PROMOTED = "CLUSTER: role is master now"
 REFUSED = re.compile(r"bad packet ID \(may be a replay\): \[ #(\d+) ")
 # Its own packets would be counted as accepted, or be dropped behind the decryption.
 NO_IPV6 = ('pull-filter ignore "ifconfig-ipv6"', 'pull-filter ignore "route-ipv6"')
@@ -132,6 +137,10 @@ def link(node: Node, interface: str) -> dict[str, object]:
     return dict(json.loads(done.stdout)[0])
 
 
+def mac_of(node: Node) -> bytes:
+    return bytes.fromhex(str(link(node, plan.OUT.interface)["address"]).replace(":", ""))
+
+
 def accepted(node: Node) -> int:
     """How many packets of clients were decrypted and written to the tunnel device."""
     statistics = link(node, "tun0")["stats64"]
@@ -145,7 +154,7 @@ class NewMaster:
     def __init__(self, node: Node, capture: Capture) -> None:
         self._node = node
         self._capture = capture
-        self._mac = bytes.fromhex(str(link(node, plan.OUT.interface)["address"]).replace(":", ""))
+        self._mac = mac_of(node)
         self._tail = Tail(node.openvpn.log)
         self._refused: list[int] = []
         self._refused_control = 0
@@ -255,3 +264,42 @@ def check(lab: Lab, capture: Capture) -> None:
     session.client.process.signal(signal.SIGCONT)
     assert session.recovers(session.mark(), PATIENCE)
     assert session.noticed(killed).nothing
+
+
+def test_what_the_old_master_received_before_a_switchover_is_refused(make_lab: MakeLab) -> None:
+    """The new one is promoted a while before the VIP comes, which is when the client is frozen."""
+    lab = make_lab(client_options=NO_IPV6)
+    set_sysctls(lab.topology.namespace("client"), {"net/ipv6/conf/default/disable_ipv6": "1"})
+    with closing(Capture(lab)) as capture:
+        check_switchover(lab, capture)
+
+
+def check_switchover(lab: Lab, capture: Capture) -> None:
+    a, b = lab.nodes["a"], lab.nodes["b"]
+    with relayed(lab) as relays:
+        lab.start_cluster()
+        session = Session(lab)
+        log = Tail(b.openvpn.log)
+        moment = session.mark()
+        command = Command(lab, "a", ["--to", "b"])
+        ahead = "the target is promoted"
+        wait_until(lambda: any(PROMOTED in line for line in log.lines()), ahead, PATIENCE)
+        told_before = max(number for _, number in relays["a"].reports(b">CLUSTER:HW,"))
+        session.linger(SINCE_REPORT / 10)
+        session.client.process.signal(signal.SIGSTOP)
+        assert "b is master, a is standby" in command.wait()
+        last = max(number for _, number in relays["a"].reports(b">CLUSTER:HW,"))
+        wait_until(
+            lambda: any(last == number for _, number in relays["b"].reports(b"HW,")),
+            "the last marks have arrived",
+            PATIENCE,
+        )
+        sent = [one for one in capture.sent() if one.data and one.frame.startswith(mac_of(a))]
+        old = [one for one in sent if last - BEFORE < one.packet_id <= last]
+        unknown = [one for one in old if one.packet_id > told_before]
+        assert unknown  # received when the target was master already, and told when it was held
+        new = NewMaster(b, capture)
+        assert new.replay(old) == (ids(old), 0)
+        session.client.process.signal(signal.SIGCONT)
+        assert session.recovers(session.mark(), PATIENCE)
+        assert session.noticed(moment).nothing

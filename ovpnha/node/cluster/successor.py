@@ -2,7 +2,8 @@
 
 Decides nothing: it measures for how long that node has served without a break, and notes which
 clients have a newer generation there, so that a node that goes on without it knows whose keys it
-does not have. Imports nothing (rule R5). Rules: docs/roles.md, "Steps".
+does not have. Imports nothing (rule R5); the receive marks that it tells are OpenVPN's at once
+(``dispatch``). Rules: docs/roles.md, "Steps".
 """
 
 from __future__ import annotations
@@ -51,6 +52,13 @@ class Successor(Part):
         self.following = node
         self._generations.clear()
         self._backchannel.follow(self._instance, node, now)
+
+    def leave(self, now: float) -> NodeName | None:
+        """This node goes on above it; whom it listened to, and is listened to still."""
+        node, self.following = self.following, None
+        self._generations.clear()
+        self.stop(now)
+        return node
 
     def stop(self, now: float) -> None:
         """This node is not held any more."""

@@ -36,7 +36,8 @@ this one are wiped: more than a node is believed that has died (``proof_timeout`
 SAY_HELD = 0.1
 """Seconds for which a node that says master, though the VIP is here, may still say that it is held:
 its last hello is under way, and tells whether its clients have changed. One that lives answers the
-hello that says where the VIP is now. So long, too, a record that is under way is waited for."""
+hello that says where the VIP is now. So long, too, a record that is under way is waited for, and a
+held node keeps its clients at least: what it received last is repeated when it was lost."""
 
 FETCH_MAX = 1.0
 """Seconds for which a node with the VIP does not serve: it fetches what another one has, or waits
@@ -153,10 +154,18 @@ def _decide_held(situation: Situation) -> Step:
         if situation.vip or (situation.promised and not served):
             return _decide_return(situation)
         if is_history(situation.heir, planned=situation.planned or situation.promised):
-            return Step.DEMOTE
+            return Step.STAY if _tells(situation) else Step.DEMOTE
     elif situation.vip or situation.promised:
         return Step.RESUME
     return Step.DEMOTE if situation.held_over else Step.STAY
+
+
+def _tells(situation: Situation) -> bool:
+    """Whether what was received last is still to be told, or may be asked for again.
+
+    It is told when OpenVPN carries the hold out; with a demote it is gone.
+    """
+    return situation.unanswered or situation.waited < SAY_HELD
 
 
 def is_history(heir: Heir, *, planned: bool) -> bool:

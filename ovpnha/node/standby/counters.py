@@ -1,8 +1,10 @@
 """The counters that a master tells, on their way to a standby's OpenVPN.
 
-They come many times a second, each newer than the one before: OpenVPN gets one command at a time,
-with all that has come meanwhile, and what it does not keep up with goes, the oldest first. A lost
-one does no harm: the next says more. Decides nothing about clients.
+They come many times a second: OpenVPN gets one command at a time, with all that has come meanwhile,
+and what it does not keep up with goes, the oldest first. A lost one does no harm: the next says
+more. One that comes late does none either: OpenVPN keeps the larger. Once this OpenVPN serves, it
+has byte counts of its own, and gets receive marks alone (docs/adr/0058). Decides nothing about
+clients.
 """
 
 from __future__ import annotations
@@ -45,8 +47,14 @@ class CounterRelay(Part):
         self._waiting.append(PackedCounters(kind, payload))
         self._pump()
 
+    def promote(self) -> None:
+        """This OpenVPN serves from now on: what waits of byte counts is void."""
+        marks = [one for one in self._waiting if one.kind is CounterKind.HIGH_WATER]
+        self._waiting.clear()
+        self._waiting.extend(marks)
+
     def stop(self, _now: float) -> None:
-        """OpenVPN is gone, or is no standby any more."""
+        """OpenVPN is gone."""
         self._waiting.clear()
         self._updating = False
 

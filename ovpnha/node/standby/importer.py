@@ -81,12 +81,11 @@ class Importer(Part):
         """Follow this node in this epoch, or nobody; the copy stays and is updated in place."""
         if node == self.following and (node is None or epoch == self.epoch):
             return
-        self._jobs.discard_all()
-        self._retries.clear()
+        instance, same = self._openvpn.instance, node == self.following
+        self._leave()
+        self.following = node
         if node is not None:
             self.refusals.clear()
-        self._kept.clear()
-        instance, same, self.following = self._openvpn.instance, node == self.following, node
         self.proved |= not same and node is not None
         self._backchannel.follow(instance, node, now)
         if same:
@@ -153,21 +152,25 @@ class Importer(Part):
         self.completeness.recall(whole)
 
     def retire(self, now: float) -> list[Uid]:
-        """The copy is the master's now. Returns the clients that were caught in renegotiations."""
+        """The copy is the master's now, and another part listens on. Returns who was caught."""
         caught = self._caught.take(self.table.held)
-        self._end(now)
+        self._leave()
+        self._jobs.clear()
         self.reset(now)
         return caught
 
     def stop(self, now: float) -> None:
         """OpenVPN is gone, and the copy with it."""
-        self._end(now)
-        self._lose_copy()
-
-    def _end(self, now: float) -> None:
-        """Be no standby any more; replies still to come find nothing waiting for them."""
         self.follow(None, NO_EPOCH, now)
         self._jobs.clear()
+        self._lose_copy()
+
+    def _leave(self) -> None:
+        """What was still to be done of what the followed node told is void."""
+        self._jobs.discard_all()
+        self._retries.clear()
+        self._kept.clear()
+        self.following = None
 
     def reset(self, now: float) -> None:
         """This OpenVPN has become another: what was heard of concerns it no more."""

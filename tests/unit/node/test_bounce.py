@@ -332,17 +332,17 @@ def test_what_it_lacks_is_kept_until_held_max_only() -> None:
     assert (b.grade, b.figures.own.lacking, b.told_problems) == (Grade.MASTER, 0, ())
 
 
-def test_a_planned_move_demotes_at_once() -> None:
+def test_a_planned_move_demotes_when_what_was_received_last_is_told() -> None:
     world, a, b = serve(20)
     b.step(lambda node, now: node.ask_promote(INSTANCE, 2.0, now))
     world.run(0.05)
     world.move_vip("b")
-    world.run(0.1)
+    world.run(SAY_HELD + 0.1)
     assert a.in_sync
     a.step(lambda node, now: node.ask_demote(INSTANCE, now))
     b.step(lambda node, now: node.ask_demote(INSTANCE, now))
     world.move_vip("a")
-    world.run(0.1)
+    world.run(SAY_HELD + 0.1)
     assert b.in_sync
     assert serves(a) == 20
 

@@ -163,7 +163,7 @@ def test_a_master_that_was_outlived(kin: Kin, role: Role, waited: float, step: S
     [
         ({"served": None}, False, 0.0, Step.STAY),
         ({"served": KEEP - 0.01}, False, 0.0, Step.STAY),
-        ({"served": KEEP}, False, 0.0, Step.DEMOTE),
+        ({"served": KEEP}, False, KEEP, Step.DEMOTE),
         ({"served": KEEP, "has": False}, False, 0.0, Step.STAY),
         ({"role": Role.MASTER}, True, 0.0, Step.STAY),
         ({"role": Role.MASTER}, True, SAY_HELD, Step.RETURN),
@@ -215,10 +215,11 @@ def test_who_outlived_us_and_begins_again_is_waited_for(
     assert decide(held) is Step.RETURN
 
 
-def test_a_planned_move_is_as_quick_as_it_was() -> None:
-    held = replace(CALM, role=Role.HELD, highest=SECOND, planned=True)
+def test_after_a_planned_move_what_was_received_last_is_told_before_it_is_wiped() -> None:
+    held = replace(CALM, role=Role.HELD, highest=SECOND, planned=True, waited=SAY_HELD)
     assert decide(held) is Step.DEMOTE
-    assert decide(replace(held, unanswered=True)) is Step.DEMOTE
+    assert decide(replace(held, unanswered=True)) is Step.STAY
+    assert decide(replace(held, waited=SAY_HELD - 0.01)) is Step.STAY
     assert decide(replace(held, heir=replace(HEIR, has=False))) is Step.STAY
     assert decide(replace(held, heir=replace(HEIR, kin=Kin.UNKNOWN))) is Step.STAY
     assert decide(replace(held, heir=replace(HEIR, served=None))) is Step.STAY
