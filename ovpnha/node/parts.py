@@ -252,7 +252,8 @@ class Parts(Assembly):
             relieved=view.anyone_acts(),
             proved=self.importer.proved,
             failing=self.checks.failing,
-            unfenced=self.fence.caps,
+            unfenced=self.fence.most,
+            guarded=self.fence.required and view.anyone_fit(),
         )
 
     def fence_facts(self) -> FenceFacts:

@@ -73,13 +73,11 @@ class Death:
         holder = self._service.holder()
         return holder.serving() if holder is not None else None
 
-    def judge(self, *, seamless: bool) -> None:
+    def judge(self) -> None:
         """There is an heir; every client is his, accepts it, and has no key that it has not."""
         truth, heir = self._service.truth, self.heir()
         if heir is None:
             truth.violate("nobody takes over", self._service.instance)
-            return
-        if not seamless:
             return
         for uid, client in self._clients.items():
             held = heir.clients.get(uid)

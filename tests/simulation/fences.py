@@ -51,11 +51,6 @@ class FencePlan:
     unknown_waits: bool = False
 
     @property
-    def scatters(self) -> bool:
-        """Whether the VIP goes to whoever can fence, whatever that node has of the clients."""
-        return self.failures > 0
-
-    @property
     def longest(self) -> float:
         """Seconds from asking until it has succeeded, and nothing of a failure is left."""
         waits = sum(RETRIES[: self.failures]) + (CAPPED_FOR if self.failures else 0.0)

@@ -210,9 +210,8 @@ class Run:
         self.adversary.release()
         died = cluster.clock.now
         self._await(lambda: all(death.heir() is not None for death in deaths))
-        scattered = cluster.schedule.fence is not None and cluster.schedule.fence.scatters
         for death in deaths:
-            death.judge(seamless=not scattered)
+            death.judge()
         for holder in elsewhere:
             if holder.serving() is None:
                 cluster.violate("another service ends", holder.name)

@@ -26,9 +26,10 @@ more (``proof_timeout``).
 
 A node that was known to be silent before is fenced at once. With ``QUIET`` one that lives has said
 hello, and one from which the VIP was taken on purpose is not shot. A program that fails is tried
-again, ever later; until it succeeds a required fence caps the grade, so that a node that can reach
-more may be given the VIP. A person may overrule it. Nothing here waits: a step is left out, and
-looked at again.
+again, ever later. Until it succeeds a required fence caps the grade: below a node that is in sync
+and may reach more, and above one without the clients, which would need the same fence and cost them
+their connections; after ``TRIES`` below that as well. A person may overrule it. Nothing here waits:
+a step is left out, and looked at again.
 
 Must never let a promotion pass while a required fence has not succeeded and nobody has overruled
 it. Rules: docs/operations.md, "Fencing"; docs/adr/0048-a-fence-is-for-silence.md.
@@ -41,7 +42,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ovpnha.model import Epoch, FencePolicy, InstanceName, NodeName, Role
+from ovpnha.model import Epoch, FencePolicy, Grade, InstanceName, NodeName, Role
 from ovpnha.node.outputs import LogEvent, Output, RunFence
 from ovpnha.node.part import Part, PartStatistics, first
 from ovpnha.node.role.succession import Step
@@ -54,6 +55,9 @@ LOOK = 0.1
 """Seconds between looks at one that is heard, and has not yet proved that it lives."""
 RETRIES = (5.0, 10.0, 20.0, 40.0, 60.0)
 """Seconds until a fence that failed is tried again; the last of them from then on."""
+TRIES = 3
+"""Failures in a row after which nobody is kept waiting for this node's fence: clients that hear
+nothing for a minute or two begin anew, and are better off with a node that serves without them."""
 CAPPED_FOR = 60.0
 """Seconds for which a node whose fence failed stays a bad choice after the VIP has left it."""
 TAKING = frozenset({Step.PROMOTE, Step.RESUME, Step.RETURN})
@@ -171,7 +175,7 @@ class Fence(Part):
         if self._policy is FencePolicy.OFF:
             return step
         facts = read()
-        required = self._policy is FencePolicy.REQUIRED
+        required = self.required
         taking = step in TAKING
         if taking and self._since is None:
             self._since = self._asked_at = now
@@ -186,7 +190,7 @@ class Fence(Part):
     def _is_clear(self, facts: FenceFacts, since: float, now: float) -> bool:
         """Whether nobody is left who must be fenced; else do what can be done about it."""
         unknown = not facts.known and self._unknown_waits
-        self._unknown = unknown and self._policy is FencePolicy.REQUIRED
+        self._unknown = unknown and self.required
         left = [one for one in facts.suspects if not self._is_cleared(one, facts, since, now)]
         if now < self._overruled_until:
             self._overruled_until = 0.0
@@ -228,8 +232,7 @@ class Fence(Part):
         if self._outcome is None:
             self._asked_at = now
             self._note(FenceOutcome.ASKED, now)
-        required = self._policy is FencePolicy.REQUIRED
-        self._outputs.append(RunFence(self._instance, one.node, one.epoch, required))
+        self._outputs.append(RunFence(self._instance, one.node, one.epoch, self.required))
         self._log("warning", "fencing a silent master", one.node, "")
 
     def _log(self, level: str, event: str, node: NodeName, reason: str) -> None:
@@ -250,9 +253,16 @@ class Fence(Part):
         return self._failed_at + RETRIES[min(self._failures, len(RETRIES)) - 1]
 
     @property
-    def caps(self) -> bool:
-        """Whether another node should rather be given the VIP."""
-        return self._policy is FencePolicy.REQUIRED and (self._unknown or bool(self._failures))
+    def required(self) -> bool:
+        """Whether nothing is promoted here over a silent master."""
+        return self._policy is FencePolicy.REQUIRED
+
+    @property
+    def most(self) -> Grade | None:
+        """The grade above which this node is not worth the VIP; None when nothing is the matter."""
+        if not self.required or not (self._unknown or self._failures):
+            return None
+        return Grade.DEGRADED if self._unknown or self._failures >= TRIES else Grade.LONE
 
     @property
     def told(self) -> Mapping[str, float]:
@@ -281,7 +291,7 @@ class Fence(Part):
 
     def statistics(self, _now: float) -> FenceStatistics:
         """What it does now."""
-        blocked = self._policy is FencePolicy.REQUIRED and self._since is not None
+        blocked = self.required and self._since is not None
         return FenceStatistics(self._running or "", blocked, self._failures)
 
     def problems(self, _now: float) -> Iterator[Problem]:
@@ -291,7 +301,7 @@ class Fence(Part):
             yield Problem(ProblemKind.FENCE_UNKNOWN, what, FIX_UNKNOWN)
         elif self._suspected is not None:
             what = f"{self._suspected} is silent and could not be fenced: {self._text}"
-            if self._policy is FencePolicy.REQUIRED:
+            if self.required:
                 fix = OVERRULE.format(node=self._suspected)
                 yield Problem(ProblemKind.FENCE_FAILED, f"not promoted: {what}", fix)
             else:

@@ -24,9 +24,12 @@ FAILING = (Grade.DEGRADED, "a critical check fails")
 left keeps the VIP. One that serves stands above one that does not and fails as well, so that a
 check that fails on all nodes at once moves nothing; and below every standby that is in sync."""
 
-UNFENCED = (Grade.DEGRADED, "a required fence has not succeeded")
-"""At most so much is a node worth that may not serve: one that can reach more may be given the VIP,
-and where none can, it stays."""
+UNFENCED = "a required fence has not succeeded"
+"""A node that may not serve is worth less than it would be: how much, its fence says."""
+
+GUARDED = (Grade.DEGRADED, "a required fence, and a standby in sync still tries its own")
+"""At most so much is a node worth that lacks clients, while another one that has them is stopped by
+nothing but its fence: it would need the same."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class GradeInput:
     relieved: bool = False  # another node serves, or could at once
     unused: bool = False  # as held: it has never had the VIP in its epoch
     yields: bool = False  # a switchover takes the VIP to another standby
-    unfenced: bool = False  # a promotion here waits for a fence that fails, or for want of one
+    unfenced: Grade | None = None  # at most that, while a required fence here has not succeeded
+    guarded: bool = False  # a fence is required, and a standby in sync is worth the VIP
     failing: bool = False  # a critical check of the service fails here
     proved: bool = True  # what the followed master says it has arrives, or did while it was heard
 
@@ -99,8 +103,10 @@ def _grade_paused(given: GradeInput, found: tuple[Grade, str], stands: Grade) ->
 def _grade(given: GradeInput) -> tuple[Grade, str]:
     """As if nobody had paused it."""
     found = _grade_well(given)
-    if given.unfenced and given.role is not Role.MASTER:
-        found = min(found, UNFENCED, key=itemgetter(0))
+    if given.unfenced is not None and given.role is not Role.MASTER:
+        found = min(found, (given.unfenced, UNFENCED), key=itemgetter(0))
+    if given.guarded and given.role is Role.STANDBY and not given.complete:
+        found = min(found, GUARDED, key=itemgetter(0))
     if not given.failing:
         return found
     serves = given.role is Role.MASTER or (not given.seamless and given.vip)

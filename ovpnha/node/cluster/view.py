@@ -15,6 +15,7 @@ from ovpnha.model import (
     SOURCES,
     CheckState,
     Epoch,
+    Grade,
     HolderId,
     InstanceName,
     InstanceState,
@@ -360,6 +361,13 @@ class ClusterView(Part):
     def anyone_in_sync(self) -> bool:
         """Whether a standby is heard that has everything."""
         return Sync.IN_SYNC in self._picture.syncs
+
+    def anyone_fit(self) -> bool:
+        """Whether a standby is heard that has everything, and is worth the VIP."""
+        return any(
+            state.sync is Sync.IN_SYNC and state.role is Role.STANDBY and state.grade >= Grade.LONE
+            for _, state in self.states()
+        )
 
     def most_clients(self) -> int:
         """The most clients that a node says it has."""

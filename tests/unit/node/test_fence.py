@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ovpnha.model import FencePolicy, Grade, NodeName, Role
-from ovpnha.node.cluster.fence import CAPPED_FOR, QUIET, RETRIES
+from ovpnha.node.cluster.fence import CAPPED_FOR, QUIET, RETRIES, TRIES
 from ovpnha.node.outputs import RunFence
 from ovpnha.problems import ProblemKind
 from tests.model_cluster import INSTANCE, ModelNode, World
@@ -130,7 +130,7 @@ def test_a_fence_that_fails_is_tried_again_and_caps_the_grade() -> None:
         assert len(asked(b)) == tries
         ran(b, text="exit code 1")
         assert b.figures.fence.fence_failures == tries
-        assert b.grade == Grade.DEGRADED
+        assert b.grade == (Grade.LONE if tries < TRIES else Grade.DEGRADED)
         assert problems(b) == {ProblemKind.FENCE_FAILED}
         world.run(pause - 0.1)
         assert len(asked(b)) == tries
@@ -142,6 +142,37 @@ def test_a_fence_that_fails_is_tried_again_and_caps_the_grade() -> None:
     assert not problems(b)
 
 
+def test_an_empty_node_gets_the_vip_when_a_fence_has_failed_for_long_enough() -> None:
+    """Its options differ, so it has no clients. It would have to fence the same master, and all
+    clients would begin anew, as they do in the end when nobody serves.
+    """
+    world = World(1)
+    a, b = (world.add(name, fence=FencePolicy.REQUIRED) for name in "ab")
+    c = world.add("c", fence=FencePolicy.REQUIRED, digest="d2")
+    world.run(0.2)
+    a.set_vip(True)
+    world.run(1.5)
+    connect(a, 5)
+    world.run(1.0)
+    assert c.grade == Grade.FAULT
+    a.kill()
+    world.run_until(lambda: (b.grade, c.grade) == (Grade.IN_SYNC, Grade.DEGRADED))
+    b.set_vip(True)
+    for tries, pause in enumerate(RETRIES[:TRIES], start=1):
+        ran(b, text="exit code 1")
+        world.run(1.0)
+        last = tries == TRIES
+        assert b.grade == (Grade.DEGRADED if last else Grade.LONE)
+        assert c.grade == (Grade.LONE if last else Grade.DEGRADED)
+        world.run(pause)
+    b.set_vip(False)
+    c.set_vip(True)
+    world.run(0.5)
+    assert asked(c) == [A]
+    ran(c)
+    assert c.plays(Role.MASTER)
+
+
 def test_a_failure_is_forgotten_when_the_vip_has_left_for_long_enough() -> None:
     world, (a, b) = cluster()
     a.kill()
@@ -150,9 +181,9 @@ def test_a_failure_is_forgotten_when_the_vip_has_left_for_long_enough() -> None:
     ran(b, text="exit code 1")
     b.set_vip(False)
     world.run(CAPPED_FOR - 1.0)
-    assert b.grade == Grade.DEGRADED
+    assert b.figures.fence.fence_failures == 1
     world.run(2.0)
-    assert b.grade > Grade.DEGRADED
+    assert b.figures.fence.fence_failures == 0
     assert not problems(b)
 
 
