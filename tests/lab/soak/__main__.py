@@ -102,8 +102,10 @@ def _run(soak: Soak, drawn: Sequence[Kind], path: Path) -> list[str]:
             wrong.append(f"the TCP session broke: {broken}")
     except LabError as error:
         wrong.append(f"after {len(soak.rows) - 1} failovers, {doing}: {error}")
-    if names := soak.flock.restarted():
-        wrong.append(f"clients restarted: {', '.join(names)}")
+    if names := soak.flock.restarts():
+        caught = soak.caught.names()
+        told = [f"{name} (in a handshake)" if caught[name] else name for name in names]
+        wrong.append(f"clients restarted: {', '.join(told)}")
     if soak.flock.lost:
         wrong.append(f"sessions were lost: {', '.join(sorted(soak.flock.lost))}")
     return wrong + growing(soak.rows)
@@ -113,8 +115,9 @@ def _tell(soak: Soak, count: int) -> None:
     row = soak.rows[-1]
     console.print(
         f"{row['failovers']}/{count} {row['kind']}: {row['clients']} clients, outage"
-        f" {row['outage_ms']} ms, {row['restarts']} restarts, {row['lost_sessions']} lost,"
-        f" {row['rss_mb']:.0f} MB, {row['descriptors']} descriptors ({row['seconds']:.0f} s)",
+        f" {row['outage_ms']} ms, {row['restarts']} restarts ({row['caught']} in a handshake),"
+        f" {row['lost_sessions']} lost, {row['rss_mb']:.0f} MB, {row['descriptors']} descriptors"
+        f" ({row['seconds']:.0f} s)",
         highlight=False,
         markup=False,
         soft_wrap=True,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from tests.lab import plan
 from tests.lab.clientlog import CONNECTED, noticed
@@ -22,6 +24,7 @@ OPTIONS = ("hand-window 15", "connect-retry 1 2")
 """In a handshake without a server patience ends soon: the lab waits for such clients."""
 POLITE = "explicit-exit-notify 1"
 CONNECT_SECONDS = 180.0
+CAUGHT = re.compile(r" (\S+)/\S+ CLUSTER: a handshake that cannot be finished here")
 
 
 class Pings:
@@ -88,6 +91,28 @@ class Member:
         return max(seen.hard_resets, seen.restarts, seen.inactive, seen.reconnects)
 
 
+class Caught:
+    """Clients that a server has told to reconnect: their master had died in their handshake."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._tails: dict[str, Tail] = {}
+        self._counts: Counter[str] = Counter()
+
+    def names(self) -> Counter[str]:
+        """How often each was."""
+        for name, node in self._lab.nodes.items():
+            tail = self._tails.setdefault(name, Tail(node.openvpn.log))
+            said = (CAUGHT.search(line) for line in tail.lines())
+            self._counts.update(match[1] for match in said if match)
+        return self._counts
+
+    def explains(self, restarts: Mapping[str, int]) -> int:
+        """How many of these restarts were of clients that had been told so."""
+        told = self.names()
+        return sum(min(count, told[name]) for name, count in restarts.items())
+
+
 class Flock:
     """All clients of a soak; ``restarts`` and ``lost`` count over its whole life."""
 
@@ -144,11 +169,7 @@ class Flock:
         wait_patiently(lambda: not silent(), seconds)
         return silent()
 
-    def restarts(self) -> int:
-        """Of all that ever were there."""
-        return sum(self._gone.values()) + sum(member.restarts() for member in self.members)
-
-    def restarted(self) -> list[str]:
-        """The names of those that did, and the ones that are gone."""
+    def restarts(self) -> dict[str, int]:
+        """Of all that ever were there, whoever did."""
         now = {member.name: member.restarts() for member in self.members}
-        return [name for name, count in (self._gone | now).items() if count]
+        return {name: count for name, count in (self._gone | now).items() if count}

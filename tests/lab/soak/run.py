@@ -2,10 +2,13 @@
 
 A failover is over when the other node serves, every client that was there has been answered, what
 was broken runs again, and the cluster is whole: one holder, a standby in sync, nobody in a
-handshake, a renegotiation of those that moved neither: one whose master dies in it has to reconnect
-(docs/figures.md, "A death in a renegotiation"), the longer a busy machine takes for it the more.
-What a client notices later, a restart after a minute of silence, counts as well: its log is read to
-its end in every row.
+handshake. What a client notices later, a restart after a minute of silence, counts as well: its
+log is read to its end in every row.
+
+One kind of restart is a known price: a client whose master dies in the middle of its renegotiation
+has to reconnect (docs/figures.md, "A death in a renegotiation"). All are renegotiated a minute
+after they moved, so a soak meets that the more often the longer a busy machine takes for a
+handshake. It counts as every other restart, and ``caught`` says how many were of that kind.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import Any
 
 from tests.lab import plan
 from tests.lab.lab import GRADE_IN_SYNC, GRADE_MASTER, Lab
-from tests.lab.soak.flock import Flock, Member
+from tests.lab.soak.flock import Caught, Flock, Member
 from tests.lab.soak.kinds import PATIENCE, Kind, mend
 from tests.lab.soak.usage import read_usage, total
 from tests.lab.stories import one_holder
@@ -61,18 +64,13 @@ def is_whole(lab: Lab) -> bool:
     return grades == (GRADE_MASTER, GRADE_IN_SYNC)
 
 
-def has_new_keys(lab: Lab) -> bool:
-    """Whether no client is to be renegotiated, or is just being, because it moved."""
-    instance = lab.master.sidecar.instance()
-    return instance is not None and not instance["rekey"]["pending"]
-
-
 class Soak:
     """The cluster, its clients, and a row for each failover."""
 
     def __init__(self, lab: Lab, clients: int, dice: random.Random) -> None:
         self.lab = lab
         self.flock = Flock(lab, clients, dice)
+        self.caught = Caught(lab)
         self.rows: list[dict[str, Any]] = []
         self._dice = dice
         self._tcp: TcpSession | None = None
@@ -103,8 +101,6 @@ class Soak:
         """Whoever it is, one node serves and the other is in sync: the role may have gone back."""
         one_holder(self.lab)
         wait_until(lambda: is_whole(self.lab), "a master and a standby in sync", WHOLE_SECONDS)
-        wait_until(lambda: has_new_keys(self.lab), "new keys for who moved", WHOLE_SECONDS)
-        wait_until(lambda: is_whole(self.lab), "these keys on the standby, too", WHOLE_SECONDS)
         for node in self.lab.nodes.values():
             for process in (node.processes[0], node.sidecar.process, node.openvpn):
                 process.expect_running()
@@ -127,10 +123,12 @@ class Soak:
 
     def _add_row(self, kind: str, outage_ms: float, seconds: float) -> dict[str, Any]:
         usage = read_usage(self.lab)
+        restarts = self.flock.restarts()
         row = {
             "failovers": len(self.rows),
             "clients": len(self.flock.there()),
-            "restarts": self.flock.restarts(),
+            "restarts": sum(restarts.values()),
+            "caught": self.caught.explains(restarts),
             "lost_sessions": len(self.flock.lost),
             "rss_mb": total(usage, "rss_mb"),
             "descriptors": int(total(usage, "descriptors")),

@@ -6,6 +6,7 @@ import random
 import struct
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -18,7 +19,7 @@ from tests.lab.lab import Lab
 from tests.lab.openvpn import Client
 from tests.lab.soak import __main__ as command
 from tests.lab.soak import report
-from tests.lab.soak.flock import Flock, Member
+from tests.lab.soak.flock import Caught, Flock, Member
 from tests.lab.soak.kinds import KINDS
 from tests.lab.soak.run import draw_kinds
 from tests.lab.soak.usage import growing, total, trends
@@ -87,6 +88,20 @@ def test_a_restart_counts_from_the_beginning_of_the_session_on() -> None:
     assert member(HARD_RESET).restarts() == 0
     assert member(HARD_RESET, RESTART, HARD_RESET, CONNECTED).restarts() == 0
     assert member(HARD_RESET, CONNECTED, RESTART, HARD_RESET, CONNECTED).restarts() == 1
+
+
+def test_whose_master_died_in_a_handshake_is_counted_apart(tmp_path: Path) -> None:
+    log = tmp_path / "openvpn-a.log"
+    log.write_text(
+        "1795780362.028738 26000003 soak58/10.99.1.100:57048 CLUSTER: a handshake that cannot be"
+        " finished here: telling the client to reconnect\n"
+        "1795780363.028738 14000003 soak2/10.99.1.100:57049 CLUSTER: data\n"
+    )
+    node = SimpleNamespace(openvpn=SimpleNamespace(log=log))
+    caught = Caught(cast("Lab", SimpleNamespace(nodes={"a": node})))
+    assert caught.names() == {"soak58": 1}
+    assert caught.explains({"soak58": 2, "soak3": 1}) == 1
+    assert caught.explains({"soak3": 1}) == 0
 
 
 def test_who_has_no_answer_is_named(tmp_path: Path) -> None:
