@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import plan, served
+from tests.lab.cleanup import keep_files
+from tests.lab.errors import LabError
 from tests.lab.frr import FrrKeepalived
 from tests.lab.keepalived import Keepalived, KeepalivedFast
 from tests.lab.lab import Lab
@@ -95,35 +97,43 @@ def make_setup(one: Planned, openvpn: Path) -> Setup:
 
 
 def run_row(one: Planned, openvpn: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """The row of this run."""
-    dies = one.scenario.dies
+    """The row of this run. One that does not come to its end leaves its logs in build/lab/logs."""
     with Lab(make_setup(one, openvpn), say) as lab:
-        if not one.control and dies in served.PREPARATIONS:
-            served.PREPARATIONS[dies](lab)
-        begun = time.monotonic_ns()
-        if dies is Victim.BOOT:
-            lab.boot_at_once()
-        else:
-            lab.start_cluster()
-        session = Session(lab)
-        session.linger(SETTLE_SECONDS)
-        lab.wait_standbys()
-        say("it happens")
-        load = round(os.getloadavg()[0], 1)
-        moment = ((one.control and one.control.story) or STORIES[dies])(session)
-        recovered = session.recovers(_now(moment), one.patience)
-        session.linger(WATCH_SECONDS)
-        holder = lab.vips.holder()
-        detail = {"run": one.index, "recovered": recovered, "moved": holder != moment.node}
-        run = judge(session, moment, one.scenario, detail)
-        row = run.as_json() | {"manager": one.manager, "run": one.index, "load": load}
-        _add_phases(row, session, moment, heard=dies not in UNHEARD)
-        if dies is Victim.BOOT:
-            came = lab.vips.when(plan.OUT.vip, holder or "", present=True, since=begun)
-            row["vip_move_ms"] = round(((came or begun) - begun) / MS, 2)
-        elif math.isnan(row["vip_move_ms"]):
-            row["vip_move_ms"] = None if one.scenario.expected.moves else 0.0
-        return row
+        try:
+            return _measure(one, lab)
+        except LabError as error:
+            keep_files(lab.directory)
+            raise LabError(f"{error} (build/lab/logs/{lab.directory.name})") from error
+
+
+def _measure(one: Planned, lab: Lab) -> dict[str, Any]:
+    dies = one.scenario.dies
+    if not one.control and dies in served.PREPARATIONS:
+        served.PREPARATIONS[dies](lab)
+    begun = time.monotonic_ns()
+    if dies is Victim.BOOT:
+        lab.boot_at_once()
+    else:
+        lab.start_cluster()
+    session = Session(lab)
+    session.linger(SETTLE_SECONDS)
+    lab.wait_standbys()
+    lab.say("it happens")
+    load = round(os.getloadavg()[0], 1)
+    moment = ((one.control and one.control.story) or STORIES[dies])(session)
+    recovered = session.recovers(_now(moment), one.patience)
+    session.linger(WATCH_SECONDS)
+    holder = lab.vips.holder()
+    detail = {"run": one.index, "recovered": recovered, "moved": holder != moment.node}
+    run = judge(session, moment, one.scenario, detail)
+    row = run.as_json() | {"manager": one.manager, "run": one.index, "load": load}
+    _add_phases(row, session, moment, heard=dies not in UNHEARD)
+    if dies is Victim.BOOT:
+        came = lab.vips.when(plan.OUT.vip, holder or "", present=True, since=begun)
+        row["vip_move_ms"] = round(((came or begun) - begun) / MS, 2)
+    elif math.isnan(row["vip_move_ms"]):
+        row["vip_move_ms"] = None if one.scenario.expected.moves else 0.0
+    return row
 
 
 def _now(moment: Moment) -> Moment:
