@@ -7,11 +7,11 @@ it in the same time: how late it got its turn.
 
 from __future__ import annotations
 
-from tests.lab.session import TURNS, Moment, Session
+from tests.lab.session import TURNS, Moment, Watch
 
 PATIENCE = 60.0
 
 
-def is_short(session: Session, moment: Moment, bound_ms: float) -> bool:
+def is_short(session: Watch, moment: Moment, bound_ms: float) -> bool:
     """Whether the client was without answers for less than the bound, on a machine like this."""
     return session.outage_ms(moment) < bound_ms + TURNS * session.late_ms(moment)

@@ -1,7 +1,7 @@
 """Servers with ``dev tap``: a takeover moves what is known of MAC addresses, everywhere.
 
 Without it the clients notice nothing either, and still nobody reaches them, or they nobody, until
-something speaks by chance: for 8 s and more. So here the holes are what counts, in both directions,
+something speaks by chance: for 1 to 49 s. So here the holes are what counts, in both directions,
 and with clients that say nothing by themselves.
 """
 
@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.pace import PATIENCE
+from tests.integration.pace import PATIENCE, is_short
 from tests.lab import plan
 from tests.lab.clientlog import noticed
 from tests.lab.deaths import demote, kill_openvpn
 from tests.lab.lab import Lab
-from tests.lab.measure import longest_gap
 from tests.lab.openvpn import Client
 from tests.lab.session import Moment, Session, Watch
 from tests.lab.tap import (
@@ -42,7 +41,8 @@ pytestmark = pytest.mark.integration
 
 MakeLab = Callable[..., Lab]
 HOLE_MS = 4000.0
-"""Less than any of the holes that there would be, and more than a takeover takes anywhere."""
+"""Less than the holes there would be where nodes route, and more than a takeover takes anywhere. In
+a bridged lab they can be shorter: there the frames on the LAN and the standby's routes tell."""
 STATUS = ("status status 1", "status-version 2")
 HOST_MAC = "06:00:00:00:01:01"
 HOST = plan.LAN.address(210)
@@ -67,13 +67,12 @@ def expect_no_hole(watch: Watch, moment: Moment, streams: list[ProbeStream]) -> 
     by_now = watch.mark().monotonic
     for stream in streams:
         wait_until(partial(stream.answered_since, by_now), stream.process.name, PATIENCE)
-    end = watch.mark().monotonic
-    holes = {
-        stream.process.name: round(longest_gap(stream.probes(), moment.monotonic, end).length / 1e6)
-        for stream in streams
-    }
+    watches = {stream.process.name: Watch(watch.lab, watch.client, stream) for stream in streams}
+    holes = {name: round(one.outage_ms(moment)) for name, one in watches.items()}
     print(holes)
-    assert [name for name, hole in holes.items() if hole > HOLE_MS] == [], holes
+    assert [name for name, one in watches.items() if not is_short(one, moment, HOLE_MS)] == [], (
+        holes
+    )
     seen = watch.noticed(moment)
     assert seen.nothing, seen
 
@@ -229,10 +228,9 @@ def test_vlans(make_lab: MakeLab, tmp_path: Path) -> None:
         reach_in_vlan(frames, mac)
         lab.wait_standbys()
         wait_until(partial(routes_are_equal, lab), "the standby has the MAC route", PATIENCE)
-        begun, wall = time.monotonic(), time.time_ns()
+        wall = time.time_ns()
         kill_openvpn(lab, lab.master)
         reach_in_vlan(frames, mac)
-        assert time.monotonic() - begun < HOLE_MS / 1000
         lab.wait_master("b")
         wait_until(lambda: twice(frames) == {(10, mac)}, "two RARP frames", PATIENCE)
     assert noticed(client.log(), wall).nothing
