@@ -32,10 +32,11 @@ def guard(
 ) -> None:
     """Say whether this node may be given the VIP, for VIP managers that read no grade.
 
-    Exit code 0: yes, no other node serves. 3: no, another node is heard that is master, has the VIP
-    and does not ask to be relieved. 4: no, this node would not serve (its grade is below 0). 1: not
-    known, the sidecar does not answer. With `--leave`, 0: another node has a better grade, or the
-    one that `--to` names is in sync; 3: there is none. deploy/ucarp shows how to use it.
+    Exit code 0: yes, no other node serves. 3: no, another node is heard that is master, has the
+    VIP, is as good, and does not ask to be relieved. 4: no, this node would not serve (its grade is
+    below 0). 1: not known, the sidecar does not answer. With `--leave`, 0: another node has a
+    better grade, or the one that `--to` names is in sync; 3: there is none. deploy/ucarp shows how
+    to use it.
     """
     if to is not None and not leave:
         raise typer.BadParameter("goes with --leave", param_hint="--to")

@@ -23,11 +23,14 @@ REFUSED = 4
 def judge(instance: InstanceStatistics) -> GuardAnswer:
     """Whether it may be given the VIP here."""
     answer = GuardAnswer(instance.name, FREE, "free: no other node serves")
-    keeper = next((node for node in instance.nodes if serves(node)), None)
+    own = instance.announcer.grade
+    # From a worse master, one whose critical check fails for example, the VIP may be taken.
+    masters = (node for node in instance.nodes if serves(node))
+    keeper = next((node for node in masters if node.grade >= own), None)
     if keeper is not None:
         said = f"{keeper.name} is master and has the VIP (grade {keeper.grade})"
         return replace(answer, code=TAKEN, text=f"taken: {said}")
-    if instance.announcer.grade < 0:
+    if own < 0:
         return replace(answer, code=REFUSED, text=f"refused: {instance.announcer.grade_reason}")
     return answer
 

@@ -30,7 +30,8 @@ def status(other: dict[str, Any], grade: int = 90) -> InstanceStatistics:
         ({}, 90, FREE),
         (KEEPER, 90, TAKEN),
         (KEEPER, -254, TAKEN),
-        ({**KEEPER, "grade": 60}, 90, TAKEN),
+        ({**KEEPER, "grade": 60}, 60, TAKEN),
+        ({**KEEPER, "grade": 60}, 90, FREE),  # its critical check fails: it gives the VIP away
         ({**KEEPER, "grade": 30}, 90, FREE),  # it was asked to demote
         ({**KEEPER, "grade": -254}, 30, FREE),
         ({**KEEPER, "vip": False}, 90, FREE),
