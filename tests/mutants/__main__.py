@@ -3,6 +3,7 @@
     --count N      mutants to try (100)
     --seed N       which ones; drawn and shown when it is not given
     --only WORD    only files whose path contains it
+    --workers N    mutants tried side by side (2)
     --json FILE    what became of each, for a machine
 
 Changes are drawn at random from all that ``changes`` knows in the pure packages, each is tried in a
@@ -29,7 +30,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutants.changes import Mutant, find_mutants
-from tests.mutants.trial import Outcome, Touched, Workshop, copy_tree, touch
+from tests.mutants.measuring import SUITES, WARM
+from tests.mutants.nursery import Nursery
+from tests.mutants.trial import NOTICED, Outcome, Touched, Workshop, copy_tree, touch
+from tests.mutants.warm import Warm
 
 PURE = (
     *("errors", "model", "problems", "checks", "management", "replication", "firewall"),
@@ -39,7 +43,6 @@ EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 COUNT = 100
 SHARE = 0.95
 WORKERS = 2
-NOTICED = frozenset({Outcome.NOTICED, Outcome.ENDLESS})
 
 
 @dataclass(frozen=True)
@@ -71,14 +74,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--only", default="")
+    parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     top = ["git", "rev-parse", "--show-toplevel"]
     root = Path(subprocess.run(top, check=True, capture_output=True, text=True).stdout.strip())
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
-        trees = [Path(name) / str(number) for number in range(WORKERS)]
-        for tree in trees:
+        trees = [Path(name) / str(number) for number in range(options.workers)]
+        whole = Path(name) / "whole"
+        for tree in (whole, *trees):
             copy_tree(root, tree)
         every = _every_mutant(trees[0])
         listed = read_equivalent(EQUIVALENT)
@@ -87,8 +92,9 @@ def main(arguments: list[str]) -> int:
             f"seed {seed}: {len(drawn)} of {len(every)} mutants, {len(listed)} listed", flush=True
         )
         files = sorted({mutant.path for mutant in every})
-        touched = touch(trees, files, root / "build" / "mutants")
-        trials = _try_all(drawn, trees, touched)
+        collected = Warm(whole, SUITES, WARM, options.workers)
+        touched = touch(collected, whole, files, root / "build" / "mutants")
+        trials = _try_all(drawn, trees, collected, touched)
     print(table(trials))
     unknown = [one for one in listed if not any(one.means(mutant) for mutant in every)]
     for one in unknown:
@@ -124,10 +130,13 @@ def draw(
     return chance.sample(free, min(count, len(free)))
 
 
-def _try_all(drawn: list[Mutant], trees: list[Path], touched: Touched) -> list[Trial]:
+def _try_all(
+    drawn: list[Mutant], trees: list[Path], collected: Warm, touched: Touched
+) -> list[Trial]:
+    nurseries = [Nursery(tree) for tree in trees]
     workshops: queue.Queue[Workshop] = queue.Queue()
-    for tree in trees:
-        workshops.put(Workshop(tree))
+    for tree, worker, nursery in zip(trees, collected.workers, nurseries, strict=True):
+        workshops.put(Workshop(tree, worker, nursery))
     done: list[Trial] = []
     lock = threading.Lock()
 
@@ -140,11 +149,15 @@ def _try_all(drawn: list[Mutant], trees: list[Path], touched: Touched) -> list[T
             done.append(Trial(mutant, outcome, test, time.monotonic() - begun))
             place = f"{mutant.path}:{mutant.line}"
             number = f"{len(done):3}/{len(drawn)}"
-            print(f"{number} {outcome.value:16} {place}: {mutant.change}", flush=True)
+            took = f"{done[-1].seconds:5.1f} s"
+            print(f"{number} {took} {outcome.value:16} {place}: {mutant.change}", flush=True)
 
     with ThreadPoolExecutor(len(trees)) as pool:
         for future in [pool.submit(try_one, mutant) for mutant in drawn]:
             future.result()
+    for nursery in nurseries:
+        nursery.close()
+    collected.close()
     return done
 
 

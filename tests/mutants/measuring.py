@@ -1,25 +1,24 @@
 """Which tests come to which line of the tree as it is, and how long each takes; kept for next time.
 
-Measuring takes far longer than trying a hundred mutants. So what was found of a suite is kept, by
-the content of all that it may depend on: the program, what the tests share, and the suite itself.
-After a new test only its own suite is measured again.
+Measuring takes far longer than trying a hundred mutants. So every file of tests is measured alone,
+and what was found is kept as long as each file of the tree that it imports, directly or by others,
+or has opened is what it was: a new test costs its own file, a changed module those that import it.
 """
 
 from __future__ import annotations
 
+import ast
+import functools
 import hashlib
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+import queue
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypedDict
 
-import coverage
-
-from tests.mutants.watcher import PROFILE, TIMES
+from tests.mutants.warm import PASSED, Order, Warm, Worker
+from tests.mutants.watcher import PROFILE
 
 SUITES = (
     "tests/unit/node",
@@ -29,86 +28,151 @@ SUITES = (
     "tests/unit/config",
     "tests/unit/setup",
     "tests/unit/doctor",
+    "tests/unit/checks",
     "tests/unit/runtime/test_problems.py",
     "tests/property",
+    "tests/unit/test_error_codes.py",
     "tests/unit/test_ruled_figures.py",
     "tests/unit/test_secrets.py",
 )
 PYTEST = (
-    *("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider"),
+    *("-q", "--no-header", "-p", "no:cacheprovider", "--tb=no"),
     "--basetemp=build/tmp",  # the usual place is tidied by every other run on this machine
     *("-p", "tests.mutants.watcher", "--hypothesis-profile", PROFILE, "-m", "not integration"),
 )
+WARM = (*PYTEST, "-p", "tests.mutants.warm")
+ALWAYS = ("pyproject.toml", "tests/mutants/watcher.py")
+DIGITS = 32
+
+Digest = Callable[[str], str]
 
 
 class Measured(TypedDict):
-    """What was found of one suite."""
+    """What was found of one file of tests."""
 
-    seconds: dict[str, float]  # of the processor, with coverage, by test
+    read: dict[str, str]  # what it depends on, and the digest of each
+    seconds: dict[str, float]  # of the processor, while lines were counted, by test
     tests: dict[str, dict[str, list[str]]]  # by file, by line
 
 
-def measure(trees: list[Path], files: list[str], cache: Path) -> list[Measured]:
-    """Every suite, of unchanged copies; ``ValueError`` when one of its tests fails."""
+def measure(warm: Warm, tree: Path, cache: Path) -> list[Measured]:
+    """Every file of tests, of an unchanged copy; ``ValueError`` when one of its tests fails."""
     cache.mkdir(parents=True, exist_ok=True)
-    kept = {suite: cache / f"{fingerprint(trees[0], suite)}.json" for suite in SUITES}
-    missing = [suite for suite in SUITES if not kept[suite].is_file()]
-    print(f"measuring {len(missing)} of {len(SUITES)} suites, the others are known", flush=True)
+    digest = digests(tree)
+    every = warm.collected()
+    found = {file: known(cache, file, digest) for file in every}
+    missing = [file for file, measured in found.items() if measured is None]
+    print(f"measuring {len(missing)} of {len(found)} files of tests", flush=True)
+    imports = Imports(tree)
+    workers: queue.Queue[Worker] = queue.Queue()
+    for worker in warm.workers:
+        workers.put(worker)
 
-    def run(tree: Path, share: list[str]) -> None:
-        for suite in share:
-            found = _measure(tree, suite, files)
-            unready = kept[suite].with_suffix(".new")
-            unready.write_text(json.dumps(found))
-            unready.replace(kept[suite])
-            print(f"measured {suite}: {len(found['seconds'])} tests", flush=True)
+    def run(file: str) -> None:
+        worker = workers.get()
+        try:
+            answer = worker.run(Order(every[file], measure=True))
+        finally:
+            workers.put(worker)
+        if answer.status != PASSED:
+            raise ValueError(f"a test does not pass as the tree is: {answer.test or file}")
+        read = {*ALWAYS, *imports.of(file), *opened(tree, answer.opened or [])}
+        measured = Measured(
+            read={name: digest(name) for name in sorted(read)},
+            seconds=answer.seconds or {},
+            tests=answer.lines or {},
+        )
+        keep(cache, file, measured)
+        found[file] = measured
+        left = sum(one is None for one in found.values())
+        print(f"{left:4} left, measured {file}: {len(every[file])} tests", flush=True)
 
-    with ThreadPoolExecutor(len(trees)) as pool:
-        shares = [missing[number :: len(trees)] for number in range(len(trees))]
-        list(pool.map(run, trees, shares))
-    return [json.loads(kept[suite].read_text()) for suite in SUITES]
-
-
-def fingerprint(tree: Path, suite: str) -> str:
-    """Of everything that may change what is found of a suite."""
-    digest = hashlib.sha256(suite.encode())
-    for path in sorted(_read_by(tree, suite)):
-        name, content = str(path.relative_to(tree)).encode(), path.read_bytes()
-        digest.update(b"%d %s %d " % (len(name), name, len(content)) + content)
-    return digest.hexdigest()[:32]
-
-
-def _read_by(tree: Path, suite: str) -> Iterator[Path]:
-    """The program, what stands beside it, and no test but those of the suite."""
-    for path in tree.rglob("*"):
-        name = path.relative_to(tree)
-        made = name.parts[0] == "build" or "__pycache__" in name.parts
-        test = path.name.startswith("test_") and name.parts[0] == "tests"
-        if path.is_file() and not made and (not test or str(name).startswith(suite)):
-            yield path
+    with ThreadPoolExecutor(len(warm.workers)) as pool:
+        list(pool.map(run, missing))
+    return [measured for measured in found.values() if measured is not None]
 
 
-def _measure(tree: Path, suite: str, files: list[str]) -> Measured:
-    data = tree / "build" / "coverage"
-    data.parent.mkdir(exist_ok=True)
-    times = tree / "build" / TIMES
-    done = subprocess.run(
-        [sys.executable, *PYTEST, "--cov=ovpnha", "--cov-context=test", "--cov-report=", suite],
-        cwd=tree,
-        env=os.environ | {TIMES: str(times), "COVERAGE_FILE": str(data)},
-        check=False,
-    )
-    if done.returncode:
-        raise ValueError(f"the tests do not pass as the tree is: {suite}")
-    measured = coverage.CoverageData(str(data))
-    measured.read()
-    tests = {path: _by_line(measured, (tree / path).resolve()) for path in files}
-    return Measured(seconds=json.loads(times.read_text()), tests=tests)
+def known(cache: Path, file: str, digest: Digest) -> Measured | None:
+    """What was found before, when all that it depends on is as it was."""
+    try:
+        measured: Measured = json.loads(_kept(cache, file).read_text())
+    except FileNotFoundError:
+        return None
+    same = all(digest(name) == value for name, value in measured["read"].items())
+    return measured if same else None
 
 
-def _by_line(measured: coverage.CoverageData, path: Path) -> dict[str, list[str]]:
-    found = measured.contexts_by_lineno(str(path))
-    return {
-        str(line): sorted({name.rpartition("|")[0] for name in names if name})
-        for line, names in found.items()
-    }
+def keep(cache: Path, file: str, measured: Measured) -> None:
+    """For next time."""
+    kept = _kept(cache, file)
+    unready = kept.with_suffix(".new")
+    unready.write_text(json.dumps(measured))
+    unready.replace(kept)
+
+
+def _kept(cache: Path, file: str) -> Path:
+    return cache / f"{hashlib.sha256(file.encode()).hexdigest()[:DIGITS]}.json"
+
+
+def digests(tree: Path) -> Digest:
+    """What tells one content of a file of the tree from another; empty when there is none."""
+    return functools.cache(lambda name: _digest(tree / name))
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:DIGITS]
+    except OSError:
+        return ""
+
+
+def opened(tree: Path, paths: list[str]) -> set[str]:
+    """Those of the tree, but for what is made there."""
+    found = {Path(path) if Path(path).is_absolute() else tree / path for path in paths}
+    names = {path.relative_to(tree) for path in found if tree in path.parents}
+    return {str(name) for name in names if not {"build", "__pycache__"} & set(name.parts)}
+
+
+class Imports:
+    """Which files of a tree a file of it imports, and those in turn."""
+
+    def __init__(self, tree: Path) -> None:
+        self._tree = tree
+        self._direct: dict[str, set[str]] = {}
+
+    def of(self, file: str) -> set[str]:
+        """All of them, the file itself, and what pytest imports beside it."""
+        found: set[str] = set()
+        left = {file, *self._beside(file)}
+        while left:
+            name = left.pop()
+            found.add(name)
+            left |= self._of_one(name) - found
+        return found
+
+    def _beside(self, file: str) -> Iterator[str]:
+        for folder in Path(file).parents:
+            if (self._tree / folder / "conftest.py").is_file():
+                yield str(folder / "conftest.py")
+
+    def _of_one(self, file: str) -> set[str]:
+        if file not in self._direct:
+            self._direct[file] = set()
+            for node in ast.walk(ast.parse((self._tree / file).read_bytes())):
+                match node:
+                    case ast.Import(names):
+                        wanted = [name.name for name in names]
+                    case ast.ImportFrom(str(module), names):
+                        wanted = [module, *(f"{module}.{name.name}" for name in names)]
+                    case _:
+                        continue
+                self._direct[file].update(one for name in wanted for one in self._files(name))
+        return self._direct[file]
+
+    def _files(self, module: str) -> Iterator[str]:
+        parts = module.split(".")
+        for count in range(1, len(parts) + 1):
+            base = "/".join(parts[:count])
+            for name in (f"{base}.py", f"{base}/__init__.py"):
+                if (self._tree / name).is_file():
+                    yield name

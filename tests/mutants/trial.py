@@ -1,5 +1,9 @@
 """Trying mutants: copies of the tree, what the tests of the whole tree touch, and one trial.
 
+A function is changed in a program that is imported already, in a fork of a process that has all
+tests (``warm``): most of what is noticed is noticed within a moment. What is not, and what runs at
+import, is tried in a copy of the tree that has the change, with every import (``nursery``).
+
 It is measured which tests come to which line (``measuring``); so a mutant is tried against the
 tests that come to its lines, the quick ones first, until one fails. A line that is done at import
 is no test's: the tests of such a constant are those that come to a function that names it. A trial
@@ -12,18 +16,18 @@ import ast
 import enum
 import os
 import re
-import resource
 import shutil
-import signal
 import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mutants import warm
 from tests.mutants.changes import Mutant
 from tests.mutants.measuring import PYTEST, SUITES, measure
+from tests.mutants.nursery import Nursery, Order
+from tests.mutants.warm import Warm, Worker
 from tests.mutants.watcher import TESTS
 
 FOR_IMPORT = SUITES[-2:]
@@ -34,6 +38,7 @@ PROCESSOR_SECONDS = 30  # of one trial, and so many times what its tests take
 PROCESSOR_FACTOR = 2
 SECONDS = 1200  # when it waits for something that will never come
 MEMORY = 3 << 30
+SOON = 6  # files whose tests are tried first: every file has to be imported
 NAMES_LIMIT = 3  # how often a constant may be named by another before it is anyone's
 
 
@@ -44,6 +49,9 @@ class Outcome(enum.Enum):
     ENDLESS = "noticed (no end)"
     UNNOTICED = "not noticed"
     UNTESTED = "no test comes there"
+
+
+NOTICED = frozenset({Outcome.NOTICED, Outcome.ENDLESS})
 
 
 def copy_tree(root: Path, to: Path) -> None:
@@ -90,9 +98,9 @@ class Touched:
         return found
 
 
-def touch(trees: list[Path], files: list[str], cache: Path) -> Touched:
-    """By the tests of unchanged copies; ``ValueError`` when one of them fails."""
-    suites = measure(trees, files, cache)
+def touch(collected: Warm, tree: Path, files: list[str], cache: Path) -> Touched:
+    """By the tests of an unchanged copy; ``ValueError`` when one of them fails."""
+    suites = measure(collected, tree, cache)
     seconds = {test: took for suite in suites for test, took in suite["seconds"].items()}
     tests: dict[str, dict[int, frozenset[str]]] = {}
     uses: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)
@@ -100,10 +108,10 @@ def touch(trees: list[Path], files: list[str], cache: Path) -> Touched:
     for path in files:
         lines: defaultdict[int, frozenset[str]] = defaultdict(frozenset)
         for suite in suites:
-            for line, names in suite["tests"][path].items():
+            for line, names in suite["tests"].get(path, {}).items():
                 lines[int(line)] |= frozenset(names)
         tests[path] = dict(lines)
-        _collect(path, ast.parse((trees[0] / path).read_bytes()), uses, constants)
+        _collect(path, ast.parse((tree / path).read_bytes()), uses, constants)
     return Touched(tests, seconds, dict(uses), dict(constants))
 
 
@@ -138,23 +146,58 @@ def _name(node: ast.AST) -> str:
 
 
 class Workshop:
-    """One copy of the tree, in which one mutant after the other is tried."""
+    """One worker and one copy of the tree, in which one mutant after the other is tried."""
 
-    def __init__(self, tree: Path) -> None:
+    def __init__(self, tree: Path, worker: Worker, nursery: Nursery) -> None:
         self._tree = tree
+        self._worker = worker
+        self._nursery = nursery
         self._count = 0
-        (tree / "build").mkdir(exist_ok=True)
 
     def try_mutant(self, mutant: Mutant, touched: Touched) -> tuple[Outcome, str]:
         """What became of it, and the name of the test that noticed."""
         tests = touched.concerning(mutant)
         if not tests:
             return Outcome.UNTESTED, ""
+        source = (self._tree / mutant.path).read_bytes()
+        if mutant.inside:
+            seconds = sum(touched.seconds.get(test, 0.0) for test in tests)
+            outcome, test = self._swap(mutant, source, tests, seconds)
+            if outcome in NOTICED:
+                return outcome, test
+        return self._begin(mutant, source, tests, touched)
+
+    def _swap(
+        self, mutant: Mutant, source: bytes, tests: list[str], seconds: float
+    ) -> tuple[Outcome, str]:
+        """In a program that is imported already."""
+        order = warm.Order(
+            tests,
+            path=mutant.path,
+            changed=mutant.apply(source).decode(),
+            line=mutant.line,
+            processor=_limit(seconds),
+            seconds=SECONDS,
+        )
+        answer = self._worker.run(order)
+        if answer.status < 0:
+            return Outcome.ENDLESS, ""
+        return (Outcome.NOTICED if answer.status == warm.FAILED else Outcome.UNNOTICED), answer.test
+
+    def _begin(
+        self, mutant: Mutant, source: bytes, tests: list[str], touched: Touched
+    ) -> tuple[Outcome, str]:
+        """With every import."""
         path = self._tree / mutant.path
-        source = path.read_bytes()
         self._write(path, mutant.apply(source))
         try:
-            return self._run(tests, sum(touched.seconds.get(test, 0.0) for test in tests))
+            for part in parts(tests):
+                outcome, test = self._run(
+                    part, sum(touched.seconds.get(test, 0.0) for test in part)
+                )
+                if outcome in NOTICED:
+                    break
+            return outcome, test
         finally:
             self._write(path, source)
 
@@ -165,44 +208,46 @@ class Workshop:
         os.utime(path, (self._count * 2, self._count * 2))
 
     def _run(self, tests: list[str], seconds: float) -> tuple[Outcome, str]:
-        listed = self._tree / "build" / "tests"
+        listed, said = (self._tree / "build" / name for name in ("tests", "said"))
+        listed.parent.mkdir(exist_ok=True)
         listed.write_text("\n".join(tests))
-        files = sorted({test.partition("::")[0] for test in tests})
-        limit = PROCESSOR_SECONDS + round(PROCESSOR_FACTOR * seconds)
-        process = subprocess.Popen(
-            [sys.executable, *PYTEST, "-x", "--tb=no", "--timeout=0", *files],
-            cwd=self._tree,
-            env=os.environ | {TESTS: str(listed)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            preexec_fn=lambda: _limit(limit),
+        order = Order(
+            [*PYTEST, "-x", "--timeout=0", *_files(tests)],
+            str(said),
+            {TESTS: str(listed)},
+            processor=_limit(seconds),
+            seconds=SECONDS,
+            memory=MEMORY,
         )
-        try:
-            said, _ = process.communicate(timeout=SECONDS)
-        except subprocess.TimeoutExpired:
+        status = self._nursery.run(order)
+        text = said.read_text(errors="replace")
+        if status < 0:
             return Outcome.ENDLESS, ""
-        finally:
-            _end(process)
-        if process.returncode < 0:
-            return Outcome.ENDLESS, ""
-        if process.returncode == USAGE and BROKEN in said:
+        if status == USAGE and BROKEN in text:
             return Outcome.NOTICED, BROKEN
-        if process.returncode not in (0, *FAILED):
-            raise ValueError(f"pytest ended with {process.returncode}:\n{said}")
-        found = re.search(r"^(?:FAILED|ERROR) (\S+)", said, re.MULTILINE)
-        noticed = process.returncode in FAILED
+        if status not in (0, *FAILED):
+            raise ValueError(f"pytest ended with {status}:\n{text}")
+        found = re.search(r"^(?:FAILED|ERROR) (\S+)", text, re.MULTILINE)
+        noticed = status in FAILED
         return Outcome.NOTICED if noticed else Outcome.UNNOTICED, found[1] if found else ""
 
 
-def _limit(seconds: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+def _limit(seconds: float) -> int:
+    return PROCESSOR_SECONDS + round(PROCESSOR_FACTOR * seconds)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def parts(tests: list[str]) -> list[list[str]]:
+    """Those of the first few files, then all the others: most that is noticed is noticed soon."""
+    soon = set(_files(tests)[:SOON])
+    first = [test for test in tests if _file(test) in soon]
+    others = [test for test in tests if _file(test) not in soon]
+    return [part for part in (first, others) if part]
+
+
+def _files(tests: list[str]) -> list[str]:
+    """In the order of the tests."""
+    return list(dict.fromkeys(map(_file, tests)))
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]

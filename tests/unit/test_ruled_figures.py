@@ -7,12 +7,30 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.node.cluster import grading, two_masters
+from ovpnha.management import codes, commands
+from ovpnha.model import COUNTER_ENTRY_SIZE as SIZES
+from ovpnha.model import CounterKind, Grade
+from ovpnha.node import memory
+from ovpnha.node.cluster import conductor, grading, switchover, two_masters
 from ovpnha.node.master import exporter, protection, rekey
 from ovpnha.node.openvpn import discovery, refusals, traffic
 from ovpnha.node.role import succession, vip
 from ovpnha.node.standby import completeness, retries
-from ovpnha.replication import loss, membership, source
+from ovpnha.replication import (
+    config,
+    counters,
+    hello,
+    history,
+    loss,
+    membership,
+    messages,
+    pacing,
+    packing,
+    records,
+    roundtrip,
+    sealing,
+    source,
+)
 from ovpnha.replication.config import Timings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -56,7 +74,57 @@ RULED: list[tuple[str, str, float]] = [
     ("wire.md", r"(\d+) ms after another one at the earliest", loss.PROBE_INTERVAL * 1000),
     ("wire.md", r"left more than (\d+) ms before a probe", T.nack_delay * 1000),
 ]
-WORDS = {"second": "1", "three": "3"}
+# The same of sizes, counts and grades.
+RULED += [
+    ("wire.md", r"header of (\S+) bytes, then the sealed plaintext", sealing.HEADER_SIZE),
+    ("wire.md", r"which is (\S+) bytes longer sealed", sealing.TAG_SIZE),
+    ("wire.md", r"No datagram is longer than \*\*(\S+) bytes", sealing.DATAGRAM_LIMIT),
+    ("wire.md", r"so a plaintext has at most (\d\S+):", sealing.PAYLOAD_LIMIT + sealing.KIND_SIZE),
+    ("wire.md", r"of the sender, (\d+) random bytes", hello.CHALLENGE_SIZE),
+    ("wire.md", r"issuer are text of at most (\d+) characters", hello.DIGEST_TEXT_LIMIT),
+    ("wire.md", r"#checks\)\), (\w+) at most, those that failed", hello.CHECKS_LIMIT),
+    ("wire.md", r"\*text\* at most (\d+) bytes of what it said", hello.CHECK_TEXT_LIMIT),
+    ("wire.md", r"in their order and at most (\d+), which round", roundtrip.HEARD_LIMIT),
+    ("wire.md", r"\*release\*, at most (\d+) characters", hello.RELEASE_LIMIT),
+    ("wire.md", r"\*key numbers\* of the first (\w+) cluster", hello.KEYS_LIMIT),
+    ("wire.md", r"a part is named by the first (\d+) bytes of SHA-256", records.NAME_SIZE),
+    ("wire.md", r"of which each but the last has (\d+) bytes", messages.COLD_CHUNK),
+    ("wire.md", r"the window is at most (\d+) KiB", (1 << -packing.READ_WINDOW) / 1024),
+    ("wire.md", r"clients × (\d+) bytes / \(", config.RECORD_BYTES),
+    ("wire.md", r"clients × 700 bytes / \((\S+) × `bytes", pacing.LEAST_SHARE),
+    ("wire.md", r"lately took \(at most (\S+) s\)", 1.5 * pacing.DELAY_LIMIT),
+    ("wire.md", r"\*reason\* has at most (\d+) bytes", history.REASON_LIMIT),
+    ("management.md", r"SUCCESS: cluster-status version=(\d+),", codes.VERSION),
+    (
+        "management.md",
+        r"entries of (\d+) bytes: uid 8, fp 8",
+        SIZES[CounterKind.HIGH_WATER],
+    ),
+    (
+        "management.md",
+        r"entries of (\d+) bytes: uid 8, read",
+        SIZES[CounterKind.BYTES],
+    ),
+    ("management.md", r"passes counters on in turns of (\d+) lines", counters.LINES),
+    ("management.md", r"it says `cluster-wait on (\d+)` again", commands.WAIT_LEASE),
+    ("management.md", r"again every (second), and when it does not", protection.RENEW_AFTER),
+    ("roles.md", r"that sidecar ended less than (\S+) s ago", memory.AWAY_MAX),
+    ("roles.md", r"says anything else of it \| (\S+) s \|", switchover.ANSWER_MAX),
+    ("roles.md", r"those are waited for (\S+) s at most", conductor.QUIET_MAX),
+    ("roles.md", r"waited for 1 s at most \| (\S+) s \|", conductor.PREPARE_MAX),
+    ("roles.md", r"new clients and new keys wait, for (\S+) s at most", conductor.FREEZE),
+    ("roles.md", r"all others say grade 30 \((\S+) s\)", conductor.LOWER_MAX),
+    ("roles.md", r"grade 30 \(0.5 s\) \| (\S+) s \|", conductor.READY_MAX),
+    ("roles.md", r"the VIP is still here (\S+) s after \*ready\*", conductor.FREEZE),
+    ("roles.md", r"\*(?:done|failed)\* \| said for (\S+) s", switchover.SHOWN),
+    ("roles.md", r"a lowered grade for longer than that and (\S+) s", switchover.GRACE),
+    ("roles.md", r"Other standbys: grade (\d+)\. Master: new", Grade.DEGRADED),
+    ("roles.md", r"\*failed\* \| said for 10 s\. Master: grade (\d+)", Grade.MASTER),
+    ("roles.md", r"in sync, has a grade below (\d+),", Grade.IN_SYNC),
+    ("roles.md", r"in that epoch, is held with grade (\d+):", Grade.LONE),
+    ("roles.md", r"A master is worth (\d+) then, below", Grade.LONE),
+]
+WORDS = {"second": "1", "three": "3", "four": "4", "six": "6"}
 
 
 @pytest.mark.parametrize(("page", "words", "value"), RULED)
@@ -64,4 +132,4 @@ def test_the_page_and_the_code_have_one_figure(page: str, words: str, value: flo
     found = re.findall(words, (DOCS / page).read_text())
     assert found, f"{page} does not say so any more"
     for one in found:
-        assert float(WORDS.get(one, one)) == pytest.approx(value)
+        assert float(WORDS.get(one, one).replace(",", "")) == pytest.approx(value)
