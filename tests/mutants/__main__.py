@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
         )
         files = sorted({mutant.path for mutant in every})
         collected = Warm(whole, SUITES, WARM, options.workers)
-        touched = touch(collected, whole, files, root / "build" / "mutants")
+        touched = touch(collected, whole, files, drawn, root / "build" / "mutants")
         trials = _try_all(drawn, trees, collected, touched)
     print(table(trials))
     unknown = [one for one in listed if not any(one.means(mutant) for mutant in every)]

@@ -55,15 +55,18 @@ class Measured(TypedDict):
     tests: dict[str, dict[str, list[str]]]  # by file, by line
 
 
-def measure(warm: Warm, tree: Path, cache: Path) -> list[Measured]:
-    """Every file of tests, of an unchanged copy; ``ValueError`` when one of its tests fails."""
+def measure(warm: Warm, tree: Path, paths: set[str], cache: Path) -> list[Measured]:
+    """Every file of tests that imports one of those, of an unchanged copy.
+
+    ``ValueError`` when one of its tests fails.
+    """
     cache.mkdir(parents=True, exist_ok=True)
     digest = digests(tree)
-    every = warm.collected()
+    imports = Imports(tree)
+    every = {file: tests for file, tests in warm.collected().items() if imports.of(file) & paths}
     found = {file: known(cache, file, digest) for file in every}
     missing = [file for file, measured in found.items() if measured is None]
     print(f"measuring {len(missing)} of {len(found)} files of tests", flush=True)
-    imports = Imports(tree)
     workers: queue.Queue[Worker] = queue.Queue()
     for worker in warm.workers:
         workers.put(worker)

@@ -60,7 +60,9 @@ class Nursery:
     def close(self) -> None:
         """Nothing of it remains."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
+        self._process.stdout.close()
         self._process.wait()
 
 

@@ -98,9 +98,11 @@ class Touched:
         return found
 
 
-def touch(collected: Warm, tree: Path, files: list[str], cache: Path) -> Touched:
+def touch(
+    collected: Warm, tree: Path, files: list[str], drawn: list[Mutant], cache: Path
+) -> Touched:
     """By the tests of an unchanged copy; ``ValueError`` when one of them fails."""
-    suites = measure(collected, tree, cache)
+    suites = measure(collected, tree, {mutant.path for mutant in drawn}, cache)
     seconds = {test: took for suite in suites for test, took in suite["seconds"].items()}
     tests: dict[str, dict[int, frozenset[str]]] = {}
     uses: defaultdict[str, dict[str, list[int]]] = defaultdict(dict)

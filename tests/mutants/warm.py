@@ -7,6 +7,7 @@ child puts the changed code in its place (``swap``) or counts lines, and runs th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -102,8 +103,9 @@ class Worker:
 
     def run(self, order: Order) -> Answer:
         """Carry it out."""
-        self._orders.write(json.dumps(asdict(order)) + "\n")
-        self._orders.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self._orders.write(json.dumps(asdict(order)) + "\n")
+            self._orders.flush()
         line = self._answers.readline()
         if not line:
             raise ValueError("the tests cannot be collected as the tree is")
@@ -111,7 +113,9 @@ class Worker:
 
     def close(self) -> None:
         """It ends when it has nothing to do."""
-        self._orders.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._orders.close()
+        self._answers.close()
 
 
 class Collected:
