@@ -116,7 +116,7 @@ def _find_wrong_words(instance: str, answers: Answers, host: Host) -> Iterator[s
                 f"{what}: {name} is no name for ovpnha: 1 to 32 letters, digits, dots, dashes or"
                 " underscores; give it another one"
             )
-    if (answers.keepalived or KEEPALIVED[0]) not in KEEPALIVED:
+    if answers.keepalived and answers.keepalived not in KEEPALIVED:
         yield f"--keepalived: must be one of {', '.join(KEEPALIVED)}"
 
 

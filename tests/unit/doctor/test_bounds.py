@@ -7,7 +7,8 @@ import pytest
 from ovpnha.doctor.examine import examine
 from ovpnha.doctor.facts import CertificateFacts, Facts, LinkFacts
 from ovpnha.doctor.kinds import DoctorKind
-from tests.unit.doctor.good import DAY, NOW, changed, keepalived
+from ovpnha.doctor.versions import is_older
+from tests.unit.doctor.good import DAY, NOW, OTHER, also, changed, keepalived, server_with
 
 
 def told(facts: Facts) -> dict[DoctorKind, str]:
@@ -164,3 +165,20 @@ def test_how_old_the_source_is(built: float | None, words: str) -> None:
 def test_what_was_never_tried(system: str, machine: str, count: int) -> None:
     facts = changed("host", system=system, machine=machine)
     assert [*told(facts)] == [DoctorKind.PLATFORM_UNTRIED] * count
+
+
+@pytest.mark.parametrize(("value", "ends"), [(0, True), (1, False)])
+def test_a_server_beside_ends_on_a_standby_unless_it_may_bind_what_is_not_there(
+    value: int, ends: bool
+) -> None:
+    facts = also(server_with(OTHER), "host", tunables={"net.ipv4.ip_nonlocal_bind": value})
+    words = told(facts)[DoctorKind.TCP_BESIDE]
+    assert words.endswith("Cannot assign requested address") is ends
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("2", "3-1"), ("2", "1:1"), ("x:9", "1:1"), ("1:9", "2:1"), ("9", "10")]
+)
+def test_only_a_number_before_a_colon_is_an_epoch(one: str, other: str) -> None:
+    assert is_older(one, other)
+    assert not is_older(other, one)
