@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from tests.lab.topology import inside
 from tests.lab.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
-VIP = "192.0.2.10"
+UDP = "udp"
+"""The instance that most figures are about."""
 ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
 PORT = 11940
 SECONDS = 60.0
@@ -43,17 +45,26 @@ key_file = "{directory}/cluster.key"
 [bcn]
 links = [{{ interface = "bcn0" }}]
 
+"""
+INSTANCE = """
 [[instance]]
-name = "udp"
+name = "{name}"
 management = "/nowhere"
 vip = "{vip}"
 """
+NODE_INSTANCE = """
+[node.{node}.instance.{name}]
+management = "{management}"
+"""
 NODE = """
-[node.{name}.instance.udp]
-management = "{directory}/{name}.sock"
 [node.{name}.control]
 socket = "{directory}/{name}.control"
 """
+
+
+def vip_of(at: int) -> str:
+    """The virtual IP of an instance, by its place."""
+    return f"192.0.2.{10 + at}"
 
 
 def ip(*arguments: str) -> None:
@@ -72,10 +83,11 @@ def remove_left() -> None:
 class Openvpn:
     """The process of a fake OpenVPN, and the way to give it orders."""
 
-    def __init__(self, path: Path, samples: list[Sample], seed: int, clients: int) -> None:
+    def __init__(self, path: Path, vip: str, samples: list[Sample], *numbers: int) -> None:
         packed = base64.b64encode(pickle.dumps(samples)).decode()
+        words = [str(path), vip, packed, *map(str, numbers)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.openvpn", path, packed, str(seed), str(clients)],
+            [sys.executable, "-m", "tests.bench.openvpn", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -101,13 +113,13 @@ class Openvpn:
 
 
 class Node:
-    """One namespace with its sidecar and OpenVPN."""
+    """One namespace with its sidecar and an OpenVPN for each instance."""
 
-    def __init__(self, name: str, directory: Path, namespace: str) -> None:
+    def __init__(self, name: str, directory: Path, namespace: str, instances: list[str]) -> None:
         self.name = name
         self.namespace = namespace
-        self.management = directory / f"{name}.sock"
-        self.openvpn: Openvpn | None = None
+        self.management = {one: directory / f"{name}-{one}.sock" for one in instances}
+        self.openvpns: dict[str, Openvpn] = {}
         self._control = directory / f"{name}.control"
         self.sidecar = Process(
             [
@@ -120,13 +132,16 @@ class Node:
             environment={"PYTHONPATH": str(ROOT)},
         )
 
-    def start_openvpn(self, samples: list[Sample], seed: int, clients: int) -> Openvpn:
-        """Start a fake OpenVPN, or a new one in the place of the last."""
-        if self.openvpn is not None:
-            self.openvpn.close()
-        self.management.unlink(missing_ok=True)
-        self.openvpn = Openvpn(self.management, samples, seed, clients)
-        return self.openvpn
+    def start_openvpn(
+        self, samples: list[Sample], seed: int, clients: int, name: str = UDP
+    ) -> None:
+        """Start the fake OpenVPN of an instance, or a new one in the place of the last."""
+        if name in self.openvpns:
+            self.openvpns.pop(name).close()
+        path = self.management[name]
+        path.unlink(missing_ok=True)
+        vip = vip_of(list(self.management).index(name))
+        self.openvpns[name] = Openvpn(path, vip, samples, seed, clients)
 
     def status(self) -> dict[str, Any]:
         """What the sidecar says of itself; empty while it does not answer."""
@@ -135,9 +150,16 @@ class Node:
         except ControlError:
             return {}
 
-    def instance(self) -> dict[str, Any]:
-        """What it says of its OpenVPN."""
-        return dict(self.status().get("instances", [{}])[0])
+    def instance(self, name: str = UDP) -> dict[str, Any]:
+        """What it says of an OpenVPN."""
+        found = [one for one in self.status().get("instances", []) if one["name"] == name]
+        return dict(found[0]) if found else {}
+
+    def close(self) -> None:
+        """End all that runs here."""
+        self.sidecar.discard()
+        for openvpn in self.openvpns.values():
+            openvpn.close()
 
     def scrape(self) -> tuple[float, bytes]:
         """The metrics page, and the seconds that it took."""
@@ -162,10 +184,12 @@ class Node:
 class Cluster:
     """Both nodes; leaving the ``with`` block takes everything away."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, instances: Sequence[str] = (UDP,)) -> None:
         self.directory = directory
+        self.instances = list(instances)
         self.nodes = {
-            name: Node(name, directory, f"{PREFIX}{os.getpid()}{name}") for name in ADDRESSES
+            name: Node(name, directory, f"{PREFIX}{os.getpid()}{name}", self.instances)
+            for name in ADDRESSES
         }
 
     def __enter__(self) -> Cluster:
@@ -190,10 +214,9 @@ class Cluster:
         for name, namespace in zip(ADDRESSES, spaces, strict=True):
             ip("-n", namespace, "addr", "add", f"{ADDRESSES[name]}/24", "brd", "+", "dev", "bcn0")
             ip("-n", namespace, "link", "set", "bcn0", "up")
-        ip("-n", spaces[0], "addr", "add", f"{VIP}/32", "dev", "lo")
-        text = CONFIG.format(directory=self.directory, vip=VIP)
-        nodes = "".join(NODE.format(directory=self.directory, name=name) for name in self.nodes)
-        (self.directory / "ovpnha.toml").write_text(text + nodes)
+        for at, _ in enumerate(self.instances):
+            ip("-n", spaces[0], "addr", "add", f"{vip_of(at)}/32", "dev", "lo")
+        (self.directory / "ovpnha.toml").write_text("".join(self._configuration()))
         subprocess.run(
             [sys.executable, "-m", "ovpnha", "keygen", self.directory / "cluster.key"],
             check=True,
@@ -201,21 +224,28 @@ class Cluster:
             cwd=ROOT,
         )
 
+    def _configuration(self) -> Iterator[str]:
+        yield CONFIG.format(directory=self.directory)
+        for at, one in enumerate(self.instances):
+            yield INSTANCE.format(name=one, vip=vip_of(at))
+        for node in self.nodes.values():
+            yield NODE.format(directory=self.directory, name=node.name)
+            for one, path in node.management.items():
+                yield NODE_INSTANCE.format(node=node.name, name=one, management=path)
+
     def _remove(self) -> None:
         for node in self.nodes.values():
-            node.sidecar.discard()
-            if node.openvpn is not None:
-                node.openvpn.close()
+            node.close()
             command = ["ip", "netns", "del", node.namespace]
             subprocess.run(command, check=False, capture_output=True)
 
-    def wait(self, name: str, key: str, value: object) -> None:
+    def wait(self, name: str, key: str, value: object, instance: str = UDP) -> None:
         """Wait until a node's instance says so."""
         node = self.nodes[name]
 
         def holds() -> bool:
             node.sidecar.expect_running()
-            return bool(node.instance().get(key) == value)
+            return bool(node.instance(instance).get(key) == value)
 
         wait_until(holds, f"{key} of node {name} is {value}", SECONDS)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.bench.capture import Sample
-from tests.bench.cluster import Cluster, Node, Openvpn
+from tests.bench.cluster import UDP, Cluster, Node
 from tests.bench.junk import Junk
 from tests.lab.errors import LabError
 
@@ -224,5 +224,4 @@ class Benchmark:
 
     @staticmethod
     def _order(node: Node, do: str, **fields: object) -> dict[str, Any]:
-        assert isinstance(node.openvpn, Openvpn)
-        return node.openvpn.order(do, **fields)
+        return node.openvpns[UDP].order(do, **fields)

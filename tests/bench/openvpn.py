@@ -1,6 +1,6 @@
 """A fast stand-in for the patched OpenVPN, a process of its own: docs/management.md, no crypto.
 
-``python -m tests.bench.openvpn SOCKET SAMPLES SEED CLIENTS`` serves one management socket. Its
+``python -m tests.bench.openvpn SOCKET VIP SAMPLES SEED CLIENTS`` serves one management socket. Its
 standard input takes one JSON order a line, its standard output gives one JSON answer each.
 Protected is a client of a master when a standby's OpenVPN has stored its range (cluster-stored):
 that is what the times from connect to protected are measured to.
@@ -35,8 +35,9 @@ SLICE = 333  # clients whose counters are written before anything else has its t
 class FakeOpenvpn:
     """The clients, and the answers."""
 
-    def __init__(self, maker: ClientMaker, clients: int) -> None:
+    def __init__(self, maker: ClientMaker, clients: int, vip: str) -> None:
         self.maker = maker
+        self.vip = vip
         self.role = "standby"
         self.holder = os.urandom(16).hex().encode()
         self.epoch = b"-"
@@ -75,7 +76,7 @@ class FakeOpenvpn:
         text = (
             f"version=2,format=1,role={self.role},instances={len(self.copies)},"
             f"holder={self.holder.decode()},epoch={self.epoch.decode()},openvpn=2.6.14,"
-            "local=192.0.2.10,port=1194,proto=udp4,broadcast=10.77.0.255,bcn-port=11940,"
+            f"local={self.vip},port=1194,proto=udp4,broadcast=10.77.0.255,bcn-port=11940,"
             "digest=d1,cert=c1,issuer=i1,max-clients=20000,capped=0"
         )
         return f"SUCCESS: cluster-status {text}\r\n".encode()
@@ -229,9 +230,9 @@ async def _serve(path: Path, openvpn: FakeOpenvpn) -> None:
 
 def main() -> None:
     """Serve until the standard input ends."""
-    path, samples, seed, clients = sys.argv[1:]
+    path, vip, samples, seed, clients = sys.argv[1:]
     maker = ClientMaker(pickle.loads(base64.b64decode(samples)), int(seed))  # noqa: S301 - ours
-    openvpn = FakeOpenvpn(maker, int(clients))
+    openvpn = FakeOpenvpn(maker, int(clients), vip)
     gc.disable()  # a collection would stand in every figure that is measured here
     asyncio.run(_serve(Path(path), openvpn))
 
