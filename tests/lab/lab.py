@@ -216,12 +216,12 @@ class Lab:
             client.wait_connected(seconds=30.0 + count)
         return clients
 
-    def launch_beside(self, name: str, options: Sequence[str] = ()) -> Client:
-        """Start one more client, with a device of its own and no routes."""
+    def launch_beside(self, name: str, options: Sequence[str] = (), host: str = "client") -> Client:
+        """Start one more client, with a device of its own and no routes; where others are, too."""
         more = ["route-nopull", "route-noexec", *self.setup.client_options, *options]
-        return self._make_client(name, [f"dev tun{len(self.clients) + 1}", *more])
+        return self._make_client(name, [f"dev tun{len(self.clients) + 1}", *more], host)
 
-    def _make_client(self, name: str, options: list[str]) -> Client:
+    def _make_client(self, name: str, options: list[str], host: str = "client") -> Client:
         self.pki.issue(name, server=False)
         config = self.directory / f"{name}.conf"
         text = client_config(
@@ -234,7 +234,7 @@ class Lab:
         config.write_text(text)
         process = Process(
             [self.setup.client_openvpn, "--config", config],
-            namespace=self.topology.namespace("client"),
+            namespace=self.topology.namespace(host),
             directory=self.directory,
             log=self.directory / f"{name}.log",
         )
