@@ -79,7 +79,10 @@ class ReplicationConfig:
     """Version of ovpnha, for the other nodes."""
 
     def sync_bound(self, clients: int) -> float:
-        """Seconds within which a copy of so many clients must reach what a hello said."""
+        """Seconds within which a copy must reach what a hello said.
+
+        ``clients`` are all that share the pace: those of every instance that follows the node.
+        """
         size = clients * RECORD_BYTES
         return self.timings.sync_timeout + size / (self.bytes_per_second * LEAST_SHARE)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
 
 from ovpnha.model import NodeName
 
@@ -12,6 +14,8 @@ DELAY_DECAY = 0.9
 DELAY_GOAL = 0.5  # seconds at full pace fill 2.5 MB of a receiver's buffer
 LEAST_SHARE = 0.65
 SLOWER, FASTER = 0.8, 1.15
+PACE_BURST = 0.01  # seconds of the pace that may leave at once
+LEAST_BURST = 9600.0  # bytes: two turns worth waking up for
 _ROUNDING = 1e-5  # seconds; more than what floating point loses
 
 
@@ -50,6 +54,45 @@ class TokenBucket:
     def when(self, amount: float) -> float:
         """A time at which ``amount`` can surely be taken; it may have passed."""
         return self._updated + max(0.0, amount - self._tokens) / self._rate + _ROUNDING
+
+
+class _HasClients(Protocol):
+    @property
+    def clients(self) -> int: ...
+
+
+_Source = TypeVar("_Source", bound=_HasClients)
+
+
+class SharedPace(TokenBucket):
+    """Bytes that all sources of a node may send in a second, and who of them comes first.
+
+    Whoever comes first takes what is there. With always the same one first, the others would
+    starve while it sends its whole table; so who comes after the last that sent is first.
+    """
+
+    def __init__(self, rate: float, now: float) -> None:
+        super().__init__(rate, max(rate * PACE_BURST, LEAST_BURST), now)
+        self._first = 0
+        self._spent = 0.0
+        self.clients = 0
+        """Of all sources that had their turn the last time."""
+
+    def spend(self, amount: float, now: float) -> None:
+        """Spend ``amount`` even if that leaves a debt."""
+        super().spend(amount, now)
+        self._spent += amount
+
+    def in_turn(self, sources: Iterable[_Source]) -> Iterator[_Source]:
+        """All of them; who spends while it has its turn is the last one in the next."""
+        found = list(sources)
+        self.clients = sum(one.clients for one in found)
+        first = self._first
+        for at in range(first, first + len(found)):
+            before = self._spent
+            yield found[at % len(found)]
+            if self._spent > before:
+                self._first = (at + 1) % len(found)
 
 
 class Delay:

@@ -59,7 +59,7 @@ from ovpnha.replication.messages import (
     Resync,
     Want,
 )
-from ovpnha.replication.pacing import TokenBucket
+from ovpnha.replication.pacing import SharedPace
 from ovpnha.replication.records import fits
 from ovpnha.replication.sealing import (
     ClusterKey,
@@ -75,7 +75,6 @@ from ovpnha.replication.source import Source
 from ovpnha.replication.strangers import Strangers
 
 NOT_REFUSALS = frozenset({"own", "duplicate"})
-PACE_BURST = 0.01  # seconds of the pace that may leave at once
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,7 @@ class Replication:
         self._membership.use_keys(tuple(key.name for key in keys))
         self.last_proved = self._membership.last_proved
         self.history = SharedHistory(history)
-        rate = float(config.bytes_per_second)
-        self._pace = TokenBucket(rate, max(rate * PACE_BURST, 9600.0), now)
+        self._pace = SharedPace(float(config.bytes_per_second), now)
         self._sources: dict[InstanceName, Source] = {}
         self._sinks: dict[InstanceName, Sink] = {}
         self._streams = 0
@@ -205,7 +203,7 @@ class Replication:
         """Everything that is due now, sealed."""
         datagrams = self._hellos(now)
         messages, self._out = self._out, []
-        for source in self._sources.values():
+        for source in self._pace.in_turn(self._sources.values()):
             messages += source.messages(now)
         for sink in self._sinks.values():
             messages += sink.messages(now)
@@ -224,9 +222,10 @@ class Replication:
     def _hear_whole(self, boot: HeardBoot, now: float) -> None:
         """A round of hellos of a believed node has come whole."""
         self.history.hear(boot.node, boot.history, now)
-        for name, sink in self._sinks.items():
-            if sink.node == boot.node:
-                sink.hear_head(boot.heads.get(name), now)
+        sinks = {name: sink for name, sink in self._sinks.items() if sink.node == boot.node}
+        clients = sum(sink.clients for sink in sinks.values())  # they come at one pace
+        for name, sink in sinks.items():
+            sink.hear_head(boot.heads.get(name), clients, now)
 
     def _seal(self, kind: Kind, payload: bytes, link: str | None) -> Datagram:
         data = self._sealer.seal(kind, payload)

@@ -18,13 +18,12 @@ What can go wrong, and the rule that answers it:
 * An entry is lost: the head of a later message or of a hello shows the gap, and a nack names it.
 * A cold part is lost: its record is incomplete and not delivered; the owner hears of its generation
   at once, and ``want`` names the part. Without room for it the entry counts as not received.
-* What was dropped leaves no trace: ``Proof`` compares what is here with the heads of hellos.
+* What was dropped leaves no trace: ``Proof`` compares what is here with the heads of hellos;
+  ``Differences`` the tables, at the same head only.
 * The source was restarted, or forgot what we lack: everything anew. Older streams are ignored.
-* The tables differ, and no number shows it: ``Differences``, at the same head only.
 
 Decides what is missing and asks for it; never whom to follow, and never judges a record. Ruled by
-docs/wire.md, "State: to the source". Kept are generations and cold parts; a hot part only while its
-cold parts are missing.
+docs/wire.md, "State: to the source". A hot part is kept only while its cold parts are missing.
 """
 
 from __future__ import annotations
@@ -156,8 +155,7 @@ class Sink:
         self, uid: Uid, generation: int, stored: tuple[StoredRange, ...], now: float
     ) -> None:
         """Our OpenVPN has imported this generation."""
-        number = self._copy.delivered_number(uid)
-        if number is None:
+        if (number := self._copy.delivered_number(uid)) is None:
             return
         if self._copy.late.imported(uid) and self._flush_at is None:
             self._flush_at = now + self._timings.ack_gap
@@ -167,8 +165,7 @@ class Sink:
 
     def reject(self, uid: Uid, generation: int, reason: str, now: float) -> None:
         """Our OpenVPN has refused this record."""
-        number = self._copy.delivered_number(uid)
-        if number is None:
+        if (number := self._copy.delivered_number(uid)) is None:
             return
         entry = RejectEntry(uid, generation, number, clip_reason(reason))
         self._copy.acknowledgements.conclude(entry)
@@ -203,14 +200,19 @@ class Sink:
         self._check_whole()
         self._proof.reach(self._has_reached)
 
-    def hear_head(self, head: LogHead | None, now: float) -> None:
-        """The followed node's hello says how far its log of this instance reaches."""
+    def hear_head(self, head: LogHead | None, clients: int, now: float) -> None:
+        """How far the log of this instance reaches; so many clients come at the same pace."""
         if head is not None and head.stream == self._stream:
             self._advance(head.head, head.floor, now, self._timings.resend_gap)
         self._proof.hear(head, now)
         self._proof.reach(self._has_reached)
-        if self._proof.judge(self._config.sync_bound(len(self._copy.table)), now):
+        if self._proof.judge(self._config.sync_bound(clients), now):
             self._emit(CopyProved(self._instance, self.node, self._proof.proved))
+
+    @property
+    def clients(self) -> int:
+        """How many are here so far."""
+        return len(self._copy.table)
 
     def _has_reached(self, head: LogHead) -> bool:
         return head.stream == self._stream and self._copy.has_reached(head)

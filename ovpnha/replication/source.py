@@ -15,13 +15,12 @@ its turn comes is sent, so nobody waits for what is void. What can go wrong, and
 * The last change is lost, and no later one shows the gap: a snapshot mark tells the head 10 and
   50 ms after a change and twice a second, and so does every hello.
 * Several receivers miss the same: their ranges are united, one pass serves all.
-* A receiver is behind, not lossy, and asks for what waits in its socket: what may be on its way is
-  not sent again (``loss``), and the pace falls while delays grow.
+* A receiver is behind, and asks for what its socket has: not sent again (``loss``); the pace falls.
 * All clients' counters come at once, and a change behind them waits: some lines leave at each turn,
   so that the shell reads between them. What waits of a client leaves before its next record.
 * An acknowledgement is lost: ``Followers`` asks for it.
 * Counters are kept no longer that somebody lacks: the newest of all are told again.
-* Two tables differ, and no number shows it: the digests of the buckets do.
+* Two tables differ, and no number shows it: the digests of buckets do.
 
 Ruled by docs/wire.md, "State: from the source". Never decides who is master, and never drops a
 record that was published and not withdrawn.
@@ -67,7 +66,7 @@ from ovpnha.replication.messages import (
     ToSource,
     Want,
 )
-from ovpnha.replication.pacing import TokenBucket
+from ovpnha.replication.pacing import SharedPace
 from ovpnha.replication.published import PublishedTable
 from ovpnha.replication.ranges import RangeSet
 from ovpnha.replication.records import pack_body
@@ -86,16 +85,15 @@ class Source:
         instance: InstanceName,
         stream: int,
         config: ReplicationConfig,
-        pace: TokenBucket,
+        pace: SharedPace,
         ledger: Ledger,
         emit: Callable[[Event], None],
         now: float,
     ) -> None:
         self._instance = instance
         self._stream = stream
-        self._config = config
+        self._config, self._pace = config, pace
         self._timings = timings = config.timings
-        self._pace = pace
         self._ledger = ledger
         self._followers = Followers(instance, stream, timings, emit)
         self._complete = False
@@ -116,6 +114,11 @@ class Source:
         self._digest_at = now + timings.digest_interval
 
     # --- the table
+
+    @property
+    def clients(self) -> int:
+        """How many the table has."""
+        return len(self._table)
 
     def publish(self, record: ClientRecord, now: float) -> None:
         """Upsert; an older generation than the published one is ignored."""
@@ -146,7 +149,7 @@ class Source:
         self._urgent_at = now
 
     def _pass_on(self, lines: Iterable[CounterLine], now: float) -> None:
-        kept = self._config.counters_kept(len(self._table))
+        kept = self._config.counters_kept(max(self.clients, self._pace.clients))
         for kind, payload in lines:
             self._counters.note(kind, payload, self._table)
             self._send_soon(self._log.counters(kind, payload, kept, now), now)
@@ -274,10 +277,9 @@ class Source:
     def messages(self, now: float) -> list[bytes]:
         """Everything that is due, packed."""
         self._pass_on(self._waiting.take(), now)
-        out = [*self._live(now), *self._answers, *self._paced(now)]
-        self._answers = []
-        since = now - self._timings.ask_interval
-        out += self._followers.asks(lambda number: self._log.left_since(since, number), now)
+        out, self._answers = [*self._live(now), *self._answers, *self._paced(now)], []
+        asked = now - self._timings.ask_interval
+        out += self._followers.asks(lambda number: self._log.left_since(asked, number), now)
         if now >= self._digest_at:
             out += self._digest(now)
         if now >= self._mark_at:
@@ -293,18 +295,16 @@ class Source:
 
     def _mark(self, now: float) -> bytes:
         self._mark_at = next(self._early, now + self._timings.mark_interval)
-        place = (self._instance, self._stream, self._log.head, self._log.floor)
-        recent = self._table.recent
+        place = (self._instance, self._stream, self._log.head, self._log.floor, self._table.recent)
         if self._complete:
-            return SnapshotEnd(*place, recent, len(self._table)).encode()
-        return Snapshot(*place, recent).encode()
+            return SnapshotEnd(*place, len(self._table)).encode()
+        return Snapshot(*place).encode()
 
     def _digest(self, now: float) -> list[bytes]:
         self._digest_at = now + self._timings.digest_interval
         if not self._complete or not len(self._followers):
             return []
-        place = (self._instance, self._stream, self._log.head)
-        return [Digest(*place, self._table.digests).encode()]
+        return [Digest(self._instance, self._stream, self._log.head, self._table.digests).encode()]
 
     def _live(self, now: float, debt: float = LIVE_DEBT) -> list[bytes]:
         """What has changed; what exceeds the pace by more than ``debt`` bytes is left to it."""
@@ -396,5 +396,5 @@ class Source:
                 return [encode_entry(Counters(number, span, slot.value, slot.payload))]
 
     def outstanding(self) -> dict[NodeName, int]:
-        """For each follower, the clients it has not acknowledged."""
+        """Clients that each follower has not acknowledged."""
         return self._followers.outstanding()

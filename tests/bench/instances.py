@@ -55,7 +55,7 @@ class Shape:
 
     def _exports(self) -> int:
         instances = self._master.status()["instances"]
-        return sum(int(one["counters"]["exports"]) for one in instances)
+        return sum(int(one["counters"].get("exports", 0)) for one in instances)
 
     def _start(self, node: Node, clients: int) -> None:
         seed = 1000 * (clients == 0)

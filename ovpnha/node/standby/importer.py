@@ -38,11 +38,9 @@ from ovpnha.replication.events import (
 from ovpnha.replication.protocol import Replication
 
 TIDY_AFTER = 1.0
-"""Seconds until the table of a standby that was promoted is freed: with ten thousand clients that
-takes as long as the promotion itself, which must not wait for it."""
+"""Seconds until a promoted standby's table is freed: it takes as long as the promotion itself."""
 
-STORED_LIMIT = 16
-"""Most ranges of one client that an acknowledgement names: the newest."""
+STORED_LIMIT = 16  # ranges of one client that an acknowledgement names at most: the newest
 
 
 @dataclass(frozen=True)
@@ -359,7 +357,8 @@ class Importer(Part):
     def _confirm(self, uid: Uid, copy: Copy, now: float) -> None:
         self.table.store(uid, copy)
         self.refusals.settle(uid)
-        if copy.epoch == self.epoch:
+        # Were a newer record waiting, this would pass for its answer, which may get lost.
+        if copy.epoch == self.epoch and self._jobs.waiting(uid) is None:
             stored = copy.stored[-STORED_LIMIT:]
             self._backchannel.acknowledge(self._openvpn.instance, uid, copy.generation, stored, now)
 
@@ -371,8 +370,9 @@ class Importer(Part):
         if not job.refused:
             told = {"uid": uid.hex(), "generation": generation, "code": why.code, "reason": reason}
             self._openvpn.log("warning", "import refused", **told)
-            self._backchannel.reject(self._openvpn.instance, uid, generation, reason, now)
         if self._jobs.waiting(uid) is None:
+            if not job.refused:
+                self._backchannel.reject(self._openvpn.instance, uid, generation, reason, now)
             self._retries.put(job, now)
         self.table.refuse(uid, generation)
         self._release(now)

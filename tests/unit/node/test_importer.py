@@ -153,6 +153,31 @@ def test_ranges_that_were_not_stored_are_tried_once_more_from_nothing() -> None:
     assert desk.importer.table.rangeless == 1
 
 
+def test_an_answer_for_an_older_record_does_not_pass_for_that_of_a_newer_one() -> None:
+    """The first was published before the master knew our holder id, and has no range for us."""
+    desk = Standby()
+    first, second = record(grants=()), record()
+    desk.importer.take_record(first, 0.0)
+    desk.importer.take_record(second, 0.0)
+    desk.commands()
+    desk.answer(Import(first, ()))
+    assert desk.backchannel.taken() == []
+    desk.answer(Import(second, (GRANT,)), STORED)
+    assert desk.backchannel.taken() == [("acknowledge", uid(), 1, (STORED,))]
+
+
+def test_a_refusal_of_an_older_record_does_not_pass_for_that_of_a_newer_one() -> None:
+    desk = Standby()
+    first, second = record(), record(generation=2)
+    desk.importer.take_record(first, 0.0)
+    desk.importer.take_record(second, 0.0)
+    desk.commands()
+    desk.refuse(Import(first, ()), 0.0)
+    assert desk.backchannel.taken() == []
+    desk.refuse(Import(second, ()), 0.0)
+    assert desk.backchannel.taken() == [("reject", uid(), 2, "no room")]
+
+
 def test_a_newer_record_that_waits_takes_the_place_of_the_second_try() -> None:
     desk = Standby()
     one = record()

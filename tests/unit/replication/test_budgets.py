@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from ovpnha.model import BootId, NodeName
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.events import OtherKey, OtherVersion
 from ovpnha.replication.membership import Membership
-from ovpnha.replication.pacing import Delay, TokenBucket
+from ovpnha.replication.pacing import LEAST_BURST, PACE_BURST, Delay, SharedPace, TokenBucket
 from ovpnha.replication.sealing import ClusterKey, Kind, Opener, Sealer, cluster_tag, node_tag
 from tests.unit.replication.network import KEY, Network
 
@@ -102,3 +104,36 @@ def test_eight_answers_at_once_and_forty_a_second() -> None:
     assert not answers(100.1 + 1 / 40 - SLACK)
     assert answers(100.1 + 1 / 40 + SLACK)
     assert not answers(100.1 + 1 / 40 + 2 * SLACK)
+
+
+@dataclass(frozen=True)
+class WithClients:
+    clients: int
+
+
+def test_who_has_sent_is_last_in_the_next_turn() -> None:
+    pace = SharedPace(5_000_000, 0.0)
+    assert list(pace.in_turn([])) == []
+    one, two, three = tables = [WithClients(1), WithClients(20), WithClients(300)]
+    assert list(pace.in_turn(tables)) == tables
+    assert pace.clients == 321
+
+    def sends(sender: WithClients) -> None:
+        for table in pace.in_turn(tables):
+            if table is sender:
+                pace.spend(1.0, 0.0)
+
+    sends(one)
+    assert list(pace.in_turn(tables)) == [two, three, one]
+    assert list(pace.in_turn(tables)) == [two, three, one]
+    sends(three)
+    assert list(pace.in_turn(tables)) == tables
+    sends(two)
+    assert list(pace.in_turn(tables)) == [three, one, two]
+    assert list(pace.in_turn([two])) == [two]
+    assert pace.clients == 20
+
+
+def test_so_much_of_a_pace_may_leave_at_once() -> None:
+    assert SharedPace(5_000_000, 0.0).available(0.0) == 5_000_000 * PACE_BURST
+    assert SharedPace(100_000, 0.0).available(0.0) == LEAST_BURST

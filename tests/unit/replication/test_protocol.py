@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from ovpnha.model import ClientRecord, ColdPart, CounterKind, InstanceName, NodeName
 from ovpnha.replication.config import Timings
 from ovpnha.replication.events import (
     Acknowledged,
+    CopyProved,
     CountersReceived,
     GenerationHeard,
     HelloReceived,
@@ -391,6 +394,35 @@ def test_a_snapshot_keeps_the_pace() -> None:
     assert network.run_until(lambda: equal(records, other), 30)
     rate = (source.bytes_sent() - before) / (network.now - began)
     assert 40_000 < rate < 65_000
+
+
+def test_tables_that_are_fetched_at_once_come_at_one_pace_each_in_its_turn() -> None:
+    """None has to wait until the one before it is whole, and none counts as late for the others."""
+    network = Network(23)
+    network.start("a", pace=50_000)
+    network.start("b", pace=50_000)
+    network.run(0.1)
+    source, other = network.ends["a"], network.ends["b"]
+    names = [InstanceName(f"i{number}") for number in range(6)]
+    records = [make_record(number) for number in range(200)]
+    for name in names:
+        source.protocol.begin_source(name, network.now)
+        for one in records:
+            source.protocol.publish(name, one, network.now)
+        source.protocol.source_complete(name, network.now)
+    network.run(40)
+    for name in names:
+        other.protocol.follow(name, NodeName("a"), network.now)
+
+    def received() -> Counter[InstanceName]:
+        found = other.of(RecordReceived)
+        return Counter(one.instance for one in found if isinstance(one, RecordReceived))
+
+    assert network.run_until(lambda: max(received().values(), default=0) >= 150, 60)
+    assert min(received()[name] for name in names) >= 75
+    assert network.run_until(lambda: received() == dict.fromkeys(names, 200), 60)
+    proofs = [one for one in other.of(CopyProved) if isinstance(one, CopyProved)]
+    assert all(one.proved for one in proofs)
 
 
 def test_a_burst_of_changes_keeps_the_pace_but_a_single_change_does_not_wait() -> None:
