@@ -68,7 +68,7 @@ class SharedPace(TokenBucket):
     """Bytes that all sources of a node may send in a second, and who of them comes first.
 
     Whoever comes first takes what is there. With always the same one first, the others would
-    starve while it sends its whole table; so who comes after the last that sent is first.
+    starve while it sends its whole table; so the first that sends is last the next time.
     """
 
     def __init__(self, rate: float, now: float) -> None:
@@ -84,14 +84,13 @@ class SharedPace(TokenBucket):
         self._spent += amount
 
     def in_turn(self, sources: Iterable[_Source]) -> Iterator[_Source]:
-        """All of them; who spends while it has its turn is the last one in the next."""
+        """All of them; the first that spends while it has its turn is the last in the next."""
         found = list(sources)
         self.clients = sum(one.clients for one in found)
-        first = self._first
+        first, before = self._first, self._spent
         for at in range(first, first + len(found)):
-            before = self._spent
             yield found[at % len(found)]
-            if self._spent > before:
+            if self._first == first and self._spent > before:
                 self._first = (at + 1) % len(found)
 
 

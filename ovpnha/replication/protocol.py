@@ -7,9 +7,9 @@
                 counted  <----------------------------------'
     Membership.hellos, Source.messages, Sink.messages --> bundled --> Sealer --> datagrams
 
-An instance has a source while this node has its clients, a sink while it follows another; both die
-with the role. What outlives them is here: streams that only rise, the pace that all sources share,
-and the counters (``Ledger``). What can go wrong, and the rule that answers it:
+An instance has a source while this node has its clients, a sink while it follows another or still
+listens to the one before it. What outlives them is here: streams that only rise, the pace that all
+sources share, the counters (``Ledger``). What can go wrong, and the rule that answers it:
 
 * Anything at all arrives: what breaks a rule is refused with its reason, counted, and changes
   nothing. No exception leaves ``receive_datagram``.

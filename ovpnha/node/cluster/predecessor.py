@@ -3,9 +3,9 @@
 A client's packet that another node has received must not be accepted here once more. That node
 tells its receive marks every second, and once more when it is held; the VIP may have come here
 before either. So a node that has begun to serve listens on to the one that its clients came from.
-Receive marks only rise: what is told late, twice or by a node that is wrong about its role takes
-nothing from a client but packets that another one has overtaken. Neither records nor packet ids
-are taken (rule R5).
+Receive marks only ever close: what is told late, twice or by a node that is wrong about its role
+takes nothing from a client but packets that another one has overtaken. Neither records nor packet
+ids are taken (rule R5).
 
 Decides for how long. Rules: docs/roles.md, "Steps"; why so: docs/adr/0058.
 """

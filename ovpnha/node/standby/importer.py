@@ -221,15 +221,15 @@ class Importer(Part):
         self.table.hear(uid, record.generation)
         if record.generation < self.table.heard(uid):
             return
+        self._retries.forget(uid)
         copy = self.table.copy(uid)
         if copy is not None and copy.generation > record.generation:
             self._drop_copy(uid)
         elif copy is not None and copy.serves(record.generation, self._own_grants(record)):
+            self._jobs.discard(uid)
             self._confirm(uid, Copy(copy.generation, copy.stored, self.epoch), now)
             return
-        self._retries.forget(uid)
-        urgent = self.completeness.complete
-        self._jobs.put(uid, ImportJob(record, self.epoch), urgent=urgent)
+        self._jobs.put(uid, ImportJob(record, self.epoch), urgent=self.completeness.complete)
         self.pump()
 
     def withdraw(self, uid: Uid, now: float) -> None:

@@ -224,6 +224,7 @@ def test_no_file_and_no_argument(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("01 eth0\n", "01 is no mark"),
         ("1; eth0\n", "1; is no mark"),
         ("7\n", "mark 7 has no interface"),
+        ("7", "mark 7 has no interface"),  # the end of a file without an end of the line
     ],
 )
 def test_lines_refuses_what_is_no_line(tmp_path: Path, text: str, reason: str) -> None:

@@ -178,6 +178,23 @@ def test_a_refusal_of_an_older_record_does_not_pass_for_that_of_a_newer_one() ->
     assert desk.backchannel.taken() == [("reject", uid(), 2, "no room")]
 
 
+def test_what_waited_for_its_second_try_goes_when_what_is_here_serves() -> None:
+    """A grant came and went: the refused record is older than the one that the copy serves."""
+    desk = Standby()
+    one = record()
+    desk.importer.take_record(one, 0.0)
+    desk.answer(Import(one, (GRANT,)), STORED)
+    more = record(grants=(GRANT, Grant(HOLDER, KEY, 500, 600)))
+    desk.importer.take_record(more, 0.0)
+    desk.refuse(Import(more, ()), 0.0)
+    desk.commands()
+    desk.backchannel.taken()
+    desk.importer.take_record(record(), 1.0)
+    assert desk.backchannel.taken() == [("acknowledge", uid(), 1, (STORED,))]
+    desk.importer.handle_timer(60.0)
+    assert desk.commands() == []
+
+
 def test_a_newer_record_that_waits_takes_the_place_of_the_second_try() -> None:
     desk = Standby()
     one = record()

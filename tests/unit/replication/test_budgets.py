@@ -111,16 +111,16 @@ class WithClients:
     clients: int
 
 
-def test_who_has_sent_is_last_in_the_next_turn() -> None:
+def test_the_first_that_has_sent_is_last_in_the_next_turn() -> None:
     pace = SharedPace(5_000_000, 0.0)
     assert list(pace.in_turn([])) == []
     one, two, three = tables = [WithClients(1), WithClients(20), WithClients(300)]
     assert list(pace.in_turn(tables)) == tables
     assert pace.clients == 321
 
-    def sends(sender: WithClients) -> None:
+    def sends(*senders: WithClients) -> None:
         for table in pace.in_turn(tables):
-            if table is sender:
+            if table in senders:
                 pace.spend(1.0, 0.0)
 
     sends(one)
@@ -130,6 +130,10 @@ def test_who_has_sent_is_last_in_the_next_turn() -> None:
     assert list(pace.in_turn(tables)) == tables
     sends(two)
     assert list(pace.in_turn(tables)) == [three, one, two]
+    sends(one, three)
+    assert list(pace.in_turn(tables)) == tables
+    sends(one, two)
+    assert list(pace.in_turn(tables)) == [two, three, one]
     assert list(pace.in_turn([two])) == [two]
     assert pace.clients == 20
 
