@@ -54,6 +54,8 @@ def test_a_good_run_keeps_every_promise() -> None:
     assert broken() == []
     assert broken("bcn-cut", detail={"moved": False}) == []
     assert broken("link-flapping") == []
+    back = {"kill": 0.0, "vip_arrived": 158.0, "first_answer": 162.0}
+    assert broken("frozen-master", detail={"moved": False}, marks=back) == []
     assert broken("all-off-and-on", client_restarts=1, client_hard_resets=1, tcp_alive=False) == []
 
 
