@@ -137,15 +137,26 @@ async def start_program(
 async def spawn(
     command: Sequence[str], environment: Mapping[str, str], output: int | None
 ) -> asyncio.subprocess.Process:
-    """Start it in a session of its own, as an ordinary program: OSError if it cannot be."""
-    process = await asyncio.create_subprocess_exec(
-        *map(encode, command),
-        env={encode(name): encode(value) for name, value in environment.items()},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        start_new_session=True,
+    """Start it in a session of its own, as an ordinary program: OSError if it cannot be.
+
+    It runs before this is over. Where nobody waits any more, what it has started by then ends, too.
+    """
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *map(encode, command),
+            env={encode(name): encode(value) for name, value in environment.items()},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     )
+    try:
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            await _end_group(await starting)
+        raise
     _make_ordinary(process.pid)
     return process
 

@@ -79,3 +79,26 @@ async def test_at_its_limit_or_when_nobody_waits_it_is_ended_with_its_children(
         assert (ran.code, ran.describe(0.5)) == (None, "killed after 0.5 s")
     assert task.cancelled() is cancelled
     await until(lambda: not is_running(int(child.read_text())))
+
+
+async def test_who_is_waited_for_no_more_while_it_starts_leaves_no_child(
+    tmp_path: Path, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, goes_on = asyncio.create_subprocess_exec, asyncio.Event()
+
+    async def slow(*command: bytes, **options: Any) -> asyncio.subprocess.Process:
+        process = await start(*command, **options)
+        await goes_on.wait()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
+    text = 'sleep 600 & echo $! > "$1/new"; mv "$1/new" "$1/child"; wait'
+    task = asyncio.create_task(sh(text, 60.0, str(tmp_path)))
+    child = tmp_path / "child"
+    await until(child.exists)
+    task.cancel()
+    await asyncio.sleep(0)
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: not is_running(int(child.read_text())))
