@@ -36,6 +36,7 @@ FAILED = (1, 2, 3)  # what pytest ends with: a test, the collection, or pytest i
 USAGE, BROKEN = 4, "ImportError while loading conftest"  # it does not even begin
 PROCESSOR_SECONDS = 30  # of one trial, and so many times what its tests take
 PROCESSOR_FACTOR = 2
+ONE_SECONDS, ONE_FACTOR = 10, 5  # the same of one test
 SECONDS = 1200  # when it waits for something that will never come
 MEMORY = 3 << 30
 SOON = 6  # files whose tests are tried first: every file has to be imported
@@ -163,14 +164,13 @@ class Workshop:
             return Outcome.UNTESTED, ""
         source = (self._tree / mutant.path).read_bytes()
         if mutant.inside:
-            seconds = sum(touched.seconds.get(test, 0.0) for test in tests)
-            outcome, test = self._swap(mutant, source, tests, seconds)
+            outcome, test = self._swap(mutant, source, tests, touched)
             if outcome in NOTICED:
                 return outcome, test
         return self._begin(mutant, source, tests, touched)
 
     def _swap(
-        self, mutant: Mutant, source: bytes, tests: list[str], seconds: float
+        self, mutant: Mutant, source: bytes, tests: list[str], touched: Touched
     ) -> tuple[Outcome, str]:
         """In a program that is imported already."""
         order = warm.Order(
@@ -178,7 +178,9 @@ class Workshop:
             path=mutant.path,
             changed=mutant.apply(source).decode(),
             line=mutant.line,
-            processor=_limit(seconds),
+            limits={
+                test: ONE_SECONDS + ONE_FACTOR * touched.seconds.get(test, 0.0) for test in tests
+            },
             seconds=SECONDS,
         )
         answer = self._worker.run(order)

@@ -52,6 +52,12 @@ def test_limit():
     assert LIMIT < 9
 """
 
+OPTIONS = """\
+[tool.pytest.ini_options]
+asyncio_default_fixture_loop_scope = "function"
+filterwarnings = ["error"]
+"""
+
 
 @pytest.fixture
 def module(tmp_path: Path) -> ModuleType:
@@ -110,7 +116,7 @@ def tree(tmp_path: Path) -> Path:
         "ovpnha/__init__.py": "",
         "ovpnha/box.py": SOURCE,
         "test_box.py": TESTS,
-        "pyproject.toml": "[tool.pytest.ini_options]\n",
+        "pyproject.toml": OPTIONS,
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -136,6 +142,9 @@ def test_tests_that_are_collected_once_are_run_as_often_as_is_asked(collected: W
     assert set(found.seconds or {}) == set(tests)
     assert (found.lines or {})["ovpnha/box.py"] == {"5": ["test_box.py::test_low"]}
 
+    nowhere = first.run(Order(tests[1:], measure=True))
+    assert (nowhere.status, nowhere.lines) == (PASSED, {})
+
     changed = SOURCE.replace("x < least", "(x <= least)")
     answer = second.run(Order(tests, path="ovpnha/box.py", changed=changed, line=5))
     assert (answer.status, answer.test) == (FAILED, "test_box.py::test_low")
@@ -145,7 +154,7 @@ def test_tests_that_are_collected_once_are_run_as_often_as_is_asked(collected: W
     answer = second.run(Order(tests, path="ovpnha/box.py", changed=changed, line=5))
     assert answer.status == PASSED
     endless = SOURCE.replace("return x < least", "while x < 9: pass")
-    order = Order(tests, path="ovpnha/box.py", changed=endless, line=5, processor=1)
+    order = Order(tests, path="ovpnha/box.py", changed=endless, line=5, limits={tests[0]: 0.5})
     assert second.run(order).status < 0
     assert second.run(Order(tests)).status == PASSED
 
