@@ -24,19 +24,39 @@ settings.register_profile(
 )
 
 
+def chosen(items: list[pytest.Item], order: dict[str, int]) -> list[pytest.Item]:
+    """Those that are wanted, in that order; a row whose name a change has changed is no other."""
+    lost = order.keys() - {item.nodeid for item in items}
+    rows = {name.partition("[")[0]: order[name] for name in lost}
+    places = {
+        item.nodeid: order.get(item.nodeid, rows.get(item.nodeid.partition("[")[0]))
+        for item in items
+    }
+    wanted = [(place, item) for item in items if (place := places[item.nodeid]) is not None]
+    return [item for _, item in sorted(wanted, key=lambda pair: pair[0])]
+
+
 class Watcher:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if TESTS in os.environ:
             lines = Path(os.environ[TESTS]).read_text().splitlines()
             order = {name: index for index, name in enumerate(lines)}
-            wanted = [item for item in items if item.nodeid in order]
-            items[:] = sorted(wanted, key=lambda item: order[item.nodeid])
+            items[:] = chosen(items, order)
 
     def pytest_sessionfinish(self) -> None:
         if FOREIGN in os.environ:
-            names = (name for name in sys.modules if name.partition(".")[0] not in OURS)
-            Path(os.environ[FOREIGN]).write_text("\n".join(names))
+            Path(os.environ[FOREIGN]).write_text("\n".join(_foreign(Path.cwd())))
+
+
+def _foreign(tree: Path) -> list[str]:
+    """What was imported from elsewhere."""
+    return [
+        name
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] not in OURS
+        and tree not in Path(getattr(module, "__file__", None) or "/").parents
+    ]
 
 
 def pytest_configure(config: pytest.Config) -> None:

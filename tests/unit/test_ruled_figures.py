@@ -9,7 +9,7 @@ import pytest
 
 from ovpnha.management import codes, commands
 from ovpnha.model import COUNTER_ENTRY_SIZE as SIZES
-from ovpnha.model import CounterKind, Grade
+from ovpnha.model import RECORD_LIMIT, CounterKind, Grade
 from ovpnha.node import memory
 from ovpnha.node.cluster import conductor, grading, switchover, two_masters
 from ovpnha.node.master import exporter, protection, rekey
@@ -17,10 +17,12 @@ from ovpnha.node.openvpn import discovery, refusals, traffic
 from ovpnha.node.role import succession, vip
 from ovpnha.node.standby import completeness, retries
 from ovpnha.replication import (
+    cold_receiver,
     config,
     counters,
     hello,
     history,
+    incomplete_records,
     loss,
     membership,
     messages,
@@ -29,12 +31,14 @@ from ovpnha.replication import (
     records,
     roundtrip,
     sealing,
+    sink,
     source,
 )
 from ovpnha.replication.config import Timings
 
 DOCS = Path(__file__).parents[2] / "docs"
 T = Timings()
+MIB = 1024 * 1024
 START = discovery.ANSWER_WITHIN + discovery.PATIENCE
 
 # The page, words with the figure in brackets, and what the code has, in the unit of the page.
@@ -93,6 +97,11 @@ RULED += [
     ("wire.md", r"clients × (\d+) bytes / \(", config.RECORD_BYTES),
     ("wire.md", r"clients × 700 bytes / \((\S+) × `bytes", pacing.LEAST_SHARE),
     ("wire.md", r"lately took \(at most (\S+) s\)", 1.5 * pacing.DELAY_LIMIT),
+    ("wire.md", r"Bounds per followed source: (\S+) clients", sink.CLIENTS_LIMIT),
+    ("wire.md", r"(\d+) MiB of hot parts that wait", incomplete_records.INCOMPLETE_LIMIT / MIB),
+    ("wire.md", r"(\d+) MiB of cold parts that nobody", cold_receiver.UNNAMED_LIMIT / MIB),
+    ("wire.md", r"(\d+) MiB of incomplete ones", cold_receiver.PARTIAL_LIMIT / MIB),
+    ("wire.md", r"of incomplete ones, (\d+) KiB a client", RECORD_LIMIT / 1024),
     ("wire.md", r"\*reason\* has at most (\d+) bytes", history.REASON_LIMIT),
     ("management.md", r"SUCCESS: cluster-status version=(\d+),", codes.VERSION),
     (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ovpnha.doctor.examine import examine
@@ -182,3 +184,12 @@ def test_a_server_beside_ends_on_a_standby_unless_it_may_bind_what_is_not_there(
 def test_only_a_number_before_a_colon_is_an_epoch(one: str, other: str) -> None:
     assert is_older(one, other)
     assert not is_older(other, one)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "instance", "count"), [(True, "", 1), (False, "tcp", 1), (False, "", 0)]
+)
+def test_whose_options_are_looked_at(cluster: bool, instance: str, count: int) -> None:
+    other = replace(OTHER, cluster=cluster, instance=instance, local="", user="nobody")
+    kinds = [one.kind for one in examine(server_with(other)).findings]
+    assert kinds.count(DoctorKind.USER_GIVEN_UP) == count

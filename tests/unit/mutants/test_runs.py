@@ -13,6 +13,7 @@ from tests.mutants import nursery
 from tests.mutants.nursery import Nursery
 from tests.mutants.swap import NotSwappableError, swap
 from tests.mutants.warm import COLD, FAILED, PASSED, Order, Warm
+from tests.mutants.watcher import TESTS as TESTS_NAMED
 
 SOURCE = """\
 LIMIT = 5
@@ -40,6 +41,7 @@ class Box:
 BELOW_LIMIT = bounded(LIMIT)
 """
 TESTS = """\
+import pytest
 from ovpnha.box import LIMIT, low
 
 
@@ -48,8 +50,9 @@ def test_low():
     assert not low(3)
 
 
-def test_limit():
-    assert LIMIT < 9
+@pytest.mark.parametrize("limit", [LIMIT])
+def test_limit(limit):
+    assert limit < 9
 """
 
 OPTIONS = """\
@@ -135,7 +138,7 @@ def collected(tree: Path) -> Iterator[Warm]:
 def test_tests_that_are_collected_once_are_run_as_often_as_is_asked(collected: Warm) -> None:
     first, second = collected.workers
     every = collected.collected()
-    assert every == {"test_box.py": ["test_box.py::test_low", "test_box.py::test_limit"]}
+    assert every == {"test_box.py": ["test_box.py::test_low", "test_box.py::test_limit[5]"]}
     tests = every["test_box.py"]
     found = first.run(Order(tests, measure=True))
     assert found.status == PASSED
@@ -166,15 +169,22 @@ def test_a_test_that_does_not_pass_is_named(collected: Warm) -> None:
     assert answer.test == "test_box.py::test_low"
 
 
-def test_a_run_from_the_beginning_sees_what_a_file_says_now(tree: Path) -> None:
-    began = Nursery(tree)
-    options = ["-q", "-p", "no:cacheprovider", "test_box.py"]
-    order = nursery.Order(options, str(tree / "said"), processor=60, seconds=600)
-    assert began.run(order) == 0
+@pytest.fixture
+def began(tree: Path) -> Iterator[Nursery]:
+    found = Nursery(tree)
+    yield found
+    found.close()
+
+
+def test_a_run_from_the_beginning_sees_what_a_file_says_now(tree: Path, began: Nursery) -> None:
+    options = ["-q", "-p", "no:cacheprovider", "-p", "tests.mutants.watcher", "test_box.py"]
+    (tree / "wanted").write_text("test_box.py::test_limit[5]")
+    environment = {TESTS_NAMED: str(tree / "wanted")}
+    order = nursery.Order(options, str(tree / "said"), environment, processor=60, seconds=600)
+    assert began.run(order) == 0, (tree / "said").read_text()
     (tree / "ovpnha" / "box.py").write_text(SOURCE.replace("LIMIT = 5", "LIMIT = 10"))
     assert began.run(order) == 1
-    assert "test_limit" in (tree / "said").read_text()
-    began.close()
+    assert "test_limit[10]" in (tree / "said").read_text()
 
 
 def test_tests_that_cannot_be_collected_are_an_error(tree: Path) -> None:

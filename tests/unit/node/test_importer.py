@@ -624,3 +624,29 @@ def test_what_was_imported_behind_a_lost_drop_stays_and_what_is_older_goes() -> 
         ghost(desk)
         desk.importer.take_record(record(generation=2), 0.0)
         assert reconnect(desk, {uid(): listed}) == told
+
+
+def imported(desk: Standby, number: int = 0) -> None:
+    one = record(number)
+    desk.importer.take_record(one, 0.0)
+    desk.answer(Import(one, (GRANT,)), STORED)
+    desk.commands()
+
+
+def test_a_copy_that_is_not_in_the_snapshot_is_dropped() -> None:
+    desk = Standby()
+    imported(desk)
+    desk.importer.end_snapshot({}, 1.0)
+    assert desk.commands() == [f"cluster-drop {uid().hex()}"]
+
+
+def test_of_a_master_that_lacks_clients_copies_are_kept_until_it_has_them() -> None:
+    desk = Standby()
+    imported(desk)
+    desk.importer.hear_generation(uid(1), 1)
+    desk.importer.keep(True, 1.0)
+    desk.importer.end_snapshot({}, 1.0)
+    assert desk.commands() == []
+    assert desk.importer.table.lacks() == 0  # who was only heard of is forgotten
+    desk.importer.keep(False, 2.0)
+    assert desk.commands() == [f"cluster-drop {uid().hex()}"]

@@ -166,3 +166,19 @@ def test_a_client_that_connects_does_not_make_the_role_be_looked_at_anew(
     )
     assert len(b.openvpn.clients) == 20
     assert len(looked) <= hellos + 4  # and those of timers
+
+
+def test_an_openvpn_that_has_not_answered_an_order_is_not_able_to_move_the_role() -> None:
+    world = World()
+    a = world.add("a")
+    world.run(1.0)
+    assert a.node is not None
+    parts = a.node._instances[INSTANCE].parts
+    assert parts.switch_facts(world.now).able
+    a.busy = 0.2
+    world.move_vip("a")
+    world.run(0.05)
+    assert parts.openvpn.unanswered
+    assert not parts.switch_facts(world.now).able
+    world.run(2.0)
+    assert parts.switch_facts(world.now).able
