@@ -45,6 +45,7 @@ RETURNS = {
     "str": '""',
     "bool": "not ({})",
 }
+EMPTY = {"tuple": "()", "list": "[]"}
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,8 @@ class _Finder:
     def _returned(self, node: ast.expr, place: _Place) -> Iterator[Mutant]:
         annotation = place.function.returns if place.function else None
         kind = ast.unparse(annotation) if annotation else ""
-        pattern = RETURNS.get(kind, "()" if kind.startswith(("tuple", "list")) else "None")
+        name = kind.partition("[")[0]
+        pattern = RETURNS.get(kind) or EMPTY.get(name, "None")
         old = ast.unparse(node)
         new = pattern.format(old)
         if new != old and not isinstance(node, ast.Constant):

@@ -525,3 +525,10 @@ def test_how_a_rule_is_named() -> None:
     chain = Chain("nft", "ip", "own", "post")
     planned = Rule((), Action.SNAT, str(VIP))
     assert name_outcome(Outcome(Action.SNAT, chain, planned)) == 'the rule "snat" (nft ip own post)'
+
+
+def test_what_a_rule_asks_before_it_translates_may_be_a_word_that_translates() -> None:
+    rule = masquerade(OUT_LAN, text='ct status snat oifname "lan0" ')
+    assert only(nft("postrouting", rule)).fix.endswith(
+        f' ct status snat oifname "lan0" snat ip to {VIP}\''
+    )

@@ -57,6 +57,7 @@ def test_what_is_changed(source: str, made: set[str]) -> None:
         ("bytes", "(x)[:-1]"),
         ("str", '""'),
         ("tuple[int, ...]", "()"),
+        ("list[int]", "[]"),
         ("Node | None", "None"),
     ],
 )
@@ -68,6 +69,7 @@ def test_a_returned_value_is_changed_to_another_of_its_type(annotation: str, mad
 @pytest.mark.parametrize(
     "source",
     [
+        "def f() -> list[int]:\n    return []",
         '"""A text with 1 < 2."""',
         "x = 'text'",
         "x = f'{a < b} {1}'",

@@ -101,3 +101,13 @@ def test_where_a_client_came_from() -> None:
     assert [one.moved for one in presence.roster({}, None).clients] == [True, False]
     presence.stop(NOW)
     assert presence.roster({}, None).clients == ()
+
+
+def test_a_client_whose_number_is_not_told_is_not_the_first_one() -> None:
+    nameless = ServerClient("carol", "", "192.0.2.3:1", "10.8.0.4", "1790000000", 1, 2)
+    first = ServerClient("dave", "", "192.0.2.4:1", "10.8.0.5", "1790000000", 1, 2, "", 0)
+    presence, _, _ = make()
+    presence.ask(stock=False)
+    presence.take(IdentitiesReply({0: uid(1)}), NOW)
+    presence.take(ClientStatusReply((nameless, first)), NOW)
+    assert [one.client for one in presence.roster({}, None).clients] == [first]

@@ -284,3 +284,14 @@ def test_openvpn_hears_again_and_again_that_it_is_to_wait() -> None:
     desk.protection.set_ready(False, RENEW_AFTER)
     assert desk.commands() == ["cluster-wait off"]
     assert desk.protection.get_timer() is None
+
+
+def test_a_wait_is_counted_below_the_first_bound_that_it_does_not_exceed() -> None:
+    """An operator's queries name these bounds."""
+    bounds = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, float("inf"))
+    desk = Waiting()
+    for number, bound in enumerate(bounds):
+        desk.protection.arrive(uid(number), 0.0)
+        desk.protection.reach(uid(number), min(bound, 9.0))
+    buckets = desk.protection.times().buckets
+    assert tuple(buckets.items()) == tuple(zip(bounds, range(1, 13), strict=True))

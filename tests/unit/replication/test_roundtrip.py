@@ -98,3 +98,16 @@ def test_each_link_counts_from_its_first_round_and_a_dead_one_loses_all() -> Non
     for number in range(100, 100 + ROUNDS_JUDGED + 1):
         one.note("bcn0", number)
     assert one.losses() == {"bcn0": 0.0, "bcn1": 1.0}
+
+
+def test_the_last_round_that_is_judged_may_come_last() -> None:
+    rounds = LinkRounds()
+    first = 100
+    rounds.note("a", first - 1)
+    for number in range(first + 1, first + ROUNDS_JUDGED + 1):
+        rounds.note("a", number)
+    assert rounds.losses() == {"a": 1 / ROUNDS_JUDGED}
+    rounds.note("a", first)
+    assert rounds.losses() == {"a": 0.0}
+    rounds.note("a", first - 1)  # too old to be looked at
+    assert rounds.losses() == {"a": 0.0}
