@@ -93,15 +93,8 @@ class Assembly:
             *(self.discovery, self.liveness, self.traffic, self.own, self.reconnecting),
             *(self.role, self.vip, self.promotion, self.openvpn, self.presence, self.view),
             *(self.vip_problems, self.checks, self.announcer, self.two_masters, self.successor),
-            *(
-                self.predecessor,
-                self.switchover,
-                self.pause,
-                self.fence,
-                self.importer,
-                self.counter_relay,
-            ),
-            *(self.exporter, self.rekey),
+            *(self.predecessor, self.switchover, self.pause, self.fence, self.importer),
+            *(self.counter_relay, self.exporter, self.rekey),
         )
 
         self._timed = [one for one in self._all if type(one).get_timer is not Part.get_timer]

@@ -13,22 +13,13 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from ovpnha.doctor.facts import ProcessFacts
+from ovpnha.runtime.processstat import ProcessStat, parse_stat
 
 PROC = Path("/proc")
 BITS = {0: "cap_chown", 12: "cap_net_admin", 13: "cap_net_raw", 14: "cap_ipc_lock"}
 """Of the capabilities that somebody asks about."""
-
-
-class _Seen(NamedTuple):
-    """A process at one moment: all of it from one read, so that no part is another process's."""
-
-    name: str
-    state: str
-    parent: int
-    begun: int  # clock ticks since the machine's start
 
 
 def list_processes(name: str) -> Iterator[int]:
@@ -38,22 +29,13 @@ def list_processes(name: str) -> Iterator[int]:
     is another program, and process ids begin anew, so that a lower one says nothing of age.
     """
     every = [int(path.name) for path in PROC.iterdir() if path.name.isdigit()]
-    seen = {pid: one for pid in every if (one := _see(pid)) is not None}
-    found = [pid for pid, one in seen.items() if one.name == name and one.state not in "ZX"]
+    seen = {pid: one for pid in every if (one := parse_stat(_read(pid, "stat"))) is not None}
+    found = [pid for pid, one in seen.items() if one.name == name and one.runs]
     roots = [pid for pid in found if not _descends(pid, seen, name)]
     return (pid for pid in sorted(roots, key=lambda pid: seen[pid].begun) if _is_near(pid))
 
 
-def _see(pid: int) -> _Seen | None:
-    """A process now; None when it is gone."""
-    head, _, rest = _read(pid, "stat").rpartition(")")  # a name may have brackets of its own
-    words = rest.split()
-    if not words:
-        return None
-    return _Seen(head.partition("(")[2], words[0], int(words[1]), int(words[19]))
-
-
-def _descends(pid: int, seen: Mapping[int, _Seen], name: str) -> bool:
+def _descends(pid: int, seen: Mapping[int, ProcessStat], name: str) -> bool:
     parent = seen.get(seen[pid].parent)
     return parent is not None and parent.name == name
 

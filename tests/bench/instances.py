@@ -24,11 +24,19 @@ from typing import Any
 
 from tests.bench.capture import Sample
 from tests.bench.cluster import Cluster, Node
-from tests.bench.measure import STEADY_SECONDS, Figures, Say, Usage, poll
+from tests.bench.measure import (
+    SINGLE_CLIENTS,
+    SINGLE_EVERY,
+    STEADY_SECONDS,
+    Figures,
+    Say,
+    describe_protect,
+    measure_protect,
+    measure_steady,
+    poll,
+)
 
 ROUNDS = 2
-CONNECTS = 200
-CONNECT_EVERY = 0.025
 SETTLE_SECONDS = 2.0
 
 
@@ -82,30 +90,15 @@ class Shape:
     def _steady(self) -> Figures:
         for name in self._cluster.instances:
             self._cluster.wait("a", "protected", self._each, name)
-        seconds = STEADY_SECONDS + SETTLE_SECONDS + CONNECTS * CONNECT_EVERY * 4
+        seconds = STEADY_SECONDS + SETTLE_SECONDS + SINGLE_CLIENTS * SINGLE_EVERY * 4
         self._ask(self._master, "counters", seconds=int(seconds))
         time.sleep(SETTLE_SECONDS)
-        nodes = {"master": self._master, "standby": self._standby}
-        before = {name: Usage.of(node) for name, node in nodes.items()}
-        time.sleep(STEADY_SECONDS)
-        figures: Figures = {}
-        for name, node in nodes.items():
-            after = Usage.of(node)
-            share = (after.cpu - before[name].cpu) / (after.at - before[name].at)
-            figures |= {f"cpu_core_share_{name}": share, f"rss_mb_{name}": node.memory_mb()}
-        return figures
+        return measure_steady({"master": self._master, "standby": self._standby})
 
     def _protect(self) -> Figures:
         """Clients that connect to the first instance while the counters of all change."""
-        openvpn = self._master.openvpns[self._cluster.instances[0]]
-        openvpn.order("forget")
-        openvpn.order("connect", count=CONNECTS, every=CONNECT_EVERY)
-        poll(lambda: not openvpn.order("look")["unprotected"], "they are protected")
-        lags = [1000 * lag for lag in openvpn.order("look")["lags"]]
-        return {
-            "protect_ms_p50": statistics.median(lags),
-            "protect_ms_p99": statistics.quantiles(lags, n=100)[98],
-        }
+        first = self._cluster.instances[0]
+        return describe_protect(measure_protect(self._master.openvpns[first]))
 
 
 def compare(samples: list[Sample], clients: int, count: int, say: Say) -> dict[str, Any]:

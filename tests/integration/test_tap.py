@@ -87,12 +87,8 @@ def move_back(lab: Lab) -> None:
     lab.wait_standbys()
 
 
-def test_routed_in_both_directions(make_lab: MakeLab) -> None:
-    lab = make_lab(**tap_setup())
-    lab.start_cluster()
-    session = Session(lab)
-    sixth = probe(lab, "client", plan.LAN.address6(100))
-    streams = [session.forward, session.reverse, sixth]
+def go_away_and_back(lab: Lab, session: Session, streams: list[ProbeStream]) -> None:
+    """The master is killed, and later given the role again; no stream has a hole either time."""
     moment = session.strike(kill_openvpn)
     assert session.recovers(moment, PATIENCE)
     lab.wait_master("b")
@@ -100,6 +96,15 @@ def test_routed_in_both_directions(make_lab: MakeLab) -> None:
     second = session.mark()
     move_back(lab)
     expect_no_hole(session, second, streams)
+
+
+def test_routed_in_both_directions(make_lab: MakeLab) -> None:
+    lab = make_lab(**tap_setup())
+    lab.start_cluster()
+    session = Session(lab)
+    sixth = probe(lab, "client", plan.LAN.address6(100))
+    streams = [session.forward, session.reverse, sixth]
+    go_away_and_back(lab, session, streams)
     third = session.strike(demote)
     lab.wait_master("b")
     expect_no_hole(session, third, streams)
@@ -110,14 +115,7 @@ def test_bridged_in_both_directions(make_lab: MakeLab) -> None:
     lab = bridged(make_lab)
     lab.start_cluster()
     session = Session(lab)
-    streams = [session.forward, session.reverse]
-    moment = session.strike(kill_openvpn)
-    assert session.recovers(moment, PATIENCE)
-    lab.wait_master("b")
-    expect_no_hole(session, moment, streams)
-    second = session.mark()
-    move_back(lab)
-    expect_no_hole(session, second, streams)
+    go_away_and_back(lab, session, [session.forward, session.reverse])
     assert session.finish() == ""
 
 

@@ -50,14 +50,7 @@ def test_a_client_that_connects_does_not_wait_for_the_counters_of_all_others() -
 
 
 def test_no_counters_of_a_client_arrive_behind_its_next_record_or_out_of_order() -> None:
-    network = Network(13)
-    source, other = network.start("a"), network.start("b")
-    network.run(1)
-    records = [make_record(number) for number in range(60)]
-    source.become_source(records)
-    other.follow("a")
-    assert network.run_until(lambda: equal(records, other), 2)
-    network.run(1)
+    network, source, other = follow(13, 60)
     for value in (1, 2):
         payload = burst(3000, value)
         source.protocol.publish_counters(INSTANCE, CounterKind.HIGH_WATER, payload, network.now)
@@ -87,12 +80,12 @@ def told_of(other: End, begin: int = 0) -> bytes:
     return b"".join(one.payload for one in told)
 
 
-def follow(seed: int) -> tuple[Network, End, End]:
-    """A source, and another node that has what it has."""
+def follow(seed: int, clients: int = 3) -> tuple[Network, End, End]:
+    """A source of so many clients, and another node that has what it has."""
     network = Network(seed)
     source, other = network.start("a"), network.start("b")
     network.run(1)
-    records = [make_record(number) for number in range(3)]
+    records = [make_record(number) for number in range(clients)]
     source.become_source(records)
     other.follow("a")
     assert network.run_until(lambda: equal(records, other), 2)
