@@ -12,13 +12,15 @@ BIN := $(VENV)/bin
 OPENVPN := openvpn-patches/build.sh
 SCRIPTS := .ci/run .ci/fresh $(OPENVPN) tests/lab/dco/init.sh tests/lab/ucarp.sh tests/lab/pacemaker.sh tests/lab/unpack.sh tests/lab/pacemaker-node tests/hosts/tree.sh $(wildcard tests/packages/*.sh) $(shell grep -rlE '^.!.*\b(ba)?sh$$' deploy)
 PYTEST := $(BIN)/python -m pytest --fail-on-skip
-# They go through so many states that to note each line takes ten times as long.
-SEARCHES := tests/simulation tests/proof
+# They go through so many states that to note each line takes several times as long, and find no
+# line that others do not.
+SEARCHES := tests/simulation tests/proof $(addprefix tests/unit/, node/test_early.py \
+	node/test_schedules.py replication/test_early.py replication/test_loss.py)
 # The pure packages decide everything; every branch of them is tested.
 PURE := errors model problems checks management replication firewall node setup doctor
 # Side by side: what waits for networks and timers, and, more patiently, what only computes.
 LANES := integration/1:2,integration-asan integration/2:2,scenarios-quick \
-	nice:lint,types,unit,sim nice:fuzz,c-test,openvpn-check,c-fuzz
+	nice:lint,types,unit-covered nice:fuzz,c-test,openvpn-check,c-fuzz,unit-searches,sim
 # Of long matrices some rows, drawn by the commit and printed (tests/sampling.py). WHOLE=1: all.
 WHOLE :=
 sample = $(if $(WHOLE)$(1),,--sample$(addprefix =,$(2)))
@@ -29,8 +31,8 @@ comma := ,
 empty :=
 PURE_FILES := $(subst $(empty) $(empty),$(comma),$(foreach p,$(PURE),ovpnha/$(p).py ovpnha/$(p)/*))
 
-.PHONY: help lab test lint format types unit sim sim-bounces proof hunt mutants fuzz c-test c-fuzz openvpn-check integration \
-	integration-asan faults whole fresh scenarios scenarios-quick split-brain renegotiation nat compose-demo test-compose test-dco test-hosts test-hosts-packages binary ucarp pacemaker deb packages test-packages dist test-dist steps bench bootstrap venv lock root clean
+.PHONY: help lab test lint format types unit unit-covered unit-searches sim sim-bounces proof hunt mutants fuzz c-test c-fuzz openvpn-check integration \
+	integration-asan faults whole fresh scenarios scenarios-quick split-brain renegotiation restart nat compose-demo test-compose test-dco test-hosts test-hosts-packages binary ucarp pacemaker deb packages test-packages dist test-dist steps bench bootstrap venv lock root clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -54,14 +56,18 @@ format: venv ## let ruff put the code into shape
 types: venv ## mypy, strict
 	@$(BIN)/mypy
 
-unit: venv ## unit, property and simulation tests; the pure packages covered by every branch
+unit: unit-covered unit-searches ## unit, property and simulation tests; the pure packages covered by every branch
+
+unit-covered: venv
 	@rm -f build/.coverage*
 	mkdir -p build
 	export COVERAGE_FILE=build/.coverage
 	$(PYTEST) -m "not integration" --cov --cov-report= $(addprefix --ignore=,$(SEARCHES)) tests
 	$(BIN)/coverage report --include='$(PURE_FILES)' --fail-under=100
 	$(BIN)/coverage json -q -o build/coverage.json
-	$(PYTEST) -m "not integration" $(SEARCHES)
+
+unit-searches: venv
+	@$(PYTEST) -m "not integration" $(SEARCHES)
 
 sim: venv ## whole nodes against chaos in virtual time: SCHEDULES= how many, SEED= one again; some bounces, too
 	@$(BIN)/python -m tests.simulation $(addprefix --schedules=,$(SCHEDULES)) $(addprefix --seed=,$(SEED)) \
@@ -155,6 +161,12 @@ split-brain: root bootstrap venv ## both nodes master, again and again: no nonce
 
 renegotiation: root bootstrap venv binary ## the master dies at each instant of a renegotiation: RUNS= of each; build/lab (root)
 	@$(BIN)/python -m tests.lab.renegotiation $(addprefix --runs=,$(RUNS))
+
+restart: root bootstrap venv ## one server restarted, crashed and hung, with a spare and without: RUNS= of each, ONLY= words, AGAIN=1; goes on where it was ended; build/lab/restart.json (long, root)
+	@$(OPENVPN) binary
+	$(OPENVPN) deb trace
+	$(BIN)/python -m tests.lab.restart $(addprefix --runs=,$(RUNS)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(AGAIN),--again)
 
 nat: root bootstrap venv binary ## connections through firewalls and NAT over moves of the VIP: RUNS= ONLY= words, IDLE= seconds, SAMPLE= SEED=; build/lab (root)
 	@$(BIN)/python -m tests.lab.nat $(addprefix --runs=,$(RUNS)) $(if $(ONLY),--only $(ONLY)) \

@@ -20,6 +20,7 @@ import structlog
 from ovpnha import __version__
 from ovpnha.config import Config, InstanceSection
 from ovpnha.errors import ConfigError, OvpnhaError
+from ovpnha.machines import SPARE_SUFFIX, Process, SparePolicy
 from ovpnha.model import (
     CheckState,
     ClientMetrics,
@@ -27,15 +28,20 @@ from ovpnha.model import (
     InstanceName,
     NodeName,
     VipManager,
-    Vouched,
 )
-from ovpnha.node.outputs import OpenvpnFound, RoleChanged, SetGrade
+from ovpnha.node.outputs import KeepPool, OpenvpnFound, RoleChanged, SetGrade
 from ovpnha.replication.sealing import MAGIC, cluster_tag
 from ovpnha.runtime.bcn import BcnSockets
+from ovpnha.runtime.channels import Channels
 from ovpnha.runtime.checks import CheckRunner
 from ovpnha.runtime.clientmetrics import ClientList, Pseudonyms
 from ovpnha.runtime.commands import Commands
-from ovpnha.runtime.composing import compose_node, cookie_keys, key_names
+from ovpnha.runtime.composing import (
+    compose_node,
+    cookie_keys,
+    find_keys,
+    key_names,
+)
 from ovpnha.runtime.conntrack import ConntrackKeeper
 from ovpnha.runtime.control import ControlServer
 from ovpnha.runtime.driver import Driver, Ports
@@ -47,21 +53,22 @@ from ovpnha.runtime.firewallkeeper import FirewallKeeper
 from ovpnha.runtime.historyfile import HistoryFile, find_history_file
 from ovpnha.runtime.historykeeper import HistoryKeeper
 from ovpnha.runtime.hooks import HookRunner
-from ovpnha.runtime.hostcheck import check_host
-from ovpnha.runtime.keyfile import read_keys
+from ovpnha.runtime.hostcheck import check_host, is_served
 from ovpnha.runtime.logs import configure_logs
-from ovpnha.runtime.management import ManagementChannel
 from ovpnha.runtime.memoryfile import MemoryFile
 from ovpnha.runtime.netlink import NetworkWatcher, read_network
 from ovpnha.runtime.network_events import NetworkEvents
+from ovpnha.runtime.poolfile import PoolFile
 from ovpnha.runtime.process import (
     calm_garbage_collector,
     protect_memory,
     raise_descriptor_limit,
 )
+from ovpnha.runtime.restarting import Restarting
 from ovpnha.runtime.service import ServiceManager
 from ovpnha.runtime.sourcewatcher import SourceWatcher
-from ovpnha.runtime.track import TrackFile
+from ovpnha.runtime.tcpprobe import ProbeSender
+from ovpnha.runtime.track import TrackFile, Vouched
 
 log = structlog.get_logger()
 
@@ -70,10 +77,12 @@ def run_daemon(config: Config) -> None:
     """Run until SIGTERM or SIGINT; raises what went wrong."""
     protect_memory()
     raise_descriptor_limit()
-    keys = read_keys(config.cluster.key_file)
-    check_host(config, read_network())
+    keys = find_keys(config)
+    passing = check_host(config, read_network(), served=is_served(config))
     events = EventBook()
     configure_logs(config.log, tap=events.take_log)
+    for line in passing:
+        log.warning(line)
     try:
         asyncio.run(_run(config, keys, events))
     except BaseExceptionGroup as group:
@@ -123,39 +132,54 @@ class Daemon:
             for one in config.instance
             if one.track_file is not None
         }
-        self._memories = {InstanceName(one.name): self._memory(one) for one in config.instance}
-        found = {name: one.load() for name, one in self._memories.items()}
+        self._memories = self._make_memories()
+        found = {which: one.load() for which, one in self._memories.items()}
+        self._pools = {
+            InstanceName(one.name): _pool(one.pool_file)
+            for one in config.instance
+            if one.pool_file is not None
+        }
+        pools = {name: one.load() for name, one in self._pools.items()}
+        self._tcp_probe = ProbeSender(lambda reason: log.warning("clients not told", reason=reason))
         prefix = MAGIC + cluster_tag(config.cluster.name)
         names = key_names(config, keys)
-        self._bcn = BcnSockets(config.bcn, self._received_datagrams, prefix, names)
+        bcn = None if config.cluster.alone else config.bcn
+        self._bcn = BcnSockets(bcn, self._received_datagrams, prefix, names)
         self._driver = Driver(
-            compose_node(config, keys, self._history.load(), found),
+            compose_node(config, keys, self._history.load(), found, pools),
             Ports(
-                write_management=lambda name, data: self._channels[name].write(data),
-                close_management=lambda name, why: self._channels[name].close(why),
+                write_management=lambda what: self._channels.write(what),
+                close_management=lambda what: self._channels.close(what),
+                pass_descriptors=lambda what: self._channels.pass_on(what),
+                end_process=lambda what: self._channels.end(what),
                 send_datagram=self._bcn.send,
                 openvpn_found=self._openvpn_found,
                 set_grade=self._set_grade,
                 role_changed=self._role_changed,
                 history_changed=self._history.changed,
-                remember=lambda known: self._memories[known.instance].keep(known.what),
+                remember=lambda known: self._memories[known.instance, known.process].keep(
+                    known.what
+                ),
                 fence=self._fence.ask,
+                keep_pool=self._keep_pool,
+                probe_clients=self._tcp_probe.ask,
                 dropped=self._bcn.dropped,
                 tracking=lambda: self._conntrack.figures() if self._conntrack else None,
                 firewall=lambda: self._firewall.problem if self._firewall else None,
                 newer_source=lambda: self._source.newer,
             ),
         )
-        self._channels = {InstanceName(one.name): self._channel(one) for one in config.instance}
+        self._channels = Channels(config, self._driver.step, self._management_gone)
         self._network_events = NetworkEvents(config, self._bcn, self._driver)
         self._checks = CheckRunner(config, self._checks_told)
         self._commands = Commands(
             config,
             self._driver,
-            lambda name: self._channels[name].peer,
+            self._channels.peer,
             lambda: self._history.problem,
             self._events.since,
             self._checks,
+            Restarting(_policies(config), self._driver, self._channels.peer),
         )
         self._control = ControlServer(
             config.control.socket, self._commands.answer, EventStreams(self._events.follow)
@@ -184,7 +208,7 @@ class Daemon:
     def read_keys_again(self) -> None:
         """SIGHUP: the key file may have changed; go on under its keys, or under the old ones."""
         try:
-            keys = read_keys(self._config.cluster.key_file)
+            keys = find_keys(self._config)
         except ConfigError as error:
             problem = str(error)
         else:
@@ -198,8 +222,7 @@ class Daemon:
     def _work(self, failure: asyncio.Future[None]) -> Iterator[Coroutine[Any, Any, None]]:
         """Everything that runs beside the event loop's own callbacks."""
         yield _guard(failure)
-        for channel in self._channels.values():
-            yield channel.run()
+        yield from self._channels.run()
         for track in self._tracks.values():
             yield track.run()
         for memory in self._memories.values():
@@ -225,7 +248,11 @@ class Daemon:
         application = http.StatusApplication(
             self._driver.statistics,
             lambda: http.Scrape(
-                self._driver.statistics(), self._bcn.failures(), tuple(self._client_lists())
+                self._driver.statistics(),
+                self._bcn.failures(),
+                tuple(self._client_lists()),
+                _policies(self._config),
+                alone=self._config.cluster.alone,
             ),
         )
         await http.serve_http(self._config.http, application)
@@ -247,26 +274,16 @@ class Daemon:
         self._service.stopping()
         log.info("stopping")
         self._driver.stop()
+        self._tcp_probe.stop()
         self._events.stop()
-
-    def _channel(self, one: InstanceSection) -> ManagementChannel:
-        name = InstanceName(one.name)
-        step = self._driver.step
-        return ManagementChannel(
-            one.management,
-            up=lambda: step(lambda core, now: core.management_up(name, now)),
-            down=lambda why: step(lambda core, now: core.management_down(name, why, now)),
-            received=partial(self._received_management, name),
-            missed=lambda why: step(lambda core, now: core.management_unreachable(name, why, now)),
-        )
 
     def _track(self, one: InstanceSection, path: Path) -> TrackFile:
         name = InstanceName(one.name)
 
         def vouched() -> Vouched | None:
-            peer = self._channels[name].peer
+            peer = self._channels.peer(name, self._serving(name))
             around = self._network_events
-            return Vouched(peer, around.address(name), around.inode(name)) if peer else None
+            return Vouched(peer, around.addresses(name), around.inode(name)) if peer else None
 
         def reader(read: bool) -> None:
             if one.vip_manager is VipManager.KEEPALIVED:
@@ -279,22 +296,41 @@ class Daemon:
             reader,
         )
 
-    def _memory(self, one: InstanceSection) -> MemoryFile:
-        name = InstanceName(one.name)
+    def _make_memories(self) -> dict[tuple[InstanceName, Process], MemoryFile]:
+        made = {}
+        for one in self._config.instance:
+            name = InstanceName(one.name)
+            made[name, Process.MAIN] = self._memory(one.name, name, Process.MAIN)
+            if self._config.watches_spare(one):
+                path = f"{one.name}{SPARE_SUFFIX}"
+                made[name, Process.SPARE] = self._memory(path, name, Process.SPARE)
+        return made
+
+    def _memory(self, path: str, name: InstanceName, process: Process) -> MemoryFile:
         return MemoryFile(
-            self._config.control.memory(one.name),
+            self._config.control.memory(path),
             lambda reason: log.error("memory not kept", reason=reason),
-            lambda: self._channels[name].peer is not None,
+            lambda: self._channels.is_connected(name, process),
         )
 
-    def _received_management(self, name: InstanceName, data: bytes) -> None:
-        self._driver.step(lambda core, now: core.receive_management(name, data, now))
+    def _management_gone(self, name: InstanceName) -> None:
+        if name in self._pools:
+            self._pools[name].rest()
+
+    def _keep_pool(self, wanted: KeepPool) -> None:
+        if wanted.instance in self._pools:
+            self._pools[wanted.instance].keep(wanted.text, to_be_read=wanted.to_be_read)
 
     def _received_datagrams(self, batch: list[bytes], link: str) -> None:
         self._driver.step(lambda core, now: core.receive_datagrams(batch, link, now))
 
     def _checks_told(self, states: Mapping[InstanceName, tuple[CheckState, ...]]) -> None:
         self._driver.step(lambda core, now: core.checks_told(states, now))
+
+    def _serving(self, name: InstanceName) -> Process:
+        """Which of its processes serves, or would."""
+        told = self._driver.restart_figures(name)
+        return Process.MAIN if told is None else told.figures.serving
 
     def _fence_done(self, node: NodeName, text: str) -> None:
         self._driver.step(lambda core, now: core.fence_done(node, text, now))
@@ -325,9 +361,17 @@ def _conntrack_keeper(config: Config) -> ConntrackKeeper | None:
     return ConntrackKeeper(config) if wanted else None
 
 
+def _policies(config: Config) -> dict[InstanceName, SparePolicy]:
+    return {InstanceName(one.name): config.spare_of(one) for one in config.instance}
+
+
 def _history_file(config: Config) -> HistoryFile | None:
     """None where its directory was not made, or not for us: then nothing is to be kept."""
     return find_history_file(config.history.file)
+
+
+def _pool(path: Path) -> PoolFile:
+    return PoolFile(path, lambda reason: log.error("pool file not written", reason=reason))
 
 
 def _load_http() -> ModuleType:

@@ -27,6 +27,20 @@ HOT_LIMIT = 1000
 RECORD_LIMIT = 64 * 1024
 
 
+class Descriptors(enum.StrEnum):
+    """Where a process has its link socket and its tun from."""
+
+    OWN = "own"  # it has opened them
+    TAKEN = "taken"  # the other process of this machine has, and both hold the same
+
+
+class Silence(enum.StrEnum):
+    """What a process that does not serve does with what arrives."""
+
+    DRAIN = "drain"  # read it, and drop it
+    LEAVE = "leave"  # leave it to the process beside it, which serves
+
+
 class Role(enum.Enum):
     """The role of one OpenVPN instance on this node (docs/roles.md)."""
 
@@ -151,12 +165,13 @@ class StoredRange:
 
 @dataclass(frozen=True)
 class VipPlace:
-    """The one interface of this host on which the VIP counts, and where the VIP is."""
+    """Where the VIP counts on this host, and where it is."""
 
-    interface: str
+    interface: str  # the only one on which it counts; "": it counts on any
     exists: bool
-    here: bool = False  # the VIP is on it
+    here: bool = False  # the VIP is on it; of several, one of them
     found: str = ""  # the other interface that has the VIP; "" when none has
+    missing: tuple[str, ...] = ()  # of several VIPs those that are not where another one is
 
 
 @dataclass(frozen=True)
@@ -166,15 +181,6 @@ class Unreachable:
     reason: str
     fix: str
     absent: bool = False  # nobody has it open: no OpenVPN serves behind it
-
-
-@dataclass(frozen=True)
-class Vouched:
-    """The OpenVPN that a grade speaks of, for those who ask when the sidecar cannot."""
-
-    pid: int
-    vip: str  # "" while it is not known
-    inode: int = 0  # of the socket that its clients send to; 0 while that is not known
 
 
 class ColdKind(enum.IntEnum):
@@ -245,6 +251,16 @@ class OpenvpnStatus:
     max_clients: int
     lapses: int = 0  # how often nobody renewed ``cluster-wait`` in time
     unreleased: int = 0  # clients and keys that waited in vain
+    descriptors: Descriptors | None = None  # None: an OpenVPN that knows of no spares
+    silence: Silence | None = None
+    addresses: tuple[str, ...] = ()  # those of ``cluster-address``, of one without ``local``
+    apart: int = 0  # clients that speak to another address of this node than these
+    early: bool = False  # it would send from one of these that is not here
+
+    @property
+    def vips(self) -> tuple[str, ...]:
+        """The addresses that it serves; one may be a name."""
+        return self.addresses or ((self.local,) if self.local else ())
 
 
 class SwitchPhase(enum.IntEnum):
@@ -332,6 +348,14 @@ class CheckState:
 
 
 @dataclass(frozen=True)
+class StockState:
+    """What a hello says of an OpenVPN without the patch: of clients it can take over none."""
+
+    role: Role  # MASTER: the VIP is there and it serves; STANDBY: it runs without the VIP
+    whole: bool  # the leases of the node that serves, or served last, are there
+
+
+@dataclass(frozen=True)
 class InstanceState:
     """What a node's hello says about one of its OpenVPN instances."""
 
@@ -355,8 +379,21 @@ class InstanceState:
     switchover: SwitchState | None = None  # asked for here, or carried out by this node
     paused: bool = False  # it does not act
     checks: tuple[CheckState, ...] = ()  # of the service, those that failed first
+    stock: StockState | None = None  # OpenVPN has not the patch: ``role`` is INIT, for all who copy
 
     @property
     def serves(self) -> bool:
         """Whether it is master and has the VIP."""
         return self.role is Role.MASTER and self.vip
+
+    @property
+    def shown_role(self) -> Role:
+        """The role for the eye."""
+        return self.role if self.stock is None else self.stock.role
+
+    @property
+    def shown_sync(self) -> Sync:
+        """The same of a copy; without the patch it is one of leases, as there can be no other."""
+        if self.stock is None or self.stock.role is Role.MASTER:
+            return self.sync
+        return Sync.IN_SYNC if self.stock.whole else Sync.SYNCING

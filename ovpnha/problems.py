@@ -41,7 +41,10 @@ class ProblemKind(enum.Enum):
     SERVER_SILENT = "server_silent"
     MANAGEMENT_PASSWORD = "management_password"  # noqa: S105 - the name of a kind
     SERVER_STOCK = "server_stock"
+    ADDRESSES_CHANGED = "addresses_changed"
     SERVER_RELEASE = "server_release"
+    PORT_TAKEN = "port_taken"
+    SPARE_UNWANTED = "spare_unwanted"
 
     # Of an instance: the VIP and who serves.
     NO_VIP_MANAGER = "no_vip_manager"
@@ -50,6 +53,7 @@ class ProblemKind(enum.Enum):
     VIP_ELSEWHERE = "vip_elsewhere"
     VIP_STRAYED = "vip_strayed"
     VIP_INTERFACE_MISSING = "vip_interface_missing"
+    VIPS_PARTED = "vips_parted"
     VIP_NOWHERE = "vip_nowhere"
     REFUSES_VIP = "refuses_vip"
     TWO_MASTERS = "two_masters"
@@ -66,6 +70,7 @@ class ProblemKind(enum.Enum):
 
     # Of an instance: its clients.
     UNPROTECTED = "unprotected"
+    CLIENTS_APART = "clients_apart"
     CLIENTS_ELSEWHERE = "clients_elsewhere"
     CLIENTS_REFUSED = "clients_refused"
     CLIENTS_REFUSED_THERE = "clients_refused_there"
@@ -75,6 +80,7 @@ class ProblemKind(enum.Enum):
 
     # Of another node.
     NODE_DIFFERS = "node_differs"
+    NODE_MIXED = "node_mixed"
     NODE_HAS_OUR_NAME = "node_has_our_name"
     NODE_DOES_NOT_HEAR = "node_does_not_hear"
     NODE_LACKS_INSTANCE = "node_lacks_instance"
@@ -130,15 +136,28 @@ KINDS: Mapping[ProblemKind, KindOfProblem] = {
     _K.SERVER_SILENT: KindOfProblem("OpenVPN is connected and does not answer", _H.ALWAYS),
     _K.MANAGEMENT_PASSWORD: KindOfProblem("the management socket asks for a password", _H.ALWAYS),
     _K.SERVER_STOCK: KindOfProblem("OpenVPN runs without `cluster`"),
+    _K.ADDRESSES_CHANGED: KindOfProblem(
+        "OpenVPN runs without `cluster`, and clients did not get the addresses that they had"
+    ),
     _K.SERVER_RELEASE: KindOfProblem("OpenVPN and ovpnha are of different releases"),
+    _K.PORT_TAKEN: KindOfProblem(
+        "OpenVPN waits for its port, which another program has, or for what does not suit it",
+        _H.ALWAYS,
+    ),
+    _K.SPARE_UNWANTED: KindOfProblem(
+        "a second OpenVPN process is there or may be, and the configuration wants none"
+    ),
     _K.NO_VIP_MANAGER: KindOfProblem("no VIP manager reads the grade", _H.WITHOUT_VIP),
     _K.LOCAL_IS_A_NAME: KindOfProblem(
         "OpenVPN's `local` is a name, and `vip` is not written", _H.REFUSING
     ),
-    _K.VIP_NOT_LOCAL: KindOfProblem("`vip` is not OpenVPN's `local`", _H.REFUSING),
+    _K.VIP_NOT_LOCAL: KindOfProblem(
+        "`vip` is not OpenVPN's `local`, or not its `cluster-address`", _H.REFUSING
+    ),
     _K.VIP_ELSEWHERE: KindOfProblem("the VIP is on a wrong interface", _H.REFUSING),
     _K.VIP_STRAYED: KindOfProblem("the VIP came on a wrong interface the last time"),
     _K.VIP_INTERFACE_MISSING: KindOfProblem("the interface of the VIP is missing"),
+    _K.VIPS_PARTED: KindOfProblem("of several VIPs one is not where the others are"),
     _K.VIP_NOWHERE: KindOfProblem("no node that is heard has the VIP"),
     _K.REFUSES_VIP: KindOfProblem("this node refuses the VIP for another reason", _H.ALWAYS),
     _K.TWO_MASTERS: KindOfProblem("another node is master and has the VIP, too"),
@@ -155,6 +174,7 @@ KINDS: Mapping[ProblemKind, KindOfProblem] = {
     _K.CHECK_CRITICAL: KindOfProblem("a critical check of the service fails", _H.ALWAYS),
     _K.CHECK_FAILED: KindOfProblem("a check of the service fails"),
     _K.UNPROTECTED: KindOfProblem("clients would reconnect if this node died"),
+    _K.CLIENTS_APART: KindOfProblem("clients speak to an address of this node that does not move"),
     _K.CLIENTS_ELSEWHERE: KindOfProblem("another node has clients that this master lacks"),
     _K.CLIENTS_REFUSED: KindOfProblem("OpenVPN refuses clients of the master"),
     _K.CLIENTS_REFUSED_THERE: KindOfProblem("a standby's OpenVPN refuses clients of this node"),
@@ -162,6 +182,7 @@ KINDS: Mapping[ProblemKind, KindOfProblem] = {
     _K.IDS_LOW: KindOfProblem("a client has few packet ids left to its newest key"),
     _K.NOT_PROVED: KindOfProblem("what the master says it has does not arrive"),
     _K.NODE_DIFFERS: KindOfProblem("must not replicate with this node"),
+    _K.NODE_MIXED: KindOfProblem("of its OpenVPN and ours one runs without `cluster`"),
     _K.NODE_HAS_OUR_NAME: KindOfProblem("another machine has the same node name"),
     _K.NODE_DOES_NOT_HEAR: KindOfProblem("is heard, and does not hear this node"),
     _K.NODE_LACKS_INSTANCE: KindOfProblem("has no such instance"),

@@ -6,8 +6,8 @@ begins with `nice:` leaves the processors to the others. Each target's output go
 ``build/ci/TARGET.log``. A target that fails is named with the end of its log, the rest goes on, and
 the exit status is 1. ``--table`` shows all that ran since ``--begin`` (wall time, and the
 processors' time of its processes, without what an engine did for them), below it the last lines of
-what failed, and at the very end one line for each test that did: who reads only the end of it all
-must see why. At ``OVPNHA_LANES_UNTIL`` (seconds
+what failed, and at the very end one line for each test that did, or the last ones of a part without
+tests: who reads only the end of it all must see why. At ``OVPNHA_LANES_UNTIL`` (seconds
 since the epoch; never when it is not set) what still runs is ended and has failed, and no other
 part begins, so that the reason is told before somebody's patience ends. Only the standard library:
 it runs before there is a virtual environment.
@@ -35,6 +35,7 @@ NICENESS = "10"
 PATIENT = f'echo {NICENESS} 2>/dev/null >/proc/self/autogroup; exec nice -n {NICENESS} "$@"'
 TAIL_LINES, LAST_LINES = 60, 15
 TEST_LIMIT, WIDTH = 12, 200
+WITHOUT_TESTS = 3
 DURATION = re.compile(r"\d+\.\d+s (call|setup|teardown)\b")
 FAILED_TEST = re.compile(r"(FAILED|ERROR) \S+::")
 STILL_SECONDS = 60.0
@@ -154,8 +155,9 @@ def show_end(name: str, count: int) -> None:
 
 
 def show_tests(name: str) -> None:
-    """Print the tests of a part that failed, a short line for each."""
-    found = [line for line in read_log(name) if FAILED_TEST.match(line)]
+    """Print the tests of a part that failed, a short line for each; without any, its last lines."""
+    told = read_log(name)
+    found = [line for line in told if FAILED_TEST.match(line)] or told[-WITHOUT_TESTS:]
     for line in found[:TEST_LIMIT]:
         print(f"{name} | {line[:WIDTH]}", flush=True)
     if found[TEST_LIMIT:]:

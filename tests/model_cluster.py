@@ -257,7 +257,7 @@ class World:
 
     def add(self, name: str, *, start: bool = True, **options: object) -> ModelNode:
         """A machine; its OpenVPN and its sidecar are started unless told otherwise."""
-        config = InstanceConfig(INSTANCE, "192.0.2.10")
+        config = InstanceConfig(INSTANCE, ("192.0.2.10",))
         known = {key: options.pop(key) for key in list(options) if hasattr(config, key)}
         one = ModelNode(self, name, replace(config, **known))  # type: ignore[arg-type]
         self.nodes[name] = one

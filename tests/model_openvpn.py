@@ -13,12 +13,13 @@ import struct
 from dataclasses import dataclass, field
 
 from ovpnha.management.codes import VERSION, Code
-from ovpnha.model import Role
+from ovpnha.model import Descriptors, Role, Silence
 
 LAST_ID = 0xFF000000
 ROUND = 1 << 24
 RANGES_HELD = 64
 INPUT_LIMIT = 4096
+OF_SPARES = frozenset({"descriptors", "take", "silence", "retire"})
 PENDING = 0x80
 """In a hot part, with the number of keys: the newest is pending."""
 
@@ -109,6 +110,10 @@ class ModelKey:
             self.following, self.asked, self.wanted = None, False, False
             self.grants.clear()
 
+    def room(self) -> int:
+        """Ids that are left here."""
+        return max(self.limit - self.next_id, 0)
+
     def take_over(self) -> None:
         """Promotion: start in the highest range; keep its low end, grant from the rest."""
         if self.imported:
@@ -136,11 +141,12 @@ class ModelClient:
     received: set[int] = field(default_factory=set)
     moved: bool = False
     attended: bool = False
+    virtual: str = ""  # its address in the tunnel, where that is told
     wait: int = 0
 
     def room(self) -> int:
         """Packet ids that its newest key has left here."""
-        return max(self.keys[0].limit - self.keys[0].next_id, 0)
+        return self.keys[0].room()
 
     def sending(self) -> ModelKey:
         """The key that it is sent to with: a pending one only where there is no other."""
@@ -167,6 +173,7 @@ class Told:
     certificate: str = "c1"
     issuer: str = "i1"
     max_clients: int = 1024
+    addresses: tuple[str, ...] = ()
 
 
 TOLD = Told()
@@ -183,6 +190,8 @@ class ModelOpenvpn:
         held_start: bool = False,
         round_size: int = ROUND,
         cookies: bool = True,
+        spares: bool = True,
+        taken: bool = False,
         told: Told = TOLD,
     ) -> None:
         self.rng = rng
@@ -191,9 +200,16 @@ class ModelOpenvpn:
         self.round_size = round_size
         self.told = told
         self.lapses = 0
+        self.starts = 1  # times that it has read its files
         self.collects = {"cluster-import", "cluster-update"}
         self.collects |= {"cluster-cookie"} if cookies else set()
+        self.spares = spares  # it knows of them
+        self.descriptors = None if taken else Descriptors.OWN  # None: it waits for them
+        self.silence = Silence.LEAVE if taken else Silence.DRAIN
+        self.handshakes_told = 0  # inside a handshake, as the status tells
+        self.retired = False
         self.local = "192.0.2.10"
+        self.early = False  # the kernel lets it send from an IPv6 address that is not here
         self.role = Role.STANDBY
         self.holder = rng.randbytes(16)
         self.epoch = "-"
@@ -215,12 +231,22 @@ class ModelOpenvpn:
 
     # The socket.
 
+    @property
+    def connected(self) -> bool:
+        """Whether a sidecar is connected."""
+        return self._connected
+
     def connect(self) -> None:
         """The sidecar connects."""
         self._connected, self._input, self._extra, self._output = True, b"", None, []
         self._say(">INFO:OpenVPN Management Interface Version 5 -- type 'help' for more info")
         if self.waiting:
             self._say(">HOLD:Waiting for hold release:0")
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        if self.descriptors is None and not self.waiting:  # else it has not looked for its port yet
+            self._say(">CLUSTER:WAITING")
 
     def disconnect(self) -> None:
         """The sidecar is gone; notifications are lost, and nobody waits."""
@@ -267,9 +293,13 @@ class ModelOpenvpn:
             self._say(f"ERROR: {name}: {reason}")
         elif not name.startswith("cluster-"):
             self._answer_stock(words)
-        elif not self.patched or (name == "cluster-cookie" and name not in self.collects):
+        elif (
+            not self.patched
+            or (name == "cluster-cookie" and name not in self.collects)
+            or (not self.spares and name.removeprefix("cluster-") in OF_SPARES)
+        ):
             self._say("ERROR: unknown command, enter 'help' for more options")
-        elif self.waiting:
+        elif self.waiting or (self.descriptors is None) is not (name == "cluster-take"):
             self._fail(words, Code.NOT_READY, "OpenVPN starts or ends")
         else:
             getattr(self, f"_do_{name.removeprefix('cluster-')}")(words, lines)
@@ -281,15 +311,21 @@ class ModelOpenvpn:
         if words == ["hold", "release"]:
             self.waiting = False
             self._say("SUCCESS: hold release succeeded")
+            self._tell_waiting()
         elif words == ["load-stats"]:
             self._say(f"SUCCESS: nclients={len(self.clients)},bytesin=10,bytesout=20")
         elif words == ["status", "3"]:
             self._say(STATUS_HEADER)
             for client in self.clients.values():
                 name = client.name.decode()
-                figures = "192.0.2.1:5000\t\t10\t20\t1790000000"
+                port = 5000 + client.cid
+                figures = f"192.0.2.1:{port}\t{client.virtual}\t10\t20\t1790000000"
                 self._say(f"CLIENT_LIST\t{name}\t{figures}\tUNDEF\t\t{client.cid}")
             self._say("END")
+        elif words == ["signal", "SIGUSR1"]:
+            self.clients.clear()
+            self.starts += 1
+            self._say("SUCCESS: signal SIGUSR1 thrown")
         elif words == ["version"]:
             self._say("OpenVPN Version: OpenVPN 2.6.14 x86_64-pc-linux-gnu [SSL (OpenSSL)]")
             self._say("Management Version: 5")
@@ -307,8 +343,42 @@ class ModelOpenvpn:
             f"epoch={self.epoch},openvpn=2.6.14,local={self.local},port=1194,proto=udp4,"
             f"broadcast=192.168.77.255,bcn-port=11940,digest={told.digest},"
             f"cert={told.certificate},issuer={told.issuer},max-clients={told.max_clients},"
-            f"capped={self.capped},lapses={self.lapses},unreleased=0"
+            f"capped={self.capped},lapses={self.lapses},unreleased=0{self._tell_of_spares()}"
+            f",addresses={' '.join(told.addresses) or '-'},early={int(self.early)}"
         )
+
+    def _tell_of_spares(self) -> str:
+        if not self.spares or self.descriptors is None:
+            return ""
+        told = f",descriptors={self.descriptors.value},silence={self.silence.value},pid=1"
+        return f"{told},handshakes={self._count_handshakes()}"
+
+    def _count_handshakes(self) -> int:
+        return self.handshakes_told
+
+    def _do_descriptors(self, _words: list[str], _lines: list[str]) -> None:
+        self._say("SUCCESS: cluster-descriptors")
+
+    def _do_take(self, _words: list[str], _lines: list[str]) -> None:
+        self.descriptors = Descriptors.TAKEN
+        self._say("SUCCESS: cluster-take")
+        self._say(f">CLUSTER:STATE,{self.role.value},{self.holder.hex()}")
+
+    def open_port(self) -> None:
+        """Nobody else has the port any more: it has waited in vain, and opens its own."""
+        self.descriptors, self.silence = Descriptors.OWN, Silence.DRAIN
+        self._say(f">CLUSTER:STATE,{self.role.value},{self.holder.hex()}")
+
+    def _do_silence(self, words: list[str], _lines: list[str]) -> None:
+        self.silence = Silence(words[1])
+        self._say(f"SUCCESS: cluster-silence {words[1]}")
+
+    def _do_retire(self, words: list[str], _lines: list[str]) -> None:
+        if self.role is Role.MASTER:
+            self._fail(words, Code.WRONG_ROLE, "not possible while master")
+            return
+        self._say("SUCCESS: cluster-retire")
+        self.retired = True
 
     def _do_list(self, _words: list[str], _lines: list[str]) -> None:
         for client in self.clients.values():
@@ -535,9 +605,10 @@ class ModelOpenvpn:
     def _new_key(self) -> ModelKey:
         return ModelKey(self.rng.randbytes(8), self.round_size)
 
-    def connect_client(self, name: str = "client") -> bytes:
+    def connect_client(self, name: str = "client", virtual: str = "") -> bytes:
         """A client connects; returns its uid."""
         client = self._make_client(self.rng.randbytes(8), 1, name.encode())
+        client.virtual = virtual
         client.keys = [self._new_key()]
         self.clients[client.uid] = client
         if self.holds_new:

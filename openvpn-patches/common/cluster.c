@@ -38,14 +38,19 @@
 #include <sys/prctl.h>
 
 #include "cluster.h"
+#include "cluster_address.h"
 #include "cluster_announce.h"
 #include "cluster_last_message.h"
+#include "cluster_report.h"
 #include "crypto.h"
 #include "forward.h"
 #include "manage.h"
 #include "multi.h"
 
 #include "memdbg.h"
+
+/** Most packets that wait to be sent when a master is held. */
+#define HOLD_SENDS 1024
 
 static uint32_t
 uid_hash(const void *key, uint32_t iv)
@@ -72,6 +77,7 @@ set_role(enum cluster_role role)
     cluster->wait = false;
     cluster->wait_missed = 0;
     cluster->successor_until = 0;
+    cluster->apart = 0;
     cluster_announce_end();
     msg(M_INFO, "CLUSTER: role is %s now", cluster_role_name());
     if (management)
@@ -118,10 +124,7 @@ cluster_uninit(void)
 {
     if (cluster)
     {
-        if (management)
-        {
-            msg(M_CLIENT, ">CLUSTER:END");
-        }
+        cluster_report_over();
         hash_free(cluster->uids);
         cluster_range_forget();
         cluster_announce_end();
@@ -225,7 +228,37 @@ cluster_promote(struct multi_context *m, const char *epoch)
         refresh_routes(m);
     }
     cluster_announce_begin(m);
+    cluster_spare_serve(m);
     return n;
+}
+
+/**
+ * Send what is about to be sent: it was read from clients or from the tun, and
+ * who goes on does not have it.
+ */
+static void
+send_output(struct multi_context *m)
+{
+    for (int i = 0; i < HOLD_SENDS; ++i)
+    {
+        if (m->pending && TUN_OUT(&m->pending->context))
+        {
+            multi_process_outgoing_tun(m, 0);
+            continue;
+        }
+        struct multi_instance *mi = multi_process_outgoing_link_pre(m);
+        if (!mi)
+        {
+            break;
+        }
+        multi_process_outgoing_link_dowork(m, mi, 0);
+    }
+    if (m->hmac_reply_dest && m->hmac_reply.len > 0)
+    {
+        m->top.c2.to_link = m->hmac_reply;
+        m->top.c2.to_link_addr = m->hmac_reply_dest;
+        process_outgoing_link(&m->top);
+    }
 }
 
 /**
@@ -255,6 +288,7 @@ cluster_hold(struct multi_context *m)
     struct hash_iterator hi;
     struct hash_element *he;
 
+    send_output(m);
     set_role(CLUSTER_HELD);
     flush_output(m);
     m->earliest_wakeup = NULL;
@@ -268,30 +302,46 @@ cluster_hold(struct multi_context *m)
 }
 
 /**
- * Is the address that the socket is bound to on this host? It was bound without
- * asking. Yes, if that cannot be found out.
+ * Is this the address that the socket is bound to?
+ */
+static bool
+is_bound_to(const struct addrinfo *bound, const struct sockaddr *sa)
+{
+    struct openvpn_sockaddr local, here;
+
+    if (sa->sa_family != bound->ai_family)
+    {
+        return false;
+    }
+    CLEAR(local);
+    CLEAR(here);
+    memcpy(&local.addr, bound->ai_addr, bound->ai_addrlen);
+    memcpy(&here.addr, sa, bound->ai_addrlen);
+    return addr_match(&local, &here);
+}
+
+/**
+ * Is an address that the servers share on this host? The socket was bound
+ * without asking. Yes, if that cannot be found out.
  */
 static bool
 has_address(const struct multi_context *m)
 {
     const struct addrinfo *bound = m->top.c2.link_socket->info.lsa->bind_local;
-    struct openvpn_sockaddr local, here;
+    const struct cluster_addresses *addresses = &m->top.options.cluster_addresses;
     struct ifaddrs *all;
     bool found = false;
 
-    if (!bound || bound->ai_addrlen > sizeof(local) || getifaddrs(&all))
+    if (!bound || bound->ai_addrlen > sizeof(struct sockaddr_in6) || getifaddrs(&all))
     {
         return true;
     }
-    CLEAR(local);
-    memcpy(&local.addr, bound->ai_addr, bound->ai_addrlen);
     for (const struct ifaddrs *one = all; one && !found; one = one->ifa_next)
     {
-        if (one->ifa_addr && one->ifa_addr->sa_family == bound->ai_family)
+        if (one->ifa_addr)
         {
-            CLEAR(here);
-            memcpy(&here.addr, one->ifa_addr, bound->ai_addrlen);
-            found = addr_match(&local, &here);
+            found = addresses->n ? cluster_addresses_have(addresses, one->ifa_addr)
+                    : is_bound_to(bound, one->ifa_addr);
         }
     }
     freeifaddrs(all);
@@ -343,7 +393,11 @@ cluster_demote(struct multi_context *m)
 void
 cluster_drain(struct multi_context *m, unsigned int status)
 {
-    if (status & SOCKET_READ)
+    if (cluster_spare_aside())
+    {
+        /* the poll that brought the hold may have seen more, which is not ours */
+    }
+    else if (status & SOCKET_READ)
     {
         read_incoming_link(&m->top);
     }

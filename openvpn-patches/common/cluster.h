@@ -49,6 +49,7 @@
 #include "cluster_rekey.h"
 #include "cluster_reset.h"
 #include "cluster_route.h"
+#include "cluster_spare_hook.h"
 #include "cluster_state.h"
 #include "cluster_wait.h"
 

@@ -41,6 +41,7 @@
 #include "push.h"
 #include "ssl.h"
 #include "ssl_util.h"
+#include "ssl_verify.h"
 #include "tls_crypt.h"
 
 #include "memdbg.h"
@@ -143,7 +144,8 @@ cluster_go_on_anew(struct multi_context *m, struct multi_instance *mi)
         cc->anew.begun = false;
         hurry(m, mi);
     }
-    if (cc && cc->anew.push && multi->multi_state == CAS_CONNECT_DONE)
+    if (cc && cc->anew.push && multi->multi_state == CAS_CONNECT_DONE
+        && tls_authentication_status(multi) != TLS_AUTHENTICATION_DEFERRED)
     {
         cc->anew.push = false;
         process_incoming_push_request(&mi->context);

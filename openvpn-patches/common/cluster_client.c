@@ -35,6 +35,7 @@
 
 #ifdef ENABLE_CLUSTER
 
+#include "cluster_address.h"
 #include "cluster_client.h"
 #include "cluster_state.h"
 #include "manage.h"
@@ -225,6 +226,10 @@ cluster_key_capped(struct tls_multi *multi, struct key_state *ks)
     {
         return false;
     }
+    if (cluster_range_is_receive_only(&ks->crypto_options.packet_id.send))
+    {
+        return true;
+    }
 
     /* without another key the packet is dropped, which must be known */
     const int n = cluster_client_keys(multi, keys);
@@ -248,7 +253,7 @@ cluster_sends_on_newest(const struct tls_multi *multi)
 {
     return multi->cluster_client
            && (multi->cluster_client->moved
-               || cluster_ks_imported(&multi->session[TM_LAME_DUCK].key[KS_LAME_DUCK]));
+               || multi->session[TM_LAME_DUCK].key[KS_LAME_DUCK].cluster_ks);
 }
 
 /*
@@ -329,6 +334,7 @@ cluster_client_snapshot(struct multi_instance *mi, struct cluster_snapshot *snap
     }
     snapshot->token = multi->auth_token_serial;
     snapshot->real = mi->real;
+    cluster_address_read(&mi->context.c2.link_socket_info->lsa->actual, &snapshot->spoken_to);
     snapshot->macs = multi->cluster_client ? multi->cluster_client->macs_serial : 0;
 }
 

@@ -68,6 +68,9 @@ struct cluster_ks
     packet_id_type message_received;    /**< what came from the client before,
                                          *   if it was imported */
     packet_id_type reported;            /**< receive mark last told */
+    bool tried;                         /**< as a kept key: the last packet that may
+                                         *   be of it was tried with it, when its */
+    packet_id_type tried_at;            /**< receive mark was this */
 };
 
 /** What an announcement told, to find out when the next one is due. */
@@ -77,6 +80,7 @@ struct cluster_snapshot
     unsigned int token;                 /**< tls_multi.auth_token_serial */
     unsigned int macs;                  /**< cluster_client.macs_serial */
     struct mroute_addr real;
+    struct cluster_addr spoken_to;      /**< which of our addresses it uses */
 };
 
 /** A client, hanging off its tls_multi. */
@@ -86,6 +90,8 @@ struct cluster_client
     uint64_t generation;
     uint64_t arrival;                   /**< see cluster_route.h */
     bool announced;                     /**< uid is in use and in cluster->uids */
+    bool apart;                         /**< speaks to an address that no other
+                                         *   server has: stays with this one */
     bool moved;                         /**< came from another server */
     bool rekeyed;                       /**< and has a key of this one */
     bool stranger;                      /**< another client is at its address */

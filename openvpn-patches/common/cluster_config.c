@@ -34,6 +34,7 @@
 
 #ifdef ENABLE_CLUSTER
 
+#include "cluster_address.h"
 #include "cluster_config.h"
 #include "cluster_record.h"
 #include "crypto.h"
@@ -93,6 +94,68 @@ verify_family(const struct connection_entry *ce)
     }
 }
 
+static bool
+is_any(const struct connection_entry *ce)
+{
+    return !ce->local || is_wildcard(ce->local);
+}
+
+void
+cluster_options_address(struct options *o, const char *text)
+{
+    const char *bad = cluster_addresses_add(&o->cluster_addresses, text);
+
+    if (bad)
+    {
+        msg(M_USAGE, "--cluster-address %s %s: give an address that the nodes share, at most %d of "
+            "them", text, bad, CLUSTER_ADDRESSES_MAX);
+    }
+}
+
+void
+cluster_options_mutate(struct options *o)
+{
+    if (o->cluster && is_any(&o->ce))
+    {
+        /* answers come from the address that was spoken to, and never from one
+         * that is not here: without freebind the kernel sees to that */
+        o->sockflags |= SF_USE_IP_PKTINFO;
+        o->sockflags &= ~SF_FREEBIND;
+    }
+}
+
+/** Which addresses clients speak to, and whether the socket takes them. */
+static void
+verify_addresses(const struct options *o)
+{
+    const struct connection_entry *ce = first_entry(o);
+    const struct cluster_addresses *addresses = &o->cluster_addresses;
+    const bool ipv4 = cluster_addresses_of_family(addresses, AF_INET);
+    const bool ipv6 = cluster_addresses_of_family(addresses, AF_INET6);
+
+    if (!is_any(ce) && addresses->n)
+    {
+        msg(M_USAGE, "--cluster-address is for a server without --local: remove one of them");
+    }
+    if (!is_any(ce))
+    {
+        verify_family(ce);
+    }
+    else if (!addresses->n)
+    {
+        msg(M_USAGE, "--cluster needs the address that the nodes share: use --local ADDRESS, or "
+            "--cluster-address ADDRESS for each of several");
+    }
+    else if (ipv6 && ce->af != AF_INET6)
+    {
+        msg(M_USAGE, "--cluster-address with an IPv6 address needs --proto udp6, which takes IPv4, too");
+    }
+    else if (ipv4 && ce->bind_ipv6_only)
+    {
+        msg(M_USAGE, "--cluster-address with an IPv4 address cannot be used with --bind ipv6only");
+    }
+}
+
 static void
 verify_transport(const struct options *o)
 {
@@ -106,15 +169,7 @@ verify_transport(const struct options *o)
     {
         msg(M_USAGE, "--cluster cannot move TCP connections: use --proto udp");
     }
-    if (!ce->local || is_wildcard(ce->local))
-    {
-        msg(M_USAGE, "--cluster needs the address that the nodes share: use --local ADDRESS");
-    }
-    verify_family(ce);
-    if (o->sockflags & SF_USE_IP_PKTINFO)
-    {
-        msg(M_USAGE, "--cluster cannot be used with --multihome: remove it, --local names the address");
-    }
+    verify_addresses(o);
     if (o->dev && dev_type_enum(o->dev, o->dev_type) == DEV_TYPE_TAP
         && o->max_routes_per_client > CLUSTER_MACS_MAX)
     {
@@ -214,6 +269,12 @@ verify_memory(const struct options *o)
 #endif
 }
 
+const struct connection_entry *
+cluster_options_entry(const struct options *o)
+{
+    return first_entry(o);
+}
+
 void
 cluster_options_verify(const struct options *o)
 {
@@ -225,9 +286,11 @@ cluster_options_verify(const struct options *o)
         verify_management(o);
         cluster_digest_read_files(o, first_entry(o));
     }
-    else if (o->cluster_broadcast_address || o->cluster_port)
+    else if (o->cluster_broadcast_address || o->cluster_port || o->cluster_spare
+             || o->cluster_addresses.n)
     {
-        msg(M_USAGE, "--cluster-broadcast-address and --cluster-port need --cluster");
+        msg(M_USAGE, "--cluster-address, --cluster-broadcast-address, --cluster-port and "
+            "--cluster-spare need --cluster");
     }
     else
     {

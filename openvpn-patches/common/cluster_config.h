@@ -42,6 +42,15 @@ struct tls_root_ctx;
 /** --cluster was read. */
 void cluster_options_enable(struct options *o);
 
+/** The connection entry that a server uses. */
+const struct connection_entry *cluster_options_entry(const struct options *o);
+
+/** --cluster-address was read. */
+void cluster_options_address(struct options *o, const char *text);
+
+/** All options were read: a socket for any address has to answer from the right one. */
+void cluster_options_mutate(struct options *o);
+
 /** Refuse what cannot work with --cluster, one clear line each. */
 void cluster_options_verify(const struct options *o);
 
@@ -86,9 +95,10 @@ void cluster_digest_read_files(const struct options *o, const struct connection_
  * them, then comes one byte of each group: it tells which group differs, in 255
  * of 256 cases. Digests of different versions cannot be compared.
  *
- * @param text  of CLUSTER_DIGEST_SIZE bytes
+ * @param family  of the socket
+ * @param text    of CLUSTER_DIGEST_SIZE bytes
  */
-void cluster_options_digest(const struct options *o, char *text);
+void cluster_options_digest(const struct options *o, sa_family_t family, char *text);
 
 /**
  * SHA-256 of the server's certificate and of its issuer's name, in hex; "-"
@@ -97,6 +107,11 @@ void cluster_options_digest(const struct options *o, char *text);
 void cluster_cert_digest(const struct tls_root_ctx *ctx, char *cert, char *issuer);
 
 #else  /* ifdef ENABLE_CLUSTER */
+
+static inline void
+cluster_options_mutate(struct options *o)
+{
+}
 
 static inline void
 cluster_options_verify(const struct options *o)

@@ -48,6 +48,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "cluster_address.h"
 #include "cluster_config.h"
 #include "crypto.h"
 #include "manage.h"
@@ -195,13 +196,22 @@ add_file(struct options_digest *od, enum cluster_digest_group group, const char 
 }
 
 static void
-add_transport(struct options_digest *od, const struct options *o)
+add_transport(struct options_digest *od, const struct options *o, sa_family_t family)
 {
     const struct connection_entry *ce = &o->ce;
     const char *wrap = ce->tls_crypt_file ? "tls-crypt" : ce->tls_auth_file ? "tls-auth" : "none";
 
     add(od, CLUSTER_DIGEST_SOCKET, "proto", "%d %d", ce->proto, ce->af);
     add(od, CLUSTER_DIGEST_SOCKET, "local", "%s", np(ce->local));
+    if (o->cluster_addresses.n)
+    {
+        struct gc_arena gc = gc_new();
+        add(od, CLUSTER_DIGEST_SOCKET, "cluster-address", "%s",
+            cluster_addresses_print(&o->cluster_addresses, &gc));
+        /* "proto udp" alone leaves it to each host */
+        add(od, CLUSTER_DIGEST_SOCKET, "family", "%d", family);
+        gc_free(&gc);
+    }
     add(od, CLUSTER_DIGEST_SOCKET, "port", "%s", np(ce->local_port));
     add(od, CLUSTER_DIGEST_SOCKET, "float", "%d", ce->remote_float);
     add(od, CLUSTER_DIGEST_CONTROL, "control channel", "%s %s %d", wrap,
@@ -364,13 +374,13 @@ to_hex(const uint8_t *digest, int size, char *hex)
 }
 
 void
-cluster_options_digest(const struct options *o, char *text)
+cluster_options_digest(const struct options *o, sa_family_t family, char *text)
 {
     struct options_digest od = { .all = md_ctx_new() };
     uint8_t digest[SHA256_DIGEST_LENGTH];
 
     md_ctx_init(od.all, "SHA256");
-    add_transport(&od, o);
+    add_transport(&od, o, family);
     add_tls(&od, o);
     add_access(&od, o);
     add_scripts(&od, o);

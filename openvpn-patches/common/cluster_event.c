@@ -34,6 +34,7 @@
 
 #ifdef ENABLE_CLUSTER
 
+#include "cluster_address.h"
 #include "cluster_client.h"
 #include "cluster_event.h"
 #include "cluster_mac.h"
@@ -110,6 +111,41 @@ cluster_skip_control(struct tls_multi *multi, struct tls_session *session,
     return true;
 }
 
+void
+cluster_received(struct link_socket_actual *from)
+{
+    if (cluster)
+    {
+        cluster_address_route(from);
+    }
+}
+
+void
+cluster_follow(struct tls_multi *multi, struct link_socket_actual *actual,
+               const struct link_socket_actual *from)
+{
+    if (!multi->opt.cluster || !cluster_address_floats(actual, from))
+    {
+        return;
+    }
+    msg(D_MULTI_MEDIUM, "CLUSTER: the client speaks to another address of this server");
+    actual->pi = from->pi;
+    /* of a session that only begins the first packet says it, and nothing older */
+    for (int i = 0; i < KEY_SCAN_SIZE; ++i)
+    {
+        struct key_state *ks = get_key_scan(multi, i);
+        /* a late packet under the key before does not move a session that the
+         * client has begun anew elsewhere, and sends no data in yet */
+        const bool began = !ks->key_id && !ks->crypto_options.packet_id.rec.id;
+
+        if (!began && link_socket_actual_defined(&ks->remote_addr)
+            && link_socket_actual_match(&ks->remote_addr, from))
+        {
+            ks->remote_addr.pi = from->pi;
+        }
+    }
+}
+
 /**
  * A renegotiation that is under way can end with a key no standby has: say so,
  * once for each generation. The one with the new key ends it.
@@ -145,7 +181,8 @@ snapshot_difference(const struct cluster_snapshot *a, const struct cluster_snaps
     {
         return "keys";
     }
-    if (!mroute_addr_equal(&a->real, &b->real))
+    if (!mroute_addr_equal(&a->real, &b->real)
+        || memcmp(&a->spoken_to, &b->spoken_to, sizeof(a->spoken_to)))
     {
         return "float";
     }
@@ -175,6 +212,26 @@ rename_after_reset(struct multi_instance *mi, struct cluster_client *cc)
     }
 }
 
+/**
+ * A client that speaks to an address of this host alone is told to no standby:
+ * none could go on with it.
+ */
+static bool
+stays_here(const struct options *o, struct multi_instance *mi, struct cluster_client *cc)
+{
+    const struct link_socket_actual *actual = &mi->context.c2.link_socket_info->lsa->actual;
+    const bool apart = !cluster_address_moves(&o->cluster_addresses, actual);
+
+    if (apart && !cc->apart)
+    {
+        msg(M_INFO, "CLUSTER: this client speaks to an address of this server that does not move: "
+            "no other server can go on with it");
+        cluster_client_down(mi);
+    }
+    cc->apart = apart;
+    return apart;
+}
+
 void
 cluster_client_changed(struct multi_context *m, struct multi_instance *mi)
 {
@@ -201,6 +258,10 @@ cluster_client_changed(struct multi_context *m, struct multi_instance *mi)
     const char *reason = "connect";
 
     rename_after_reset(mi, cc);
+    if (stays_here(&m->top.options, mi, cc))
+    {
+        return;
+    }
     if (cc->announced)
     {
         cluster_rekey_tell(multi);

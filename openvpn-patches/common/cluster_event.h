@@ -70,7 +70,32 @@ bool cluster_skip_control(struct tls_multi *multi, struct tls_session *session,
 /** An instance was processed: announce it if need be, and do what is due. */
 void cluster_client_changed(struct multi_context *m, struct multi_instance *mi);
 
+/** A packet was received by a socket that takes what comes for any address. */
+void cluster_received(struct link_socket_actual *from);
+
+/**
+ * A client has proved, by a packet or a new session, that it is where it was. It
+ * may speak to another of our addresses than before: OpenVPN knows no such float.
+ * Answer it from there.
+ *
+ * @param actual        where the client is, and which address it speaks to
+ * @param from          the same as it was heard now
+ */
+void cluster_follow(struct tls_multi *multi, struct link_socket_actual *actual,
+                    const struct link_socket_actual *from);
+
 #else  /* ifdef ENABLE_CLUSTER */
+
+static inline void
+cluster_received(struct link_socket_actual *from)
+{
+}
+
+static inline void
+cluster_follow(struct tls_multi *multi, struct link_socket_actual *actual,
+               const struct link_socket_actual *from)
+{
+}
 
 static inline bool
 cluster_drop_control(struct tls_multi *multi, struct tls_session *session,

@@ -34,6 +34,7 @@
 
 #ifdef ENABLE_CLUSTER
 
+#include "cluster_address.h"
 #include "cluster_client.h"
 #include "cluster_export.h"
 #include "cluster_route.h"
@@ -73,6 +74,10 @@ record_context(const struct context *c, struct cluster_record *rec)
     rec->imported_protocol_flags = c->options.imported_protocol_flags;
     cluster_addr_from_sockaddr(&rec->remote, &c->c2.link_socket_info->lsa->actual.dest.addr.sa);
     record_interface(&c->c2.link_socket_info->lsa->actual.dest, rec);
+    if (c->options.sockflags & SF_USE_IP_PKTINFO)
+    {
+        cluster_address_read(&c->c2.link_socket_info->lsa->actual, &rec->spoken_to);
+    }
     rec->ifconfig_defined = c->c2.push_ifconfig_defined;
     rec->ifconfig_local = c->c2.push_ifconfig_local;
     rec->ifconfig_remote_netmask = c->c2.push_ifconfig_remote_netmask;
@@ -179,8 +184,26 @@ record_key(const struct key_state *ks, enum cluster_key_slot slot, struct cluste
 }
 
 /**
- * The keys of the newest key's session. In the middle of a renegotiation that
- * is one, and the next key id is the one that the client uses next.
+ * The key of the session before. A client that began anew goes on sending with it
+ * until the new one is some time old. It is another session's, so that it may be
+ * of another length; then it cannot travel in this record.
+ */
+static void
+record_kept_key(const struct key_state *ks, struct cluster_record *rec)
+{
+    const struct cluster_key *newest = &rec->keys[0];
+
+    if (cluster_ks_usable(ks) && ks->cluster_ks->key.cipher_len == newest->cipher_len
+        && ks->cluster_ks->key.hmac_len == newest->hmac_len)
+    {
+        record_key(ks, CLUSTER_SLOT_KEPT, &rec->keys[rec->n_keys++]);
+    }
+}
+
+/**
+ * The keys of the newest key's session, and the one that is kept beside it. In the
+ * middle of a renegotiation that session has one, and the next key id is the one
+ * that the client uses next.
  */
 static void
 record_keys(struct tls_multi *multi, struct cluster_record *rec)
@@ -202,6 +225,10 @@ record_keys(struct tls_multi *multi, struct cluster_record *rec)
         rec->key_id = (rec->keys[0].key_id + 1) & P_KEY_ID_MASK;
         rec->key_id = rec->key_id ? rec->key_id : 1;
         cluster_last_message_export(&session->key[KS_PRIMARY], &rec->last_message);
+    }
+    if (rec->n_keys && session == &multi->session[TM_ACTIVE])
+    {
+        record_kept_key(&multi->session[TM_LAME_DUCK].key[KS_LAME_DUCK], rec);
     }
 }
 

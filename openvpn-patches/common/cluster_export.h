@@ -30,7 +30,8 @@
  * writes it cuts each holder's range in the same call, by cluster_range_export(),
  * and tells it beside the record (rule R2).
  *
- * It has the keys that data can be sent or received with, the newest first, and
+ * It has the keys that data can be sent or received with, the newest first, then
+ * that of the session before, which is only received with (see cluster_reset.h), and
  * for one that the client has still to make, the message that makes it (see
  * cluster_last_message.h). What stays away is what the other server has, or
  * makes, by itself: sockets, timers, buffers, the TLS objects.

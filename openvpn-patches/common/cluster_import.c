@@ -38,6 +38,7 @@
 
 #ifdef ENABLE_CLUSTER
 
+#include "cluster_address.h"
 #include "cluster_client.h"
 #include "cluster_import.h"
 #include "cluster_mac.h"
@@ -286,28 +287,75 @@ import_scope(const struct multi_context *m, const struct cluster_record *rec,
                              rec->interface ? rec->interface : "of the same name");
 }
 
+/**
+ * Where the client is, as our socket says it.
+ */
+static bool
+import_remote(const struct multi_context *m, const struct cluster_record *rec,
+              struct link_socket_actual *remote, struct cluster_reason *why)
+{
+    const sa_family_t family = m->top.c2.link_socket->info.af;
+    struct cluster_addr addr = rec->remote;
+    struct sockaddr_storage ss;
+
+    if (family != AF_UNSPEC && !cluster_address_fit(&addr, family))
+    {
+        return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE,
+                              "the socket of this server has no IPv6, which the client uses");
+    }
+    cluster_addr_to_sockaddr(&addr, &ss);
+    if (!import_scope(m, rec, &ss, why))
+    {
+        return false;
+    }
+    memcpy(&remote->dest.addr, &ss, sizeof(remote->dest.addr));
+    return true;
+}
+
+/**
+ * Of several addresses the client believes what comes from the one that it
+ * speaks to.
+ */
+static bool
+import_spoken_to(const struct options *o, const struct cluster_record *rec,
+                 struct link_socket_actual *remote, struct cluster_reason *why)
+{
+    if (o->sockflags & SF_USE_IP_PKTINFO)
+    {
+        struct cluster_addr spoken_to = rec->spoken_to;
+        if (cluster_address_fit(&spoken_to, remote->dest.addr.sa.sa_family))
+        {
+            cluster_address_write(remote, &spoken_to);
+        }
+        if (!cluster_address_moves(&o->cluster_addresses, remote))
+        {
+            return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE,
+                                  "it speaks to no --cluster-address of this server");
+        }
+    }
+    return true;
+}
+
 struct multi_instance *
 cluster_import(struct multi_context *m, const struct cluster_record *rec,
                const struct cluster_import_grants *grants, struct cluster_reason *why)
 {
     struct multi_instance *mi = cluster_lookup(rec->uid);
     struct link_socket_actual remote;
-    struct sockaddr_storage ss;
     struct mroute_addr real;
 
     CLEAR(remote);
-    cluster_addr_to_sockaddr(&rec->remote, &ss);
-    if (!import_scope(m, rec, &ss, why))
+    if (!import_remote(m, rec, &remote, why))
     {
         return NULL;
     }
-    memcpy(&remote.dest.addr, &ss, sizeof(remote.dest.addr));
     if (!mroute_extract_openvpn_sockaddr(&real, &remote.dest, true))
     {
         cluster_refuse(why, CLUSTER_CODE_BAD_RECORD, "address of the client cannot be used");
         return NULL;
     }
-    if (!cluster_import_check(m, mi, rec, &real, grants, why))
+    if (!import_spoken_to(&m->top.options, rec, &remote, why)
+        || !cluster_import_check(m, mi, rec, &real, grants, why))
     {
         return NULL;
     }

@@ -40,6 +40,8 @@
  *   goes is decided by arrival, see cluster_route.h.
  * - The ranges are another holder's, or this process has sent with such keys:
  *   an import is an order for a standby only (rules R4 and R5).
+ * - It has a key that the client sends with, but that nobody sends with any more:
+ *   no packet id of it will ever be here, see cluster_range_receive_only().
  * - It is older than what is here: counters and replay windows never go back.
  */
 

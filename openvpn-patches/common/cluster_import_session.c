@@ -66,6 +66,23 @@ free_control_channel(struct key_state *ks)
     ks->key_src = NULL;
 }
 
+/**
+ * None for now, or none ever: a key that is kept beside a newer session is there to
+ * receive what the client still sends with it, even if this standby had packet ids
+ * of it when it was in use.
+ */
+static void
+own_packet_ids(struct packet_id_send *send, const struct cluster_key *key)
+{
+    if (key->slot == CLUSTER_SLOT_KEPT)
+    {
+        cluster_range_receive_only(send);
+        return;
+    }
+    cluster_range_standby(send);
+    cluster_range_recall(send, key->fp);
+}
+
 static void
 import_key(struct tls_multi *multi, struct tls_session *session, struct key_state *ks,
            const struct cluster_key *key)
@@ -88,8 +105,26 @@ import_key(struct tls_multi *multi, struct tls_session *session, struct key_stat
     ks->cluster_ks->imported = true;
     ks->cluster_ks->pending = true;
     free_control_channel(ks);
-    cluster_range_standby(&ks->crypto_options.packet_id.send);
-    cluster_range_recall(&ks->crypto_options.packet_id.send, key->fp);
+    own_packet_ids(&ks->crypto_options.packet_id.send, key);
+}
+
+/**
+ * When a key dies, 0 while it is the one in use. One that is kept lives no longer
+ * for being told of again: nothing prolongs what it was given when it was kept.
+ */
+static time_t
+key_end(const struct tls_session *session, const struct key_state *ks,
+        const struct cluster_key *key)
+{
+    const time_t end = now + (key->must_die_in == CLUSTER_AGE_NONE
+                              ? session->opt->transition_window : (time_t)key->must_die_in);
+
+    if (key->slot == CLUSTER_SLOT_PRIMARY)
+    {
+        return 0;
+    }
+    return key->slot == CLUSTER_SLOT_KEPT && ks->must_die && ks->must_die < end
+           ? ks->must_die : end;
 }
 
 /**
@@ -106,12 +141,7 @@ update_key(struct tls_session *session, struct key_state *ks, const struct clust
     }
     ks->remote_addr = *remote;
     ks->established = now - key->established_age;
-    ks->must_die = 0;
-    if (key->slot == CLUSTER_SLOT_LAME_DUCK)
-    {
-        ks->must_die = now + (key->must_die_in == CLUSTER_AGE_NONE
-                              ? session->opt->transition_window : (time_t)key->must_die_in);
-    }
+    ks->must_die = key_end(session, ks, key);
     ks->auth_deferred_expire = now + key->deferred_expire_in;
     ks->auth_token_state_flags = key->auth_token_state_flags;
     ks->n_bytes = cluster_max_counter(ks->n_bytes, key->n_bytes);
@@ -161,6 +191,20 @@ import_keys(struct tls_multi *multi, const struct cluster_record *rec,
     cluster_last_message_import(session, primary, &rec->last_message);
     sync_key(multi, session, &session->key[KS_LAME_DUCK], lame, remote);
     session->key_id = rec->key_id;
+}
+
+/**
+ * The key of the session before, beside which there is nothing of it.
+ */
+static void
+import_kept_key(struct tls_multi *multi, const struct cluster_record *rec,
+                const struct link_socket_actual *remote)
+{
+    struct tls_session *session = &multi->session[TM_LAME_DUCK];
+
+    session->opt = &multi->opt;
+    sync_key(multi, session, &session->key[KS_LAME_DUCK],
+             cluster_key_in_slot(rec, CLUSTER_SLOT_KEPT), remote);
 }
 
 static void
@@ -301,6 +345,7 @@ cluster_import_session(struct tls_multi *multi, const struct cluster_record *rec
     tls_session_free(&multi->session[TM_INITIAL], true);
     import_session(&multi->session[TM_ACTIVE], rec, remote);
     import_keys(multi, rec, remote);
+    import_kept_key(multi, rec, remote);
     import_grants(multi, grants);
 }
 

@@ -34,6 +34,7 @@
 
 #ifdef ENABLE_CLUSTER
 
+#include "cluster_address.h"
 #include "cluster_config.h"
 #include "cluster_manage.h"
 #include "cluster_report.h"
@@ -144,6 +145,23 @@ cluster_need_role(const char *const *p, bool ok)
  * Status and list
  */
 
+/**
+ * Does the kernel let this host send from an IPv6 address of the servers' that it
+ * does not have? It refuses that without freebind, unless it was told not to.
+ */
+static bool
+sends_early(const struct cluster_addresses *addresses)
+{
+    FILE *file = fopen("/proc/sys/net/ipv6/ip_nonlocal_bind", "r");
+    const int value = file ? fgetc(file) : EOF;
+
+    if (file)
+    {
+        fclose(file);
+    }
+    return value != '0' && cluster_addresses_of_family(addresses, AF_INET6);
+}
+
 static void
 command_status(struct multi_context *m, const char **p)
 {
@@ -152,19 +170,24 @@ command_status(struct multi_context *m, const char **p)
     char digest[CLUSTER_DIGEST_SIZE], cert[CLUSTER_DIGEST_SIZE], issuer[CLUSTER_DIGEST_SIZE];
     struct gc_arena gc = gc_new();
 
-    cluster_options_digest(o, digest);
+    struct buffer spare = alloc_buf_gc(128, &gc);
+    cluster_status_spare(m, &spare);
+    cluster_options_digest(o, info->af, digest);
     cluster_cert_digest(&m->top.c1.ks.ssl_ctx, cert, issuer);
     msg(M_CLIENT, "SUCCESS: cluster-status version=%d,format=%d,role=%s,instances=%d,holder=%s,"
         "epoch=%s,openvpn=" PACKAGE_VERSION ",local=%s,port=%s,proto=%s,broadcast=%s,bcn-port=%d,"
-        "digest=%s,cert=%s,issuer=%s,max-clients=%d,capped=%u,lapses=%u,unreleased=%u",
+        "digest=%s,cert=%s,issuer=%s,max-clients=%d,capped=%u,lapses=%u,unreleased=%u,"
+        "addresses=%s,apart=%d,early=%d%s",
         CLUSTER_VERSION, CLUSTER_RECORD_FORMAT, cluster_role_name(),
         hash_n_elements(cluster->uids),
         format_hex_ex(cluster->holder.id, CLUSTER_HOLDER_SIZE, 0, 1, NULL, &gc),
-        cluster->epoch, o->ce.local, o->ce.local_port,
+        cluster->epoch, o->ce.local ? o->ce.local : "-", o->ce.local_port,
         proto2ascii(info->proto, info->af, false),
         o->cluster_broadcast_address ? o->cluster_broadcast_address : "-", o->cluster_port,
         digest, cert, issuer, m->max_clients, cluster->capped,
-        cluster->lapses, cluster->unreleased);
+        cluster->lapses, cluster->unreleased,
+        cluster_addresses_print(&o->cluster_addresses, &gc), cluster->apart,
+        sends_early(&o->cluster_addresses), BSTR(&spare));
     gc_free(&gc);
 }
 
@@ -384,6 +407,10 @@ static const struct
     { "cluster-kick", command_kick, false },
     { "cluster-wait", cluster_command_wait, false },
     { "cluster-release", cluster_command_release, false },
+    { "cluster-descriptors", cluster_command_descriptors, false },
+    { "cluster-take", cluster_command_take, false },
+    { "cluster-silence", cluster_command_silence, false },
+    { "cluster-retire", cluster_command_retire, false },
 };
 
 void
@@ -405,6 +432,10 @@ cluster_help(void)
         "cluster-kick UID       : Tell client UID to reconnect.",
         "cluster-wait on [S]|off : Let each new client wait for cluster-release, for S seconds.",
         "cluster-release UID    : Let client UID finish its connection.",
+        "cluster-descriptors    : Give the socket and the tun to a spare process.",
+        "cluster-take           : Take them, which come along, and go on.",
+        "cluster-silence drain|leave : While silent, drop what arrives, or leave it to the other.",
+        "cluster-retire         : End without a word: another process goes on.",
     };
 
     for (size_t i = 0; i < SIZE(lines); ++i)
@@ -435,9 +466,33 @@ cluster_refuse_command(const char *name)
 }
 
 void
+cluster_respect_socket(const struct sockaddr_un *path)
+{
+    /* a socket of another type is never connected to, and the error tells apart
+     * whether the path is that of an open one */
+    const int sd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    const bool taken = sd >= 0 && (!connect(sd, (const struct sockaddr *)path, sizeof(*path))
+                                   || errno == EPROTOTYPE);
+
+    if (sd >= 0)
+    {
+        close(sd);
+    }
+    if (taken)
+    {
+        msg(M_FATAL, "MANAGEMENT: another process has the socket %s open: it may be this server; "
+            "end it first", path->sun_path);
+    }
+}
+
+void
 cluster_not_ready(const char *name)
 {
-    cluster_fail(name, NULL, CLUSTER_CODE_NOT_READY, "OpenVPN starts or ends");
+    if (!cluster_waiting_command(name))
+    {
+        cluster_fail(name, NULL, CLUSTER_CODE_NOT_READY, cluster_spare.waiting
+                     ? "OpenVPN waits for descriptors" : "OpenVPN starts or ends");
+    }
 }
 
 bool

@@ -58,8 +58,19 @@ void cluster_help(void);
  */
 bool cluster_refuse_command(const char *name);
 
+/**
+ * End this process if another one has the socket of this path open. It would be
+ * bound anew, and who serves behind it could not be reached any more. Nobody is
+ * connected for it.
+ */
+void cluster_respect_socket(const struct sockaddr_un *path);
+
 /** Answer a command that comes before there are clients, or after. */
 void cluster_not_ready(const char *name);
+
+/** A command that comes while descriptors are waited for. Returns whether it was
+ *  answered. */
+bool cluster_waiting_command(const char *name);
 
 /** The lines of the last command that said so have come. */
 void cluster_management_lines(void *arg, const struct buffer_list *lines);
@@ -102,6 +113,21 @@ void cluster_command_release(struct multi_context *m, const char **p);
 
 /** Remember the parameters of a command that lines follow. */
 void cluster_command_collect(struct multi_context *m, const char **p);
+
+/** cluster-take, which comes too late */
+void cluster_command_take(struct multi_context *m, const char **p);
+
+/** cluster-descriptors */
+void cluster_command_descriptors(struct multi_context *m, const char **p);
+
+/** cluster-silence */
+void cluster_command_silence(struct multi_context *m, const char **p);
+
+/** cluster-retire */
+void cluster_command_retire(struct multi_context *m, const char **p);
+
+/** What cluster-status says of it. */
+void cluster_status_spare(const struct multi_context *m, struct buffer *out);
 
 /** cluster-cookie */
 void cluster_lines_cookie(struct multi_context *m, const struct buffer_list *lines);

@@ -102,8 +102,8 @@ write_parts(const struct cluster_parts *parts)
 }
 
 /**
- * Grant packet ids of each key in the record to each holder. They have left
- * this process when they are written.
+ * Grant packet ids of each key in the record to each holder, but of none that is
+ * only received with. They have left this process when they are written.
  */
 static void
 write_grants(struct tls_multi *multi, const struct cluster_record *rec,
@@ -112,7 +112,7 @@ write_grants(struct tls_multi *multi, const struct cluster_record *rec,
     struct key_state *ks[KEY_SCAN_SIZE];
     const int n = cluster_client_keys(multi, ks);
 
-    for (int i = 0; i < n && i < rec->n_keys; ++i)
+    for (int i = 0; i < n && i < rec->n_keys && rec->keys[i].slot != CLUSTER_SLOT_KEPT; ++i)
     {
         struct cluster_grant grants[CLUSTER_HOLDERS_MAX];
         const int n_grants = cluster_range_export(&ks[i]->crypto_options.packet_id.send,
@@ -130,8 +130,25 @@ write_grants(struct tls_multi *multi, const struct cluster_record *rec,
 }
 
 /**
- * Make a client's record and write it. A last message for which the hot part has no
- * room is left out: the client will have to reconnect if it comes to that.
+ * Leave out what is needed least, if there is something that may be missing: a key
+ * that is kept, which the client uses for a moment only, then a last message,
+ * without which it will have to reconnect if it comes to that.
+ */
+static bool
+shorten(struct cluster_record *rec)
+{
+    if (rec->keys[rec->n_keys - 1].slot == CLUSTER_SLOT_KEPT)
+    {
+        --rec->n_keys;
+        return true;
+    }
+    const bool shorter = rec->last_message.len > 0;
+    rec->last_message.len = 0;
+    return shorter;
+}
+
+/**
+ * Make a client's record and write it, without what the hot part has no room for.
  */
 static bool
 make_parts(const struct multi_context *m, struct multi_instance *mi, struct cluster_record *rec,
@@ -141,13 +158,14 @@ make_parts(const struct multi_context *m, struct multi_instance *mi, struct clus
     {
         return false;
     }
-    if (cluster_record_encode(rec, parts, why))
+    while (!cluster_record_encode(rec, parts, why))
     {
-        return true;
+        if (!shorten(rec))
+        {
+            return false;
+        }
     }
-    const bool again = rec->last_message.len > 0;
-    rec->last_message.len = 0;
-    return again && cluster_record_encode(rec, parts, why);
+    return true;
 }
 
 void

@@ -298,12 +298,36 @@ cluster_range_standby(struct packet_id_send *send)
     }
 }
 
+/** packet_id_send.at_limit: there never was an id, and there will be none. */
+static bool
+never(struct packet_id_send *send)
+{
+    const struct cluster_range_owner *owner = send->range;
+
+    ASSERT(!send->id && send->limit == 1);
+    ASSERT(!owner->sending && !range_length(owner->next) && !range_length(owner->rest));
+    return false;
+}
+
+void
+cluster_range_receive_only(struct packet_id_send *send)
+{
+    ASSERT(!send->range && !send->id);
+    new_owner(send)->receive_only = true;
+    send->limit = 1;
+    send->at_limit = never;
+}
+
 const char *
 cluster_range_import(struct packet_id_send *send, struct cluster_range range)
 {
     if (!send->range || send->range->sending)
     {
         return "this process sends with the key";
+    }
+    if (send->range->receive_only)
+    {
+        return "the key is to receive with only";
     }
     if (range.start < 1 || range.start >= range.end || range.end > CLUSTER_RANGE_END)
     {
@@ -366,9 +390,9 @@ cluster_range_recall(struct packet_id_send *send, const uint8_t *fp)
 {
     struct kept_range *slot = kept ? kept_slot(fp) : NULL;
 
-    if (slot && !memcmp(slot->fp, fp, sizeof(slot->fp)) && range_length(slot->range))
+    if (slot && !memcmp(slot->fp, fp, sizeof(slot->fp)) && range_length(slot->range)
+        && !cluster_range_import(send, slot->range))
     {
-        cluster_range_import(send, slot->range);
         CLEAR(*slot);
     }
 }
@@ -385,7 +409,7 @@ cluster_range_promote(struct packet_id_send *send)
 {
     struct cluster_range_owner *owner = send->range;
 
-    if (!owner || owner->sending)
+    if (!owner || owner->sending || owner->receive_only)
     {
         return;
     }

@@ -132,6 +132,7 @@ struct cluster_range_owner
     bool sending;                       /**< false while standby: \c rest is
                                          *   what was imported, nothing else
                                          *   is set */
+    bool receive_only;                  /**< never sending, and without ids */
     packet_id_type segment_start;       /**< where the current segment began */
     struct cluster_range next;          /**< segment of the round under way,
                                          *   empty when there is none */
@@ -160,6 +161,22 @@ void cluster_range_generate(struct packet_id_send *send);
  * @param send          the key's send state, fresh or a standby's
  */
 void cluster_range_standby(struct packet_id_send *send);
+
+/**
+ * The key was imported to receive with, and for nothing else: this process owns
+ * no id of it and never will. No range is stored for it, promotion passes it
+ * over, and it grants nothing.
+ *
+ * @param send          the key's send state, without an owner
+ */
+void cluster_range_receive_only(struct packet_id_send *send);
+
+/** Is this such a key? */
+static inline bool
+cluster_range_is_receive_only(const struct packet_id_send *send)
+{
+    return send->range && send->range->receive_only;
+}
 
 /**
  * Store a range that was granted to this process. Of several for one key the

@@ -100,6 +100,7 @@ static const struct cluster_field fields[] = {
     { 0x0104, false, "arrival", &cluster_type_arrival, 0 },
     { 0x0105, false, "interface", &cluster_type_line, AT(interface) },
     { 0x0106, false, "MAC addresses", &cluster_type_macs, AT(macs) },
+    { 0x0107, false, "server's address", &cluster_type_spoken_to, AT(spoken_to) },
     { 0x8201, false, "tls-crypt-v2 client key", &cluster_type_key2, AT(client_key) },
     { 0x8202, false, "dynamic tls-crypt key", &cluster_type_key2, AT(dynamic_key) },
     { 0x8301, false, "peer info", &cluster_type_raw, AT(peer_info) },

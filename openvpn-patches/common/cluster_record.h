@@ -68,6 +68,7 @@
  * | 0x0104 | arrival 8: of two clients that claim an address the later has it; CLUSTER_ROUTE_ 1: what it has of its own, all of it if this field is missing | 9 |
  * | 0x0105 | network interface of a client with a link-local address | text  |
  * | 0x0106 | MAC addresses it was heard with (--dev tap): address 6, VLAN id 2, or 0 without --vlan-tagging | 8 * (1..1024) |
+ * | 0x0107 | our address that the client speaks to, where the socket has many    | 4, 16 |
  * |        | <b>kind 2, wrap</b>                                     |       |
  * | 0x8201 | tls-crypt-v2 client key: the 32 bytes of a cipher and of an HMAC key that tls-crypt uses, of keys[0] and of keys[1] | 128 |
  * | 0x8202 | dynamic tls-crypt key, likewise                         | 128   |
@@ -150,7 +151,9 @@ enum cluster_key_slot
 {
     CLUSTER_SLOT_PRIMARY = 1,           /**< TM_ACTIVE, KS_PRIMARY */
     CLUSTER_SLOT_LAME_DUCK = 2,         /**< TM_ACTIVE, KS_LAME_DUCK */
-    CLUSTER_SLOT_KEPT = 3               /**< TM_LAME_DUCK, KS_LAME_DUCK */
+    CLUSTER_SLOT_KEPT = 3               /**< TM_LAME_DUCK, KS_LAME_DUCK: it is
+                                         *   received with only, and imported so;
+                                         *   who does not know that ignores it */
 };
 
 /** @name struct cluster_record.flags
@@ -204,11 +207,11 @@ struct cluster_macs
     struct cluster_mac *list;           /**< owned */
 };
 
-/** A client's transport address. */
+/** A client's transport address, or one of ours. */
 struct cluster_addr
 {
     sa_family_t family;                 /**< AF_INET or AF_INET6 */
-    uint16_t port;                      /**< host byte order */
+    uint16_t port;                      /**< host byte order, 0 of one of ours */
     union {
         struct in_addr in4;
         struct in6_addr in6;
@@ -292,6 +295,7 @@ struct cluster_record
     uint64_t arrival;                   /**< see cluster_route.h, 0: unknown */
     uint32_t routes;                    /**< CLUSTER_ROUTE_ */
     char *interface;                    /**< of a link-local remote */
+    struct cluster_addr spoken_to;      /**< see cluster_address.h, AF_UNSPEC: unknown */
     struct cluster_macs macs;           /**< see cluster_mac.h */
     struct key2 client_key;             /**< tls-crypt-v2, n == 0: none */
     struct key2 dynamic_key;            /**< dynamic tls-crypt, n == 0: none */

@@ -37,6 +37,7 @@
 #include "base64.h"
 #include "cluster_client.h"
 #include "cluster_mac.h"
+#include "cluster_patience.h"
 #include "cluster_rekey.h"
 #include "cluster_report.h"
 #include "cluster_state.h"
@@ -63,14 +64,42 @@ struct report
     const char *name;
     size_t entry;                       /**< bytes of one */
     struct buffer buf;
+    bool at_once;                       /**< lines are written at once, as long as
+                                         *   somebody reads */
 };
+
+/** Milliseconds for which what this process says at its end may still be waited to be
+ *  read; none: nobody reads it. */
+static int patience = CLUSTER_PATIENCE_ALL;
 
 static struct report
 report_new(const char *name, size_t entry, int entries, struct gc_arena *gc)
 {
-    const struct report ret = { name, entry, alloc_buf_gc(entry * entries, gc) };
+    const struct report ret = {
+        .name = name, .entry = entry, .buf = alloc_buf_gc(entry * entries, gc)
+    };
 
     return ret;
+}
+
+/**
+ * Write what waits for the management client. By itself OpenVPN writes no more than
+ * a kilobyte of it at a time once there is a signal to end by.
+ */
+static void
+write_out(void)
+{
+    while (management && management->connection.state == MS_CC_WAIT_WRITE && patience)
+    {
+        if (cluster_patience_wait(management->connection.sd_cli, &patience))
+        {
+            management_io(management);
+        }
+        else
+        {
+            patience = 0;
+        }
+    }
 }
 
 static void
@@ -78,10 +107,14 @@ report_flush(struct report *report)
 {
     char *text = NULL;
 
-    if (BLEN(&report->buf) > 0
+    if (BLEN(&report->buf) > 0 && !(report->at_once && !patience)
         && openvpn_base64_encode(BPTR(&report->buf), BLEN(&report->buf), &text) > 0)
     {
         msg(M_CLIENT, ">CLUSTER:%s,%s", report->name, text);
+        if (report->at_once)
+        {
+            write_out();
+        }
     }
     free(text);
     report->buf.len = 0;
@@ -212,6 +245,49 @@ is_renegotiating(const struct multi_instance *mi)
 }
 
 /**
+ * Has this client begun a session anew, whose user is not found good yet?
+ */
+static bool
+is_deferred(const struct multi_instance *mi)
+{
+    const struct key_state *ks = get_primary_key(mi->context.c2.tls_multi);
+
+    return ks->state > S_INITIAL && ks->state < S_GENERATED_KEYS;
+}
+
+/**
+ * Is a client in the middle of something that only this process can finish: its
+ * connection, a renegotiation, or a session that it begins anew?
+ */
+static bool
+is_shaking_hands(const struct multi_instance *mi)
+{
+    const struct tls_multi *multi = mi->context.c2.tls_multi;
+    const struct cluster_client *cc = multi->cluster_client;
+
+    return !cc || !(cc->announced || cc->apart) || cc->reply.held || is_renegotiating(mi)
+           || is_deferred(mi) || multi->multi_state < CAS_CONNECT_DONE
+           || multi->session[TM_INITIAL].key[KS_PRIMARY].state > S_INITIAL;
+}
+
+int
+cluster_report_handshakes(const struct multi_context *m)
+{
+    struct hash_iterator hi;
+    struct hash_element *he;
+    int n = 0;
+
+    hash_iterator_init(m->iter, &hi);
+    while ((he = hash_iterator_next(&hi)))
+    {
+        const struct multi_instance *mi = he->value;
+        n += cluster->role != CLUSTER_STANDBY && !mi->halt && is_shaking_hands(mi);
+    }
+    hash_iterator_free(&hi);
+    return n;
+}
+
+/**
  * Renegotiate clients that wait for it, as many as the rate allows, and no
  * earlier than a handshake may still be under way with their newest key.
  */
@@ -226,6 +302,20 @@ report_renegs(struct multi_context *m, struct multi_instance *mi,
         cluster_reneg(m, mi);
         cluster_wake(m, mi, (unsigned int)((int64_t)(rate - *budget) * 1000000 / rate));
         --*budget;
+    }
+}
+
+/**
+ * Say how many clients no other server can go on with, if it is another number
+ * than last.
+ */
+static void
+tell_apart(int apart)
+{
+    if (apart != cluster->apart)
+    {
+        cluster->apart = apart;
+        msg(M_CLIENT, ">CLUSTER:APART,%d", apart);
     }
 }
 
@@ -250,6 +340,7 @@ report(struct multi_context *m)
     struct report marks = report_new("HW", CLUSTER_HW_SIZE, HW_ENTRIES, &gc);
     struct report bytes = report_new("BYTES", CLUSTER_BYTES_SIZE, BYTES_ENTRIES, &gc);
     int budget = cluster->reneg_rate - cluster->renegs;
+    int apart = 0;
     struct hash_iterator hi;
     struct hash_element *he;
 
@@ -263,6 +354,7 @@ report(struct multi_context *m)
 
         if (mi->halt || !cc || !cc->announced)
         {
+            apart += !mi->halt && cc && cc->apart;
             continue;
         }
         if (!clogged)
@@ -282,6 +374,7 @@ report(struct multi_context *m)
     }
     hash_iterator_free(&hi);
 
+    tell_apart(apart);
     report_flush(&marks);
     report_flush(&bytes);
     if (bytes_due)
@@ -300,11 +393,14 @@ cluster_per_second(struct multi_context *m)
     }
 }
 
-void
-cluster_report_last(struct multi_context *m)
+/**
+ * Tell once more what was counted since the last report.
+ *
+ * @param bytes         is NULL if bytes are not to be told
+ */
+static void
+report_rest(struct multi_context *m, struct report *marks, struct report *bytes)
 {
-    struct gc_arena gc = gc_new();
-    struct report marks = report_new("HW", CLUSTER_HW_SIZE, HW_ENTRIES, &gc);
     struct hash_iterator hi;
     struct hash_element *he;
 
@@ -312,16 +408,58 @@ cluster_report_last(struct multi_context *m)
     while ((he = hash_iterator_next(&hi)))
     {
         struct multi_instance *mi = he->value;
-        const struct cluster_client *cc = mi->context.c2.tls_multi->cluster_client;
+        struct cluster_client *cc = mi->context.c2.tls_multi->cluster_client;
 
         if (!mi->halt && cc && cc->announced)
         {
-            report_marks(mi, cc, &marks);
+            report_marks(mi, cc, marks);
+            if (bytes)
+            {
+                report_bytes(mi, cc, bytes);
+            }
         }
     }
     hash_iterator_free(&hi);
+}
+
+void
+cluster_report_last(struct multi_context *m)
+{
+    struct gc_arena gc = gc_new();
+    struct report marks = report_new("HW", CLUSTER_HW_SIZE, HW_ENTRIES, &gc);
+
+    report_rest(m, &marks, NULL);
     report_flush(&marks);
     gc_free(&gc);
+}
+
+void
+cluster_report_end(struct multi_context *m)
+{
+    struct gc_arena gc = gc_new();
+    struct report marks = report_new("HW", CLUSTER_HW_SIZE, HW_ENTRIES, &gc);
+    struct report bytes = report_new("BYTES", CLUSTER_BYTES_SIZE, BYTES_ENTRIES, &gc);
+
+    patience = CLUSTER_PATIENCE_ALL;
+    if (cluster && cluster->role != CLUSTER_STANDBY)
+    {
+        marks.at_once = bytes.at_once = true;
+        write_out();
+        report_rest(m, &marks, &bytes);
+        report_flush(&marks);
+        report_flush(&bytes);
+    }
+    gc_free(&gc);
+}
+
+void
+cluster_report_over(void)
+{
+    if (management)
+    {
+        msg(M_CLIENT, ">CLUSTER:END");
+        write_out();
+    }
 }
 
 #endif /* ifdef ENABLE_CLUSTER */

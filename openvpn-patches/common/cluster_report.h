@@ -44,13 +44,29 @@ struct multi_context;
 /** Tell what changed in the last second, and start renegotiations. */
 void cluster_per_second(struct multi_context *m);
 
+/** How many clients are inside a handshake, which nobody else could finish? */
+int cluster_report_handshakes(const struct multi_context *m);
+
 /** Tell once more what was received: this process receives nothing any more. */
 void cluster_report_last(struct multi_context *m);
+
+/** The same, and byte counts, before all clients are closed: this process ends, or
+ *  starts anew. */
+void cluster_report_end(struct multi_context *m);
+
+/** Tell that this is the end: all that was told before has been written then, if
+ *  somebody reads. */
+void cluster_report_over(void);
 
 #else  /* ifdef ENABLE_CLUSTER */
 
 static inline void
 cluster_per_second(struct multi_context *m)
+{
+}
+
+static inline void
+cluster_report_end(struct multi_context *m)
 {
 }
 

@@ -43,15 +43,6 @@
 #include "memdbg.h"
 
 /**
- * Has this client keys of another server only?
- */
-static bool
-is_borrowed(const struct tls_multi *multi)
-{
-    return multi->cluster_client && multi->cluster_client->moved && !multi->cluster_client->rekeyed;
-}
-
-/**
  * The key that a client which begins anew goes on sending with, NULL if it has
  * none.
  */
@@ -77,7 +68,8 @@ cluster_keep_session(struct tls_multi *multi)
     struct key_state *ks = key_in_use(active);
     struct key_state *lame = &active->key[KS_LAME_DUCK];
 
-    if (!is_borrowed(multi) || !ks)
+    /* its user may still have to be found good or bad: see cluster_is_no_proof() */
+    if (!multi->opt.cluster || !ks)
     {
         return;
     }
@@ -109,32 +101,60 @@ id_distance(const struct key_state *ks, packet_id_type id)
     return distance < 0 ? -distance : distance;
 }
 
-bool
-cluster_skip_key(struct tls_multi *multi, const struct key_state *ks, const struct buffer *buf)
+/**
+ * Does a packet look as if it was of a kept key? The ids of each key go on where
+ * they were.
+ */
+static bool
+resembles_kept(const struct key_state *kept, const struct key_state *ks, struct buffer packet)
 {
-    const struct key_state *kept = &multi->session[TM_LAME_DUCK].key[KS_LAME_DUCK];
-    struct buffer packet = *buf;
+    const bool v2 = *BPTR(&packet) >> P_OPCODE_SHIFT == P_DATA_V2;
     packet_id_type id;
 
-    /* later the client sends with the new one for sure */
-    if (!cluster_ks_imported(kept) || kept == ks || kept->key_id != ks->key_id
-        || !cluster_ks_usable(kept) || now >= ks->auth_deferred_expire)
-    {
-        return false;
-    }
     if (!cipher_ctx_mode_aead(kept->crypto_options.key_ctx_bi.decrypt.cipher))
     {
         return true; /* its id is encrypted */
     }
-
-    /* the ids of each key go on where they were */
-    const bool v2 = *BPTR(&packet) >> P_OPCODE_SHIFT == P_DATA_V2;
     if (!buf_advance(&packet, v2 ? 4 : 1) || !buf_read(&packet, &id, sizeof(id)))
     {
         return false;
     }
     id = ntohpid(id);
-    return id_distance(kept, id) < id_distance(ks, id);
+    return id_distance(kept, id) <= id_distance(ks, id);
+}
+
+bool
+cluster_skip_key(struct tls_multi *multi, const struct key_state *ks, const struct buffer *buf)
+{
+    const struct key_state *kept = &multi->session[TM_LAME_DUCK].key[KS_LAME_DUCK];
+    struct cluster_ks *trial = kept->cluster_ks;
+
+    /* a client does not go back from its new key, and later sends with it for sure */
+    if (!trial || kept == ks || kept->key_id != ks->key_id || !cluster_ks_usable(kept)
+        || ks->crypto_options.packet_id.rec.id
+        || now >= ks->auth_deferred_expire)
+    {
+        return false;
+    }
+
+    /* a client that has started anew has lost its old key, and begins at 1: what
+     * was tried in vain is not tried twice in a row */
+    const packet_id_type mark = kept->crypto_options.packet_id.rec.id;
+    if (trial->tried && trial->tried_at == mark)
+    {
+        trial->tried = false;
+        return false;
+    }
+    trial->tried = resembles_kept(kept, ks, *buf);
+    trial->tried_at = mark;
+    return trial->tried;
+}
+
+bool
+cluster_is_no_proof(struct tls_multi *multi, const struct key_state *ks)
+{
+    return multi->opt.cluster && ks == &multi->session[TM_LAME_DUCK].key[KS_LAME_DUCK]
+           && multi->session[TM_ACTIVE].key[KS_PRIMARY].authenticated == KS_AUTH_DEFERRED;
 }
 
 void

@@ -65,20 +65,30 @@ bool cluster_doubt_reset(struct tls_multi *multi, const struct link_socket_actua
 void cluster_begin_anew(struct tls_multi *multi);
 
 /**
- * A new session takes the place of the active one: a moved client has begun anew,
- * perhaps since a handshake has timed out. Then it goes on sending under the key
- * it has until the new one is some time old. Keep that key.
+ * A new session takes the place of the active one: a client has begun anew, perhaps
+ * since a handshake has timed out. Then it goes on sending under the key it has
+ * until the new one is some time old. Keep that key. OpenVPN itself would not, and
+ * be deaf until then.
  */
 void cluster_keep_session(struct tls_multi *multi);
 
 /**
  * The key that is kept may have the key id of the new session's first one. Is
- * this packet for the former, and this key the latter?
+ * this packet for the former, and this key the latter? It is a guess by the packet
+ * id, which ends with the first packet that the new key opens. A guess that was
+ * wrong is not repeated with the next packet: the client may have started anew, and
+ * then has its old key no more.
  *
  * @param buf           the packet, from its opcode on
  */
 bool cluster_skip_key(struct tls_multi *multi, const struct key_state *ks,
                       const struct buffer *buf);
+
+/**
+ * Is this the key that is kept beside a new session whose user is still to be found
+ * good or bad? Then it is no proof of that user.
+ */
+bool cluster_is_no_proof(struct tls_multi *multi, const struct key_state *ks);
 
 /**
  * A client that begins has another name, user or certificate than the one whose
@@ -148,6 +158,12 @@ cluster_lock_broken(struct tls_multi *multi)
 static inline void
 cluster_refusal(const struct tls_multi *multi, struct buffer *text)
 {
+}
+
+static inline bool
+cluster_is_no_proof(struct tls_multi *multi, const struct key_state *ks)
+{
+    return false;
 }
 
 static inline bool

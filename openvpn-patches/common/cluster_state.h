@@ -57,6 +57,8 @@ struct cluster
     struct hash *uids;                  /**< instances by uid */
     uint64_t arrivals;                  /**< the highest ever heard of */
     bool importing;                     /**< a record's client learns its addresses */
+    int apart;                          /**< clients that speak to an address of
+                                         *   this host alone, as last told */
     unsigned int capped;                /**< packets dropped for want of an id */
     int reneg_rate;                     /**< per second, for those that wait */
     int renegs;                         /**< renegotiations that were under way a

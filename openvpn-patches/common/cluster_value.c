@@ -221,6 +221,40 @@ write_remote(const void *at, uint16_t tag, struct buffer *out)
 const struct cluster_value_type cluster_type_remote = { 6, 18, 1, read_remote, write_remote };
 
 static const char *
+read_spoken_to(void *at, struct buffer *in)
+{
+    struct cluster_addr *addr = at;
+
+    if (BLEN(in) == 4)
+    {
+        addr->family = AF_INET;
+        buf_read(in, &addr->ip.in4, 4);
+        return check_ipv4(ntohl(addr->ip.in4.s_addr));
+    }
+    if (BLEN(in) == 16)
+    {
+        addr->family = AF_INET6;
+        buf_read(in, &addr->ip.in6, 16);
+        return check_ipv6(&addr->ip.in6);
+    }
+    return "neither IPv4 nor IPv6";
+}
+
+static bool
+write_spoken_to(const void *at, uint16_t tag, struct buffer *out)
+{
+    const struct cluster_addr *addr = at;
+    const int size = addr->family == AF_INET ? 4 : 16;
+
+    return !addr->family
+           || (cluster_put_head(out, tag, (size_t)size) && buf_write(out, &addr->ip, (size_t)size));
+}
+
+const struct cluster_value_type cluster_type_spoken_to = {
+    4, 16, 1, read_spoken_to, write_spoken_to
+};
+
+static const char *
 read_ifconfig(void *at, struct buffer *in)
 {
     struct cluster_record *rec = at;

@@ -71,6 +71,7 @@ extern const struct cluster_value_type cluster_type_raw;
 extern const struct cluster_value_type cluster_type_line;
 extern const struct cluster_value_type cluster_type_environment;
 extern const struct cluster_value_type cluster_type_macs;
+extern const struct cluster_value_type cluster_type_spoken_to;
 /** @} */
 
 /** @name Types that take the whole struct cluster_record

@@ -34,6 +34,7 @@
 
 #ifdef ENABLE_CLUSTER
 
+#include "cluster_address.h"
 #include "cluster_client.h"
 #include "cluster_state.h"
 #include "cluster_wait.h"
@@ -87,7 +88,9 @@ cluster_hold_reply(struct context *c)
 {
     struct tls_multi *multi = c->c2.tls_multi;
 
-    if (!is_waiting())
+    /* nobody is told of one that cannot move */
+    if (!is_waiting() || !cluster_address_moves(&c->options.cluster_addresses,
+                                                &c->c2.link_socket_info->lsa->actual))
     {
         return false;
     }

@@ -38,6 +38,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "cluster_address.h"
 #include "cluster_anew.h"
 #include "cluster_doubt.h"
 #include "cluster_frame.h"
@@ -48,6 +49,7 @@
 #ifdef ENABLE_CLUSTER
 
 #include "cluster_client.h"
+#include "socket.h"
 
 #define CORRUPTIONS 20000
 
@@ -148,6 +150,8 @@ fill_cold(struct cluster_record *rec)
     rec->arrival = 1ULL << 33;
     rec->routes = CLUSTER_ROUTE_IPV6;
     cluster_record_set_text(&rec->interface, "eth0");
+    rec->spoken_to.family = AF_INET6;
+    inet_pton(AF_INET6, "::ffff:192.0.2.10", &rec->spoken_to.ip.in6);
     for (uint8_t i = 0; i < 3; i++)
     {
         const struct cluster_mac mac = { { 0x02, 0, 0, 0, 0, i }, (uint16_t)(i * 2047) };
@@ -237,6 +241,7 @@ assert_records_equal(const struct cluster_record *a, const struct cluster_record
     assert_true(a->arrival == b->arrival);
     assert_int_equal(a->routes, b->routes);
     assert_text_equal(a->interface, b->interface);
+    assert_memory_equal(&a->spoken_to, &b->spoken_to, sizeof(a->spoken_to));
     assert_int_equal(a->macs.n, b->macs.n);
     for (int i = 0; i < a->macs.n; i++)
     {
@@ -781,6 +786,51 @@ bad_mac_addresses_are_refused(void **state)
     cluster_parts_free(&parts);
 }
 
+static void
+bad_server_addresses_are_refused(void **state)
+{
+    struct cluster_parts parts = new_parts();
+    const struct buffer *identity = &parts.part[CLUSTER_PART_IDENTITY];
+    const uint8_t head[] = { 0x01, 0x07, 0, 16 };
+    uint8_t data[CLUSTER_HOT_MAX];
+
+    memcpy(data, BPTR(identity), (size_t)BLEN(identity));
+    uint8_t *field = memmem(data, (size_t)BLEN(identity), head, sizeof(head));
+    assert_non_null(field);
+    memset(field + 4, 0, 16);
+    assert_refused(&parts, CLUSTER_PART_IDENTITY, data, (size_t)BLEN(identity),
+                   "server's address: not a unicast address");
+    field[3] = 15;
+    memmove(field + 4, field + 5, (size_t)(data + BLEN(identity) - (field + 5)));
+    assert_refused(&parts, CLUSTER_PART_IDENTITY, data, (size_t)BLEN(identity) - 1,
+                   "server's address: neither IPv4 nor IPv6");
+    cluster_parts_free(&parts);
+}
+
+static void
+server_address_of_each_family_comes_back(void **state)
+{
+    for (int i = 0; i < 3; ++i)
+    {
+        struct cluster_record rec = new_record(&gcm, 1), back;
+        struct cluster_reason why;
+
+        CLEAR(rec.spoken_to);
+        if (i)
+        {
+            rec.spoken_to.family = i == 1 ? AF_INET : AF_INET6;
+            inet_pton(rec.spoken_to.family, i == 1 ? "192.0.2.10" : "2001:db8::10",
+                      &rec.spoken_to.ip);
+        }
+        struct cluster_parts parts = encode(&rec);
+        assert_true(cluster_record_decode(&back, &parts, &why));
+        assert_memory_equal(&back.spoken_to, &rec.spoken_to, sizeof(rec.spoken_to));
+        cluster_parts_free(&parts);
+        cluster_record_free(&rec);
+        cluster_record_free(&back);
+    }
+}
+
 /*
  * Frames
  */
@@ -922,7 +972,7 @@ every_truncation(void **state)
             }
         }
         /* only at the border of an optional field: hot loses its second key */
-        assert_true(accepted <= (kind == CLUSTER_PART_HOT ? 1 : 7));
+        assert_true(accepted <= (kind == CLUSTER_PART_HOT ? 1 : 8));
     }
     cluster_parts_free(&parts);
 }
@@ -1462,6 +1512,214 @@ resets_one_after_another_wait_for_their_question(void **state)
     assert_int_equal(cluster_doubt_due(&doubt, 1000 + CLUSTER_DOUBT_EVERY, 60000), CLUSTER_DOUBT_ASK);
 }
 
+static struct cluster_addresses
+new_addresses(const char *const *texts)
+{
+    struct cluster_addresses addresses = { 0 };
+
+    for (; *texts; ++texts)
+    {
+        assert_null(cluster_addresses_add(&addresses, *texts));
+    }
+    return addresses;
+}
+
+/** From a client of that family, to one of our addresses. */
+static struct link_socket_actual
+spoken_to(const char *text)
+{
+    struct link_socket_actual actual;
+
+    CLEAR(actual);
+    if (strchr(text, ':'))
+    {
+        actual.dest.addr.sa.sa_family = AF_INET6;
+        inet_pton(AF_INET6, text, &actual.pi.in6.ipi6_addr);
+        actual.pi.in6.ipi6_ifindex = 7;
+    }
+    else
+    {
+        actual.dest.addr.sa.sa_family = AF_INET;
+        inet_pton(AF_INET, text, &actual.pi.in4.ipi_spec_dst);
+        actual.pi.in4.ipi_ifindex = 7;
+    }
+    return actual;
+}
+
+static void
+shared_addresses_are_a_set(void **state)
+{
+    const char *const some[] = { "2001:db8::10", "192.0.2.20", "192.0.2.10", "192.0.2.20",
+                                 "2001:DB8:0::10", NULL };
+    const char *const other[] = { "192.0.2.10", "2001:db8::10", "192.0.2.20", NULL };
+    struct cluster_addresses a = new_addresses(some);
+    const struct cluster_addresses b = new_addresses(other);
+    struct gc_arena gc = gc_new();
+
+    assert_int_equal(a.n, 3);
+    assert_memory_equal(&a, &b, sizeof(a));
+    assert_string_equal(cluster_addresses_print(&a, &gc), "192.0.2.10 192.0.2.20 2001:db8::10");
+    assert_true(cluster_addresses_of_family(&a, AF_INET));
+    assert_true(cluster_addresses_of_family(&a, AF_INET6));
+    for (int i = a.n; i < CLUSTER_ADDRESSES_MAX; ++i)
+    {
+        char text[32];
+        snprintf(text, sizeof(text), "198.51.100.%d", i);
+        assert_null(cluster_addresses_add(&a, text));
+    }
+    assert_string_equal(cluster_addresses_add(&a, "198.51.100.99"), "is one too many");
+    assert_null(cluster_addresses_add(&a, "192.0.2.10"));
+
+    CLEAR(a);
+    assert_string_equal(cluster_addresses_print(&a, &gc), "-");
+    assert_false(cluster_addresses_of_family(&a, AF_INET));
+    assert_null(cluster_addresses_add(&a, "2001:db8::10"));
+    assert_false(cluster_addresses_of_family(&a, AF_INET));
+    assert_true(cluster_addresses_of_family(&a, AF_INET6));
+    gc_free(&gc);
+}
+
+static void
+what_servers_cannot_share_is_refused(void **state)
+{
+    const char *const bad[] = { "0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.5", "255.255.255.255",
+                                "::", "::1", "fe80::1", "ff02::1", "::ffff:127.0.0.1" };
+    const char *const none[] = { "", "vpn", "192.0.2", "192.0.2.10/24", "2001:db8::g" };
+    struct cluster_addresses addresses = { 0 };
+
+    for (size_t i = 0; i < SIZE(bad); ++i)
+    {
+        assert_string_equal(cluster_addresses_add(&addresses, bad[i]),
+                            "is no address that servers can share");
+    }
+    for (size_t i = 0; i < SIZE(none); ++i)
+    {
+        assert_string_equal(cluster_addresses_add(&addresses, none[i]), "is no address");
+    }
+    assert_int_equal(addresses.n, 0);
+    assert_null(cluster_addresses_add(&addresses, "223.255.255.254"));
+    assert_null(cluster_addresses_add(&addresses, "1.0.0.1"));
+}
+
+static void
+client_moves_by_the_address_that_it_speaks_to(void **state)
+{
+    const char *const some[] = { "192.0.2.10", "2001:db8::10", NULL };
+    const struct cluster_addresses shared = new_addresses(some), none = { 0 };
+    const char *const move[] = { "192.0.2.10", "::ffff:192.0.2.10", "2001:db8::10" };
+    const char *const stay[] = { "192.0.2.11", "::ffff:192.0.2.11", "2001:db8::11", "0.0.0.0",
+                                 "::" };
+    struct link_socket_actual actual;
+
+    for (size_t i = 0; i < SIZE(move); ++i)
+    {
+        actual = spoken_to(move[i]);
+        assert_true(cluster_address_moves(&shared, &actual));
+    }
+    for (size_t i = 0; i < SIZE(stay); ++i)
+    {
+        actual = spoken_to(stay[i]);
+        assert_false(cluster_address_moves(&shared, &actual));
+        /* with --local there is but one */
+        assert_true(cluster_address_moves(&none, &actual));
+    }
+    CLEAR(actual);
+    assert_false(cluster_address_moves(&shared, &actual));
+}
+
+static void
+answers_come_from_the_address_that_was_spoken_to(void **state)
+{
+    const char *const texts[] = { "192.0.2.10", "2001:db8::10", "::ffff:192.0.2.10" };
+
+    for (size_t i = 0; i < SIZE(texts); ++i)
+    {
+        const struct link_socket_actual there = spoken_to(texts[i]);
+        struct link_socket_actual here = spoken_to("192.0.2.99");
+        struct cluster_addr addr;
+
+        here.dest = there.dest;
+        cluster_address_read(&there, &addr);
+        assert_int_equal(addr.family, there.dest.addr.sa.sa_family);
+        assert_int_equal(addr.port, 0);
+        cluster_address_write(&here, &addr);
+        if (addr.family == AF_INET)
+        {
+            assert_int_equal(here.pi.in4.ipi_spec_dst.s_addr, there.pi.in4.ipi_spec_dst.s_addr);
+            assert_int_equal(here.pi.in4.ipi_ifindex, 0);
+        }
+        else
+        {
+            assert_memory_equal(&here.pi.in6.ipi6_addr, &there.pi.in6.ipi6_addr, 16);
+            assert_int_equal(here.pi.in6.ipi6_ifindex, 0);
+        }
+    }
+}
+
+static void
+answers_leave_by_whatever_interface_leads_there(void **state)
+{
+    struct link_socket_actual v4 = spoken_to("192.0.2.10"), v6 = spoken_to("2001:db8::10"),
+                              link = spoken_to("fe80::10");
+
+    cluster_address_route(&v4);
+    cluster_address_route(&v6);
+    cluster_address_route(&link);
+    assert_int_equal(v4.pi.in4.ipi_ifindex, 0);
+    assert_int_equal(v6.pi.in6.ipi6_ifindex, 0);
+    assert_int_equal(link.pi.in6.ipi6_ifindex, 7);
+    assert_int_equal(v4.pi.in4.ipi_spec_dst.s_addr, spoken_to("192.0.2.10").pi.in4.ipi_spec_dst.s_addr);
+    assert_true(IN6_IS_ADDR_LINKLOCAL(&link.pi.in6.ipi6_addr));
+}
+
+static void
+client_floats_to_another_of_our_addresses(void **state)
+{
+    const struct link_socket_actual before = spoken_to("192.0.2.10"), unknown = spoken_to("0.0.0.0"),
+                                    v6 = spoken_to("2001:db8::10");
+    struct link_socket_actual from = spoken_to("192.0.2.10");
+
+    from.pi.in4.ipi_ifindex = 8;
+    assert_false(cluster_address_floats(&before, &from));
+    assert_false(cluster_address_floats(&before, &unknown));
+    assert_true(cluster_address_floats(&unknown, &before));
+    from = spoken_to("192.0.2.11");
+    assert_true(cluster_address_floats(&before, &from));
+    /* another client, or one that OpenVPN knows to have floated */
+    from.dest.addr.in4.sin_port = htons(1);
+    assert_false(cluster_address_floats(&before, &from));
+    from = spoken_to("2001:db8::11");
+    assert_true(cluster_address_floats(&v6, &from));
+}
+
+static void
+addresses_fit_the_family_of_the_socket(void **state)
+{
+    struct cluster_addr addr = { .family = AF_INET, .port = 5 };
+    const struct cluster_addr v4 = { .family = AF_INET, .port = 5,
+                                     .ip.in4.s_addr = htonl(0xc000020a) };
+    struct in6_addr in6;
+
+    addr.ip.in4 = v4.ip.in4;
+    assert_true(cluster_address_fit(&addr, AF_INET));
+    assert_memory_equal(&addr, &v4, sizeof(addr));
+    assert_true(cluster_address_fit(&addr, AF_INET6));
+    inet_pton(AF_INET6, "::ffff:192.0.2.10", &in6);
+    assert_int_equal(addr.family, AF_INET6);
+    assert_int_equal(addr.port, 5);
+    assert_memory_equal(&addr.ip.in6, &in6, sizeof(in6));
+    assert_true(cluster_address_fit(&addr, AF_INET6));
+    assert_true(cluster_address_fit(&addr, AF_INET));
+    assert_int_equal(addr.ip.in4.s_addr, v4.ip.in4.s_addr);
+
+    addr.family = AF_INET6;
+    inet_pton(AF_INET6, "2001:db8::1", &addr.ip.in6);
+    assert_false(cluster_address_fit(&addr, AF_INET));
+    assert_true(cluster_address_fit(&addr, AF_INET6));
+    addr.family = AF_UNSPEC;
+    assert_false(cluster_address_fit(&addr, AF_INET));
+}
+
 static int
 start_crypto(void **state)
 {
@@ -1500,6 +1758,8 @@ main(void)
         cmocka_unit_test(certificate_depths_are_checked),
         cmocka_unit_test(mac_addresses_have_a_most),
         cmocka_unit_test(bad_mac_addresses_are_refused),
+        cmocka_unit_test(bad_server_addresses_are_refused),
+        cmocka_unit_test(server_address_of_each_family_comes_back),
         cmocka_unit_test(frames_for_switches_and_hosts),
         cmocka_unit_test(frame_for_ipv6_hosts),
         cmocka_unit_test(questions_are_known),
@@ -1532,6 +1792,13 @@ main(void)
         cmocka_unit_test(client_with_a_new_session_is_asked_again),
         cmocka_unit_test(resets_one_after_another_wait_for_their_question),
         cmocka_unit_test(hard_reset_is_the_first_packet_of_a_session),
+        cmocka_unit_test(shared_addresses_are_a_set),
+        cmocka_unit_test(what_servers_cannot_share_is_refused),
+        cmocka_unit_test(client_moves_by_the_address_that_it_speaks_to),
+        cmocka_unit_test(answers_come_from_the_address_that_was_spoken_to),
+        cmocka_unit_test(answers_leave_by_whatever_interface_leads_there),
+        cmocka_unit_test(client_floats_to_another_of_our_addresses),
+        cmocka_unit_test(addresses_fit_the_family_of_the_socket),
     };
 
     return cmocka_run_group_tests_name("cluster record tests", tests, start_crypto, stop_crypto);

@@ -48,6 +48,7 @@
 #include "cluster.h"
 #include "cluster_import.h"
 #include "cluster_manage.h"
+#include "ssl.h"
 #include "test_cluster_fuzz_server.h"
 
 /** Kinds of pieces beside the parts of a record. tests/fuzz/seeds.py has them too. */
@@ -66,6 +67,7 @@ static struct
     size_t created;
     size_t updated;
     size_t promoted;
+    size_t received_only;               /**< looks at a master's keys of that kind */
 } done;
 
 /*
@@ -89,6 +91,9 @@ write_seed(const char *dir, int number, struct cluster_record *rec)
     char path[PATH_MAX];
 
     rec->peer_id = 3;
+    /* the server has IPv4 */
+    rec->remote = (struct cluster_addr){ .family = AF_INET, .port = 4321 };
+    inet_pton(AF_INET, "192.0.2.55", &rec->remote.ip.in4);
     inet_pton(AF_INET6, "2001:db8:8::1004", &rec->ifconfig_ipv6_local);
     openvpn_snprintf(path, sizeof(path), "%s/%d", dir, number);
     struct cluster_parts parts = encode(rec);
@@ -128,6 +133,7 @@ tell_done(void)
     fprintf(stderr, "stat::accepted_records:         %zu\n", done.created);
     fprintf(stderr, "stat::accepted_updates:         %zu\n", done.updated);
     fprintf(stderr, "stat::promoted_records:         %zu\n", done.promoted);
+    fprintf(stderr, "stat::received_only_keys:       %zu\n", done.received_only);
 }
 
 /*
@@ -217,6 +223,30 @@ import(const struct cluster_record *rec, const struct buffer_list *lines)
     gc_free(&gc);
 }
 
+/** A key that was imported to receive with is never sent with, whatever was ordered. */
+static void
+check_received_only(void)
+{
+    struct hash_iterator hi;
+    struct hash_element *he;
+
+    hash_iterator_init(server.iter, &hi);
+    while ((he = hash_iterator_next(&hi)))
+    {
+        struct multi_instance *mi = he->value;
+        struct tls_multi *multi = mi->context.c2.tls_multi;
+        const struct key_state *ks = &multi->session[TM_LAME_DUCK].key[KS_LAME_DUCK];
+
+        if (cluster_range_is_receive_only(&ks->crypto_options.packet_id.send))
+        {
+            ASSERT(tls_select_encryption_key(multi) != ks);
+            ASSERT(!ks->crypto_options.packet_id.send.id);
+            done.received_only += cluster->role == CLUSTER_MASTER;
+        }
+    }
+    hash_iterator_free(&hi);
+}
+
 /** Any command, about the client of the last record where it is about one. */
 static void
 command(const uint8_t *uid, int number)
@@ -243,6 +273,7 @@ command(const uint8_t *uid, int number)
                        which == 4 ? "000102030405060708090a0b0c0d0e0f" : NULL);
         done.promoted += which ? 0 : (size_t)hash_n_elements(cluster->uids);
     }
+    check_received_only();
     gc_free(&gc);
 }
 

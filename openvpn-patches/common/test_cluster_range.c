@@ -569,6 +569,51 @@ nothing_is_kept_of_ids_that_may_have_been_sent(void **state)
     packet_id_free(&pid);
 }
 
+/** No way leads from such a key to a packet id: whatever is granted, or was stored. */
+static void
+key_to_receive_with_never_sends(void **state)
+{
+    const uint8_t fp[CLUSTER_RANGE_FP_SIZE] = "kept";
+    const struct cluster_range range = { 1000, 2000 };
+    struct packet_id before = imported_key(range.start, range.end);
+    struct packet_id pid = new_key();
+    struct cluster_grant grants[1];
+    struct cluster_holder holder;
+
+    cluster_range_keep(&before.send, fp);
+    packet_id_free(&before);
+
+    cluster_range_receive_only(&pid.send);
+    for (int promoted = 0; promoted < 2; promoted++)
+    {
+        assert_true(cluster_range_is_receive_only(&pid.send));
+        assert_string_equal(cluster_range_import(&pid.send, range),
+                            "the key is to receive with only");
+        cluster_range_recall(&pid.send, fp);
+        cluster_range_standby(&pid.send);
+        assert_int_equal(cluster_range_imported_end(&pid.send), 0);
+        assert_int_equal(cluster_range_export(&pid.send, &ann, 1, grants), 0);
+        assert_false(cluster_range_stored(&pid.send, &ann, range.end));
+        assert_false(cluster_range_round_wanted(&pid.send));
+        assert_false(cluster_range_stale(&pid.send, &holder));
+        assert_false(cluster_range_renegotiate(&pid.send));
+        assert_int_equal(cluster_range_room(&pid.send), 0);
+        assert_false(cluster_range_ready(&pid.send));
+        assert_int_equal(send_one(&pid), 0);
+        assert_int_equal(pid.send.id, 0);
+        cluster_range_overtake(&pid.send);
+        cluster_range_promote(&pid.send);
+    }
+    cluster_range_keep(&pid.send, fp);
+    packet_id_free(&pid);
+
+    /* what was stored of it is there for the client whose key it is again */
+    pid = recalled_key(fp);
+    assert_int_equal(cluster_range_imported_end(&pid.send), range.end);
+    packet_id_free(&pid);
+    cluster_range_forget();
+}
+
 static void
 bad_imports_are_refused(void **state)
 {
@@ -679,6 +724,22 @@ nothing_at_or_below_the_mark_is_accepted(void **state)
         assert_false(receive(&pid, marks[i], 0));
         packet_id_free(&pid);
     }
+}
+
+/** What it has received is not received again, as with any other key. */
+static void
+key_to_receive_with_has_a_window(void **state)
+{
+    struct packet_id pid = new_key();
+
+    now = 5000;
+    cluster_range_receive_only(&pid.send);
+    cluster_window_raise(&pid.rec, 500, 0);
+    assert_false(receive(&pid, 500, 0));
+    assert_false(receive(&pid, 437, 0));
+    assert_true(receive(&pid, 501, 0));
+    assert_false(receive(&pid, 501, 0));
+    packet_id_free(&pid);
 }
 
 static void
@@ -819,6 +880,8 @@ main(void)
         cmocka_unit_test(highest_imported_range_wins),
         cmocka_unit_test(key_that_comes_back_has_its_range),
         cmocka_unit_test(nothing_is_kept_of_ids_that_may_have_been_sent),
+        cmocka_unit_test(key_to_receive_with_never_sends),
+        cmocka_unit_test(key_to_receive_with_has_a_window),
         cmocka_unit_test(bad_imports_are_refused),
         cmocka_unit_test(overtaking_lies_above_every_grant),
         cmocka_unit_test(overtaking_without_anything_to_overtake),

@@ -11,7 +11,6 @@ from ovpnha.cli.common import ConfigOption, NodeOption
 from ovpnha.config import DEFAULT_PATH, load_config
 from ovpnha.errors import ConfigError
 from ovpnha.runtime.journal import is_journal
-from ovpnha.runtime.keyfile import read_keys
 
 
 def check_config(
@@ -32,21 +31,23 @@ def check_config(
     in it ends the connections of clients at a move is told with the rule to use instead. A program
     of `[fence]`, `[[hook]]` or `[[check]]` that this user cannot start is a problem, one that only
     the sidecar's user cannot start a warning. With `--starting`, as the unit of the sidecar calls
-    it, the former is a warning, too: clients are not left without a sidecar for want of a hook.
+    it, the former is a warning, too: clients are not left without a sidecar for want of a hook. Nor
+    are they, while OpenVPN runs, for a line of its file, which it reads when it starts next, or for
+    an address that this host lacks at the moment.
 
     Exit code 2 and one line for each problem; warnings are told but are no problems.
     """
-    from ovpnha.cli.lint import lint, lint_firewall, lint_http, lint_own_vip, refused_by_host
+    from ovpnha.cli.lint import find_refusals, lint, lint_firewall, lint_http, lint_own_vip
+    from ovpnha.runtime.composing import find_keys
+    from ovpnha.runtime.hostcheck import is_served
     from ovpnha.runtime.hostprograms import find_bad_programs, find_in_time
     from ovpnha.runtime.hostsidecar import find_user
     from ovpnha.runtime.netlink import read_network
-    from ovpnha.runtime.serverfile import check_server_files
 
     checked = load_config(config, node)
-    keys = read_keys(checked.cluster.key_file)
+    keys = find_keys(checked)
     network = read_network()
-    problems, soon = check_server_files(checked)
-    refused = [*refused_by_host(checked, network), *problems]
+    refused, soon = find_refusals(checked, network, served=starting and is_served(checked))
     if not starting:
         refused += find_bad_programs(checked, None)
     if refused:
@@ -57,10 +58,12 @@ def check_config(
         find_in_time(checked) if starting else find_bad_programs(checked, find_user(checked).number)
     )
     priority = "<4>" if is_journal(sys.stderr) else ""
-    for warning in (*warnings, *lint_firewall(checked, network)):
+    if not checked.cluster.alone:  # nothing of a connection goes to another host
+        warnings += lint_firewall(checked, network)
+    for warning in warnings:
         typer.echo(f"{priority}warning: {warning}", err=True)
     names = ", ".join(one.name for one in checked.instance)
-    typer.echo(
-        f"{config}: good. Node {checked.cluster.node} of cluster {checked.cluster.name},"
-        f" {len(keys)} key(s), instances: {names}"
-    )
+    told = f"Node {checked.cluster.node} of cluster {checked.cluster.name}, {len(keys)} key(s)"
+    if checked.cluster.alone:
+        told = f"Server {checked.cluster.node}, alone"
+    typer.echo(f"{config}: good. {told}, instances: {names}")

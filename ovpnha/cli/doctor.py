@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ovpnha.cli.conntrackd import print_config
-from ovpnha.cli.lint import lint, lint_http, lint_own_vip, refused_by_host
+from ovpnha.cli.lint import find_refusals, lint, lint_http, lint_own_vip
 from ovpnha.config import Config, InstanceSection, load_config
 from ovpnha.config.problems import known_keys
 from ovpnha.doctor.examine import DoctorAnswer, examine
@@ -31,7 +31,7 @@ from ovpnha.runtime.netlink import read_network
 from ovpnha.runtime.network import NetworkTable
 from ovpnha.runtime.serverfile import (
     Server,
-    check_server_files,
+    find_served,
     find_server_file,
     read_server,
 )
@@ -88,8 +88,7 @@ def _why_missing(path: Path) -> ConfigurationFacts | None:
 
 def read_configuration(path: Path, config: Config, network: NetworkTable) -> ConfigurationFacts:
     """What ``check-config`` says, but for the key and the packet filter, which have checks."""
-    refused, soon = check_server_files(config)
-    problems = [*refused_by_host(config, network, own_vips=False), *refused]
+    problems, soon = find_refusals(config, network, own_vips=False)
     problems += find_bad_programs(config, find_user(config).number)
     warnings = [*lint(config, network), *lint_http(config), *_plan_problems(config)]
     return ConfigurationFacts(
@@ -123,11 +122,11 @@ def _instances(config: Config) -> tuple[InstanceFacts, ...]:
     found = []
     for one in config.instance:
         server = _server(one)
-        local = server.word("local") if server is not None else ""
+        served = find_served(server) if server is not None else ()
         found.append(
             InstanceFacts(
                 name=one.name,
-                vip=str(one.vip) if one.vip is not None else local,
+                vips=tuple(map(str, one.vip or served)),
                 interface=one.vip_interface or "",
                 track_file=str(one.track_file) if one.track_file is not None else "",
                 keepalived=one.vip_manager is VipManager.KEEPALIVED,

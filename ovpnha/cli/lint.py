@@ -16,15 +16,17 @@ from typing import Any
 from ovpnha.config import BcnMode, Config, InstanceSection, split_listen
 from ovpnha.errors import ConfigError, OvpnhaError
 from ovpnha.firewall.findings import find_findings
+from ovpnha.machines import SparePolicy
 from ovpnha.model import ConntrackManager
 from ovpnha.runtime.control import ANSWER_LIMIT, StatusRequest, ask
 from ovpnha.runtime.firewall import read_rules
-from ovpnha.runtime.hostcheck import check_host, has_own_address, is_alone
+from ovpnha.runtime.hostcheck import check_host, find_alone, has_own_address
 from ovpnha.runtime.listening import listen_on
 from ovpnha.runtime.network import NetworkTable
-from ovpnha.runtime.serverfile import find_server_file, read_server
+from ovpnha.runtime.serverfile import check_server_files, find_server_file, read_server
 from ovpnha.runtime.site import make_plan, make_site
 from ovpnha.runtime.status import StatusAnswer
+from ovpnha.runtime.unixlisteners import is_listened_at
 
 ASK_TIMEOUT = 2.0
 
@@ -35,14 +37,23 @@ def lint(config: Config, table: NetworkTable) -> Iterator[str]:
     for one in config.instance:
         yield from _lint_vip(one, table)
         yield from _lint_path(one)
+        if config.spare_of(one) is not SparePolicy.NEVER:
+            yield from _lint_spare(one)
+        elif is_listened_at(one.spare_socket):
+            yield _left_spare(one)
     if config.conntrack.manager is ConntrackManager.CONNTRACKD:
         yield from _lint_conntrack(config.conntrack.socket)
     if not config.control.socket.parent.is_dir():
         yield f"control.socket: there is no directory {config.control.socket.parent}; make it"
 
 
-def refused_by_host(config: Config, table: NetworkTable, *, own_vips: bool = True) -> Iterator[str]:
-    """What cannot work on this host, a line each.
+def find_refusals(
+    config: Config, table: NetworkTable, *, own_vips: bool = True, served: bool = False
+) -> tuple[list[str], list[str]]:
+    """What cannot work with this host and the servers' files, and what will not later, a line each.
+
+    Where an OpenVPN runs already (``served``) its file, which it reads when it starts next, and the
+    addresses of this moment refuse nothing now; of the latter nothing is said beside a refusal.
 
     Until a server says ``cluster`` the VIP may be its own address: it gives it up when its turn has
     come (docs/operations.md, "Put it beside an existing server"). Without ``own_vips`` no VIP is
@@ -52,18 +63,24 @@ def refused_by_host(config: Config, table: NetworkTable, *, own_vips: bool = Tru
         one.model_copy(update={"vip_alone": True}) if not own_vips or _serves_still(one) else one
         for one in config.instance
     )
+    wrong, soon = check_server_files(config)
+    refused: list[str] = []
     try:
-        check_host(config.model_copy(update={"instance": sections}), table)
+        soon += check_host(config.model_copy(update={"instance": sections}), table, served=served)
     except ConfigError as error:
-        yield from str(error).splitlines()
+        refused = str(error).splitlines()
+    (soon if served else refused).extend(wrong)
+    return refused, soon
 
 
 def lint_own_vip(config: Config, table: NetworkTable) -> Iterator[str]:
     """VIPs that are still the address of the server that serves."""
     for one in config.instance:
-        if _serves_still(one) and is_alone(one, table) and not one.vip_alone:
+        if one.vip_alone or not _serves_still(one):
+            continue
+        for vip in find_alone(one, table):
             yield (
-                f"instance[{one.name}].vip: {one.vip} is still this node's own address; give the"
+                f"instance[{one.name}].vip: {vip} is still this node's own address; give the"
                 " interface another one when the server gets cluster"
             )
 
@@ -102,11 +119,37 @@ def _lint_vip(one: InstanceSection, table: NetworkTable) -> Iterator[str]:
         return
     if table.link(name) is None:
         yield f"{where}.vip_interface: interface {name} is missing on this host"
-    elif one.vip is not None and not one.vip_alone and not has_own_address(one, name, table):
+    elif not one.vip_alone and not all(has_own_address(vip, one, name, table) for vip in one.vip):
         yield (
             f"{where}.vip_interface: {name} has no address of its own; if that is meant, set"
             " vip_alone = true, else the VIP will be taken for this node's own address"
         )
+
+
+def _lint_spare(one: InstanceSection) -> Iterator[str]:
+    """Whether a second process could be started beside the first."""
+    path = find_server_file(one)
+    try:
+        server = read_server(path) if path is not None else None
+    except OSError:
+        return
+    if server is not None and server.has("cluster") and not server.has("cluster-spare"):
+        yield (
+            f"instance[{one.name}].spare: {path} does not say cluster-spare, so that no second"
+            " OpenVPN can go on in the place of the first; add it, and restart OpenVPN once as"
+            ' ever, or set spare = "never"'
+        )
+
+
+def _left_spare(one: InstanceSection) -> str:
+    """It may be the one that serves: neither it nor spare is just to be taken away."""
+    unit = one.server_config.stem if one.server_config is not None else one.name
+    return (
+        f"instance[{one.name}].spare: a second OpenVPN of it runs ({one.spare_socket}), which may"
+        " be the one that serves, and spare says that there is none; add"
+        f' spare = "restart", then systemctl restart ovpnha; ovpnha restart-openvpn {one.name};'
+        f" systemctl disable --now openvpn-cluster-spare@{unit}; and take it out again"
+    )
 
 
 def _lint_conntrack(socket: Path) -> Iterator[str]:

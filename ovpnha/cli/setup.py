@@ -23,6 +23,7 @@ from ovpnha.config import DEFAULT_PATH
 from ovpnha.errors import ConfigError, OvpnhaError
 
 if TYPE_CHECKING:
+    from ovpnha.cli.setupprepared import PreparedServer
     from ovpnha.cli.setupsession import Prepared, Session
     from ovpnha.setup.answers import Answers
     from ovpnha.setup.commands import Command
@@ -51,13 +52,14 @@ class InitOptions:
         ),
     ] = None
     vip: Annotated[
-        str | None,
+        list[str],
         typer.Option(
             "--vip",
             help="The address that clients have as `remote`, which moves from now on, with or"
-            " without /PREFIX. Not needed where the server has it as `local`.",
+            " without /PREFIX; once for each of several that move together. Not needed where the"
+            " server has it as `local`.",
         ),
-    ] = None
+    ] = field(default_factory=list)
     inside_vip: Annotated[
         str | None,
         typer.Option(
@@ -124,6 +126,14 @@ class InitOptions:
             " replaces it, `leave` writes none.",
         ),
     ] = None
+    stock: Annotated[
+        bool | None,
+        typer.Option(
+            "--stock/--no-stock",
+            help="OpenVPN stays the distribution's, of UDP or TCP: clients reconnect at a takeover,"
+            " to the addresses that they had. Asked for where the patched one is not installed.",
+        ),
+    ] = None
     join: Annotated[
         Path | None,
         typer.Option(
@@ -149,6 +159,10 @@ class InitOptions:
             " for.",
         ),
     ] = None
+    alone: Annotated[
+        bool,
+        typer.Option("--alone", help="A server without any other node: no VIP, no keepalived."),
+    ] = False
     write: WriteOption = False
     now: Annotated[
         bool,
@@ -174,16 +188,19 @@ def init(options: InitOptions) -> None:
     proposes everything from it, with that node's own name, addresses and interfaces. With `--now`
     its keepalived starts when another node is master, and not before.
 
+    `--alone` is for a server that has no other node: two files, after which a second process of it
+    goes on when one is restarted, upgraded or dies, and no client notices.
+
     Exit code 2, and one line for each thing, when something in the server's configuration cannot
     be had in a cluster, or something is not known; nothing is written then. Exit code 1 when a file
     could not be written or a command has failed: what is done is noted, and can be said again.
     """
-    from ovpnha.cli.setupsession import Session
+    from ovpnha.cli.setupsession import Prepared, Session
 
     if options.now and not options.write:
         raise typer.BadParameter("goes with --write only", param_hint="--now")
     session = Session(options.root)
-    prepared = _prepare(session, options)
+    prepared = _prepare_alone(session, options) if options.alone else _prepare(session, options)
     if options.as_json:
         typer.echo(json.dumps(session.to_plain(prepared), indent=2))
     else:
@@ -192,15 +209,17 @@ def init(options: InitOptions) -> None:
         typer.echo(f"note: {note}", err=True)
     if prepared.proposal.problems:
         raise ConfigError("\n".join(prepared.proposal.problems))
-    sealing = _prepare_export(prepared, options)
+    sealing = _prepare_export(prepared, options) if isinstance(prepared, Prepared) else None
     if options.write:
         session.write(prepared)
     if not options.as_json:
         typer.echo(session.conclude(prepared, written=options.write, run=options.now), nl=False)
-    if sealing is not None:
+    if sealing is not None and isinstance(prepared, Prepared):
         _export(session, prepared, *sealing)
-    if options.now:
+    if options.now and isinstance(prepared, Prepared):
         _start(prepared, joins=options.join is not None)
+    elif options.now:
+        run_commands(prepared.commands)
 
 
 def _start(prepared: Prepared, *, joins: bool) -> None:
@@ -258,6 +277,19 @@ def uninit(options: UninitOptions) -> None:
         session.installation.forget()
 
 
+def _prepare_alone(session: Session, options: InitOptions) -> PreparedServer:
+    from ovpnha.cli.setupalone import prepare_alone
+
+    given = {**_answers(options).to_plain(), "join": options.join, "export": options.export}
+    for name, value in given.items():
+        if value is not None:
+            raise typer.BadParameter(
+                "is for a cluster, and this server has no other node",
+                param_hint=f"--{name.replace('_', '-').removesuffix('s')}",
+            )
+    return prepare_alone(session, options.server)
+
+
 def _prepare(session: Session, options: InitOptions) -> Prepared:
     from ovpnha.cli.setupjoin import prepare_join
     from ovpnha.runtime.sealedfile import read_passphrase, read_sealed
@@ -269,7 +301,7 @@ def _prepare(session: Session, options: InitOptions) -> Prepared:
             "takes the server from its file; name no other", param_hint="--join"
         )
     given = {
-        "--vip": options.vip,
+        "--vip": options.vip or None,
         "--inside-vip": options.inside_vip,
         "--cluster": options.cluster,
         "--router-id": options.router_id,
@@ -321,9 +353,10 @@ def _export(session: Session, prepared: Prepared, file: Path, passphrase: str) -
 
 def _answers(options: InitOptions) -> Answers:
     from ovpnha.setup.answers import Answers
+    from ovpnha.setup.cluster import PATCHED, STOCK
 
     return Answers(
-        vip=options.vip,
+        vip=" ".join(options.vip) or None,
         inside_vip=options.inside_vip,
         outside_interface=options.outside_interface,
         inside_interface=options.inside_interface,
@@ -335,6 +368,7 @@ def _answers(options: InitOptions) -> Answers:
         router_id=options.router_id,
         priority=options.priority,
         keepalived=options.keepalived,
+        openvpn=None if options.stock is None else STOCK if options.stock else PATCHED,
     )
 
 

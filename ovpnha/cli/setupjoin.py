@@ -30,8 +30,8 @@ from ovpnha.setup.bundle import (
     parse_bundle,
     render_bundle,
 )
-from ovpnha.setup.cluster import ClusterPlan, make_plan
-from ovpnha.setup.commands import KEEPALIVED_UNIT, SIDECAR_UNIT, Before, cluster_unit
+from ovpnha.setup.cluster import ClusterPlan, cluster_unit, make_plan
+from ovpnha.setup.commands import KEEPALIVED_UNIT, SIDECAR_UNIT, Before
 from ovpnha.setup.files import CHECK_PATH, KEEPALIVED_PATH, KEY_PATH, NODE_PATH, TOML_PATH
 from ovpnha.setup.host import Host, NamedState
 from ovpnha.setup.join import adapt_answers, propose_join
@@ -61,15 +61,16 @@ def prepare_join(
     bundle = parse_bundle(payload, source)
     path = f"{SERVER_DIRECTORY}/{bundle.instance}.conf"
     server = ServerSource(path, bundle.text(path) or "")
-    cluster = cluster_unit(bundle.instance)
-    units = (server.stock_unit, cluster, SIDECAR_UNIT, KEEPALIVED_UNIT)
+    ours = [cluster_unit(bundle.instance, stock=stock) for stock in (False, True)]
+    units = (server.stock_unit, *ours, SIDECAR_UNIT, KEEPALIVED_UNIT)
     _refuse_another(session, bundle)
     host = session.reader.read([one.path for one in bundle.files], units, bundle.programs)
-    host = session.with_manager(host, cluster)
+    host = session.with_manager(host, *ours)
     answers = complete(adapt_answers(bundle, given, host), host, server, ask)
     plan, problems = make_plan(bundle.instance, answers, host)
     if plan is None:
         raise ConfigError("\n".join(problems))
+    session.refuse_other_openvpn(plan)
     proposal = propose_join(plan, bundle, host, session.supplies())
     proposal = replace(proposal, problems=(*problems, *proposal.problems))
     prepared = session.conclude_preparation(plan, host, proposal, answers, server, joins=True)
@@ -218,7 +219,7 @@ def _common_answers(prepared: Prepared) -> Answers:
     """With the prefixes that this host knows."""
     plan = prepared.plan
     inside = NONE if plan.inside is None else str(plan.inside.address)
-    vip = str(plan.outside.address)
+    vip = " ".join(str(one.address) for one in plan.served)
     return replace(
         prepared.answers,
         vip=vip,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ovpnha.cli.setupprepared import PreparedReturn, PreparedServer
 from ovpnha.errors import ConfigError
 from ovpnha.runtime.installation import STATE, Installation
 from ovpnha.runtime.keyfile import make_key_text, parse_keys
@@ -19,13 +20,12 @@ from ovpnha.runtime.netlink import read_network
 from ovpnha.runtime.thishost import HostReader, read_templates
 from ovpnha.setup.answers import Answers, find_questions
 from ovpnha.setup.bundle import find_lacking
-from ovpnha.setup.cluster import ClusterPlan, make_plan
+from ovpnha.setup.cluster import PATCHED, STOCK, ClusterPlan, cluster_unit, make_plan
 from ovpnha.setup.commands import (
     KEEPALIVED_UNIT,
     SIDECAR_UNIT,
     Before,
     Command,
-    cluster_unit,
     find_reload,
     find_return,
     find_start,
@@ -35,7 +35,6 @@ from ovpnha.setup.commands import (
 from ovpnha.setup.diffs import show_diff
 from ovpnha.setup.files import KEY_PATH, TOML_PATH
 from ovpnha.setup.host import VIP_MANAGER_FILES, Host
-from ovpnha.setup.manifest import Return
 from ovpnha.setup.proposal import (
     SERVER_DIRECTORY,
     USER,
@@ -51,6 +50,11 @@ RELOADS = (
     "Services run that have to take up what has changed. The other nodes need the same files first"
     " (ovpnha init --export FILE, and --join FILE there); then the standby nodes one by one, and"
     " the master last: an OpenVPN that restarts there hands its clients to a standby.\n"
+)
+PATCHED_UNIT = "/usr/lib/systemd/system/openvpn-cluster@.service"
+QUESTION = (
+    "The patched OpenVPN is not installed here. Go on with the distribution's, whose clients"
+    " reconnect at a takeover (yes or no)"
 )
 Ask = Callable[[str, str], str | None]
 """Asks a question with a default; None when nobody can be asked."""
@@ -75,33 +79,10 @@ class Prepared:
         """All that is left to do."""
         return (*self.start, *self.reload)
 
-
-@dataclass(frozen=True)
-class PreparedReturn:
-    """All that one run of uninit will do."""
-
-    files: tuple[tuple[str, Return], ...]
-    commands: tuple[Command, ...]
-    before: Before | None = None
-    """None: init has written nothing here."""
-
-    def to_plain(self) -> dict[str, Any]:
-        """For programs."""
-        return {
-            "files": [{"path": path, "what": what.name.lower()} for path, what in self.files],
-            "commands": [list(one) for one in self.commands],
-        }
-
-    def show(self, *, written: bool, run: bool) -> str:
-        """For people."""
-        if not self.files:
-            return "Nothing to put back: `ovpnha init` has written nothing here.\n"
-        text = "".join(f"{path}: {what.value}\n" for path, what in self.files)
-        if not written:
-            text += "Nothing is changed yet: say it again with --write.\n"
-        if self.commands and not run:
-            text += f"Then, to have the stock server again (or with --now):\n{spell(self.commands)}"
-        return text
+    @property
+    def rest(self) -> str:
+        """What no file and no command here does."""
+        return _tell_rest(self.plan)
 
 
 class Session:
@@ -115,16 +96,18 @@ class Session:
 
     def prepare(self, server: Path | None, given: Answers, ask: Ask) -> Prepared:
         """Read everything, ask what is left, propose."""
-        source = self._with_base(self._choose(server))
-        units = (source.stock_unit, cluster_unit(source.name), SIDECAR_UNIT, KEEPALIVED_UNIT)
+        source = self.choose(server)
+        ours = [cluster_unit(source.name, stock=stock) for stock in (False, True)]
+        units = (source.stock_unit, *ours, SIDECAR_UNIT, KEEPALIVED_UNIT)
         self._refuse_another(source)
         host = self.reader.read((source.path, source.target), filter(None, units))
-        host = self.with_manager(host, cluster_unit(source.name))
+        host = self.with_manager(host, *ours)
         answers = given.over(Answers.from_plain(self.manifest.answers or {}))
-        answers = complete(answers, host, source, ask)
+        answers = complete(choose_openvpn(answers, host, ask), host, source, ask)
         plan, problems = make_plan(source.name, answers, host)
         if plan is None:
             raise ConfigError("\n".join(problems))
+        self.refuse_other_openvpn(plan)
         proposal = propose(plan, source, host, self.supplies())
         lacking = (*find_wrong_key(host), *self._find_lacking(source))
         proposal = replace(proposal, problems=(*problems, *proposal.problems, *lacking))
@@ -143,6 +126,8 @@ class Session:
         if self.manifest.before is None:
             return
         before = Before.from_plain(dict(self.manifest.before))
+        if before.spare:
+            raise ConfigError("init was said with --alone here; go back first: ovpnha uninit")
         if not before.source:
             raise ConfigError("this node has joined by a sealed file; say --join FILE again")
         if before.source != source.path:
@@ -156,9 +141,19 @@ class Session:
             " first: ovpnha uninit --write"
         )
 
-    def with_manager(self, host: Host, cluster: str) -> Host:
+    def refuse_other_openvpn(self, plan: ClusterPlan) -> None:
+        """From one OpenVPN to the other the way leads by how it was before."""
+        noted = self.manifest.before
+        if noted is not None and Before.from_plain(dict(noted)).beside is not plan.stock:
+            last = "with" if plan.stock else "without"
+            raise ConfigError(
+                f"--stock: an earlier run was {last} the patched OpenVPN; go back first:"
+                " ovpnha uninit --write"
+            )
+
+    def with_manager(self, host: Host, *clusters: str) -> Host:
         """With what keepalived runs with, where that was replaced and it was not started since."""
-        if cluster in host.active:
+        if host.active.intersection(clusters):
             return host
         bases, _ = self.installation.read_bases(self.manifest)
         old = {
@@ -204,6 +199,10 @@ class Session:
         base = bases.get(source.path)
         return source if base is None else replace(source, text=base)
 
+    def choose(self, server: Path | None) -> ServerSource:
+        """The server's file that is meant, as it was before an earlier run."""
+        return self._with_base(self._choose(server))
+
     def _choose(self, server: Path | None) -> ServerSource:
         if server is not None:
             return self.reader.named(str(server.absolute()))
@@ -223,7 +222,7 @@ class Session:
         names = ", ".join(one.path for one in found)
         raise ConfigError(f"there are several servers; name one: ovpnha init FILE, of {names}")
 
-    def write(self, prepared: Prepared) -> None:
+    def write(self, prepared: Prepared | PreparedServer) -> None:
         """Write what is proposed."""
         if not prepared.proposal.changes:
             return
@@ -244,13 +243,13 @@ class Session:
         named = self.reader.find_group(group)
         return number, own if named is None else named
 
-    def show(self, prepared: Prepared) -> str:
+    def show(self, prepared: Prepared | PreparedServer) -> str:
         """The diffs."""
-        server = f"{SERVER_DIRECTORY}/{prepared.plan.instance}.conf"
+        server = f"{SERVER_DIRECTORY}/{prepared.before.instance}.conf"
         changes = sorted(prepared.proposal.changes, key=lambda one: one.path != server)
         return "".join(map(_show, changes))
 
-    def conclude(self, prepared: Prepared, *, written: bool, run: bool) -> str:
+    def conclude(self, prepared: Prepared | PreparedServer, *, written: bool, run: bool) -> str:
         """What was done, and what is left."""
         count = len(prepared.proposal.changes)
         if not count:
@@ -261,12 +260,12 @@ class Session:
             text = f"Nothing is written yet, of {count} files: say it again with --write.\n"
         if prepared.commands and not run:
             text += f"Then, on this node (or with --now):\n{spell(prepared.commands)}"
-            if prepared.reload:
+            if prepared.reload and isinstance(prepared, Prepared):
                 text += RELOADS
             text += _warn_of_stock(prepared)
-        return text + _tell_rest(prepared.plan)
+        return text + prepared.rest
 
-    def to_plain(self, prepared: Prepared) -> dict[str, Any]:
+    def to_plain(self, prepared: Prepared | PreparedServer) -> dict[str, Any]:
         """What is proposed, for programs."""
         proposal = prepared.proposal
         return {
@@ -312,7 +311,7 @@ class Session:
         return self.installation.put_back(forget=forget)
 
 
-def _warn_of_stock(prepared: Prepared) -> str:
+def _warn_of_stock(prepared: Prepared | PreparedServer) -> str:
     """What must not be done between the files and the commands."""
     stock = prepared.before.stock
     if not (stock.active or stock.enabled or stock.generated) or not prepared.start:
@@ -347,6 +346,17 @@ def find_wrong_key(host: Host) -> Iterator[str]:
             parse_keys(text, Path(KEY_PATH))
     except ConfigError as error:
         yield f"{error}; or move the file away, and init makes a new one"
+
+
+def choose_openvpn(answers: Answers, host: Host, ask: Ask) -> Answers:
+    """Ask, where the patched OpenVPN is not installed and somebody can answer."""
+    if answers.openvpn is not None or PATCHED_UNIT in host.programs:
+        return answers
+    said = ask(QUESTION, "no")
+    if said is None:
+        return answers
+    yes = said.strip().lower() in {"y", "yes"}
+    return replace(answers, openvpn=STOCK if yes else PATCHED)
 
 
 def complete(answers: Answers, host: Host, source: ServerSource, ask: Ask) -> Answers:

@@ -10,9 +10,10 @@ from ovpnha.replication.entries import (
     EntryKind,
     LogEntry,
 )
-from ovpnha.replication.hello import CHECK, LOG_HEAD, STATE, Hello
+from ovpnha.replication.hello import CHECK, HELLO_STOCK, LOG_HEAD, STATE, Hello
 from ovpnha.replication.history import HISTORY_ENTRY, History
 from ovpnha.replication.layout import WireMessage
+from ovpnha.replication.leases import LEASE
 from ovpnha.replication.messages import (
     FromSource,
     Goodbye,
@@ -32,6 +33,7 @@ def wire_tables() -> list[tuple[str, str]]:
         ("Hello", _table(["within", "fields"], _within_hello())),
         ("State: from the source", _messages([Goodbye, *get_args(FromSource)])),
         ("State: from the source", _table(["kind", "entry", "further fields"], _entries())),
+        ("Leases", _table(["within", "fields"], [["lease", _join(LEASE.texts())]])),
         ("State: to the source", _messages(get_args(ToSource))),
         ("History", _messages([History])),
         (
@@ -54,6 +56,7 @@ def _within_hello() -> list[list[str]]:
         ["state", _join(STATE.texts())],
         ["log", f"{_join(LOG_HEAD.texts())}; or nothing"],
         ["check", _join(CHECK.texts())],
+        ["stock", f"{_join(HELLO_STOCK.texts())}; or nothing"],
     ]
 
 

@@ -2,22 +2,20 @@
 
 from ovpnha.config.bcn import IMPLIED_LINK, BcnConfig, BcnLink, BcnMode
 from ovpnha.config.check import LATER_CODE, CheckKind, CheckSection, split_url
+from ovpnha.config.cluster import ClusterConfig
 from ovpnha.config.conntrackd import ConntrackdChannel, render_conntrackd
 from ovpnha.config.fence import FenceSection, UnknownMaster
 from ovpnha.config.fields import (
     DEFAULT_PATH,
-    ClusterConfig,
     Config,
     ControlConfig,
     HooksConfig,
     HttpConfig,
     InstanceSection,
-    LogConfig,
-    LogFormat,
-    LogLevel,
     Tolerated,
 )
 from ovpnha.config.filtering import ConntrackConfig, ConntrackMode, FirewallConfig, SnatConfig
+from ovpnha.config.logs import LogConfig, LogFormat, LogLevel
 from ovpnha.config.reading import load_config, parse_config
 from ovpnha.config.values import split_listen
 

@@ -12,6 +12,9 @@ from ovpnha.config.section import Section
 from ovpnha.config.values import Address, HostAddress, Interface, choice
 
 IMPLIED_LINK = "bcn"
+MACHINE_LINK = "this machine"
+"""What a server that is alone has in place of a link, as no interface can be called: nothing leaves
+by it."""
 
 
 class BcnMode(StrEnum):

@@ -15,21 +15,27 @@ from pydantic import Field, model_validator
 
 from ovpnha.config.bcn import BcnConfig
 from ovpnha.config.check import CHECKS_MAX, CheckSection
+from ovpnha.config.cluster import ClusterConfig
 from ovpnha.config.fence import FenceSection
 from ovpnha.config.filtering import ConntrackConfig, FirewallConfig
 from ovpnha.config.hook import HOOKS_MAX, HookSection
+from ovpnha.config.logs import LogConfig
+from ovpnha.config.paths import check_paths
 from ovpnha.config.section import Section
 from ovpnha.config.values import (
+    SOCKET_PATH_LIMIT,
     AbsolutePath,
     Argument,
-    HostAddress,
+    HostAddresses,
     Interface,
     Listen,
     Name,
     Seconds,
     SocketPath,
     choice,
+    fits_socket,
 )
+from ovpnha.machines import SparePolicy
 from ovpnha.model import ClientMetrics, ConntrackManager, RekeyPolicy, VipManager
 
 DEFAULT_PATH = Path("/etc/ovpnha/ovpnha.toml")
@@ -41,44 +47,6 @@ class Tolerated(StrEnum):
     DIGEST = "digest"
     CERTIFICATE = "certificate"
     ISSUER = "issuer"
-
-
-class LogLevel(StrEnum):
-    """The least important event that is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(StrEnum):
-    """What a log line looks like."""
-
-    JSON = "json"
-    CONSOLE = "console"
-
-
-class ClusterConfig(Section):
-    """Who we are."""
-
-    name: Name = Field(
-        description="Name of the cluster. Datagrams of another cluster are refused. "
-        "The same on all nodes.",
-        examples=["office"],
-    )
-    node: Name = Field(
-        description="Name of this node, unique in the cluster. Left out, it is the short host "
-        "name, so that one file serves all nodes; `ovpnha run --node` overrides it.",
-        examples=["vpn-a"],
-    )
-    key_file: AbsolutePath = Field(
-        default=Path("/etc/ovpnha/cluster.key"),
-        description="File with the cluster key, made by `ovpnha keygen`. Mode 0600, the same "
-        "content on all nodes. Anybody who has it can pose as any node and read every client's "
-        "keys.",
-        examples=["/etc/ovpnha/cluster.key"],
-    )
 
 
 class InstanceSection(Section):
@@ -94,6 +62,21 @@ class InstanceSection(Section):
         "must be its only client.",
         examples=["/run/openvpn-cluster/udp.sock"],
     )
+    spare: Annotated[SparePolicy, choice(SparePolicy)] | None = Field(
+        default=None,
+        description="A second OpenVPN process of this server on the same machine, which has all "
+        "clients and goes on in the same moment: `restart`, started by `ovpnha restart-openvpn` "
+        "only; `always`, there all the time, so that it goes on when the one that serves dies; "
+        "`never`. Both need `cluster-spare` in OpenVPN's configuration. Left out, it is `restart` "
+        "where the server is `alone`, else `never`.",
+        examples=["always"],
+    )
+    spare_management: SocketPath | None = Field(
+        default=None,
+        description="Path of the management socket of the second process. Left out, it is that of "
+        "the first with `-spare` before its ending: `/run/openvpn-cluster/udp-spare.sock`.",
+        examples=["/run/openvpn-cluster/udp-spare.sock"],
+    )
     server_config: AbsolutePath | None = Field(
         default=None,
         description="OpenVPN's own configuration file, which only `ovpnha check-config` reads, to "
@@ -101,16 +84,38 @@ class InstanceSection(Section):
         "`/etc/openvpn/server/NAME.conf`, where there is one.",
         examples=["/etc/openvpn/server/udp.conf"],
     )
-    vip: HostAddress | None = Field(
+    seamless: bool = Field(
+        default=True,
+        description="`false`: OpenVPN is meant to be the distribution's, without `cluster`, UDP or "
+        "TCP, on all nodes. Its clients reconnect at a takeover, with `pool_file` to the addresses "
+        "that they had; `vip` must be written. `true`: such an OpenVPN is a problem.",
+        examples=[False],
+    )
+    pool_file: AbsolutePath | None = Field(
         default=None,
+        description="With `seamless = false`: the file of OpenVPN's `ifconfig-pool-persist FILE "
+        "0`, which ovpnha writes, on every node. At a takeover OpenVPN is started anew, in its "
+        "process, to read it, which takes a second. Left out, clients get any address.",
+        examples=["/var/lib/ovpnha/pool/udp"],
+    )
+    tcp_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        default=None,
+        description="With `seamless = false`: the port of a TCP server. At a takeover its idle "
+        "clients are told at once, by one segment each, and reconnect; left out, at their `ping`.",
+        examples=[1194],
+    )
+    vip: HostAddresses = Field(
+        default=(),
         description="The virtual IP that the clients use. The node that has it is master. Left "
-        "out, it is OpenVPN's `local`; it must be the same address, or this node refuses the VIP.",
+        "out, it is OpenVPN's `local`; it must be the same address, or this node refuses the VIP. "
+        "A server without `local` has those of its `cluster-address`; of several, which move "
+        'together, all are listed: `["192.0.2.10", "2001:db8:51::10"]`.',
         examples=["192.0.2.10"],
     )
     vip_interface: Interface | None = Field(
         default=None,
         description="Interface on which the VIP counts. Left out, it counts on any. A node that "
-        "gets the VIP on another one refuses it.",
+        "gets the VIP on another one refuses it. Several VIPs count on it alike.",
         examples=["eth0"],
     )
     vip_alone: bool = Field(
@@ -199,6 +204,27 @@ class InstanceSection(Section):
         examples=["/run/ovpnha/udp.grade"],
     )
 
+    @model_validator(mode="after")
+    def _check_stock(self) -> Self:
+        if self.seamless and (self.pool_file or self.tcp_port):
+            what = "pool_file is" if self.pool_file else "tcp_port is"
+            raise ValueError(
+                f"{what} for an OpenVPN without cluster; add seamless = false, or remove it"
+            )
+        if not self.seamless and self.spare not in (None, SparePolicy.NEVER):
+            raise ValueError(
+                "spare is for an OpenVPN with cluster; remove spare, or seamless = false"
+            )
+        if not self.seamless and not self.vip:
+            raise ValueError('seamless = false needs the VIP; add vip = "192.0.2.10"')
+        return self
+
+    @property
+    def spare_socket(self) -> Path:
+        """The management socket of the second process."""
+        path = self.management
+        return self.spare_management or path.with_name(f"{path.stem}-spare{path.suffix}")
+
 
 class HttpConfig(Section):
     """The HTTP endpoint: /metrics, /health and /status."""
@@ -223,22 +249,6 @@ class ControlConfig(Section):
     def memory(self, instance: str) -> Path:
         """The file beside it that a sidecar leaves to the next one (docs/adr/0055)."""
         return self.socket.with_name(f"{instance}.memory")
-
-
-class LogConfig(Section):
-    """Log lines, written to the standard error output."""
-
-    level: Annotated[LogLevel, choice(LogLevel)] = Field(
-        default=LogLevel.INFO,
-        description="Least important event that is logged: `debug`, `info`, `warning` or `error`.",
-        examples=["info"],
-    )
-    format: Annotated[LogFormat, choice(LogFormat)] = Field(
-        default=LogFormat.CONSOLE,
-        description="`console`, for the eye, or `json`, one object a line. In the journal each "
-        "line has its priority (`journalctl -p warning`).",
-        examples=["json"],
-    )
 
 
 class HistoryConfig(Section):
@@ -287,6 +297,29 @@ class Config(Section):
     hook: tuple[HookSection, ...] = Field(default=(), strict=False)
     fence: FenceSection | None = None
 
+    def spare_of(self, one: InstanceSection) -> SparePolicy:
+        """Whether an instance has a second process, and when."""
+        alone = self.cluster.alone and one.seamless
+        left_out = SparePolicy.RESTART if alone else SparePolicy.NEVER
+        return left_out if one.spare is None else one.spare
+
+    def watches_spare(self, one: InstanceSection) -> bool:
+        """Whether a second process is looked for: one that is not wanted may serve all the same."""
+        if self.spare_of(one) is not SparePolicy.NEVER:
+            return True
+        sockets = [path for each in self.instance for path in (each.management, each.spare_socket)]
+        alone = sockets.count(one.spare_socket) == 1
+        return one.seamless and alone and fits_socket(one.spare_socket)
+
+    @model_validator(mode="after")
+    def _check_alone(self) -> Self:
+        if self.cluster.alone and (found := next(_of_a_cluster(self), "")):
+            raise ValueError(
+                f"cluster.alone and {found} exclude each other; remove {found}, or alone where this"
+                " is one of several nodes"
+            )
+        return self
+
     @model_validator(mode="after")
     def _check_conntrack(self) -> Self:
         if self.conntrack.manager is ConntrackManager.CONNTRACKD and not self.conntrack.flows:
@@ -302,10 +335,36 @@ class Config(Section):
         names = [one.name for one in self.instance]
         if len(set(names)) != len(names):
             raise ValueError("two instances have the same name; each needs its own")
-        _check_paths(self)
+        check_paths(self)
+        _check_spares(self)
         _check_checks(self)
         _check_hooks(self)
         return self
+
+
+def _of_a_cluster(config: Config) -> Iterator[str]:
+    """Keys that mean something only where there are several nodes."""
+    if config.bcn.links:
+        yield "bcn.links"
+    if config.fence is not None:
+        yield "fence"
+    if config.conntrack.manager is not ConntrackManager.NONE:
+        yield "conntrack.manager"
+    for one in config.instance:
+        for key in ("vip", "vip_interface", "track_file"):
+            if getattr(one, key) not in {None, ()}:
+                yield f"instance[{one.name}].{key}"
+
+
+def _check_spares(config: Config) -> None:
+    for one in config.instance:
+        wanted = config.spare_of(one) is not SparePolicy.NEVER
+        if wanted and not fits_socket(one.spare_socket):
+            raise ValueError(
+                f"instance[{one.name}].management: with -spare before its ending this path is too "
+                f"long for a unix socket ({SOCKET_PATH_LIMIT} bytes); add spare_management, or"
+                ' spare = "never"'
+            )
 
 
 def _check_hooks(config: Config) -> None:
@@ -329,31 +388,3 @@ def _check_checks(config: Config) -> None:
     for one in config.check:
         if one.instance is not None and one.instance not in known:
             raise ValueError(f"check[{one.name}].instance: there is no instance {one.instance}")
-
-
-def _check_paths(config: Config) -> None:
-    """No file is two things at once: the track file would overwrite the key, say."""
-    seen: dict[Path, str] = {}
-    for what, path in _paths(config):
-        if path in seen:
-            raise ValueError(f"{what} and {seen[path]} are both {path}; each needs its own")
-        seen[path] = what
-
-
-def _paths(config: Config) -> Iterator[tuple[str, Path]]:
-    yield "cluster.key_file", config.cluster.key_file
-    yield "control.socket", config.control.socket
-    yield "conntrack.socket", config.conntrack.socket
-    yield "history.file", config.history.file
-    for one in config.instance:
-        yield f"instance[{one.name}].management", one.management
-        if one.track_file is not None:
-            yield f"instance[{one.name}].track_file", one.track_file
-        memory = config.control.memory(one.name)
-        yield f"the memory of instance[{one.name}]", memory
-        yield f"the memory of instance[{one.name}] while it is written", draft_of(memory)
-
-
-def draft_of(path: Path) -> Path:
-    """The file that is renamed to this one when all of it is written."""
-    return path.with_name(f".{path.name}.new")

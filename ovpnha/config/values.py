@@ -16,6 +16,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z"
+ADDRESSES_MAX = 8
+"""As many as OpenVPN takes of `cluster-address`."""
 INTERFACE_LIMIT = 15
 """Bytes in the name of a network interface: the kernel's IFNAMSIZ without the zero at the end."""
 PATH_LIMIT = 4095
@@ -59,8 +61,13 @@ def _absolute(path: Path) -> Path:
     return normal
 
 
+def fits_socket(path: Path) -> bool:
+    """Whether a unix socket can have this path."""
+    return len(os.fsencode(path)) <= SOCKET_PATH_LIMIT
+
+
 def _short(path: Path) -> Path:
-    if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
+    if not fits_socket(path):
         raise ValueError(f"the path of a unix socket has at most {SOCKET_PATH_LIMIT} bytes")
     return path
 
@@ -77,7 +84,7 @@ def _listen(text: str) -> str:
     return text
 
 
-def _address(value: object) -> object:
+def _address(value: object) -> IpAddress:
     if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
         return value
     try:
@@ -105,6 +112,17 @@ def _host_address(address: IpAddress) -> IpAddress:
     if address.version == 6 and address.is_link_local:
         raise ValueError("must not be a link-local IPv6 address: it means nothing without its link")
     return address
+
+
+def _host_addresses(value: object) -> object:
+    """One address need not stand in brackets."""
+    found = list(value) if isinstance(value, list | tuple) else [value]
+    if not found or len(found) > ADDRESSES_MAX:
+        raise ValueError(f"must be an address, or a list of 1 to {ADDRESSES_MAX}")
+    addresses = tuple(_host_address(_address(one)) for one in found)
+    if len(set(addresses)) != len(addresses):
+        raise ValueError("must name each address once")
+    return addresses
 
 
 THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
@@ -152,5 +170,6 @@ Argument = Annotated[str, AfterValidator(_argument)]
 Address = Annotated[IpAddress, BeforeValidator(_address)]
 Network = Annotated[IpNetwork, BeforeValidator(_network)]
 HostAddress = Annotated[Address, AfterValidator(_host_address)]
+HostAddresses = Annotated[tuple[IpAddress, ...], BeforeValidator(_host_addresses)]
 Seconds = Annotated[float, Field(ge=0.0, le=86400.0, allow_inf_nan=False)]
 Listen = Annotated[str, AfterValidator(_listen)]

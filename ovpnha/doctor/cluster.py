@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from ovpnha.doctor.facts import Facts, LinkFacts, SidecarFacts, UnitFacts, Unread
 from ovpnha.doctor.kinds import DoctorKind, Told, Unmade, find
 from ovpnha.doctor.turn import is_clustered, is_prepared, servers, serves_still
+from ovpnha.machines import SparePolicy
 
 DATAGRAM_LIMIT = 1200
 """Bytes of the largest datagram of the BCN (docs/wire.md)."""
 HEADERS = {4: 28, 6: 48}
 """Bytes of IP and UDP before it."""
 NEEDED = {"cap_net_admin": "larger socket buffers", "cap_net_raw": "sockets of one interface"}
+OF_SPARES = {"cap_kill": "the end of an OpenVPN that hangs, before which no spare may serve"}
 LOOK_UP = 'docs/operations.md, "What to look at when"'
 FOREIGN = {
     "version": "of another release of ovpnha; install the same release on all nodes",
@@ -114,10 +116,12 @@ def _check_running(sidecar: SidecarFacts, facts: Facts) -> Iterator[Told]:
     if isinstance(sidecar.capabilities, Unread):
         yield Unmade("the sidecar's capabilities", sidecar.capabilities.why)
         return
-    for name in sorted(NEEDED.keys() - sidecar.capabilities):
+    spared = any(one.spare is not SparePolicy.NEVER for one in servers(facts))
+    needed = NEEDED | (OF_SPARES if spared else {})
+    for name in sorted(needed.keys() - sidecar.capabilities):
         yield find(
             DoctorKind.SIDECAR_CAPABILITIES,
-            f"the sidecar lacks {name.upper()}, which it needs for {NEEDED[name]}",
+            f"the sidecar lacks {name.upper()}, which it needs for {needed[name]}",
             f"AmbientCapabilities={name.upper()} in the unit that starts it, as ovpnha.service has",
         )
 

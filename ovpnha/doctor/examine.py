@@ -39,6 +39,7 @@ CHECKS: dict[str, Check] = {
     "servers and instances": server.check_membership,
     "servers' options": server.check_options,
     "servers' units": server.check_units,
+    "second processes": server.check_spares,
     "changed units": server.check_stale_units,
     "replaced programs": server.check_processes,
     "management sockets": server.check_sockets,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ovpnha.doctor.keepalived import KeepalivedBlock
 from ovpnha.firewall.site import Finding
+from ovpnha.machines import SparePolicy
 from ovpnha.problems import Problem
 
 
@@ -131,6 +132,14 @@ class ServerFacts:
     certificates: tuple[CertificateFacts | Unread, ...] = ()
     open_keys: tuple[str, ...] = ()
     """Files with its keys that others may read."""
+    spare: SparePolicy = SparePolicy.NEVER
+    """Whether ovpnha.toml wants a second process of it."""
+    shares: bool = False
+    """``cluster-spare``."""
+    spare_unit: UnitFacts | Unread | None = None
+    """The unit of its second process."""
+    spare_process: ProcessFacts | None = None
+    spare_socket: SocketFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +172,7 @@ class InstanceFacts:
     """One instance as ovpnha.toml has it."""
 
     name: str
-    vip: str = ""
+    vips: tuple[str, ...] = ()
     interface: str = ""
     track_file: str = ""
     keepalived: bool = True

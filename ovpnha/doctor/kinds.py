@@ -56,6 +56,8 @@ class DoctorKind(StrEnum):
     SERVER_NOT_ENABLED = "server_not_enabled"
     SERVER_PREPARED = "server_prepared"
     SERVER_UNIT_LACKS = "server_unit_lacks"
+    SPARE_LEFTOVER = "spare_leftover"
+    SPARE_MISSING = "spare_missing"
     UNIT_STALE = "unit_stale"
     SILENT_AFTER_REBOOT = "silent_after_reboot"
     REBOOT_WANTED = "reboot_wanted"
@@ -205,6 +207,16 @@ CATALOGUE: dict[DoctorKind, tuple[Severity, str]] = {
     _K.SERVER_UNIT_LACKS: (
         _W,
         "a server's unit lacks what `cluster` needs: the hand-over, the restart, a capability",
+    ),
+    _K.SPARE_LEFTOVER: (
+        _P,
+        "the unit of a server's second process runs or starts at boot, and `spare` says that there"
+        " is none: that process may be the one that serves",
+    ),
+    _K.SPARE_MISSING: (
+        _W,
+        'a second process is wanted all the time (`spare = "always"`), and its unit does not run,'
+        " or does not come back after a reboot",
     ),
     _K.UNIT_STALE: (_W, "systemd has not read a unit's files again since they changed"),
     _K.SILENT_AFTER_REBOOT: (

@@ -17,6 +17,7 @@ from ovpnha.doctor.facts import (
 )
 from ovpnha.doctor.kinds import DoctorKind, Told, Unmade, find
 from ovpnha.doctor.turn import is_prepared, servers
+from ovpnha.machines import SparePolicy
 
 SOON = 30 * 86400.0
 """Seconds before the end of a certificate at which it is time to renew it."""
@@ -45,7 +46,7 @@ def check_readable(facts: Facts) -> Iterator[Told]:
 
 def check_membership(facts: Facts) -> Iterator[Told]:
     """Who says ``cluster``, and who serves on the same address without it."""
-    vips = {one.vip for one in facts.configuration.instances if one.vip}
+    vips = {vip for one in facts.configuration.instances for vip in one.vips}
     for one in servers(facts):
         if one.cluster and not one.instance:
             yield find(
@@ -144,7 +145,7 @@ def _check_units_of(one: ServerFacts, *, beside: bool) -> Iterator[Told]:
         yield find(
             DoctorKind.SERVER_UNIT_TWICE,
             f"{ours.name} and {stock.name} are both enabled: at boot one stops the other",
-            f"systemctl disable {stock.name if one.cluster else ours.name}",
+            f"systemctl disable {stock.name if one.cluster or _is_beside(ours) else ours.name}",
         )
     elif one.cluster and beside and stock.enabled:
         yield find(
@@ -159,8 +160,48 @@ def _check_units_of(one: ServerFacts, *, beside: bool) -> Iterator[Told]:
             f"systemctl enable {ours.name if beside else stock.name}",
         )
     used = ours if ours.active or beside else stock
-    if one.cluster and used.name and (used.active or used.enabled):
-        yield from _check_unit(used)
+    for unit in (used, one.spare_unit):
+        if one.cluster and isinstance(unit, UnitFacts) and (unit.active or unit.enabled):
+            yield from _check_unit(unit)
+
+
+def _is_beside(unit: UnitFacts) -> bool:
+    """Whether it runs the distribution's OpenVPN, with ovpnha beside it."""
+    return unit.name.startswith("openvpn-beside@")
+
+
+def check_spares(facts: Facts) -> Iterator[Told]:
+    """Second processes: where one is wanted, and where none is."""
+    for one in servers(facts):
+        if isinstance(one.spare_unit, Unread):
+            yield Unmade(f"the second process of {one.name}", one.spare_unit.why)
+        elif one.spare_unit is not None and one.instance and one.cluster:
+            yield from _check_spare(one, one.spare_unit)
+
+
+def _check_spare(one: ServerFacts, unit: UnitFacts) -> Iterator[Told]:
+    if one.spare is SparePolicy.NEVER and (unit.active or unit.enabled):
+        yield find(
+            DoctorKind.SPARE_LEFTOVER,
+            f"{unit.name} {'runs' if unit.active else 'is enabled'}, and {one.instance} is to have"
+            " no second process: it may be the one that serves",
+            _to_be_rid_of(one, unit) if unit.active else f"systemctl disable {unit.name}",
+        )
+    elif one.spare is SparePolicy.ALWAYS and not (unit.active and unit.enabled):
+        lacks = "does not run" if not unit.active else "does not come back after a reboot"
+        yield find(
+            DoctorKind.SPARE_MISSING,
+            f"{unit.name} {lacks}: the clients of {one.instance} notice when OpenVPN dies then",
+            f"systemctl enable --now {unit.name}",
+        )
+
+
+def _to_be_rid_of(one: ServerFacts, unit: UnitFacts) -> str:
+    return (
+        f'set spare = "restart" for {one.instance}; systemctl restart ovpnha; ovpnha'
+        f" restart-openvpn {one.instance}; systemctl disable --now {unit.name}; and take it out"
+        " again"
+    )
 
 
 def _check_unit(unit: UnitFacts) -> Iterator[Told]:
@@ -184,7 +225,8 @@ def _check_unit(unit: UnitFacts) -> Iterator[Told]:
 
 def check_stale_units(facts: Facts) -> Iterator[Told]:
     """Files that systemd has to read again."""
-    units = [unit for one in servers(facts) for unit in (one.unit, one.stock_unit)]
+    of_servers = ((one.unit, one.stock_unit, one.spare_unit) for one in servers(facts))
+    units = [unit for some in of_servers for unit in some]
     units += [facts.sidecar_unit, *(part.unit for part in _parts(facts))]
     stale = [unit.name for unit in units if isinstance(unit, UnitFacts) and unit.stale]
     if stale:
@@ -202,14 +244,22 @@ def _parts(facts: Facts) -> Iterator[KeepalivedFacts | ConntrackdFacts]:
 def check_processes(facts: Facts) -> Iterator[Told]:
     """Programs that were replaced under a running process."""
     for one in servers(facts):
-        if one.process is not None and one.process.replaced:
-            first = "ovpnha demote, and when another node is master: "
-            yield find(
-                DoctorKind.PROGRAM_REPLACED,
-                f"OpenVPN of {one.path} (pid {one.process.pid}) runs a program that was replaced on"
-                " disk: an update is not in effect",
-                f"{first if _is_master(facts) else ''}systemctl restart {_running_unit(one)}",
-            )
+        for process in (one.process, one.spare_process):
+            if process is not None and process.replaced:
+                yield find(
+                    DoctorKind.PROGRAM_REPLACED,
+                    f"OpenVPN of {one.path} (pid {process.pid}) runs a program that was replaced on"
+                    " disk: an update is not in effect",
+                    _renew(one, facts),
+                )
+
+
+def _renew(one: ServerFacts, facts: Facts) -> str:
+    """How another program comes to serve."""
+    if one.shares and one.spare is not SparePolicy.NEVER:
+        return f"ovpnha restart-openvpn {one.instance}: no client notices"
+    first = "ovpnha demote, and when another node is master: " if _is_master(facts) else ""
+    return f"{first}systemctl restart {_running_unit(one)}"
 
 
 def _is_master(facts: Facts) -> bool:
@@ -225,8 +275,9 @@ def _running_unit(one: ServerFacts) -> str:
 def check_sockets(facts: Facts) -> Iterator[Told]:
     """The management socket: closed to others, open to the sidecar, and used by nobody else."""
     for one in servers(facts):
-        if one.socket is not None and one.cluster:
-            yield from _check_socket(one, one.socket)
+        for found in (one.socket, one.spare_socket):
+            if found is not None and one.cluster:
+                yield from _check_socket(one, found)
 
 
 def _check_socket(one: ServerFacts, found: SocketFacts) -> Iterator[Told]:

@@ -116,24 +116,24 @@ def check_addresses(facts: Facts) -> Iterator[Told]:
     if conf is None:
         return
     for one in _managed(facts):
-        if one.vip:
-            yield from _check_vip(one, conf)
-            yield from _check_companions(one, conf, facts)
+        for vip in one.vips:
+            yield from _check_vip(vip, one, conf)
+        yield from _check_parted(one, conf)
+        yield from _check_companions(one, conf, facts)
 
 
-def _check_vip(one: InstanceFacts, conf: KeepalivedConfig) -> Iterator[Told]:
-    holder = conf.holder(one.vip)
+def _check_vip(vip: str, one: InstanceFacts, conf: KeepalivedConfig) -> Iterator[Told]:
+    holder = conf.holder(vip)
     if holder is None:
+        line = "$OUTSIDE_VIP6" if ":" in vip else "$OUTSIDE_VIP"
         yield find(
             DoctorKind.KEEPALIVED_VIP,
-            f"no vrrp_instance of keepalived has {one.vip}, the VIP of instance {one.name}",
-            f"{one.vip} in virtual_ipaddress (in node.conf: $OUTSIDE_VIP), or another vip in"
+            f"no vrrp_instance of keepalived has {vip}, the VIP of instance {one.name}",
+            f"{vip} in virtual_ipaddress (in node.conf: {line}), or another vip in"
             " ovpnha.toml and local in OpenVPN's file",
         )
         return
-    devices = {
-        device_of(line, holder) for line in addresses_of(holder) if address_in(line) == one.vip
-    }
+    devices = {device_of(line, holder) for line in addresses_of(holder) if address_in(line) == vip}
     if holder.has("use_vmac"):
         devices = {holder.value("use_vmac") or f"vrrp.{holder.value('virtual_router_id')}"}
         yield find(
@@ -145,18 +145,40 @@ def _check_vip(one: InstanceFacts, conf: KeepalivedConfig) -> Iterator[Told]:
     if one.interface and one.interface not in devices:
         yield find(
             DoctorKind.KEEPALIVED_INTERFACE,
-            f"keepalived puts {one.vip} on {'/'.join(sorted(devices))}, and it counts on"
+            f"keepalived puts {vip} on {'/'.join(sorted(devices))}, and it counts on"
             f" {one.interface} only: this node would refuse it",
             f'vip_interface = "{sorted(devices)[0]}" in ovpnha.toml, or another dev there',
         )
 
 
+def _holder(one: InstanceFacts, conf: KeepalivedConfig) -> KeepalivedBlock | None:
+    """Who moves the VIP; of several, the first that somebody moves."""
+    return next((found for vip in one.vips if (found := conf.holder(vip)) is not None), None)
+
+
+def _check_parted(one: InstanceFacts, conf: KeepalivedConfig) -> Iterator[Told]:
+    """Of several VIPs one must not stay where the others go."""
+    holder = _holder(one, conf)
+    together = () if holder is None else conf.together(holder)
+    for vip in one.vips:
+        other = conf.holder(vip)
+        if holder is not None and other is not None and other not in together:
+            yield find(
+                DoctorKind.KEEPALIVED_SPLIT,
+                f"vrrp_instance {other.title} moves {vip} by itself, and {holder.title} the other"
+                f" VIPs of instance {one.name}: when they part, two nodes serve",
+                f"all of them in vrrp_instance {holder.title} (IPv6 beside IPv4 in"
+                " virtual_ipaddress_excluded), or in one vrrp_sync_group",
+            )
+
+
 def _check_companions(one: InstanceFacts, conf: KeepalivedConfig, facts: Facts) -> Iterator[Told]:
-    holder = conf.holder(one.vip)
+    holder = _holder(one, conf)
     if holder is None:
         return
     together = conf.together(holder)
-    ours = {inst.vip for inst in _managed(facts)}
+    ours = {vip for inst in _managed(facts) for vip in inst.vips}
+    vips = ", ".join(one.vips)
     apart = [other for other in conf.instances if other not in together]
     for other in apart:
         addresses = [address_in(line) for line in addresses_of(other)]
@@ -164,7 +186,7 @@ def _check_companions(one: InstanceFacts, conf: KeepalivedConfig, facts: Facts) 
             yield find(
                 DoctorKind.KEEPALIVED_SPLIT,
                 f"vrrp_instance {other.title} moves {', '.join(addresses)} by itself, apart from"
-                f" {one.vip}: when they part, clients have no way to the LAN",
+                f" {vips}: when they part, clients have no way to the LAN",
                 f"put its addresses into vrrp_instance {holder.title}, or both into one"
                 " vrrp_sync_group with track_file there",
             )
@@ -173,7 +195,7 @@ def _check_companions(one: InstanceFacts, conf: KeepalivedConfig, facts: Facts) 
             yield find(
                 DoctorKind.KEEPALIVED_VIP,
                 f"no vrrp_instance of keepalived has {vip}, to which the tunnels are translated",
-                f"{vip} in virtual_ipaddress beside {one.vip} (in node.conf: $INSIDE_VIP)",
+                f"{vip} in virtual_ipaddress beside {vips} (in node.conf: $INSIDE_VIP)",
             )
     places = {device_of(line, inst) for inst in together for line in addresses_of(inst)}
     if len(places) == 1 and not apart:
@@ -192,7 +214,7 @@ def check_grade(facts: Facts) -> Iterator[Told]:
     if conf is None:
         return
     for one in _managed(facts):
-        holder = conf.holder(one.vip)
+        holder = _holder(one, conf)
         if holder is None:
             continue
         if not one.track_file:
@@ -295,7 +317,7 @@ def check_scripts(facts: Facts) -> Iterator[Told]:
         return
     scripts = list(conf.all("vrrp_script"))
     for one in _managed(facts):
-        holder = conf.holder(one.vip)
+        holder = _holder(one, conf)
         if holder is not None and not _runs_check_grade(holder, scripts, conf):
             yield find(
                 DoctorKind.KEEPALIVED_SCRIPT,

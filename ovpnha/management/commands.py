@@ -18,6 +18,7 @@ from ovpnha.model import (
     Fingerprint,
     Grant,
     HolderId,
+    Silence,
     Uid,
 )
 
@@ -57,6 +58,13 @@ class Command:
 @dataclass(frozen=True)
 class Status(Command):
     """Ask for role, holder id, epoch and configuration digest."""
+
+    name = "cluster-status"
+
+
+@dataclass(frozen=True)
+class Handshakes(Command):
+    """Ask how many clients are inside a handshake, when only this is asked."""
 
     name = "cluster-status"
 
@@ -214,6 +222,39 @@ class Demote(Command):
 
 
 @dataclass(frozen=True)
+class PassOn(Command):
+    """Ask for link socket and tun; they come with the first byte of the answer."""
+
+    name = "cluster-descriptors"
+
+
+@dataclass(frozen=True)
+class Take(Command):
+    """Give a process that waits link socket and tun; they go with the bytes of the command."""
+
+    name = "cluster-take"
+
+
+@dataclass(frozen=True)
+class SetSilence(Command):
+    """What to do with what arrives while this process does not serve."""
+
+    name = "cluster-silence"
+    silence: Silence
+
+    def encode(self) -> bytes:
+        """One word."""
+        return _lines(f"{self.name} {self.silence.value}")
+
+
+@dataclass(frozen=True)
+class Retire(Command):
+    """End at once, without a word to clients; what the other process uses is left alone."""
+
+    name = "cluster-retire"
+
+
+@dataclass(frozen=True)
 class Renegotiate(Command):
     """Renegotiate with one client; if it must wait, it has its turn with ``rate`` a second."""
 
@@ -267,6 +308,13 @@ class ReleaseHold(Command):
     """Let an OpenVPN with ``management-hold`` start."""
 
     name = "hold release"
+
+
+@dataclass(frozen=True)
+class StartAnew(Command):
+    """Let an OpenVPN without the patch start anew, in its process: it reads its pool file."""
+
+    name = "signal SIGUSR1"
 
 
 @dataclass(frozen=True)

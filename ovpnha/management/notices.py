@@ -120,8 +120,20 @@ class CappedNotice:
 
 
 @dataclass(frozen=True)
+class ApartNotice:
+    """So many clients speak to an address of this node that does not move."""
+
+    clients: int
+
+
+@dataclass(frozen=True)
 class HoldNotice:
     """OpenVPN waits for ``hold release`` before it starts."""
+
+
+@dataclass(frozen=True)
+class WaitingNotice:
+    """Another process has OpenVPN's port: it waits for link socket and tun of that one."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +168,9 @@ Notice = (
     | CountersNotice
     | StaleNotice
     | CappedNotice
+    | ApartNotice
     | HoldNotice
+    | WaitingNotice
     | FatalNotice
     | NeedNotice
     | OtherNotice
@@ -166,9 +180,9 @@ Notice = (
 def read_notice_untrusted(line: bytes) -> Notice:
     """Read one line that begins with ``>``."""
     kind, _, text = line[1:].partition(b":")
-    name = printable(kind)[:32]
-    if name == "CLUSTER":
+    if kind == b"CLUSTER":
         return _read_cluster_untrusted(text)
+    name = printable(kind)[:32]
     if name == "HOLD":
         return HoldNotice()
     if name == "FATAL":
@@ -252,10 +266,12 @@ def _read_capped_untrusted(arguments: list[str]) -> Notice:
 _CLUSTER: Mapping[str, tuple[int, Callable[[list[str]], Notice]]] = {
     "STATE": (2, _read_role_untrusted),
     "END": (0, lambda _: EndNotice()),
+    "WAITING": (0, lambda _: WaitingNotice()),
     "CHANGED": (4, _read_changed_untrusted),
     "DOWN": (1, _read_down_untrusted),
     "RENEG": (3, _read_renegotiation_untrusted),
     "REKEYED": (1, _read_rekeyed_untrusted),
     "STALE": (3, _read_stale_untrusted),
     "CAPPED": (2, _read_capped_untrusted),
+    "APART": (1, lambda found: ApartNotice(read_number_untrusted(found[0], "number of clients"))),
 }

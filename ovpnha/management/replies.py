@@ -24,9 +24,11 @@ from ovpnha.management.words import (
 )
 from ovpnha.model import (
     ClientRecord,
+    Descriptors,
     HolderId,
     OpenvpnStatus,
     ServerClient,
+    Silence,
     StoredRange,
     Uid,
 )
@@ -42,6 +44,14 @@ class StatusReply:
     """To ``cluster-status``."""
 
     status: OpenvpnStatus
+
+
+@dataclass(frozen=True)
+class HandshakesReply:
+    """To ``cluster-status``, when only this is asked."""
+
+    command: commands.Handshakes  # the very one: each is a question of its own moment
+    handshakes: int
 
 
 @dataclass(frozen=True)
@@ -156,6 +166,7 @@ class Refused:
 
 Reply = (
     StatusReply
+    | HandshakesReply
     | ListReply
     | ExportReply
     | ImportReply
@@ -176,7 +187,7 @@ def read_success_untrusted(command: commands.Command, text: str) -> Reply:
     """Read what follows ``SUCCESS: `` in the answer to this command."""
     if isinstance(command, commands.LoadStats):
         return _read_load_stats_untrusted(text)
-    if isinstance(command, commands.ReleaseHold):
+    if isinstance(command, commands.ReleaseHold | commands.StartAnew):
         return Done(command)
     name, _, rest = text.partition(" ")
     if name != command.name:
@@ -214,6 +225,8 @@ def _read_rest_untrusted(command: commands.Command, rest: str) -> Reply:
     if isinstance(command, commands.Status):
         return StatusReply(_read_status_untrusted(_Fields(command.name, rest)))
     fields = _Fields(command.name, rest)
+    if isinstance(command, commands.Handshakes):
+        return HandshakesReply(command, fields.optional_number("handshakes"))
     if isinstance(command, commands.Update):
         return UpdateReply(fields.number("applied"), fields.number("unknown"))
     if isinstance(command, commands.Promote):
@@ -277,7 +290,16 @@ def _read_status_untrusted(fields: _Fields) -> OpenvpnStatus:
         max_clients=fields.optional_number("max-clients"),
         lapses=fields.optional_number("lapses"),
         unreleased=fields.optional_number("unreleased"),
+        descriptors=_DESCRIPTORS.get(fields.optional("descriptors")),
+        silence=_SILENCES.get(fields.optional("silence")),
+        addresses=tuple(fields.optional("addresses").split()),
+        apart=fields.optional_number("apart"),
+        early=fields.optional_number("early") != 0,
     )
+
+
+_DESCRIPTORS: Mapping[str, Descriptors] = {one.value: one for one in Descriptors}
+_SILENCES: Mapping[str, Silence] = {one.value: one for one in Silence}
 
 
 def _read_import_untrusted(command: commands.Import, rest: str) -> ImportReply:

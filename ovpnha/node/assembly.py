@@ -24,10 +24,12 @@ from ovpnha.node.master.exporter import Exporter
 from ovpnha.node.master.reconnecting import Reconnecting
 from ovpnha.node.master.rekey import Rekey
 from ovpnha.node.memory import Memory
+from ovpnha.node.openvpn.apart import Apart
 from ovpnha.node.openvpn.discovery import Discovery
 from ovpnha.node.openvpn.liveness import Liveness
 from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.openvpn.presence import Presence
+from ovpnha.node.openvpn.sharing import Sharing
 from ovpnha.node.openvpn.traffic import Traffic
 from ovpnha.node.outputs import Output
 from ovpnha.node.part import Part, first
@@ -37,12 +39,8 @@ from ovpnha.node.role.promotion import Promotion
 from ovpnha.node.role.vip import Vip
 from ovpnha.node.standby.counters import CounterRelay
 from ovpnha.node.standby.importer import Importer
+from ovpnha.node.stock.stock import Stock
 from ovpnha.replication.protocol import Replication
-
-KEPT_FIX = (
-    "move the VIP there (if that node is held, a VIP manager that follows the grade does), or they "
-    "reconnect when they have missed their server for long enough"
-)
 
 
 class Assembly:
@@ -66,18 +64,20 @@ class Assembly:
         self.memory = memory or Memory()
         self.promotion = Promotion()
         self.openvpn = openvpn = Openvpn(config.name, outputs)
-        self.discovery = Discovery(openvpn, now, config.cookie_key)
+        self.discovery = Discovery(openvpn, now, config.cookie_key, meant_stock=config.stock)
         self.liveness = Liveness(openvpn, config.answer_within)
         self.traffic = Traffic(openvpn, lambda: self.role.role, per_client=config.per_client)
         self.presence = Presence(openvpn)
+        self.sharing = Sharing(openvpn)
+        self.apart = Apart()
         self.view = ClusterView(config.name, now, config.lone_after, node)
-        self.vip_problems = VipProblems(openvpn, config.vip)
+        self.vip_problems = VipProblems(openvpn, config.vips)
         self.checks = ServiceChecks()
         self.announcer = Announcer(openvpn, backchannel)
         self.two_masters = TwoMasters(openvpn)
         self.successor = Successor(config.name, backchannel)
         self.predecessor = Predecessor(config.name, backchannel, self.vip)
-        self.switchover = Switchover(node, openvpn, self.vip)
+        self.switchover = Switchover(node, openvpn, self.vip, self.discovery.doubt)
         self.pause = Pause(openvpn, self.vip)
         self.fence = Fence(
             config.name, config.fence, outputs, unknown_waits=config.fence_unknown_waits
@@ -87,17 +87,24 @@ class Assembly:
         self.exporter = Exporter(openvpn, backchannel, config.protect_wait)
         self.rekey = Rekey(openvpn, config.rekey_after_promotion, config.rekey_rate)
         self.reconnecting = Reconnecting(openvpn)
+        self.stock = Stock(openvpn, backchannel, config, lambda: self.discovery.stock_clients, now)
 
         # In the order in which time passes for them: first, whether OpenVPN is there at all.
         self._all: tuple[Part, ...] = (
-            *(self.discovery, self.liveness, self.traffic, self.own, self.reconnecting),
+            *(self.discovery, self.liveness, self.traffic, self.sharing, self.own),
+            *(self.reconnecting, self.apart),
             *(self.role, self.vip, self.promotion, self.openvpn, self.presence, self.view),
             *(self.vip_problems, self.checks, self.announcer, self.two_masters, self.successor),
             *(self.predecessor, self.switchover, self.pause, self.fence, self.importer),
-            *(self.counter_relay, self.exporter, self.rekey),
+            *(self.counter_relay, self.exporter, self.rekey, self.stock),
         )
 
         self._timed = [one for one in self._all if type(one).get_timer is not Part.get_timer]
+
+    @property
+    def slot(self) -> bool:
+        """Whether the VIP of this machine is for this process."""
+        return self.vip.ours
 
     def __iter__(self) -> Iterator[Part]:
         return iter(self._all)

@@ -40,9 +40,27 @@ class RoleChange:
         if not told:
             self._parts.openvpn.log("error", "openvpn lost", reason=fault.text)
 
+    def lose(self, fault: Problem, now: float) -> None:
+        """OpenVPN is gone, or goes: of no consequence when the VIP is for the other process."""
+        if self._parts.slot:
+            self.fail(fault, now)
+            return
+        if self._parts.openvpn.connected:
+            self._parts.openvpn.log("info", "openvpn gone", reason=fault.text)
+        self.miss_no_more(now)
+
+    def miss_no_more(self, now: float) -> None:
+        """Nobody asks what OpenVPN is: there need not be any."""
+        if self._parts.role.role is not Role.INIT:
+            self.move(Trigger.RECONNECTED, now)
+
     def unlearn(self, now: float) -> None:
         """What was known of OpenVPN may be wrong; it may serve all the while."""
         self.forget(now, wait=True)
+        self.unlearn_role(now)
+
+    def unlearn_role(self, now: float) -> None:
+        """What it is will be told in a moment."""
         if self._parts.role.role is not Role.INIT:
             self.move(Trigger.RECONNECTED, now)
 

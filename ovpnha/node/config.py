@@ -13,8 +13,8 @@ class InstanceConfig:
     """One OpenVPN daemon. Times are seconds."""
 
     name: InstanceName
-    vip: str = ""
-    """The virtual IP, for messages only: whether it is here is told by ``vip_changed``."""
+    vips: tuple[str, ...] = ()
+    """The virtual IPs, for messages only: whether they are here is told by ``vip_changed``."""
     held_max: float = 60.0
     """How long a master without the VIP keeps its clients while nobody is heard to be promoted."""
     lone_after: float = 10.0
@@ -35,6 +35,12 @@ class InstanceConfig:
     tolerate: frozenset[str] = frozenset()
     """What may differ from the master during a rolling replacement: digest, certificate, issuer."""
 
+    stock: bool = False
+    """Whether OpenVPN is meant to run without the patch, so that this is no problem."""
+    pool: str | None = None
+    """Without the patch: what stands in its pool file; None: no such file is kept."""
+    tcp_port: int | None = None
+    """Without the patch: the port of a TCP server, whose idle clients are told of a takeover."""
     fence: FencePolicy = FencePolicy.OFF
     """Whether a silent master is fenced, and whether a promotion waits for that."""
     fence_unknown_waits: bool = True

@@ -92,7 +92,10 @@ class Dispatch:
     def take_backchannel(self, event: StandbyEvent | SourceEvent, now: float) -> None:
         """One event of the replication that concerns this instance."""
         parts = self._parts
-        if isinstance(event, SourceEvent):
+        if parts.stock.active:
+            if event.node == parts.stock.following:
+                parts.stock.take(event, now)
+        elif isinstance(event, SourceEvent):
             parts.exporter.take(event, now)
         elif event.node == parts.importer.following:
             counters = isinstance(event, events.CountersReceived)
@@ -130,7 +133,7 @@ def _make_management(instance: Instance) -> Table:
     openvpn, discovery, presence = parts.openvpn, parts.discovery, parts.presence
     exporter, importer, rekey = parts.exporter, parts.importer, parts.rekey
     return {
-        notices.RoleNotice: (instance,),
+        notices.RoleNotice: (instance, parts.apart),
         notices.EndNotice: (instance,),
         notices.ChangedNotice: (exporter, rekey, parts.reconnecting),
         notices.DownNotice: (importer, rekey, parts.reconnecting, presence, exporter),
@@ -139,11 +142,14 @@ def _make_management(instance: Instance) -> Table:
         notices.RenegotiationNotice: (exporter,),
         notices.StaleNotice: (exporter,),
         notices.CappedNotice: (openvpn,),
+        notices.ApartNotice: (parts.apart,),
         notices.HoldNotice: (openvpn,),
         notices.NeedNotice: (openvpn,),
         notices.FatalNotice: (openvpn,),
+        notices.WaitingNotice: (discovery, parts.sharing),
         notices.OtherNotice: (),
-        replies.StatusReply: (openvpn, discovery, parts.vip_problems),
+        replies.StatusReply: (openvpn, discovery, parts.vip_problems, parts.sharing, parts.apart),
+        replies.HandshakesReply: (parts.sharing,),
         # Of an OpenVPN whose role has been taken up; before, discovery waits for it.
         replies.ListReply: (parts.promotion, rekey, presence, exporter),
         replies.ExportReply: (exporter,),
@@ -151,11 +157,11 @@ def _make_management(instance: Instance) -> Table:
         replies.UpdateReply: (parts.counter_relay,),
         replies.PromoteReply: (parts.promotion, openvpn),
         replies.DemoteReply: (openvpn, importer),
-        replies.Done: (openvpn, importer),
+        replies.Done: (openvpn, importer, parts.sharing),
         replies.LoadStatsReply: (discovery, parts.traffic),
         replies.RoomReply: (parts.traffic,),
         replies.IdentitiesReply: (presence,),
-        replies.ClientStatusReply: (presence, parts.traffic),
+        replies.ClientStatusReply: (presence, parts.traffic, parts.stock),
         replies.VersionReply: (discovery,),
     }
 
@@ -173,4 +179,8 @@ def _make_refused(instance: Instance) -> Table:
         commands.Drop: (parts.openvpn, parts.importer),
         commands.Update: (parts.counter_relay,),
         commands.Cookie: (parts.discovery, parts.openvpn),
+        commands.PassOn: (parts.sharing, parts.openvpn),
+        commands.Take: (parts.sharing, parts.openvpn),
+        commands.SetSilence: (parts.sharing, parts.openvpn),
+        commands.Handshakes: (parts.sharing, parts.openvpn),
     }

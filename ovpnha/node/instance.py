@@ -24,7 +24,7 @@ does, in this order:
 9. **Watch** for a second master, which needs the role of now.
 10. **Note** that a promotion is published: the last step may have been the one that completed it.
 11. **Say** grade and state, which depend on everything above; the other nodes believe them.
-12. **Flush**: all commands of this step leave in one write.
+12. **Flush**: all commands of this step leave in one write. Without the patch: ``stocksteps``, 11.
 
 News of clients alone change no role of a master, nor of a standby that wants no VIP: for them
 ``evaluate_clients`` does 10 to 12 only, and looks at the grade only when the copy has changed.
@@ -41,7 +41,6 @@ from ovpnha.management.notices import EndNotice, RoleNotice
 from ovpnha.management.replies import Refused
 from ovpnha.model import NO_EPOCH, SOURCES, NodeName, OpenvpnStatus, Role, Sync, Unreachable
 from ovpnha.node.change import RoleChange
-from ovpnha.node.cluster.difference import find_difference
 from ovpnha.node.openvpn.discovery import RETRY_AFTER, RETRY_ORDER_AFTER
 from ovpnha.node.part import first
 from ovpnha.node.parts import Parts
@@ -49,6 +48,7 @@ from ovpnha.node.role.machine import Trigger
 from ovpnha.node.role.reasons import describe_held, describe_step
 from ovpnha.node.role.succession import Situation, Step, decide, next_epoch
 from ovpnha.node.steps import Steps
+from ovpnha.node.stocksteps import StockSteps
 from ovpnha.node.verbs import Verbs
 from ovpnha.problems import Problem, ProblemKind
 
@@ -67,6 +67,7 @@ class Instance:
         self.parts = parts
         self._change = RoleChange(parts)
         self._steps = Steps(parts, self._change)
+        self._stock = StockSteps(parts, self._change)
         self.verbs = Verbs(parts, self._steps)
         self._seen = now  # the last step
         self._copy: tuple[object, ...] = ()  # what the grade was made from, as far as records go
@@ -108,7 +109,7 @@ class Instance:
         if openvpn.unfinished:
             openvpn.log("warning", "management socket closed in mid-line")
         what = f"OpenVPN is down: {reason}"
-        self._change.fail(Problem(ProblemKind.SERVER_DOWN, what), now)
+        self._change.lose(Problem(ProblemKind.SERVER_DOWN, what), now)
         self.parts.own.forget()
         self._change.forget(now, wait=False)
         openvpn.close()
@@ -128,6 +129,12 @@ class Instance:
         self.parts.openvpn.hang_up(fault.text)
         self._change.forget(now, wait=False)
         self.parts.openvpn.close()
+
+    def set_slot(self, slot: bool, now: float) -> None:
+        """The VIP of this machine is for this process, or for the other one."""
+        self.parts.vip.set_slot(slot)
+        if not (slot or self.parts.openvpn.connected):
+            self._change.miss_no_more(now)
 
     # What OpenVPN says of its role.
 
@@ -155,7 +162,7 @@ class Instance:
 
     def _end(self, now: float) -> None:
         """OpenVPN has given up its clients. It exits, or starts anew and answers in a moment."""
-        self._change.fail(STARTS_ANEW, now)
+        self._change.lose(STARTS_ANEW, now)
         self.parts.own.forget()
         self._change.forget(now, wait=True)
         self.parts.discovery.ask_later(now + RETRY_AFTER)
@@ -192,10 +199,12 @@ class Instance:
         discovery, liveness, *others = self.parts
         discovery.handle_timer(now)
         if self.parts.discovery.overdue:
-            silent = self.parts.openvpn.connected
-            self._change.fail(SILENT if silent else self.parts.discovery.down, now)
+            if self.parts.openvpn.connected and not self.parts.discovery.waiting:
+                self._change.fail(SILENT, now)
+            else:
+                self._change.lose(self.parts.sharing.waits or self.parts.discovery.down, now)
         liveness.handle_timer(now)
-        if self.parts.liveness.hangs and self.parts.discovery.settled:
+        if self.parts.liveness.hangs and self.parts.discovery.known:
             self.give_up(SILENT, now)
         for part in others:
             part.handle_timer(now)
@@ -206,12 +215,15 @@ class Instance:
         """Do what the situation demands now, in the order that stands above."""
         parts = self.parts
         self._seen = now
+        if self._stock.evaluate(now):
+            self._say(now)
+            return
         self._settle(now)
         self._choose(now)
         self.verbs.repeat(now)
         self._switch(now)
         while (step := self._decide(situation := parts.situation(now))) is not Step.STAY:
-            parts.role.reason = describe_step(step, situation)
+            parts.role.reason = describe_step(step, situation, parts.vip.why)
             self._steps.take(step, now)
             self._choose(now)
         master = self.role is Role.MASTER
@@ -219,6 +231,7 @@ class Instance:
             parts.vip.arrived = False
         latest = self.role in SOURCES and parts.view.highest <= parts.own.epoch
         parts.exporter.set_holders(parts.view.holders(), now, granting=master or latest)
+        parts.exporter.table.ignore(parts.view.sibling if parts.view.has_machines else None, now)
         if master:
             waits_until = parts.switchover.waits_until
             parts.exporter.protection.freeze(waits_until, now)
@@ -228,7 +241,7 @@ class Instance:
             parts.exporter.protection.stop()
         if latest or master:
             parts.announcer.answer(parts.view.bearers(), now)
-        parts.two_masters.watch(parts.view.rivals() if master and parts.vip.here else [], now)
+        parts.two_masters.watch(parts.view.serving() if master and parts.vip.here else [], now)
         if parts.exporter.complete:
             parts.promotion.reach("published", now)
         self._say(now)
@@ -244,8 +257,7 @@ class Instance:
         if parts.exporter.complete:
             parts.promotion.reach("published", now)
         if self.role is Role.MASTER:
-            touched = parts.exporter.touched
-            parts.announcer.say_clients(parts.clients, now, touched=touched)
+            parts.announcer.say_clients(parts.clients, now, touched=parts.exporter.touched)
         elif self._describe_copy(now) != self._copy:
             self._say(now)
         parts.openvpn.flush()
@@ -276,7 +288,7 @@ class Instance:
             importer.completeness.doubt()
         master = parts.view.choose_master(importer.following, latest)
         state = parts.view.state(master)
-        difference = find_difference(status, state, parts.config.tolerate) if state else ""
+        difference = parts.find_difference(master, state)
         if difference:
             self._differ(difference, master, now)
             return
@@ -299,10 +311,11 @@ class Instance:
     def _watch_successor(self, now: float) -> None:
         """Held: listen to the node that was promoted after this one."""
         parts = self.parts
-        state = parts.view.heir(parts.own.epoch)
-        parts.successor.observe(state, now)
-        listens = self.role is Role.HELD and state is not None and not parts.differs(state)
-        parts.successor.follow(parts.view.highest.node if listens else None, now)
+        parts.successor.observe(parts.view.heir(parts.own.epoch), now)
+        heir = parts.heard_heir if self.role is Role.HELD else None
+        if heir is not None:
+            parts.predecessor.give_way()
+        parts.successor.follow(heir, now)
 
     def _differ(self, difference: str, master: NodeName | None, now: float) -> None:
         parts = self.parts
@@ -383,3 +396,5 @@ class Instance:
         self._copy = self._describe_copy(now)
         if self._change.known:
             parts.announcer.say_state(parts.state(self._change.say_grade(now), now), now)
+        elif not (parts.slot or parts.openvpn.connected):
+            parts.announcer.retract(now)

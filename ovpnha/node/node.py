@@ -9,7 +9,7 @@ docs/architecture.md.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
 
@@ -17,6 +17,7 @@ from ovpnha.model import (
     BootId,
     CheckState,
     InstanceName,
+    InstanceState,
     NodeName,
     Role,
     ServerClient,
@@ -43,6 +44,7 @@ from ovpnha.node.parts import Parts
 from ovpnha.node.statistics import NodeStatistics, describe_heard
 from ovpnha.problems import Problem, ProblemKind
 from ovpnha.replication import events
+from ovpnha.replication.agenda import Agenda
 from ovpnha.replication.boots import NodeHeard
 from ovpnha.replication.history import HistoryEntry
 from ovpnha.replication.protocol import Replication
@@ -74,7 +76,7 @@ class Node(Asked):
             config.replication, boot=boot, random=random, now=now, wall=wall, history=history
         )
         self._links = dict.fromkeys(config.replication.links, True)
-        self._told: dict[NodeName, frozenset[InstanceName]] = {}  # instances of the nodes heard
+        self._told: dict[NodeName, Mapping[InstanceName, InstanceState]] = {}  # by nodes heard
         self._instances = {
             one.name: Instance(
                 Parts(
@@ -85,35 +87,37 @@ class Node(Asked):
             )
             for one in config.instances
         }
-        self._chronicles = [
-            Chronicle(
+        self._chronicles = {
+            name: Chronicle(
                 one.parts, self._name, boot, self._replication.history.find_last(self._name, name)
             )
             for name, one in self._instances.items()
-        ]
+        }
         self._dispatch = {name: Dispatch(one) for name, one in self._instances.items()}
+        self._agenda = Agenda(self._instances)
+        self._unsettled = set(self._instances)
 
     # OpenVPN.
 
     def management_up(self, instance: InstanceName, now: float) -> None:
         """The management socket is connected."""
         self._instances[instance].connect(now)
-        self._go_on(now)
+        self._go_on(now, {instance})
 
     def management_down(self, instance: InstanceName, reason: str, now: float) -> None:
         """The management socket is closed, or cannot be connected."""
         self._instances[instance].disconnect(reason, now)
-        self._go_on(now)
+        self._go_on(now, {instance})
 
     def management_unreachable(self, instance: InstanceName, why: Unreachable, now: float) -> None:
         """The management socket cannot be connected, for this reason."""
         self._instances[instance].miss(why, now)
-        self._go_on(now)
+        self._go_on(now, {instance})
 
     def receive_management(self, instance: InstanceName, data: bytes, now: float) -> None:
         """Bytes as read from the management socket."""
         alone = self._dispatch[instance].take_bytes(data, now)
-        self._go_on(now, {instance} if alone else None)
+        self._go_on(now, set() if alone else {instance}, {instance})
 
     # The network.
 
@@ -130,20 +134,49 @@ class Node(Asked):
         else:
             self._send(now)
 
-    def vip_changed(self, instance: InstanceName, present: bool, now: float) -> None:
-        """The VIP arrived or left; the first call tells the initial state."""
-        self._instances[instance].parts.vip.set(present, now)
-        self._go_on(now)
+    def vip_changed(self, instance: InstanceName, present: bool, now: float, why: str = "") -> None:
+        """The VIP arrived or left; the first call tells the initial state.
+
+        ``why`` is told of a move between the two processes of a machine (``pair``).
+        """
+        self._instances[instance].parts.vip.set(present, now, why)
+        self._go_on(now, {instance})
+
+    def slot_changed(self, instance: InstanceName, slot: bool, now: float) -> None:
+        """The VIP of this machine is for this process from now on, or for the other one's."""
+        self._instances[instance].set_slot(slot, now)
+        self._go_on(now, {instance})
+
+    @property
+    def name(self) -> NodeName:
+        """The name of this node."""
+        return self._name
+
+    @property
+    def instance_names(self) -> tuple[InstanceName, ...]:
+        """What it is made of."""
+        return tuple(self._instances)
+
+    def greet(self, now: float) -> None:
+        """Say hello at once: this process was stopped for a while."""
+        self._replication.greet(now)
+        self._send(now)
+
+    def instance(self, name: InstanceName) -> Instance:
+        """One instance, for what has two processes of it (``pair``)."""
+        self._agenda.touch(name)
+        return self._instances[name]
 
     def vip_placed(self, instance: InstanceName, place: VipPlace, now: float) -> None:
         """Where the VIP counts, and where it is; told at the start and whenever it changes."""
         self._instances[instance].parts.vip_problems.take(place, now)
-        self._go_on(now)
+        self._go_on(now, {instance})
 
     def grade_read(self, instance: InstanceName, read: bool, now: float) -> None:
         """Whether a VIP manager reads the grade; until told otherwise, one does."""
-        self._instances[instance].parts.announcer.note_reader(read)
-        self._go_on(now)
+        parts = self._instances[instance].parts
+        parts.announcer.note_reader(read, tell=parts.slot)
+        self._go_on(now, {instance})
 
     def checks_told(
         self, states: Mapping[InstanceName, tuple[CheckState, ...]], now: float
@@ -185,17 +218,15 @@ class Node(Asked):
 
     def get_timer(self) -> float | None:
         """When ``handle_timer`` is to be called next."""
-        instances = (one.get_timer() for one in self._instances.values())
-        return first((*instances, self._replication.get_timer()))
+        return first((self._agenda.get_timer(), self._replication.get_timer()))
 
     def handle_timer(self, now: float) -> None:
         """Time has passed."""
         self._replication.handle_timer(now)
-        timers = ((name, one.get_timer()) for name, one in self._instances.items())
-        due = {name for name, moment in timers if moment is not None and moment <= now}
+        due = set(self._agenda.due(now))
         for name in due:
             self._instances[name].handle_timer(now)
-        self._go_on(now, set(), due)
+        self._go_on(now, due)
 
     def next_output(self) -> Output | None:
         """What the shell is to do next."""
@@ -249,11 +280,13 @@ class Node(Asked):
         """Somebody wants to know who is connected; ``roster`` has it when OpenVPN has answered."""
         parts = self._instances[instance].parts
         parts.presence.ask(stock=parts.discovery.stock)
-        self._go_on(now)
+        self._go_on(now, {instance})
 
     def roster(self, instance: InstanceName, now: float) -> Roster:
         """Who is connected, as OpenVPN told when it was last asked."""
         parts = self._instances[instance].parts
+        if parts.stock.active and not parts.stock.serves:
+            return parts.presence.elsewhere(parts.stock.clients(), parts.stock.following)
         copied = parts.importer.following if parts.role.role is Role.STANDBY else None
         return parts.presence.roster(dict(parts.exporter.table.waits(now)), copied)
 
@@ -265,44 +298,50 @@ class Node(Asked):
     def _go_on(
         self,
         now: float,
-        told: set[InstanceName] | None = None,
-        due: Collection[InstanceName] = (),
+        whole: set[InstanceName] | None = None,
+        told: Iterable[InstanceName] = (),
     ) -> None:
-        """Everything that follows from an event.
+        """Everything that follows from an event, for the instances that it concerns.
 
-        Args:
-            now: Monotonic seconds.
-            told: The instances of which something was told, if that was of clients alone.
-            due: Those for which time has passed.
+        The situation of those in ``whole`` (None: all) may be another; ``told`` has news of
+        clients, at least.
         """
-        whole, names = told is None, told or set()
+        whole, clients = set(self._instances) if whole is None else whole, set(told)
         while (event := self._replication.next_event()) is not None:
-            self._take(event, now)
             if isinstance(event, RecordEvent):
-                names.add(event.instance)
+                clients.add(event.instance)
             else:
-                whole = True
-        for name, one in self._instances.items():
-            if whole or name in due or not one.parts.is_settled_in():
-                one.evaluate(now)
-            elif name in names:
-                one.evaluate_clients(now)
-            else:
-                continue
-            self._remember(name, one, now)
-        self._tell_history(now)
+                whole |= self._concerned(event)
+            self._take(event, now)
+        for name in [one for one in self._instances if one in whole | clients | self._unsettled]:
+            self._look_at(name, now, whole=name in whole)
         self._send(now)
 
-    def _remember(self, name: InstanceName, one: Instance, now: float) -> None:
+    def _concerned(self, event: events.Event) -> set[InstanceName]:
+        """Those whose situation it may change."""
+        match event:
+            case events.HelloReceived(node=node, instances=states):
+                before = self._told.get(node, {})
+                return {one for one in self._instances if states.get(one) != before.get(one)}
+            case events.SnapshotEnded(instance=name) | events.CopyProved(instance=name):
+                return {name} & self._instances.keys()
+            case _:
+                return set(self._instances)
+
+    def _look_at(self, name: InstanceName, now: float, *, whole: bool) -> None:
+        one = self._instances[name]
+        if whole or not one.parts.is_settled_in():
+            one.evaluate(now)
+        else:
+            one.evaluate_clients(now)
+        self._agenda.touch(name)
+        (self._unsettled.discard if one.parts.is_settled_in() else self._unsettled.add)(name)
         known = one.parts.remembered
         if one.parts.memory.note(known, now) and known is not None:
             self._outputs.append(Remember(name, known))
-
-    def _tell_history(self, now: float) -> None:
-        for chronicle in self._chronicles:
-            for entry in chronicle.tell(self._wall):
-                self._replication.history.record(entry, now)
-                self._outputs.append(HistoryChanged(entry))
+        for entry in self._chronicles[name].tell(self._wall):
+            self._replication.history.record(entry, now)
+            self._outputs.append(HistoryChanged(entry))
 
     def history(self) -> tuple[HistoryEntry, ...]:
         """Every change of a role that this node knows of, the oldest first."""
@@ -322,7 +361,7 @@ class Node(Asked):
                 self._told.pop(node, None)
                 self._tell_views(event, now)
             case events.HelloReceived(node=node, instances=states):
-                self._told[node] = frozenset(states)
+                self._told[node] = states
                 self._tell_views(event, now)
             case events.NameConflict(node=node, boot=boot):
                 self._name_conflict(node, boot, now)
@@ -349,8 +388,7 @@ class Node(Asked):
 
     def _name_conflict(self, node: NodeName, boot: BootId, now: float) -> None:
         """Logged once; counted and shown for as long as it lasts."""
-        what = "another machine has the same node name"
-        problem = Problem(ProblemKind.NODE_HAS_OUR_NAME, what)
+        problem = Problem(ProblemKind.NODE_HAS_OUR_NAME, "another machine has the same node name")
         news = False
         for one in self._instances.values():
             one.parts.openvpn.counters["name_conflicts"] += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ovpnha.machines import Process
 from ovpnha.model import (
     Epoch,
     InstanceName,
@@ -27,6 +28,7 @@ class WriteManagement:
 
     instance: InstanceName
     data: bytes = field(repr=False)
+    process: Process = Process.MAIN
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,34 @@ class CloseManagement:
     """This connection is of no more use: close it and connect again."""
 
     instance: InstanceName
+    reason: str
+    process: Process = Process.MAIN
+
+
+@dataclass(frozen=True)
+class PassDescriptors:
+    """Link socket and tun, which came with the last answer of one process, go to the other.
+
+    ``data`` is to be written to the other's management socket, and they go with its first byte.
+    The shell keeps no copy of them, whatever happens. What cannot be passed on ends the connection
+    to the other: it says again that it waits.
+    """
+
+    instance: InstanceName
+    source: Process
+    target: Process
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class EndProcess:
+    """This process must end before the other one may serve; ``Pair.process_ended`` hears of it.
+
+    Its management connection has ended, or it says nothing. It may serve all the while.
+    """
+
+    instance: InstanceName
+    process: Process
     reason: str
 
 
@@ -43,6 +73,7 @@ class OpenvpnFound:
 
     instance: InstanceName
     status: OpenvpnStatus
+    process: Process = Process.MAIN
 
 
 @dataclass(frozen=True)
@@ -89,6 +120,26 @@ class Remember:
 
     instance: InstanceName
     what: Remembered
+    process: Process = Process.MAIN
+
+
+@dataclass(frozen=True)
+class KeepPool:
+    """What is to stand in the file from which an OpenVPN without the patch reads addresses."""
+
+    instance: InstanceName
+    text: str
+    to_be_read: bool  # behind all that OpenVPN has read of it: it is told to start anew now
+
+
+@dataclass(frozen=True)
+class ProbeClients:
+    """Clients over TCP, of a server that is gone, are to learn of it."""
+
+    instance: InstanceName
+    vip: str  # IPv4; that they are connected to
+    port: int
+    clients: tuple[str, ...]  # as the server told: address and port
 
 
 @dataclass(frozen=True)
@@ -110,12 +161,16 @@ class LogEvent:
 Output = (
     WriteManagement
     | CloseManagement
+    | PassDescriptors
+    | EndProcess
     | OpenvpnFound
     | SendDatagram
     | SetGrade
     | RoleChanged
     | RunFence
     | Remember
+    | KeepPool
+    | ProbeClients
     | HistoryChanged
     | LogEvent
 )

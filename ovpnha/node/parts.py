@@ -11,13 +11,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 
-from ovpnha.model import NO_EPOCH, SOURCES, Epoch, Grade, InstanceState, NodeName, Role, Sync
+from ovpnha.model import (
+    NO_EPOCH,
+    SOURCES,
+    Epoch,
+    Grade,
+    InstanceState,
+    NodeName,
+    Role,
+    StockState,
+    Sync,
+)
 from ovpnha.node.assembly import Assembly
 from ovpnha.node.cluster.conductor import SwitchFacts
-from ovpnha.node.cluster.difference import find_difference
+from ovpnha.node.cluster.difference import compare_patch, find_difference
 from ovpnha.node.cluster.fence import FenceFacts
 from ovpnha.node.cluster.grading import GradeInput
-from ovpnha.node.cluster.view import NO_HOLDER, NodeView, Other
+from ovpnha.node.cluster.picture import NO_HOLDER
+from ovpnha.node.cluster.view import NodeView, Other
 from ovpnha.node.memory import Remembered
 from ovpnha.node.role.lineage import Kin
 from ovpnha.node.role.succession import (
@@ -34,10 +45,8 @@ from ovpnha.node.statistics import InstanceStatistics
 from ovpnha.problems import Problem, ProblemKind
 from ovpnha.replication.boots import NodeHeard
 
-KEPT_FIX = (
-    "move the VIP there (if that node is held, a VIP manager that follows the grade does), or they "
-    "reconnect when they have missed their server for long enough"
-)
+RENEWED = frozenset({"certificate", "issuer"})
+"""What the two processes of one machine may differ in: clients see it at the next handshake."""
 
 
 class Parts(Assembly):
@@ -48,7 +57,8 @@ class Parts(Assembly):
         """How many clients our OpenVPN has."""
         if self.exporter.active:
             return len(self.exporter.table)
-        return self.discovery.stock_clients if self.discovery.stock else self.importer.table.copies
+        told = self.discovery.stock_clients or 0
+        return told if self.discovery.stock else self.importer.table.copies
 
     @property
     def epoch(self) -> Epoch:
@@ -57,6 +67,8 @@ class Parts(Assembly):
 
     def sync(self, now: float) -> Sync:
         """How complete the copy of a standby is; nothing is claimed before others can be heard."""
+        if self.stock.active:
+            return Sync.NONE if self.stock.serves else self.stock.sync
         standby = self.role.role is Role.STANDBY and not self._is_unheard(now)
         return self.importer.sync(self.view.highest, now) if standby else Sync.NONE
 
@@ -97,7 +109,7 @@ class Parts(Assembly):
             able=self.discovery.settled,
             vip=bool(vip.here),
             arrived=vip.arrived,
-            promised=vip.promised(now),
+            promised=vip.promised(now) and not self.discovery.doubted,
             waited=now - max(vip.since, self.role.since),
             epoch=self.own.epoch,
             highest=view.highest,
@@ -105,6 +117,7 @@ class Parts(Assembly):
             rivalled=bool(view.rivals()),
             touched=self.exporter.touched,
             unanswered=bool(self.openvpn.unanswered),
+            carried_out=now - self.openvpn.carried_out_at,
             changed_late=held is not None and vip.since <= held <= self.exporter.touched_at,
             planned=self.successor.planned,
             held_over=held is not None and now >= held + self.config.held_max,
@@ -119,6 +132,7 @@ class Parts(Assembly):
             return
         begin = max(self.vip.since, self.role.since)
         yield from (begin + SAY_HELD, begin + FETCH_MAX, begin + FETCH_LONG)
+        yield self.openvpn.carried_out_at + SAY_HELD
         yield from (self.importer.gained + FETCH_MAX, self._awaited_until())
         if self.role.held_since is not None:
             yield self.role.held_since + self.config.held_max
@@ -129,7 +143,7 @@ class Parts(Assembly):
         """The node that made the highest epoch, as this one sees it."""
         view = self.view
         kin, state = view.lineage.judge(self.own.epoch, view.highest), view.heir(self.own.epoch)
-        spare = state is not None and self._is_spare(kin, state)
+        spare = state is not None and self._is_needless(kin, state)
         alive = self._is_alive(view.highest.node)
         touched = view.lineage.has_changed(self.own.epoch, view.highest)
         return self.successor.describe(kin, now, spare=spare, alive=alive, touched=touched)
@@ -139,14 +153,14 @@ class Parts(Assembly):
         here = self.vip.since if self.vip.here else math.inf
         return node is not None and self.backchannel.last_heard(node) > here
 
-    def _is_spare(self, kin: Kin, heir: InstanceState) -> bool:
+    def _is_needless(self, kin: Kin, heir: InstanceState) -> bool:
         """Whether there is nothing here that the heir should have.
 
         The table is empty. Or the options differ: then the VIP was given to it without our clients
         on purpose. Or both began with a part, of different tables: who serves now is as good as we
         are, and two nodes that each claim to be better would move the VIP for ever.
         """
-        if not len(self.exporter.table) or self.differs(heir):
+        if not len(self.exporter.table) or self.differs(self.view.highest.node, heir):
             return True
         return kin is Kin.UNKNOWN and self.own.sync is Sync.SYNCING
 
@@ -184,8 +198,8 @@ class Parts(Assembly):
     def _is_elsewhere(self) -> bool:
         """Whether another standby, with the same options, has clients that this node lacks."""
         return any(
-            self.view.knows_more(state, self.clients) and not self.differs(state)
-            for _, state in self.view.states()
+            self.view.knows_more(state, self.clients) and not self.differs(node, state)
+            for node, state in self.view.states()
         )
 
     def _is_copied(self) -> bool:
@@ -202,15 +216,34 @@ class Parts(Assembly):
             self.role.role is Role.MASTER
             and self.own.sync is Sync.SYNCING
             and any(
-                state.role is Role.HELD and state.grade == Grade.MASTER and not self.differs(state)
-                for _, state in self.view.states()
+                state.role is Role.HELD
+                and state.grade == Grade.MASTER
+                and not self.differs(node, state)
+                for node, state in self.view.states()
             )
         )
 
-    def differs(self, state: InstanceState) -> bool:
+    @property
+    def heard_heir(self) -> NodeName | None:
+        """The node of a higher epoch than ours, if it is heard as such and can be listened to."""
+        heir, node = self.view.heir(self.own.epoch), self.view.highest.node
+        return None if heir is None or self.differs(node, heir) else node
+
+    def differs(self, node: NodeName, state: InstanceState) -> bool:
         """Whether a node must not replicate with this one, as far as is known."""
-        status = self.discovery.status
-        return status is not None and bool(find_difference(status, state, self.config.tolerate))
+        return bool(self.find_difference(node, state))
+
+    def find_difference(self, node: NodeName | None, state: InstanceState | None) -> str:
+        """What keeps a node from replicating with this one, as far as is known.
+
+        A process is started anew on its machine to have another certificate, too.
+        """
+        status, tolerated = self.discovery.status, self.config.tolerate
+        if node == self.view.sibling:
+            tolerated |= RENEWED
+        if status is None or state is None:
+            return ""
+        return find_difference(status, state, tolerated)
 
     # For the VIP manager and the other nodes.
 
@@ -252,6 +285,7 @@ class Parts(Assembly):
             relieved=view.anyone_acts(),
             proved=self.importer.proved,
             failing=self.checks.failing,
+            copied=self.stock.copied,
             unfenced=self.fence.most,
             guarded=self.fence.required and view.anyone_fit(),
         )
@@ -265,13 +299,13 @@ class Parts(Assembly):
 
     @property
     def goes_ahead(self) -> bool:
-        """Whether OpenVPN may be promoted before the VIP is here; with IPv6 it would speak."""
-        return ":" not in (self.config.vip or self.discovery.local)
+        """Whether OpenVPN may be promoted before the VIP is here; bound to IPv6 it would speak."""
+        return not self.discovery.speaks_early(self.config.vips)
 
     def switch_facts(self, now: float) -> SwitchFacts:
         """All that a switchover depends on."""
         target, exporter = self.switchover.target, self.exporter
-        able = self.discovery.settled and not self.openvpn.unanswered
+        able = self.discovery.sure and not self.openvpn.unanswered
         return SwitchFacts(
             *(self.state(self.announcer.grade[0], now), able, dict(self.view.states())),
             ahead=self.goes_ahead,
@@ -283,12 +317,13 @@ class Parts(Assembly):
 
     def state(self, grade: Grade, now: float) -> InstanceState:
         """What hello says."""
-        status, source = self.discovery.status, self.exporter.active
+        status, stock = self.discovery.status, self.stock.active
+        source = self.exporter.active
         return InstanceState(
-            role=self.role.role,
+            role=Role.INIT if stock else self.role.role,
             epoch=self.epoch,
             vip=bool(self.vip.here),
-            sync=self.own.sync if source else self.sync(now),
+            sync=Sync.NONE if stock else self.own.sync if source else self.sync(now),
             grade=int(grade),
             holder=self.openvpn.holder or NO_HOLDER,
             clients=self.clients,
@@ -297,12 +332,13 @@ class Parts(Assembly):
             digest=status.digest if status else "",
             certificate=status.certificate if status else "",
             issuer=status.issuer if status else "",
-            managed=self.announcer.managed,
+            managed=self.announcer.managed and self.slot,
             origin=self.own.origin if source else NO_EPOCH,
             touched=source and self.exporter.touched,
             switchover=self.switchover.said,
             paused=self.pause.active,
             checks=self.checks.states,
+            stock=StockState(self.role.role, self.stock.whole) if stock else None,
         )
 
     # For those who look.
@@ -327,9 +363,11 @@ class Parts(Assembly):
             traffic=self.traffic.statistics(now),
             checking=self.checks.statistics(now),
             rekey=self.rekey.statistics(now),
+            stock=self.stock.statistics(now),
             switchover=self.switchover.statistics(now),
             pause=self.pause.statistics(now),
             fence=self.fence.statistics(now),
+            apart=self.apart.statistics(now),
             nodes=tuple(
                 self._describe_node(name, other, heard.get(name), now)
                 for name, other in self.view.others(now)
@@ -346,16 +384,17 @@ class Parts(Assembly):
             what = f"OpenVPN is not reached: {missed.reason}"
             yield Problem(ProblemKind.MANAGEMENT_UNREACHABLE, what, missed.fix)
         if self._is_kept() or self._is_copied():
-            what = f"{self.own.lacked} clients or more are on another node and not here"
-            yield Problem(ProblemKind.CLIENTS_ELSEWHERE, what, KEPT_FIX)
+            yield self.own.describe_lacked()
 
     def _describe_node(
         self, name: NodeName, other: Other, heard: NodeHeard | None, now: float
     ) -> NodeView:
         state, status = other.state, self.discovery.status
         problem = other.current_problem(now)
+        if state is not None and not problem:
+            problem = compare_patch(state, known=self.discovery.known, stock=self.discovery.stock)
         if state is not None and status is not None and state.record_format and not problem:
-            difference = find_difference(status, state, self.config.tolerate)
+            difference = self.find_difference(name, state)
             problem = Problem(ProblemKind.NODE_DIFFERS, difference) if difference else None
         problem = problem and replace(problem, instance=self.config.name, node=name)
         return other.describe(name, heard, problem, now)

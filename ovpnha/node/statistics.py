@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ovpnha.model import Epoch, InstanceName, NodeName, Role, Sync
+from ovpnha.machines import Process
+from ovpnha.model import Descriptors, Epoch, InstanceName, NodeName, Role, Sync
 from ovpnha.node.cluster.announcer import AnnouncerStatistics
 from ovpnha.node.cluster.fence import FenceStatistics
 from ovpnha.node.cluster.pause import PauseStatistics
@@ -18,17 +19,51 @@ from ovpnha.node.cluster.switchover import SwitchFigures
 from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.master.exporter import ExporterStatistics
 from ovpnha.node.master.rekey import RekeyProgress
+from ovpnha.node.openvpn.apart import ApartStatistics
 from ovpnha.node.openvpn.discovery import DiscoveryStatistics
 from ovpnha.node.openvpn.openvpn import OpenvpnStatistics
 from ovpnha.node.openvpn.traffic import TrafficStatistics
 from ovpnha.node.role.ownepoch import OwnEpochStatistics
 from ovpnha.node.role.promotion import PromotionStatistics
 from ovpnha.node.standby.importer import ImporterStatistics
+from ovpnha.node.stock.stock import StockStatistics
 from ovpnha.problems import Problem
 from ovpnha.replication.boots import NodeHeard
 
 STATUS_VERSION = 2
 """Raised when a figure goes or comes to mean something else; one more is no new version."""
+
+
+@dataclass(frozen=True)
+class ProcessFigures:
+    """One of the two processes of an instance on this machine."""
+
+    place: str  # absent, silent, waiting, standby, held, master, fault
+    sync: Sync = Sync.NONE
+    clients: int = 0
+    openvpn: str = ""  # its version; "" when not known
+    descriptors: Descriptors | None = None  # None: not known, or it knows of no spares
+    problem: str = ""  # why it could not serve
+
+
+@dataclass(frozen=True)
+class SpareFigures:
+    """The two processes of an instance, and what became of moves between them."""
+
+    serving: Process  # whom the VIP is for
+    main: ProcessFigures
+    spare: ProcessFigures
+    restarts: int = 0  # planned moves that were carried out
+    crashes: int = 0  # moves because a process had ended
+
+    def of(self, process: Process) -> ProcessFigures:
+        """Those of one of the two."""
+        return self.main if process is Process.MAIN else self.spare
+
+    @property
+    def other(self) -> ProcessFigures:
+        """The one that does not serve."""
+        return self.of(self.serving.other)
 
 
 @dataclass(frozen=True)
@@ -49,13 +84,16 @@ class InstanceStatistics:
     exporter: ExporterStatistics = field(default_factory=ExporterStatistics)
     importer: ImporterStatistics = field(default_factory=ImporterStatistics)
     traffic: TrafficStatistics = field(default_factory=TrafficStatistics)
+    stock: StockStatistics = field(default_factory=StockStatistics)
     rekey: RekeyProgress = field(default_factory=RekeyProgress)
     pause: PauseStatistics = field(default_factory=PauseStatistics)
     fence: FenceStatistics = field(default_factory=FenceStatistics)
     switchover: SwitchFigures | None = None  # under way, or the last one that was over just now
     checking: CheckStatistics = field(default_factory=CheckStatistics)
+    apart: ApartStatistics = field(default_factory=ApartStatistics)
     nodes: tuple[NodeView, ...] = ()
     problems: tuple[Problem, ...] = ()  # of the instance itself, not those of other nodes
+    spare: SpareFigures | None = None  # None: it is to have no second process
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,8 @@ class Steps:
             parts.rekey.hurry()
         parts.reconnecting.begin(newer, now)
         parts.role.held_since = None
-        parts.predecessor.begin(parts.successor.leave(now), now)
+        if (heir := parts.successor.leave(now)) is not None:
+            parts.predecessor.begin(heir, now)
         self._change.move(Trigger.RETURNED, now)
         self._become_source(now)
 
@@ -128,7 +129,6 @@ class Steps:
         parts = self._parts
         self._change.order(Hold())
         parts.rekey.pause()
-        parts.predecessor.stop(now)
         parts.reconnecting.stop(now)
         parts.role.held_since = now
         parts.vip.break_promise()
@@ -146,6 +146,7 @@ class Steps:
         epoch, higher = str(parts.own.epoch), str(parts.view.highest)
         reason = parts.role.reason
         parts.openvpn.log("info", "demoted", epoch=epoch, higher=higher, reason=reason)
+        parts.predecessor.stop(now)
         parts.successor.stop(now)
         self._change.move(Trigger.DEMOTED, now)
         parts.exporter.stop(now)
@@ -166,11 +167,13 @@ class Steps:
 
         A promotion in another epoch makes OpenVPN jump over every range it granted: its clients
         may have accepted packets of that node. If that has outlived ours, they refuse ours until
-        they have new keys.
+        they have new keys. What it received of them is listened for.
         """
         parts = self._parts
         if self._is_outlived():
             parts.rekey.hurry()
+        if (heir := parts.heard_heir) is not None:
+            parts.predecessor.listen(heir, now)
         parts.own.go_on(next_epoch(parts.view.highest, parts.node))
         self._change.order(Promote(parts.own.epoch))
         self._change.note_epoch()

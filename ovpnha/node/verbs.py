@@ -26,12 +26,15 @@ class Verbs:
         """Promote before the VIP comes; without it this node will be held again.
 
         Refused with a VIP of IPv6 while another node serves: the kernel lets OpenVPN send from an
-        address that it does not have, and clients that have heard it refuse the other one.
+        address that it does not have, and clients that have heard it refuse the other one. Where
+        that may have changed, OpenVPN is asked first.
         """
         if self._role is Role.MASTER:
             return True
-        if self._parts.view.rivals() and not self._parts.goes_ahead:
-            return False
+        if self._parts.view.rivals():
+            if not self._parts.goes_ahead:
+                return False
+            self._parts.discovery.doubt()
         self._parts.vip.promise(now + expect_vip)
         if not self._parts.discovery.settled:
             self._parts.openvpn.log("warning", "promote asked while openvpn does not answer")
@@ -65,15 +68,24 @@ class Verbs:
         return True
 
     def repeat(self, now: float) -> None:
-        """Order again what was lost with the management channel, if that is still allowed."""
+        """Look again at what was asked: it may be forbidden by now, or lost with the channel."""
+        self._look_at_promise(now)
         unwiped = self._parts.importer.drops.unwiped
         if unwiped is not None and unwiped == self._parts.openvpn.holder:
             self.resync(now)
 
+    def _look_at_promise(self, now: float) -> None:
+        """Break one that OpenVPN could not keep in silence, as the other master has the VIP."""
+        parts = self._parts
+        kept = self._role is Role.MASTER or not parts.vip.promised(now) or parts.discovery.doubted
+        if not kept and parts.view.rivals() and not parts.goes_ahead:
+            parts.vip.break_promise()
+            parts.openvpn.log("warning", "promise broken: openvpn would speak before the vip")
+
     def renegotiate(self, uid: Uid | None, rate: float, now: float) -> None:
         """Renegotiate with one client, or with all."""
         parts = self._parts
-        if self._role is Role.MASTER:
+        if self._role is Role.MASTER and parts.discovery.settled:
             parts.rekey.order(parts.exporter.table if uid is None else [uid], rate, now)
         else:
             parts.openvpn.log("warning", "renegotiate asked of no master", role=self._role.value)

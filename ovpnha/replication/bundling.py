@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from ovpnha.replication.sealing import PAYLOAD_LIMIT
+
+
+@dataclass(frozen=True)
+class Datagram:
+    """One sealed datagram, for every link or only for ``link``."""
+
+    data: bytes = field(repr=False)
+    link: str | None = None
 
 
 def bundle(messages: Iterable[bytes]) -> Iterator[bytes]:

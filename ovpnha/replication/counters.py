@@ -38,8 +38,8 @@ _NEWER: Mapping[CounterKind, Callable[[bytes, bytes], bytes]] = {
 """The newer of two values, which rise; big-endian numbers are in order as bytes are."""
 
 CounterLine = tuple[CounterKind, bytes]
-LINES = 32  # that a source passes on at a turn: 1,440 clients
-MOST_TURNS = 16  # in which what waits is passed on, however much it is
+LINES = 8  # that a source passes on at a turn: 360 clients, a millisecond's work
+MOST_TURNS = 30  # in which what waits is passed on, however much it is
 
 
 class WaitingCounters:

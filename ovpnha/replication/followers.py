@@ -20,6 +20,7 @@ from ovpnha.replication.messages import (
     Ask,
     Reject,
 )
+from ovpnha.replication.pacing import next_beat
 from ovpnha.replication.sealing import node_tag
 
 FOLLOWER_TIMEOUT = 10.0  # seconds without a word after which a node counts as follower no longer
@@ -31,6 +32,11 @@ class _Follower:
     ask_at: float
     cumulative: int = 0
     unacknowledged: dict[Uid, int] = field(default_factory=dict)  # and the number to acknowledge
+
+    def get_timer(self) -> float:
+        """When it is asked next; one that owes nothing is only seen to be there still."""
+        silent = self.heard + FOLLOWER_TIMEOUT
+        return self.ask_at if self.unacknowledged else max(self.ask_at, silent)
 
 
 class Followers:
@@ -104,8 +110,8 @@ class Followers:
             del unacknowledged[uid]
 
     def get_timer(self) -> float | None:
-        """When ``asks`` may have something to say."""
-        return min((follower.ask_at for follower in self._followers.values()), default=None)
+        """When ``asks`` may have something to say, or to forget."""
+        return min((follower.get_timer() for follower in self._followers.values()), default=None)
 
     def asks(self, travelling: Callable[[int], bool], now: float) -> list[bytes]:
         """Questions after acknowledgements that are late; ``travelling`` knows what just left."""
@@ -114,7 +120,7 @@ class Followers:
             if now - follower.heard > FOLLOWER_TIMEOUT:
                 del self._followers[node]
             elif now >= follower.ask_at:
-                follower.ask_at = now + self._interval
+                follower.ask_at = next_beat(now, self._interval)
                 if uids := self._late(follower, travelling):
                     out.append(Ask(self._instance, self._stream, node_tag(node), uids).encode())
         return out

@@ -19,6 +19,7 @@ from ovpnha.model import (
     InstanceName,
     InstanceState,
     Role,
+    StockState,
     SwitchState,
     Sync,
     Verdict,
@@ -197,6 +198,32 @@ SWITCH = Field(unpack_switch_untrusted, pack_switch, appended=True)
 
 
 @dataclass(frozen=True, slots=True)
+class HelloStock:
+    """What a hello says of an OpenVPN without the patch."""
+
+    role: Annotated[Role, one_of(Role)]
+    whole: Flag
+
+
+HELLO_STOCK = Layout(HelloStock)
+
+
+def _stock(value: object) -> StockState | None:
+    values = array_untrusted(value)
+    if not values:
+        return None
+    told = HELLO_STOCK.read_untrusted(values)
+    return StockState(told.role, told.whole)
+
+
+def _pack_stock(stock: StockState | None) -> list[object]:
+    return [] if stock is None else HELLO_STOCK.write(HelloStock(stock.role, stock.whole))
+
+
+STOCK = Field(_stock, _pack_stock, appended=True)
+
+
+@dataclass(frozen=True, slots=True)
 class HelloState:
     """What a hello says of one instance, and of the log that it may have."""
 
@@ -223,6 +250,7 @@ class HelloState:
     switchover: Annotated[SwitchState | None, SWITCH] = None
     paused: Annotated[bool, PAUSED] = False
     checks: ChecksTold = ()
+    stock: Annotated[StockState | None, STOCK] = None
 
     @classmethod
     def of(
@@ -254,6 +282,7 @@ class HelloState:
             switchover=state.switchover,
             paused=state.paused,
             checks=tuple(map(HelloCheck.of, state.checks[:CHECKS_LIMIT])),
+            stock=state.stock,
         )
 
     @property
@@ -278,6 +307,7 @@ class HelloState:
             switchover=self.switchover,
             paused=self.paused,
             checks=tuple(one.check for one in self.checks),
+            stock=self.stock,
         )
 
 

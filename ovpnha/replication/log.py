@@ -28,16 +28,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ovpnha.model import Uid
-from ovpnha.replication.entries import (
-    EntryKind,
-)
+from ovpnha.replication.entries import EntryKind
 
 DELETES_LIMIT = 4096
 RENEGOTIATIONS_LIMIT = 4096
+FEW_LOST = 256  # numbers: a range that was lost on the way, and not a table that is fetched
 _SLACK = 256
 
 
@@ -139,6 +138,14 @@ class CompactedLog:
         if slot is not None:
             del self._of_client[slot.uid]
             self.floor = number
+
+    def others(self, ranges: Iterable[tuple[int, int]]) -> Iterator[int]:
+        """The numbers of what is no record, in ranges of a few that were lost on the way."""
+        for first, last in ranges:
+            for number in range(first, last + 1) if last - first < FEW_LOST else ():
+                slot = self._slots.get(number)
+                if slot is not None and slot.kind is not EntryKind.UPSERT:
+                    yield number
 
     def next_from(self, number: int) -> int:
         """The first number from this one on that is not void; above ``head`` when there is none."""

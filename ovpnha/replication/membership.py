@@ -221,9 +221,12 @@ class Membership:
 
     # --- our own hello
 
-    def announce(self, instance: InstanceName, state: InstanceState, now: float) -> None:
-        """Say this from now on; a change is said at once."""
-        if self._states.get(instance) != state:
+    def announce(self, instance: InstanceName, state: InstanceState | None, now: float) -> None:
+        """Say this from now on, or nothing of this instance; a change is said at once."""
+        if state is None:
+            if self._states.pop(instance, None) is not None:
+                self.news(now)
+        elif self._states.get(instance) != state:
             if len(self._states) >= STATES_LIMIT and instance not in self._states:
                 raise ValueError(f"no more than {STATES_LIMIT} instances can be announced")
             self._states[instance] = state
@@ -245,6 +248,10 @@ class Membership:
     def news(self, now: float) -> None:
         """Say hello as soon as the gap between hellos allows."""
         self._hello_at = min(self._hello_at, max(now, self._sent + self._timings.hello_gap))
+
+    def greet(self, now: float) -> None:
+        """Say hello at once, however short ago the last one was."""
+        self._hello_at = now
 
     def answer(self, now: float) -> None:
         """Say hello to someone who does not know us, soon, but not all nodes at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Protocol, TypeVar
 
 from ovpnha.model import NodeName
@@ -17,6 +18,12 @@ SLOWER, FASTER = 0.8, 1.15
 PACE_BURST = 0.01  # seconds of the pace that may leave at once
 LEAST_BURST = 9600.0  # bytes: two turns worth waking up for
 _ROUNDING = 1e-5  # seconds; more than what floating point loses
+
+
+def next_beat(now: float, interval: float) -> float:
+    """When whatever is said so often is said next, of whichever instance: all in one datagram."""
+    beat = (math.floor(now / interval) + 1) * interval
+    return beat if beat > now else beat + interval
 
 
 class TokenBucket:
@@ -56,12 +63,11 @@ class TokenBucket:
         return self._updated + max(0.0, amount - self._tokens) / self._rate + _ROUNDING
 
 
-class _HasClients(Protocol):
-    @property
-    def clients(self) -> int: ...
+class _Source(Protocol):
+    served: int
 
 
-_Source = TypeVar("_Source", bound=_HasClients)
+_Turn = TypeVar("_Turn", bound=_Source)
 
 
 class SharedPace(TokenBucket):
@@ -73,25 +79,24 @@ class SharedPace(TokenBucket):
 
     def __init__(self, rate: float, now: float) -> None:
         super().__init__(rate, max(rate * PACE_BURST, LEAST_BURST), now)
-        self._first = 0
+        self._turns = 0
         self._spent = 0.0
         self.clients = 0
-        """Of all sources that had their turn the last time."""
+        """Of all sources."""
 
     def spend(self, amount: float, now: float) -> None:
         """Spend ``amount`` even if that leaves a debt."""
         super().spend(amount, now)
         self._spent += amount
 
-    def in_turn(self, sources: Iterable[_Source]) -> Iterator[_Source]:
+    def in_turn(self, sources: Iterable[_Turn]) -> Iterator[_Turn]:
         """All of them; the first that spends while it has its turn is the last in the next."""
-        found = list(sources)
-        self.clients = sum(one.clients for one in found)
-        first, before = self._first, self._spent
-        for at in range(first, first + len(found)):
-            yield found[at % len(found)]
-            if self._first == first and self._spent > before:
-                self._first = (at + 1) % len(found)
+        self._turns += 1
+        before, found = self._spent, False
+        for one in sorted(sources, key=attrgetter("served")):
+            yield one
+            if not found and self._spent > before:
+                one.served, found = self._turns, True
 
 
 class Delay:

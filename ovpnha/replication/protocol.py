@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 from ovpnha.errors import RefusedDatagram
 from ovpnha.model import (
@@ -39,8 +38,9 @@ from ovpnha.model import (
     StoredRange,
     Uid,
 )
+from ovpnha.replication.agenda import Addressed
 from ovpnha.replication.boots import HeardBoot
-from ovpnha.replication.bundling import bundle
+from ovpnha.replication.bundling import Datagram, bundle
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.decoding import decode_untrusted
 from ovpnha.replication.events import Event, HistoryReceived, NodeDown, NodeUp
@@ -77,14 +77,6 @@ from ovpnha.replication.strangers import Strangers
 NOT_REFUSALS = frozenset({"own", "duplicate"})
 
 
-@dataclass(frozen=True)
-class Datagram:
-    """One sealed datagram, for every link or only for ``link``."""
-
-    data: bytes = field(repr=False)
-    link: str | None = None
-
-
 class Replication:
     """One node's end of the back channel, shared by all its instances."""
 
@@ -100,8 +92,7 @@ class Replication:
     ) -> None:
         self._config = config
         keys = self._derive(config.keys)
-        self._random = random
-        self._tag = node_tag(config.node)
+        self._random, self._tag = random, node_tag(config.node)
         self._sealer = Sealer(keys[0], self._tag, boot, random)
         self._opener = Opener(keys, boot, now)
         self._events: deque[Event] = deque()
@@ -111,13 +102,13 @@ class Replication:
         )
         self._membership.use_keys(tuple(key.name for key in keys))
         self.last_proved = self._membership.last_proved
+        self.greet = self._membership.greet
         self.history = SharedHistory(history)
         self._pace = SharedPace(float(config.bytes_per_second), now)
-        self._sources: dict[InstanceName, Source] = {}
-        self._sinks: dict[InstanceName, Sink] = {}
+        self._sources: Addressed[Source] = Addressed()
+        self._sinks: Addressed[Sink] = Addressed()
         self._streams = 0
-        self._out: list[bytes] = []
-        self._last: list[bytes] = []
+        self._out, self._again, self._last = list[bytes](), list[bytes](), list[bytes]()
         self._ledger = Ledger()
         self._strangers = Strangers(self._events.append, now)
 
@@ -184,32 +175,37 @@ class Replication:
                 if news:
                     self._events.append(HistoryReceived(node, news))
             case Ack() | Nack() | Reject() | Want() | Resync() | Difference() | Repeat():
-                source = self._sources.get(message.instance)
-                if message.tag == self._tag and source is not None:
+                source = self._sources.get(message.instance) if message.tag == self._tag else None
+                if source is not None:
                     source.receive(node, message, now)
             case _:
                 sink = self._sinks.get(message.instance)
-                if sink is not None and sink.node == node:
+                if follows := sink is not None and sink.node == node:
                     sink.receive_untrusted(message, now)
                 else:
-                    self._refuse_state(message.instance, now)
+                    self._ledger.refused["not_followed"] += 1
+                if not follows or message.instance in self._sources.seen:
+                    self._answer_source(message.instance, now)
 
-    def _refuse_state(self, instance: InstanceName, now: float) -> None:
-        self._ledger.refused["not_followed"] += 1
+    def _answer_source(self, instance: InstanceName, now: float) -> None:
         if self._membership.announced(instance) and self._strangers.may_answer(now):
-            self._membership.answer(now)
+            self._membership.answer(now)  # it may not know of us
 
     def datagrams_to_send(self, now: float) -> list[Datagram]:
-        """Everything that is due now, sealed."""
-        datagrams = self._hellos(now)
-        messages, self._out = self._out, []
-        for source in self._pace.in_turn(self._sources.values()):
+        """Everything that is due now, sealed; what a source was told before its end is said."""
+        ended = self._seal_state(self._out, self._again)
+        datagrams, messages = [*ended, *self._hellos(now)], self.history.messages(now)
+        self._pace.clients = sum(source.clients for source in self._sources.seen.values())
+        for source in self._pace.in_turn(self._sources.due(now)):
             messages += source.messages(now)
-        for sink in self._sinks.values():
+        for sink in self._sinks.due(now):
             messages += sink.messages(now)
-        messages += [*self.history.messages(now), *self._last]
-        self._last = []
-        return [*datagrams, *(self._seal(Kind.STATE, one, None) for one in bundle(messages))]
+        datagrams += self._seal_state(messages, self._last)
+        self._out, self._again, self._last = [], [], []
+        return datagrams
+
+    def _seal_state(self, *groups: list[bytes]) -> list[Datagram]:
+        return [self._seal(Kind.STATE, one, None) for group in groups for one in bundle(group)]
 
     def _hellos(self, now: float) -> list[Datagram]:
         links = self._config.links if len(self._config.links) > 1 else (None,)
@@ -217,15 +213,15 @@ class Replication:
         return [self._seal(Kind.HELLO, payload, link) for payload in payloads for link in links]
 
     def _log_heads(self) -> dict[InstanceName, LogHead]:
-        return {name: source.log_head() for name, source in self._sources.items()}
+        return {name: source.log_head() for name, source in self._sources.seen.items()}
 
     def _hear_whole(self, boot: HeardBoot, now: float) -> None:
         """A round of hellos of a believed node has come whole."""
         self.history.hear(boot.node, boot.history, now)
-        sinks = {name: sink for name, sink in self._sinks.items() if sink.node == boot.node}
-        clients = sum(sink.clients for sink in sinks.values())  # they come at one pace
-        for name, sink in sinks.items():
-            sink.hear_head(boot.heads.get(name), clients, now)
+        names = [name for name, sink in self._sinks.seen.items() if sink.node == boot.node]
+        clients = sum(self._sinks.seen[name].clients for name in names)  # they come at one pace
+        for name in names:
+            self._sinks[name].hear_head(boot.heads.get(name), clients, now)
 
     def _seal(self, kind: Kind, payload: bytes, link: str | None) -> Datagram:
         data = self._sealer.seal(kind, payload)
@@ -237,15 +233,13 @@ class Replication:
 
     def get_timer(self) -> float | None:
         """When ``handle_timer`` and ``datagrams_to_send`` are to be called next."""
-        times = [self._membership.get_timer(), self.history.get_timer()]
-        times += [source.get_timer() for source in self._sources.values()]
-        times += [sink.get_timer() for sink in self._sinks.values()]
-        return min(times)
+        parts = (self._membership, self.history, self._sources, self._sinks)
+        return min(part.get_timer() for part in parts)
 
     def handle_timer(self, now: float) -> None:
         """Time has passed; what is to be sent for it comes from ``datagrams_to_send``."""
         self._membership.handle_timer(now)
-        for sink in self._sinks.values():
+        for sink in self._sinks.due(now):
             sink.handle_timer(now)
 
     @property
@@ -264,23 +258,19 @@ class Replication:
             self._forget_follower(event.node)
         elif isinstance(event, NodeUp) and self._boots.get(event.node) != event.boot:
             self._boots[event.node] = event.boot
-            self._start_anew(event.node, now)
+            self._forget_follower(event.node)
+            for sink in [one for one in self._sinks.all() if one.node == event.node]:
+                sink.restart(now)
 
     def _forget_follower(self, node: NodeName) -> None:
         """What it had acknowledged counts no more; when it is heard again it is asked anew."""
-        for source in self._sources.values():
+        for source in self._sources.all():
             source.forget(node)
-
-    def _start_anew(self, node: NodeName, now: float) -> None:
-        self._forget_follower(node)
-        for sink in self._sinks.values():
-            if sink.node == node:
-                sink.restart(now)
 
     # --- what this node says of itself
 
-    def announce(self, instance: InstanceName, state: InstanceState, now: float) -> None:
-        """What our hello says of one instance; a change is said at once."""
+    def announce(self, instance: InstanceName, state: InstanceState | None, now: float) -> None:
+        """What our hello says of one instance, None: nothing; a change is said at once."""
         self._membership.announce(instance, state, now)
 
     def answer(self, now: float) -> None:
@@ -293,9 +283,9 @@ class Replication:
 
     def goodbye(self, now: float) -> None:
         """This boot ends: all leaves by ``datagrams_to_send``, goodbye last, as it ends belief."""
-        for source in self._sources.values():
-            self._out += source.last_messages(now)
-        self._last = [Goodbye().encode()]
+        for source in self._sources.all():
+            source.tell_last(self._out, self._again, now)
+        self._last.append(Goodbye().encode())
 
     # --- as source
 
@@ -326,10 +316,14 @@ class Replication:
         """Every client that OpenVPN has is published: a snapshot_end is truthful from now on."""
         self._sources[instance].complete(now)
 
+    def renew(self, instance: InstanceName, now: float, *, ended: bool) -> None:
+        """Every client will be published once more, so it need not leave before; or has been."""
+        self._sources[instance].renew(now, ended=ended)
+
     def end_source(self, instance: InstanceName, now: float) -> None:
         """Forget this instance's table; what it was told until now leaves still."""
-        if (source := self._sources.pop(instance, None)) is not None:
-            self._out += source.last_messages(now)
+        if (source := self._sources.pop(instance)) is not None:
+            source.tell_last(self._out, self._again, now)
 
     def publish_counters(
         self, instance: InstanceName, kind: CounterKind, payload: bytes, now: float
@@ -354,15 +348,15 @@ class Replication:
         sink = self._sinks.get(instance)
         if sink is not None and sink.node == node:
             return
-        self._sinks.pop(instance, None)
+        self._sinks.pop(instance)
         if node is not None:
             place = (instance, node, self._tag, self._config)
             self._sinks[instance] = Sink(*place, self._ledger, self._events.append, now)
 
     def resync(self, instance: InstanceName, now: float) -> None:
         """Our OpenVPN lost its table: ask for everything again."""
-        if instance in self._sinks:
-            self._sinks[instance].resync(now)
+        if (sink := self._sinks.get(instance)) is not None:
+            sink.resync(now)
 
     def acknowledge(
         self,
@@ -373,15 +367,15 @@ class Replication:
         now: float,
     ) -> None:
         """Our OpenVPN has imported this generation, hot part and cold parts, with these ranges."""
-        if instance in self._sinks:
-            self._sinks[instance].acknowledge(uid, generation, stored, now)
+        if (sink := self._sinks.get(instance)) is not None:
+            sink.acknowledge(uid, generation, stored, now)
 
     def reject(
         self, instance: InstanceName, uid: Uid, generation: int, reason: str, now: float
     ) -> None:
         """Our OpenVPN has refused this record."""
-        if instance in self._sinks:
-            self._sinks[instance].reject(uid, generation, reason, now)
+        if (sink := self._sinks.get(instance)) is not None:
+            sink.reject(uid, generation, reason, now)
 
     # --- figures
 
@@ -393,7 +387,9 @@ class Replication:
     def statistics(self) -> ReplicationStatistics:
         """Counters since start, and how things stand."""
         return self._ledger.freeze(
-            incomplete=sum(sink.incomplete for sink in self._sinks.values()),
-            outstanding={name: source.outstanding() for name, source in self._sources.items()},
+            incomplete=sum(sink.incomplete for sink in self._sinks.seen.values()),
+            outstanding={
+                name: one.followers.outstanding() for name, one in self._sources.seen.items()
+            },
             nodes=self._membership.nodes(),
         )

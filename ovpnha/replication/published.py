@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import xor
 
-from ovpnha.model import ClientRecord, Uid
+from ovpnha.model import ClientRecord, InstanceName, Uid
 from ovpnha.replication.cold_sender import ColdSender
-from ovpnha.replication.messages import BUCKET_CLIENTS, BUCKETS, RECENT_LIMIT
+from ovpnha.replication.messages import BUCKET_CLIENTS, BUCKETS, RECENT_LIMIT, Bucket
 from ovpnha.replication.packing import Packed, Packer
 from ovpnha.replication.records import bucket_of, digest_of
 
@@ -113,12 +113,16 @@ class PublishedTable(Mapping[Uid, Published]):
         """Where the log has each client."""
         return {uid: known.number for uid, known in self._clients.items()}
 
-    def list_buckets(self, buckets: tuple[int, ...]) -> Iterator[tuple[int, list[Generations]]]:
-        """All clients of these buckets, in groups of which each fits a message."""
+    def list_buckets(
+        self, buckets: tuple[int, ...], instance: InstanceName, stream: int, head: int
+    ) -> Iterator[bytes]:
+        """All clients of these buckets, packed, in groups of which each fits a message."""
         listed: dict[int, list[tuple[Uid, int]]] = {bucket: [] for bucket in buckets}
         for uid, known in self._clients.items():
             if (bucket := bucket_of(uid)) in listed:
                 listed[bucket].append((uid, known.record.generation))
         for bucket, clients in listed.items():
             starts = range(0, max(1, len(clients)), BUCKET_CLIENTS)
-            yield bucket, [tuple(clients[at : at + BUCKET_CLIENTS]) for at in starts]
+            for part, at in enumerate(starts):
+                group = tuple(clients[at : at + BUCKET_CLIENTS])
+                yield Bucket(instance, stream, head, bucket, part, len(starts), group).encode()

@@ -31,10 +31,6 @@ class RangeSet:
         index = bisect_right(self._firsts, number) - 1
         return index >= 0 and number <= self._lasts[index]
 
-    def lowest(self) -> tuple[int, int]:
-        """The lowest range; only for a set that is not empty."""
-        return self._firsts[0], self._lasts[0]
-
     def cumulative(self) -> int:
         """The last number of the gapless prefix that begins at 1, or 0."""
         return self._lasts[0] if self._firsts and self._firsts[0] <= 1 else 0

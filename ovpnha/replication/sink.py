@@ -79,14 +79,10 @@ from ovpnha.replication.messages import (
     Snapshot,
     SnapshotEnd,
 )
+from ovpnha.replication.pacing import next_beat
 from ovpnha.replication.packing import unpack_untrusted
 from ovpnha.replication.proof import Proof
-from ovpnha.replication.records import (
-    STORED_LIMIT,
-    Body,
-    malformed,
-    unpack_body_untrusted,
-)
+from ovpnha.replication.records import STORED_LIMIT, Body, malformed, unpack_body_untrusted
 from ovpnha.replication.sealing import node_tag
 
 CLIENTS_LIMIT = 65536
@@ -388,7 +384,7 @@ class Sink:
 
     def _ack(self, now: float) -> list[bytes]:
         self._acked = now
-        self._ack_at = now + self._timings.ack_interval
+        self._ack_at = next_beat(now, self._timings.ack_interval)
         if not self._stream:
             return []
         place = (self._tag, self._instance, self._stream)

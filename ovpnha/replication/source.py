@@ -32,6 +32,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 
 from ovpnha.model import ClientRecord, CounterKind, InstanceName, NodeName, Uid
+from ovpnha.replication.backlog import Backlog
 from ovpnha.replication.cold_sender import ColdSender
 from ovpnha.replication.config import ReplicationConfig
 from ovpnha.replication.counters import CounterLine, LastCounters, WaitingCounters
@@ -54,7 +55,6 @@ from ovpnha.replication.log import CompactedLog, Slot
 from ovpnha.replication.loss import Losses
 from ovpnha.replication.messages import (
     Ack,
-    Bucket,
     Difference,
     Digest,
     Nack,
@@ -66,9 +66,8 @@ from ovpnha.replication.messages import (
     ToSource,
     Want,
 )
-from ovpnha.replication.pacing import SharedPace
+from ovpnha.replication.pacing import SharedPace, next_beat
 from ovpnha.replication.published import PublishedTable
-from ovpnha.replication.ranges import RangeSet
 from ovpnha.replication.records import pack_body
 
 EARLY_MARKS = (0.01, 0.05)  # seconds after a change
@@ -90,12 +89,11 @@ class Source:
         emit: Callable[[Event], None],
         now: float,
     ) -> None:
-        self._instance = instance
-        self._stream = stream
-        self._config, self._pace = config, pace
+        self._instance, self._stream = instance, stream
+        self._config, self._pace, self._ledger = config, pace, ledger
         self._timings = timings = config.timings
-        self._ledger = ledger
-        self._followers = Followers(instance, stream, timings, emit)
+        self.followers = Followers(instance, stream, timings, emit)
+        self.served = 0  # the turn in which it was first to send, of all that share the pace
         self._complete = False
         self._log = CompactedLog()
         self._losses = Losses(self._log, timings)
@@ -105,13 +103,13 @@ class Source:
         self._waiting = WaitingCounters()
         self._changed = 0  # the newest number under which it has changed
         self._fresh: list[int] = []
-        self._pending = RangeSet()
+        self._pending = Backlog()
         self._wanted: dict[bytes, None] = {}
         self._passed: set[bytes] | None = None  # cold parts sent in a pass that carries them
         self._answers: list[bytes] = []
         self._urgent_at = self._mark_at = self._counters_again_at = now
         self._early: Iterator[float] = iter(())
-        self._digest_at = now + timings.digest_interval
+        self._digest_at = next_beat(now, timings.digest_interval)
 
     # --- the table
 
@@ -129,6 +127,8 @@ class Source:
             return
         if known is None or record.generation > known.record.generation:
             self._counters.forget(uid)
+        if known is not None:
+            self._pending.renewed(known.number, now)
         self._table.put(record)
         self._renumber(uid, now)
 
@@ -139,7 +139,7 @@ class Source:
         if known is None:
             return
         self._counters.forget(uid)
-        self._followers.gone(uid)
+        self.followers.gone(uid)
         self._changed = self._log.delete(uid, known.record.generation)
         self._send_soon(self._changed, now)
 
@@ -158,6 +158,10 @@ class Source:
         """A renegotiation has begun, with a client at this generation."""
         self._send_soon(self._log.renegotiation(uid, key_id, generation), now)
 
+    def renew(self, now: float, *, ended: bool) -> None:
+        """Every client will be published once more, or has been."""
+        (self._pending.release() if ended else self._pending.hold(self._log.head, now))
+
     def complete(self, now: float) -> None:
         """The table is whole from now on."""
         self._complete = True
@@ -167,7 +171,7 @@ class Source:
         """This client's record goes to everyone, under a new number."""
         self._changed = self._log.upsert(uid)
         self._table.number(uid, self._changed)
-        self._followers.changed(uid, self._changed)
+        self.followers.changed(uid, self._changed)
         self._send_soon(self._changed, now)
 
     def _send_soon(self, number: int, now: float) -> None:
@@ -189,20 +193,20 @@ class Source:
         if isinstance(message, Resync):
             self._resync(node, message, now)
         elif message.stream == self._stream:
-            if not self._followers.knows(node):
+            if not self.followers.knows(node):
                 self._begin(node, now)
             self._receive(node, message, now)
 
     def _receive(self, node: NodeName, message: Report, now: float) -> None:
         match message:
             case Ack():
-                self._followers.hear(node, message.cumulative, now)
+                self.followers.hear(node, message.cumulative, now)
                 self._losses.hear(node, message, now)
-                self._followers.acknowledged(node, message)
+                self.followers.acknowledged(node, message)
             case Reject():
-                self._followers.rejected(node, message)
+                self.followers.rejected(node, message)
             case Nack():
-                self._followers.hear(node, message.cumulative, now)
+                self.followers.hear(node, message.cumulative, now)
                 self._repair(node, message.ranges, now)
             case Want():
                 since = self._losses.lost_before(node, now)
@@ -211,18 +215,19 @@ class Source:
                 if len(lost) < len(message.names):
                     self._probe(now)
             case Difference():
-                self._answers += self._list_buckets(message.buckets)
+                place = (self._instance, self._stream, self._log.head)
+                self._answers += self._table.list_buckets(message.buckets, *place)
             case _:
                 for uid in filter(self._table.__contains__, message.uids):
                     self._renumber(uid, now)
 
     def forget(self, node: NodeName) -> None:
         """The node has started anew."""
-        self._followers.forget(node)
+        self.followers.forget(node)
         self._losses.forget(node)
 
     def _begin(self, node: NodeName, now: float) -> None:
-        self._followers.begin(node, self._table.numbers(), now)
+        self.followers.begin(node, self._table.numbers(), now)
         self._losses.begin(node, now)
 
     def _resync(self, node: NodeName, message: Resync, now: float) -> None:
@@ -241,6 +246,7 @@ class Source:
         since = self._losses.lost_before(node, now)
         if self._losses.repeat(self._pending, ranges, since):
             self._probe(now)
+        self._pending.need(self._log.others(ranges))
 
     def _probe(self, now: float) -> None:
         """Find out what has arrived of all that left before."""
@@ -256,12 +262,6 @@ class Source:
         self._pass_on(self._waiting.take(everything=True), now)
         self._pass_on(list(self._counters.batches()), now)
 
-    def _list_buckets(self, buckets: tuple[int, ...]) -> Iterator[bytes]:
-        place = (self._instance, self._stream, self._log.head)
-        for bucket, groups in self._table.list_buckets(buckets):
-            for part, group in enumerate(groups):
-                yield Bucket(*place, bucket, part, len(groups), group).encode()
-
     # --- what is sent
 
     def get_timer(self) -> float:
@@ -269,9 +269,9 @@ class Source:
         times = [self._mark_at, self._digest_at]
         if self._fresh or self._answers or self._waiting:
             times.append(self._urgent_at)
-        if self._pending or self._wanted:
-            times.append(self._pace.when(PACED_LEAST))
-        ask_at = self._followers.get_timer()
+        paced_at = -math.inf if self._wanted else self._pending.get_timer()
+        times.append(max(paced_at, self._pace.when(PACED_LEAST)))
+        ask_at = self.followers.get_timer()
         return min(times) if ask_at is None else min(*times, ask_at)
 
     def messages(self, now: float) -> list[bytes]:
@@ -279,30 +279,31 @@ class Source:
         self._pass_on(self._waiting.take(), now)
         out, self._answers = [*self._live(now), *self._answers, *self._paced(now)], []
         asked = now - self._timings.ask_interval
-        out += self._followers.asks(lambda number: self._log.left_since(asked, number), now)
+        out += self.followers.asks(lambda number: self._log.left_since(asked, number), now)
         if now >= self._digest_at:
             out += self._digest(now)
         if now >= self._mark_at:
             out.append(self._mark(now))
         return out
 
-    def last_messages(self, now: float) -> list[bytes]:
-        """All that was told and has not left, or arrived; nobody can ask for it afterwards."""
+    def tell_last(self, out: list[bytes], again: list[bytes], now: float) -> None:
+        """All that was told and has not left, or arrived, and counters to leave once more."""
         self._pass_on(self._waiting.take(everything=True), now)
-        late = self._log.counters_after(self._followers.least(), now - LATE)
+        late = self._log.counters_after(self.followers.least(), now - LATE)
         self._fresh = sorted({*late, *self._fresh})
-        return [*self._live(now, math.inf), *self.messages(now)]
+        out += [*self._live(now, math.inf), *self.messages(now)]
+        self._fresh = late
+        again += self._live(now, math.inf)
 
     def _mark(self, now: float) -> bytes:
-        self._mark_at = next(self._early, now + self._timings.mark_interval)
+        self._mark_at = next(self._early, next_beat(now, self._timings.mark_interval))
         place = (self._instance, self._stream, self._log.head, self._log.floor, self._table.recent)
-        if self._complete:
-            return SnapshotEnd(*place, len(self._table)).encode()
-        return Snapshot(*place).encode()
+        end = SnapshotEnd(*place, len(self._table)) if self._complete else Snapshot(*place)
+        return end.encode()
 
     def _digest(self, now: float) -> list[bytes]:
-        self._digest_at = now + self._timings.digest_interval
-        if not self._complete or not len(self._followers):
+        self._digest_at = next_beat(now, self._timings.digest_interval)
+        if not self._complete or not len(self.followers):
             return []
         return [Digest(self._instance, self._stream, self._log.head, self._table.digests).encode()]
 
@@ -311,8 +312,7 @@ class Source:
         if not self._fresh:
             return []
         budget = self._pace.available(now) + debt
-        batch = EntryBatch(self._envelopes)
-        size = 0
+        batch, size = EntryBatch(self._envelopes), 0
         for number in self._fresh:
             if size >= budget:
                 self._pending.add(number, number)
@@ -328,29 +328,31 @@ class Source:
         if slot.kind is not EntryKind.UPSERT:
             return []
         names = self._cold.take_fresh(self._table[slot.uid].names)
-        return [chunk for name in names for chunk in self._cold.chunks(name, now)]
+        passed = self._pass_cold(slot, now)  # a receiver that fetches all has none of them
+        return passed or [chunk for name in names for chunk in self._cold.chunks(name, now)]
 
     def _paced(self, now: float) -> list[bytes]:
         budget = self._pace.available(now)
-        if budget < PACED_LEAST or not (self._pending or self._wanted):
+        if budget < PACED_LEAST or not (self._wanted or self._pending.next(now)):
             return []
-        batch = EntryBatch(self._envelopes)
-        size = 0
-        while size < budget and (self._pending or self._wanted):
-            size += batch.add(*self._serve_next(now))
+        batch, size = EntryBatch(self._envelopes), 0
+        while size < budget and (item := self._serve_next(now)) is not None:
+            size += batch.add(*item)
         if not self._pending:
             self._passed = None
             self._mark_at = now
         self._pace.spend(size / self._losses.share, now)
         return batch.messages()
 
-    def _serve_next(self, now: float) -> tuple[list[bytes], list[bytes]]:
+    def _serve_next(self, now: float) -> tuple[list[bytes], list[bytes]] | None:
         """The next cold part that someone waits for, or the next entry with its cold parts."""
         if self._wanted:
             name = next(iter(self._wanted))
             del self._wanted[name]
             return [], self._cold.chunks(name, now)
-        first, last = self._pending.lowest()
+        if (found := self._pending.next(now)) is None:
+            return None
+        first, last = found
         number = self._log.next_from(first)
         slot = self._log.get(number)
         if slot is None or number > last:
@@ -394,7 +396,3 @@ class Source:
                 return [encode_entry(Renegotiation(*place, slot.generation))]
             case _:
                 return [encode_entry(Counters(number, span, slot.value, slot.payload))]
-
-    def outstanding(self) -> dict[NodeName, int]:
-        """Clients that each follower has not acknowledged."""
-        return self._followers.outstanding()

@@ -50,27 +50,27 @@ class _Plan:
 class BcnSockets:
     """All links. ``received`` gets what one wakeup read, in order, with the link's name.
 
+    Without a ``config`` there is no link: nobody is sent anything.
+
     What does not begin with ``prefix`` is not even read; nothing is said about it when empty. Nor
     are most of those under another key than ``keys``, their names; all are read without names.
     """
 
     def __init__(
         self,
-        config: BcnConfig,
+        config: BcnConfig | None,
         received: ReceivedBatch,
         prefix: bytes = b"",
         keys: Collection[bytes] = (),
     ) -> None:
-        self._config = config
-        self._received = received
         self._prefix = prefix
         self._keys = keys
-        self._links = {link.interface: self._make(link.interface, link) for link in config.links}
-        if not self._links:
-            self._links[IMPLIED_LINK] = self._make(IMPLIED_LINK, None)
-
-    def _make(self, name: str, link: BcnLink | None) -> _LinkSockets:
-        return _LinkSockets(self._config, name, link, self._received, self._filter)
+        self._links: dict[str, _LinkSockets] = {}
+        if config is None:
+            return
+        for link in config.links or (None,):
+            name = IMPLIED_LINK if link is None else link.interface
+            self._links[name] = _LinkSockets(config, name, link, received, self._filter)
 
     def _filter(self, one: socket.socket) -> None:
         if self._prefix:

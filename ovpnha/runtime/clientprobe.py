@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from ovpnha.checks.judge import CheckOutcome
 from ovpnha.config import CheckSection
 from ovpnha.runtime.bounded import Program, start_program
+from ovpnha.runtime.checksum import checksum
 
 DEVICE = "ovpnha-check"
 LINE_LIMIT = 16 * 1024
@@ -237,14 +238,6 @@ def _set_up(device: str) -> None:
         request = struct.pack("16sh14x", device.encode(), 0)
         flags = struct.unpack("16sh14x", fcntl.ioctl(control, SIOCGIFFLAGS, request))[1]
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh14x", device.encode(), flags | IFF_UP))
-
-
-def checksum(data: bytes) -> int:
-    """Of the internet (RFC 1071), over an even number of bytes."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return int(~total & 0xFFFF)
 
 
 def echo_request(source: str, target: str, mark: bytes, sequence: int) -> bytes:

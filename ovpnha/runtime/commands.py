@@ -12,9 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ovpnha.config import Config
-from ovpnha.model import Grade, InstanceName, NodeName, Role, Sync, Uid
-from ovpnha.node.cluster.view import NodeView
-from ovpnha.node.node import Node
+from ovpnha.machines import Process
+from ovpnha.model import Grade, InstanceName, NodeName, Role, Uid
 from ovpnha.node.outputs import ConnectedClient
 from ovpnha.node.statistics import InstanceStatistics
 from ovpnha.runtime.answers import (
@@ -56,11 +55,23 @@ from ovpnha.runtime.control import (
     SwitchoverRequest,
     SwitchoverWaitRequest,
 )
-from ovpnha.runtime.driver import Driver
+from ovpnha.runtime.driver import Core, Driver
 from ovpnha.runtime.events import EventsAnswer, NodeEvent
+from ovpnha.runtime.explaining import (
+    is_copied,
+    is_promoted,
+    is_standby,
+    note_of_standby,
+    why_not_copied,
+    why_not_demoted,
+    why_not_promoted,
+    why_not_resynced,
+)
 from ovpnha.runtime.guard import judge, judge_leaving
 from ovpnha.runtime.handover import HandOver
 from ovpnha.runtime.historypage import select_history
+from ovpnha.runtime.restarting import Restarting
+from ovpnha.runtime.restartrequest import RestartAnswer, RestartRequest
 from ovpnha.runtime.status import StatusAnswer
 from ovpnha.runtime.switching import Switching
 
@@ -87,6 +98,7 @@ Answer = (
     | EventsAnswer
     | ChecksAnswer
     | ResetAnswer
+    | RestartAnswer
 )
 
 
@@ -97,10 +109,11 @@ class Commands:
         self,
         config: Config,
         driver: Driver,
-        find_process: Callable[[InstanceName], int] = lambda _name: 0,
+        find_process: Callable[[InstanceName, Process], int] = lambda _name, _which: 0,
         history_problem: Callable[[], str] = lambda: "",
         events: Callable[[float], tuple[NodeEvent, ...]] = lambda _since: (),
         checks: CheckRunner | None = None,
+        restarting: Restarting | None = None,
     ) -> None:
         self._checks = checks
         self._events = events
@@ -110,7 +123,9 @@ class Commands:
         self._names = tuple(InstanceName(one.name) for one in config.instance)
         self._driver = driver
         self._find_process = find_process
+        self._hand_over = HandOver(driver, find_process)
         self._switching = Switching(driver)
+        self._restarting = restarting or Restarting({}, driver, lambda _name, _which: 0)
 
     async def answer(self, request: Request) -> Answer:
         """Carry the request out.
@@ -126,8 +141,8 @@ class Commands:
             case DemoteRequest():
                 return await self._demote(request)
             case HandOverRequest():
-                leaving = self._choose(request)
-                return await HandOver(self._driver).leave(leaving, request.within)
+                leaving, alone = self._choose(request), request.pid is not None
+                return await self._hand_over.leave(leaving, request.within, one_process=alone)
             case GuardRequest():
                 return self._guard(request)
             case RenegotiateRequest():
@@ -154,6 +169,8 @@ class Commands:
                 return list_checks(self._driver.statistics(), time.time())
             case ResetRequest():
                 return self._reset(request)
+            case RestartRequest():
+                return await self._restarting.answer(self._pick(request.instance), request)
 
     async def _promote(self, request: PromoteRequest) -> PromoteAnswer:
         name = self._pick(request.instance)
@@ -178,7 +195,7 @@ class Commands:
                 " node that serves; move the VIP, this node is promoted when it comes, or use"
                 " ovpnha switchover"
             )
-        await self._until(name, _is_promoted, PROMOTE_TIMEOUT, _why_not_promoted)
+        await self._until(name, is_promoted, PROMOTE_TIMEOUT, why_not_promoted)
         return self._say(name)
 
     async def _demote(self, request: DemoteRequest) -> DemoteAnswer:
@@ -188,9 +205,9 @@ class Commands:
             raise ControlError(f"{name}: has no role to give up, it is {one.role.value}")
         self._refuse_paused(name)
         self._driver.step(lambda core, now: core.ask_demote(name, now))
-        await self._until(name, _is_standby, DEMOTE_TIMEOUT, _why_not_demoted)
+        await self._until(name, is_standby, DEMOTE_TIMEOUT, why_not_demoted)
         now = self._find(name)
-        return DemoteAnswer(name, now.role, now.epoch, _note_of_standby(one, now))
+        return DemoteAnswer(name, now.role, now.epoch, note_of_standby(one, now))
 
     def _guard(self, request: GuardRequest) -> GuardAnswer:
         one = self._find(self._pick(request.instance))
@@ -201,7 +218,7 @@ class Commands:
     def _pause(self, request: PauseRequest) -> PauseAnswer:
         names, seconds = self._concerned(request.instance), request.seconds
 
-        def pause(core: Node, now: float) -> None:
+        def pause(core: Core, now: float) -> None:
             for name in names:
                 core.ask_pause(name, seconds, now)
 
@@ -212,7 +229,7 @@ class Commands:
         names = self._concerned(request.instance)
         paused = tuple(name for name in names if self._find(name).pause.paused_for)
 
-        def resume(core: Node, now: float) -> None:
+        def resume(core: Core, now: float) -> None:
             for name in names:
                 core.ask_resume(name, now)
 
@@ -223,8 +240,8 @@ class Commands:
         taken: list[bool] = []
         self._driver.step(lambda core, now: taken.append(core.ask_resync(name, now)))
         if not all(taken):
-            raise ControlError(f"{name}: {_why_not_resynced(self._find(name))}")
-        await self._until(name, _is_copied, RESYNC_TIMEOUT, _why_not_copied)
+            raise ControlError(f"{name}: {why_not_resynced(self._find(name))}")
+        await self._until(name, is_copied, RESYNC_TIMEOUT, why_not_copied)
         one = self._find(name)
         return ResyncAnswer(name, one.clients, one.importer.following or NodeName(""))
 
@@ -275,8 +292,18 @@ class Commands:
         """Whom a hand-over concerns; nobody, when the process is none of ours."""
         if request.instance is not None:
             return [self._pick(request.instance)]
-        pid = request.pid
-        return [name for name in self._names if pid is None or self._find_process(name) == pid]
+        if request.pid is None:
+            return list(self._names)
+        return [name for name in self._names if self._ends(name, request.pid)]
+
+    def _ends(self, name: InstanceName, pid: int) -> bool:
+        """Whether the process that serves is about to end; of another one that is noted."""
+        spare = self._find(name).spare
+        for process in Process:
+            if self._find_process(name, process) == pid:
+                self._hand_over.note_stop(name, process)
+                return process is (Process.MAIN if spare is None else spare.serving)
+        return False
 
     def _pick(self, wanted: str | None) -> InstanceName:
         known = ", ".join(self._names)
@@ -329,70 +356,3 @@ def _describe(one: ConnectedClient) -> ListedClient:
         moved=one.moved,
         origin=one.origin,
     )
-
-
-def _is_promoted(one: InstanceStatistics) -> bool:
-    return one.role is Role.MASTER and "promoted" in one.promotion.last_promotion_phases
-
-
-def _why_not_promoted(one: InstanceStatistics) -> str:
-    if one.role is Role.MASTER:
-        return "OpenVPN has not confirmed it; does a script of it hang? See its log"
-    return f"{_reasons(one)}; see the log of ovpnha"
-
-
-def _reasons(one: InstanceStatistics) -> str:
-    return "; ".join(map(str, one.problems)) or one.announcer.grade_reason
-
-
-def _is_copied(one: InstanceStatistics) -> bool:
-    return one.sync in {Sync.IN_SYNC, Sync.PARTIAL}
-
-
-def _why_not_copied(one: InstanceStatistics) -> str:
-    return f"{one.importer.records} clients are copied so far; it goes on, see ovpnha status"
-
-
-def _why_not_resynced(one: InstanceStatistics) -> str:
-    """Why its copy may not be thrown away."""
-    if one.role is not Role.STANDBY:
-        return f"is {one.role.value}, no standby: what it has are no copies, nothing is thrown away"
-    return (
-        "no master with the VIP is heard, or it lacks clients, or the role is moving: this copy may"
-        " be needed, and is kept; try again when ovpnha status shows a master with all clients"
-    )
-
-
-def _is_standby(one: InstanceStatistics) -> bool:
-    return one.role is Role.STANDBY
-
-
-def _note_of_standby(before: InstanceStatistics, one: InstanceStatistics) -> str:
-    """What the answer to a demote should not hide."""
-    masters = [node.name for node in one.nodes if node.believed and node.role is Role.MASTER]
-    if not masters:
-        return "no node is heard that is master: nobody serves until one has the VIP"
-    already = "as before; " if before.role is Role.STANDBY else ""
-    return f"{already}{', '.join(masters)} is master"
-
-
-def _why_not_demoted(one: InstanceStatistics) -> str:
-    """What the administrator sees on this node, and the next step."""
-    if one.role is Role.HELD:
-        return (
-            "the VIP is not here, and no other node is known to serve with this one's clients, so"
-            " they are kept. Add the VIP on a standby; this node is standby when that one serves"
-        )
-    if one.role is Role.MASTER and any(_could_serve(node) for node in one.nodes):
-        return (
-            "the VIP is still here. The grade has fallen for a minute, and the VIP manager has not"
-            " moved the VIP: does it run here and on the other node? To move it by hand: ovpnha"
-            " promote on the other node, then take the VIP away here and add it there"
-        )
-    if one.role is Role.MASTER:
-        return "the VIP is still here, and no other node is heard that could take it: ovpnha status"
-    return f"{_reasons(one)}; see the log of ovpnha"
-
-
-def _could_serve(node: NodeView) -> bool:
-    return node.believed and node.has_instance and node.grade > Grade.FAULT

@@ -22,6 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from ovpnha.errors import OvpnhaError
 from ovpnha.runtime.codec import from_plain, to_plain
 from ovpnha.runtime.crowd import Crowd
+from ovpnha.runtime.restartrequest import RestartRequest
+from ovpnha.runtime.unixlisteners import is_surely_listened_at
 
 REQUEST_LIMIT = 4096
 ANSWER_LIMIT = 16 * 1024 * 1024
@@ -190,7 +192,8 @@ Request = Annotated[
     | SwitchoverWaitRequest
     | EventsRequest
     | ChecksRequest
-    | ResetRequest,
+    | ResetRequest
+    | RestartRequest,
     Field(discriminator="command"),
 ]
 Answer = TypeVar("Answer")
@@ -324,12 +327,16 @@ def _bind(path: Path) -> socket.socket:
 
 
 def is_alive(path: Path) -> bool:
-    """Whether a daemon serves this control socket."""
-    with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+    """Whether a daemon serves this control socket, or hangs, or has lost its path to another."""
+    with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
-        probe.connect(str(path))
-        return True
-    return False
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:  # no more may wait for it
+            return True
+        except OSError:
+            return is_surely_listened_at(path)
+    return True
 
 
 def ask(path: Path, request: Request, answer: type[Answer], timeout: float) -> Answer:

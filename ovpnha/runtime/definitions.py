@@ -7,37 +7,13 @@ client's name, address or id is ever a label of ours; of OpenVPN's only with ``c
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from ovpnha.model import Role, Sync
-from ovpnha.node.cluster.view import NodeView
-from ovpnha.node.statistics import InstanceStatistics
-
-
-@dataclass(frozen=True)
-class Definition:
-    """One metric. A counter's name is shown with ``_total``.
-
-    A plain figure of an instance, or of another node as an instance sees it, says here where it is
-    read: None is no sample. What needs more than that is read in ``metrics``.
-    """
-
-    kind: str  # gauge, counter, histogram
-    name: str
-    help: str
-    labels: tuple[str, ...] = ()
-    of: Callable[[InstanceStatistics], float | None] | None = None
-    of_node: Callable[[NodeView], float | None] | None = None
-
-
-I = ("instance",)  # noqa: E741 - a column of the table below
-OTHER = ("instance", "other_node")
-CLIENT = (*I, "common_name", "connection_time", "real_address", "virtual_address", "username")
+from ovpnha.runtime.definition import CLIENT, OTHER, Definition, I
 
 TABLE = (
     Definition("gauge", "ovpnha_build_info", "1; the versions.", (*I, "version", "openvpn")),
     Definition("gauge", "ovpnha_uptime_seconds", "Age of this sidecar."),
+    Definition("gauge", "ovpnha_alone", "1 on a server that has no other node (`alone`)."),
     Definition("gauge", "ovpnha_role", "1 for the role that the instance has.", (*I, "role")),
     Definition("gauge", "ovpnha_sync", "As standby: 1 for how complete its copy is.", (*I, "sync")),
     Definition(
@@ -61,6 +37,13 @@ TABLE = (
         "Whether clients survive a failover.",
         I,
         of=lambda one: one.discovery.seamless,
+    ),
+    Definition(
+        *("gauge", "ovpnha_meant_stock", "1 where `seamless = false`: meant to lack the patch.", I),
+        of=lambda one: one.discovery.meant_stock,
+    ),
+    Definition(
+        "gauge", "ovpnha_leases", "Known, without the patch.", I, of=lambda s: s.stock.leases
     ),
     Definition(
         "gauge", "ovpnha_vip_present", "Whether this node has the VIP.", I, of=lambda one: one.vip
@@ -93,6 +76,26 @@ TABLE = (
     ),
     Definition(
         "gauge",
+        "ovpnha_spare_ready",
+        "With `spare`: whether the process that does not serve could go on with every client.",
+        (*I, "policy"),
+    ),
+    Definition(
+        "counter",
+        "ovpnha_spare_restarts",
+        "With `spare`: planned moves to the other process that were carried out.",
+        I,
+        of=lambda one: one.spare.restarts if one.spare is not None else None,
+    ),
+    Definition(
+        "counter",
+        "ovpnha_spare_crashes",
+        "With `spare`: moves to the other process because the one that served had died.",
+        I,
+        of=lambda one: one.spare.crashes if one.spare is not None else None,
+    ),
+    Definition(
+        "gauge",
         "ovpnha_clients",
         "Clients that this node's OpenVPN has.",
         I,
@@ -104,6 +107,13 @@ TABLE = (
         "As master: clients that are current on at least one other node.",
         I,
         of=lambda one: one.exporter.protected,
+    ),
+    Definition(
+        "gauge",
+        "ovpnha_apart_clients",
+        "As master: clients at an address of this node that does not move; no other node has them.",
+        I,
+        of=lambda one: one.apart.apart,
     ),
     Definition(
         "gauge",

@@ -18,14 +18,19 @@ from ovpnha import __version__
 from ovpnha.model import InstanceName, NodeName, ServerClient
 from ovpnha.node.cluster.obstacles import SwitchPlan
 from ovpnha.node.cluster.switchover import SwitchFigures
+from ovpnha.node.moving import RestartFigures
 from ovpnha.node.node import Node
 from ovpnha.node.outputs import (
     ClientView,
     CloseManagement,
+    EndProcess,
     HistoryChanged,
+    KeepPool,
     LogEvent,
     OpenvpnFound,
     Output,
+    PassDescriptors,
+    ProbeClients,
     Remember,
     RoleChanged,
     Roster,
@@ -34,8 +39,11 @@ from ovpnha.node.outputs import (
     SetGrade,
     WriteManagement,
 )
+from ovpnha.node.pair import Pair
 from ovpnha.node.statistics import NodeStatistics, TrackingFigures
 from ovpnha.replication.history import HistoryEntry
+
+Core = Node | Pair
 
 log = structlog.get_logger()
 
@@ -44,15 +52,19 @@ log = structlog.get_logger()
 class Ports:
     """Where outputs go. None of these may wait, nor call back into the driver."""
 
-    write_management: Callable[[InstanceName, bytes], None]
-    close_management: Callable[[InstanceName, str], None]
+    write_management: Callable[[WriteManagement], None]
+    close_management: Callable[[CloseManagement], None]
     send_datagram: Callable[[bytes, str | None], None]
     openvpn_found: Callable[[OpenvpnFound], None]
     set_grade: Callable[[SetGrade], None]
     role_changed: Callable[[RoleChanged], None]
+    pass_descriptors: Callable[[PassDescriptors], None] = lambda _what: None
+    end_process: Callable[[EndProcess], None] = lambda _what: None
     history_changed: Callable[[HistoryChanged], None] = lambda _change: None
     remember: Callable[[Remember], None] = lambda _what: None
     fence: Callable[[RunFence], None] = lambda _wanted: None
+    keep_pool: Callable[[KeepPool], None] = lambda _what: None
+    probe_clients: Callable[[ProbeClients], None] = lambda _what: None
     dropped: Callable[[], int] = lambda: 0
     """Datagrams that the kernel threw away before anyone could refuse them."""
     tracking: Callable[[], TrackingFigures | None] = lambda: None
@@ -67,7 +79,7 @@ class Driver:
     """The only one who calls the core."""
 
     def __init__(
-        self, core: Node, ports: Ports, clock: Callable[[], float] = time.monotonic
+        self, core: Core, ports: Ports, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._core = core
         self._ports = ports
@@ -76,7 +88,7 @@ class Driver:
         self._stopped = False
         self._step_done = asyncio.Event()
 
-    def step(self, event: Callable[[Node, float], None]) -> None:
+    def step(self, event: Callable[[Core, float], None]) -> None:
         """Let the core take one event, then carry out all that follows from it."""
         if self._stopped:
             return
@@ -130,6 +142,11 @@ class Driver:
         """What has become of that request of this node."""
         return self._core.switchover(instance, number)
 
+    def restart_figures(self, instance: InstanceName) -> RestartFigures | None:
+        """Both processes of an instance, and the last planned move; None: there is one only."""
+        core = self._core
+        return core.restart_figures(instance, self._clock()) if isinstance(core, Pair) else None
+
     def stop(self) -> None:
         """Say goodbye; nothing is fed to the core any more."""
         self.step(lambda core, now: core.stop(now))
@@ -141,12 +158,18 @@ class Driver:
         later: list[Output] = []
         while (output := self._core.next_output()) is not None:
             match output:
-                case WriteManagement(instance, data):
-                    self._ports.write_management(instance, data)
-                case CloseManagement(instance, reason):
-                    self._ports.close_management(instance, reason)
+                case WriteManagement():
+                    self._ports.write_management(output)
+                case CloseManagement():
+                    self._ports.close_management(output)
+                case PassDescriptors():
+                    self._ports.pass_descriptors(output)
+                case EndProcess():
+                    self._ports.end_process(output)
                 case SendDatagram(data, link):
                     self._ports.send_datagram(data, link)
+                case KeepPool():  # before OpenVPN is told to read it
+                    self._ports.keep_pool(output)
                 case _:
                     later.append(output)
         written = self._clock() if later else now
@@ -165,6 +188,8 @@ class Driver:
                 _log("info", "role changed", now, {**_public(output), "written": written})
             case RunFence():
                 self._ports.fence(output)
+            case ProbeClients():
+                self._ports.probe_clients(output)
             case Remember():
                 self._ports.remember(output)
             case HistoryChanged():

@@ -12,6 +12,7 @@ EVENTS = {
     "imports_refused": "records that OpenVPN refused",
     "management_errors": "times that the management channel broke its contract",
     "name_conflicts": "times that another machine was heard with the name of one that is here",
+    "leases_refused": "leases of an OpenVPN without the patch that were none",
     "orders_refused": "orders about its role that OpenVPN refused",
     "rejected": "records that a standby refused",
     "released_by_ack": "new clients and new keys that went on because a standby had them",

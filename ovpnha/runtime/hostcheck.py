@@ -2,7 +2,8 @@
 
 Decides what ``ovpnha run`` and ``ovpnha check-config`` refuse beyond the file itself: a VIP that no
 VIP manager moves, a BCN that clients can flood, a track file that cannot be written. Must never
-refuse because something is missing that may still come, such as an interface at boot.
+refuse because something is missing that may still come, such as an interface at boot, nor leave a
+server that runs without its sidecar for what the addresses of a moment say.
 """
 
 from __future__ import annotations
@@ -13,37 +14,60 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ovpnha.config import BcnMode, Config, InstanceSection
+from ovpnha.config.values import IpAddress
 from ovpnha.errors import ConfigError
 from ovpnha.runtime.network import NetworkTable
+from ovpnha.runtime.unixlisteners import is_listened_at
 
 GRADE_LIMIT = 64
 EVERYBODY = "255.255.255.255"
 
 
-def check_host(config: Config, table: NetworkTable) -> None:
-    """Raise ConfigError with one line for each thing that cannot work on this host."""
-    if found := list(_find(config, table)):
-        raise ConfigError("\n".join(found))
+def check_host(config: Config, table: NetworkTable, *, served: bool = False) -> list[str]:
+    """Raise ConfigError with one line for each thing that cannot work on this host.
+
+    Where an OpenVPN runs already (``served``) the addresses of this moment are no reason: what they
+    say is given back, a line each. One's own may be away because a lease is renewed.
+    """
+    passing, refused = list(_find_passing(config, table)), list(_find_lasting(config))
+    if not served:
+        refused, passing = [*passing, *refused], []
+    if refused:
+        raise ConfigError("\n".join(refused))
+    return passing
 
 
-def _find(config: Config, table: NetworkTable) -> Iterator[str]:
-    yield from _foreign_broadcasts(config, table)
+def is_served(config: Config) -> bool:
+    """Whether an OpenVPN of any instance runs."""
+    return any(
+        is_listened_at(path)
+        for one in config.instance
+        for path in (one.management, one.spare_socket)
+    )
+
+
+def _find_lasting(config: Config) -> Iterator[str]:
+    """What cannot work whatever addresses this host has."""
     yield from _same_files(config)
     for one in config.instance:
-        where = f"instance[{one.name}]"
+        yield from _listed_vip(one, config)
+        if one.track_file is not None:
+            yield from _bad_track_file(f"instance[{one.name}].track_file", one.track_file)
+
+
+def _find_passing(config: Config, table: NetworkTable) -> Iterator[str]:
+    yield from _foreign_broadcasts(config, table)
+    for one in config.instance:
         if not config.bcn.shared_with_clients:
             yield from _shared_links(one, config, table)
-        yield from _listed_vip(one, config)
         yield from find_own_vip(one, table)
-        if one.track_file is not None:
-            yield from _bad_track_file(f"{where}.track_file", one.track_file)
 
 
 def find_own_vip(one: InstanceSection, table: NetworkTable) -> Iterator[str]:
     """A VIP that no VIP manager moves: it is the only address of its interface."""
-    if is_alone(one, table) and not one.vip_alone:
+    for vip in find_alone(one, table) if not one.vip_alone else ():
         yield (
-            f"instance[{one.name}].vip: {one.vip} is this node's own address, the only one of its"
+            f"instance[{one.name}].vip: {vip} is this node's own address, the only one of its"
             " interface; name the address that the VIP manager moves (or, if it is that one,"
             " set vip_alone = true)"
         )
@@ -104,9 +128,9 @@ def _shared_links(one: InstanceSection, config: Config, table: NetworkTable) -> 
 
 
 def _listed_vip(one: InstanceSection, config: Config) -> Iterator[str]:
-    if any(one.vip in link.nodes for link in config.bcn.links):
+    for vip in (vip for vip in one.vip if any(vip in link.nodes for link in config.bcn.links)):
         yield (
-            f"instance[{one.name}].vip: {one.vip} is listed in bcn.links nodes, so it belongs to"
+            f"instance[{one.name}].vip: {vip} is listed in bcn.links nodes, so it belongs to"
             " one node; list the nodes' own addresses there, and here the one that moves"
         )
 
@@ -118,23 +142,22 @@ def _client_facing(one: InstanceSection, table: NetworkTable) -> set[str]:
     names = set()
     for address in table.addresses():
         link = table.link_by_index(address.index)
-        if link is not None and one.vip is not None and one.vip in address.place.network:
+        if link is not None and any(vip in address.place.network for vip in one.vip):
             names.add(link.name)
     return names
 
 
-def is_alone(one: InstanceSection, table: NetworkTable) -> bool:
-    """Whether the VIP is here, on an interface that has no other address of its family."""
-    link = table.link_of(str(one.vip)) if one.vip is not None else None
-    return link is not None and not has_own_address(one, link.name, table)
+def find_alone(one: InstanceSection, table: NetworkTable) -> Iterator[IpAddress]:
+    """VIPs that are here, on an interface that has no other address of their family."""
+    for vip in one.vip:
+        link = table.link_of(str(vip))
+        if link is not None and not has_own_address(vip, one, link.name, table):
+            yield vip
 
 
-def has_own_address(one: InstanceSection, interface: str, table: NetworkTable) -> bool:
-    """Whether an interface has an address of the VIP's family beside the VIP."""
-    others = (
-        ipaddress.ip_address(address.address)
-        for address in table.addresses(interface)
-        if address.address != str(one.vip)
-    )
-    family = one.vip.version if one.vip is not None else 0
-    return any(other.version == family for other in others)
+def has_own_address(
+    vip: IpAddress, one: InstanceSection, interface: str, table: NetworkTable
+) -> bool:
+    """Whether an interface has an address of the VIP's family beside all VIPs."""
+    found = (ipaddress.ip_address(address.address) for address in table.addresses(interface))
+    return any(other.version == vip.version and other not in one.vip for other in found)

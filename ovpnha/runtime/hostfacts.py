@@ -112,7 +112,7 @@ def _look_again(config: Config | None, before: StatusLook) -> StatusLook:
 def _unit_names(files: tuple[ServerFile, ...]) -> list[str]:
     names = [SIDECAR, KEEPALIVED, CONNTRACKD]
     for file in files:
-        names += filter(None, (file.our_unit, file.stock_unit))
+        names += filter(None, (file.our_unit, file.stock_unit, file.spare_unit))
     return names
 
 

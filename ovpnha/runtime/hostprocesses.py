@@ -18,7 +18,13 @@ from ovpnha.doctor.facts import ProcessFacts
 from ovpnha.runtime.processstat import ProcessStat, parse_stat
 
 PROC = Path("/proc")
-BITS = {0: "cap_chown", 12: "cap_net_admin", 13: "cap_net_raw", 14: "cap_ipc_lock"}
+BITS = {
+    0: "cap_chown",
+    5: "cap_kill",
+    12: "cap_net_admin",
+    13: "cap_net_raw",
+    14: "cap_ipc_lock",
+}
 """Of the capabilities that somebody asks about."""
 
 

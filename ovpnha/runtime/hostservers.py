@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ovpnha.config import Config, InstanceSection
 from ovpnha.doctor.facts import ServerFacts, SocketFacts, UnitFacts, Unread
+from ovpnha.machines import SparePolicy
 from ovpnha.runtime.hostaccess import ask_access
 from ovpnha.runtime.hostcertificates import read_certificates
 from ovpnha.runtime.hostprocesses import (
@@ -31,6 +32,8 @@ from ovpnha.runtime.serverfile import DEFAULT_DIRECTORY, Server, find_server_fil
 OLD_DIRECTORY = Path("/etc/openvpn")
 STOCK_UNITS = {DEFAULT_DIRECTORY: "openvpn-server@", OLD_DIRECTORY: "openvpn@"}
 OUR_UNIT = "openvpn-cluster@"
+BESIDE_UNIT = "openvpn-beside@"
+SPARE_UNIT = "openvpn-cluster-spare@"
 SIDECAR_USER = "ovpnha"
 PROGRAMS = ("openvpn", "openvpn-cluster")
 KEY_OPTIONS = ("key", "pkcs12", "tls-auth", "tls-crypt", "tls-crypt-v2", "auth-gen-token-secret")
@@ -43,11 +46,19 @@ class ServerFile:
 
     path: Path
     instance: InstanceSection | None = None
+    spare: SparePolicy = SparePolicy.NEVER
 
     @property
     def our_unit(self) -> str:
-        """The unit of the patched OpenVPN for it; "" for a file that no unit reads."""
-        return self._unit(OUR_UNIT if self.path.parent == DEFAULT_DIRECTORY else "")
+        """The unit that ovpnha has for it; "" for a file that no unit reads."""
+        beside = self.instance is not None and not self.instance.seamless
+        prefix = BESIDE_UNIT if beside else OUR_UNIT
+        return self._unit(prefix if self.path.parent == DEFAULT_DIRECTORY else "")
+
+    @property
+    def spare_unit(self) -> str:
+        """The unit of the second process for it."""
+        return self._unit(SPARE_UNIT if self.path.parent == DEFAULT_DIRECTORY else "")
 
     @property
     def stock_unit(self) -> str:
@@ -71,10 +82,14 @@ def list_server_files(config: Config | None) -> tuple[ServerFile, ...]:
     """The instances' files, then what else lies where Debian looks."""
     instances = config.instance if config is not None else ()
     named = {path: one for one in instances if (path := find_server_file(one)) is not None}
-    found = [ServerFile(path, one) for path, one in named.items()]
+    found = [ServerFile(path, one, _policy(config, one)) for path, one in named.items()]
     for directory in STOCK_UNITS:
         found += (ServerFile(path) for path in _list(directory) if path not in named)
     return tuple(found)
+
+
+def _policy(config: Config | None, one: InstanceSection) -> SparePolicy:
+    return config.spare_of(one) if config is not None else SparePolicy.NEVER
 
 
 def _list(directory: Path) -> list[Path]:
@@ -107,8 +122,13 @@ def _read_server(
     sockets: tuple[str, ...] | Unread,
 ) -> ServerFacts:
     ours, stock = units.get(file.our_unit), units.get(file.stock_unit)
-    pid = _find_process(file, ours, stock)
-    socket = file.instance.management if file.instance is not None else None
+    pid, spare_unit = _find_process(file, ours, stock), units.get(file.spare_unit)
+    spare_pid = spare_unit.pid if isinstance(spare_unit, UnitFacts) else 0
+    one = file.instance
+
+    def read_socket(path: Path | None, pid: int) -> SocketFacts | None:
+        return _read_socket(path, pid, user, sockets) if path is not None else None
+
     return ServerFacts(
         name=file.path.stem,
         path=str(file.path),
@@ -117,17 +137,28 @@ def _read_server(
         local=server.word("local"),
         tcp=server.word("proto").startswith("tcp"),
         user=server.word("user"),
-        pool_file=server.word("ifconfig-pool-persist"),
+        pool_file=_find_pool_file(server),
         locks_memory=server.has("mlock"),
         guarded=server.has("management-client-user") or server.has("management-client-group"),
         management_user=server.word("management-client-user"),
         unit=ours,
         stock_unit=stock,
         process=read_process(pid) if pid else None,
-        socket=_read_socket(socket, pid, user, sockets) if socket is not None else None,
+        socket=read_socket(one.management if one is not None else None, pid),
         certificates=tuple(read_certificates(server)),
         open_keys=tuple(_open_keys(server)),
+        spare=file.spare,
+        shares=server.has("cluster-spare"),
+        spare_unit=spare_unit,
+        spare_process=read_process(spare_pid) if spare_pid else None,
+        spare_socket=read_socket(one.spare_socket if one is not None else None, spare_pid),
     )
+
+
+def _find_pool_file(server: Server) -> str:
+    """The file that this server writes: with 0 seconds it writes none."""
+    path, seconds = [*server.last("ifconfig-pool-persist"), "", ""][:2]
+    return "" if seconds == "0" else path
 
 
 def _open_keys(server: Server) -> Iterator[str]:

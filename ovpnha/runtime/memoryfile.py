@@ -25,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ovpnha.config.values import NAME_PATTERN
+from ovpnha.machines import machine_of
 from ovpnha.model import HOLDER_SIZE, NO_EPOCH, Epoch
 from ovpnha.node.memory import Memory, Remembered
 from ovpnha.replication.records import NUMBER_LIMIT
@@ -143,5 +144,5 @@ def _is_possible(known: Remembered) -> bool:
 
 
 def _is_possible_epoch(epoch: Epoch) -> bool:
-    named = re.match(NAME_PATTERN, epoch.node) is not None
+    named = re.match(NAME_PATTERN, machine_of(epoch.node)) is not None
     return epoch == NO_EPOCH or (named and 0 <= epoch.counter < NUMBER_LIMIT)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ovpnha.runtime.definitions import TABLE, Definition
+from ovpnha.runtime.definition import Definition
+from ovpnha.runtime.definitions import TABLE
 from ovpnha.runtime.eventkinds import EVENTS
 
 

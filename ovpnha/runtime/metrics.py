@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -18,9 +18,15 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from ovpnha import __version__
-from ovpnha.model import Role, Sync, Verdict
+from ovpnha.machines import SparePolicy
+from ovpnha.model import InstanceName, Role, Sync, Verdict
 from ovpnha.node.cluster.view import NodeView
-from ovpnha.node.statistics import InstanceStatistics, NodeStatistics, TrackingFigures
+from ovpnha.node.statistics import (
+    InstanceStatistics,
+    NodeStatistics,
+    ProcessFigures,
+    TrackingFigures,
+)
 from ovpnha.runtime.clientmetrics import ClientList
 from ovpnha.runtime.datagramlabels import DATAGRAMS, MESSAGES, REASONS
 from ovpnha.runtime.definitions import DEFINITIONS, TABLE
@@ -49,6 +55,8 @@ class Scrape:
     node: NodeStatistics
     unsent: Mapping[str, int]  # of the BCN sockets
     clients: tuple[ClientList, ...] = ()  # of instances with ``client_metrics``
+    spares: Mapping[InstanceName, SparePolicy] = field(default_factory=dict)
+    alone: bool = False
 
 
 class NodeCollector(Collector):
@@ -95,10 +103,23 @@ def _plain(scrape: Scrape) -> Iterator[tuple[str, Samples]]:
     yield from _client_figures(scrape.clients)
     yield from _node_figures(scrape.node, scrape.unsent)
     yield from _tracking(scrape.node.tracking)
+    yield "ovpnha_alone", [((), scrape.alone)]
+    yield (
+        "ovpnha_spare_ready",
+        [
+            ([one.name, scrape.spares[one.name]], _is_ready(one.spare.other))
+            for one in instances
+            if one.spare is not None
+        ],
+    )
     wrong = scrape.node.firewall
     yield "ovpnha_firewall_set", [] if wrong is None else [((), not wrong)]
     newer = scrape.node.newer_source
     yield "ovpnha_openvpn_source_outdated", [] if newer is None else [((), bool(newer))]
+
+
+def _is_ready(other: ProcessFigures) -> bool:
+    return (other.place, other.sync) == (Role.STANDBY.value, Sync.IN_SYNC)
 
 
 def _of_instances(

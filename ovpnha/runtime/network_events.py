@@ -5,6 +5,7 @@ Decides what has changed since the last table. VIPs come first: a promotion wait
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from ovpnha.config import Config, InstanceSection
@@ -18,6 +19,7 @@ from ovpnha.runtime.network import NetworkTable
 from ovpnha.runtime.socketinode import find_inode
 
 LOOPBACK = "lo"
+ANY, ANY6 = "0.0.0.0", "::"  # noqa: S104 - what a socket without an address of its own is bound to
 
 
 class NetworkEvents:
@@ -25,10 +27,14 @@ class NetworkEvents:
 
     def __init__(self, config: Config, bcn: BcnSockets, driver: Driver) -> None:
         self._instances = config.instance
+        self._alone = config.cluster.alone
         self._bcn = bcn
         self._driver = driver
         self._table: NetworkTable | None = None
-        self._addresses = {one.name: str(one.vip) for one in config.instance if one.vip is not None}
+        self._configured = {
+            one.name: tuple(map(str, one.vip)) for one in config.instance if one.vip
+        }
+        self._found: dict[str, tuple[str, ...]] = {}
         self._inodes: dict[str, int] = {}
         self._vips: dict[str, bool] = {}
         self._links: dict[str, bool] = {}
@@ -48,54 +54,59 @@ class NetworkEvents:
 
     def openvpn_found(self, found: OpenvpnFound) -> None:
         """OpenVPN says its VIP and BCN; they fill what the configuration leaves out."""
-        local = normal_address(found.status.local)
-        if local is not None:
-            self._addresses.setdefault(found.instance, local)
         status = found.status
-        self._inodes[found.instance] = find_inode(status.local, status.port, status.proto)
+        served = [normal_address(one) for one in status.vips]
+        if addresses := tuple(one for one in served if one is not None):
+            self._found[found.instance] = addresses
+        bound = status.local or (ANY6 if status.proto.endswith("6") else ANY)
+        self._inodes[found.instance] = find_inode(bound, status.port, status.proto)
         self._bcn.openvpn_found(status)
         if self._table is not None:
             self.changed(self._table)
 
-    def address(self, instance: str) -> str:
-        """The VIP of an instance; "" while it is not known."""
-        return self._addresses.get(instance, "")
+    def addresses(self, instance: str) -> tuple[str, ...]:
+        """The VIPs of an instance: as configured, else what its OpenVPN said last, else none."""
+        return self._configured.get(instance) or self._found.get(instance, ())
 
     def inode(self, instance: str) -> int:
         """The socket that OpenVPN had open when it was found; 0 when that is not known."""
         return self._inodes.get(instance, 0)
 
     def _check_vip(self, one: InstanceSection, table: NetworkTable) -> None:
-        if one.name not in self._addresses:
+        if self._alone:
+            present = True  # there is nobody else who could serve
+        elif vips := self.addresses(one.name):
+            present = any(table.has_address(vip, one.vip_interface) for vip in vips)
+        else:
             return  # unknown until OpenVPN says it
-        present = table.has_address(self._addresses[one.name], one.vip_interface)
         if self._vips.get(one.name) is not present:
             self._vips[one.name] = present
             self._driver.step(partial(_tell_vip, InstanceName(one.name), present))
 
     def _check_place(self, one: InstanceSection, table: NetworkTable) -> None:
-        """Only where the VIP counts on one interface; on any, it is never on a wrong one."""
-        name = one.vip_interface
-        if name is None:
+        """Only where it can be wrong: on a certain interface, or of several with one elsewhere."""
+        name, vips = one.vip_interface, self.addresses(one.name)
+        if name is None and len(vips) < 2:
             return
-        address = self._addresses.get(one.name, "")
-        here = table.has_address(address, name)
+        missing = tuple(vip for vip in vips if not table.has_address(vip, name))
+        here = len(missing) < len(vips)
         place = VipPlace(
-            interface=name,
-            exists=table.link(name) is not None,
+            interface=name or "",
+            exists=name is not None and table.link(name) is not None,
             here=here,
-            found="" if here else _find_elsewhere(address, table),
+            found="" if here or name is None else _find_elsewhere(vips, table),
+            missing=missing if here else (),
         )
         if self._places.get(one.name) != place:
             self._places[one.name] = place
             self._driver.step(partial(_tell_place, InstanceName(one.name), place))
 
 
-def _find_elsewhere(address: str, table: NetworkTable) -> str:
-    """The interface that has the address; on loopback it may stay, and means nothing."""
+def _find_elsewhere(vips: Sequence[str], table: NetworkTable) -> str:
+    """The interface that has one of them; on loopback it may stay, and means nothing."""
     for one in table.addresses():
         link = table.link_by_index(one.index)
-        if one.address == address and link is not None and link.name != LOOPBACK:
+        if one.address in vips and link is not None and link.name != LOOPBACK:
             return link.name
     return ""
 

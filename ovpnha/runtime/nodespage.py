@@ -29,6 +29,7 @@ class InstanceOnNode:
     clients: int
     epoch: Epoch
     openvpn: str
+    seamless: bool = True  # False: it runs without cluster, so its clients reconnect
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def list_nodes(status: NodeStatistics) -> NodesAnswer:
 def _own(one: InstanceStatistics) -> InstanceOnNode:
     return InstanceOnNode(
         *(one.name, one.role, one.announcer.grade, one.vip, one.sync, one.clients, one.epoch),
-        one.discovery.openvpn,
+        *(one.discovery.openvpn, not one.discovery.stock),
     )
 
 
@@ -111,7 +112,7 @@ def _other(
 def _seen(instance: InstanceName, node: NodeView) -> InstanceOnNode:
     return InstanceOnNode(
         *(instance, node.role, node.grade, node.vip, node.sync, node.clients, node.epoch),
-        node.openvpn,
+        *(node.openvpn, node.seamless),
     )
 
 
@@ -145,7 +146,8 @@ def _instance_rows(node: ListedNode, *, several: bool) -> Iterator[tuple[Cell, .
         level = ROLES[one.role][1] if node.believed else Level.PLAIN
         copy = "-" if one.role in SOURCES else one.sync.value.replace("_", " ")
         vip = ("here" if node.here else "has it") if one.vip else ""
-        texts = (copy, str(one.grade), str(one.clients), f"{one.epoch.counter}", cut(one.openvpn))
+        server = ", ".join(filter(None, (cut(one.openvpn), "" if one.seamless else "seamless: no")))
+        texts = (copy, str(one.grade), str(one.clients), f"{one.epoch.counter}", server)
         where = [Cell(cut(one.instance))] if several else []
         yield (Cell(cut(node.name)), Cell(role, level), Cell(vip), *map(Cell, texts), *where)
 

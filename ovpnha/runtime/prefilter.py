@@ -9,8 +9,9 @@
 Decides nothing that the protocol would decide otherwise: these are its first checks (docs/wire.md,
 "Datagrams"). A flood of junk then costs little time of ours, and does not push real datagrams out
 of the socket's buffer. Why some under another key are read all the same: the protocol tells the
-administrator of a node with another key or version, and nobody else would. Must never hold back a
-key that opens: who reads keys again says so here first.
+administrator of a node with another key or version, and nobody else would. A node's own broadcasts
+are read, too: thrown away here they would be counted with what was lost (docs/adr/0064). Must never
+hold back a key that opens: who reads keys again says so here first.
 """
 
 from __future__ import annotations

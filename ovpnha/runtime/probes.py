@@ -18,7 +18,7 @@ from ovpnha.checks.judge import CheckOutcome
 from ovpnha.config import LATER_CODE, CheckKind, CheckSection, split_listen, split_url
 from ovpnha.runtime.bounded import Ran, run_bounded
 from ovpnha.runtime.clientprobe import probe_client
-from ovpnha.runtime.processstat import parse_stat
+from ovpnha.runtime.processstat import read_stat
 
 Result = tuple[CheckOutcome, str]
 Probe = Callable[[CheckSection, Mapping[str, str]], Awaitable[Result]]
@@ -71,10 +71,7 @@ def _by_name(name: str) -> int | str:
 
 def _name_of(pid: str) -> str | None:
     """The name of a process that runs; one that has ended and was not buried does not."""
-    try:
-        stat = parse_stat(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace"))
-    except OSError:
-        return None
+    stat = read_stat(pid)
     return stat.name[:NAME_SHOWN] if stat is not None and stat.runs else None
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ovpnha.config.bcn import MACHINE_LINK
 from ovpnha.model import Grade, Role
 from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.statistics import InstanceStatistics, NodeStatistics
@@ -90,7 +91,7 @@ def _of_this_host(status: NodeStatistics) -> Iterator[Problem]:
         if not up:
             what = f"BCN link {name} is down: no carrier, switched off, or not there"
             yield Problem(ProblemKind.LINK_DOWN, what)
-    if not any(one.nodes for one in status.instances):
+    if not any(one.nodes for one in status.instances) and MACHINE_LINK not in status.links:
         fix = "does ovpnha run there, with the same cluster name and key?"
         yield Problem(ProblemKind.NO_OTHER_NODE, "no other node is heard", fix)
     if status.tracking is not None and status.tracking.problem:

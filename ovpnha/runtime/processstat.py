@@ -1,7 +1,8 @@
-"""What ``/proc/PID/stat`` says of a process. Pure; who reads the file decides what it means."""
+"""What ``/proc/PID/stat`` says of a process. Who asks decides what it means."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -26,3 +27,11 @@ def parse_stat(text: str) -> ProcessStat | None:
     if not words:
         return None
     return ProcessStat(head.partition("(")[2], words[0], int(words[1]), int(words[19]))
+
+
+def read_stat(pid: int | str) -> ProcessStat | None:
+    """What /proc shows of a process; None when that is nothing."""
+    try:  # a name may be of any bytes
+        return parse_stat(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ovpnha.config.fields import draft_of
+from ovpnha.config.paths import draft_of
 from ovpnha.errors import ConfigError
 from ovpnha.runtime.disk import Disk
 

@@ -16,6 +16,7 @@ from ovpnha.model import SOURCES, Grade, Role, Sync
 from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.statistics import InstanceStatistics, NodeStatistics
 from ovpnha.problems import Problem
+from ovpnha.runtime import stockrows
 from ovpnha.runtime.answers import ClientsAnswer, ListedClient, count_clients, tell_time
 from ovpnha.runtime.problems import find_problems, with_vip
 
@@ -135,6 +136,8 @@ def _role(one: InstanceStatistics) -> Cell:
         meaning, level = f"paused for {_duration(one.pause.paused_for)}, {meaning}", Level.FAIR
     if one.role is Role.INIT and one.discovery.openvpn:
         meaning = "OpenVPN without cluster serves by itself"
+    if one.discovery.stock:
+        meaning = stockrows.ROLES.get(one.role, meaning)
     if one.role is Role.STANDBY and one.announcer.grade == Grade.FAULT:
         meaning, level = "silent, and must not take over", Level.BAD
     return Cell(f"{one.role.value}: {meaning}", level)
@@ -156,7 +159,8 @@ def _openvpn(one: InstanceStatistics) -> Cell:
     if not version:
         return Cell("connected, has not answered yet", Level.FAIR)
     if not one.discovery.seamless:
-        return Cell(f"{version}, clients reconnect at a takeover", Level.BAD)
+        level = Level.FAIR if one.discovery.meant_stock else Level.BAD
+        return Cell(f"{version}, seamless: no, clients reconnect at a takeover", level)
     return Cell(f"{version}, takeovers are seamless", Level.GOOD)
 
 
@@ -164,6 +168,8 @@ def _clients(one: InstanceStatistics) -> Cell | str:
     """As master: how many clients would survive now. As standby: how many we have."""
     if one.role is Role.INIT:
         return str(one.clients)
+    if one.discovery.stock:
+        return stockrows.describe_clients(one)
     if one.role not in SOURCES:
         copy = one.importer
         if copy.stale:
@@ -171,6 +177,9 @@ def _clients(one: InstanceStatistics) -> Cell | str:
             return Cell(some, Level.FAIR)
         return f"{copy.records} copied here"
     count, safe = one.clients, one.exporter.protected
+    if safe >= count and one.apart.apart:
+        others = f"{one.apart.apart} at an address that does not move"
+        return Cell(f"{count} protected, and {others}", Level.FAIR)
     if safe >= count:
         return Cell(f"{count}, all protected" if count else "none", Level.GOOD)
     since = _duration(one.exporter.oldest_unprotected)
@@ -182,6 +191,9 @@ def _copy(one: InstanceStatistics) -> Cell | str:
     """A copy stays whole when its master falls silent, but nobody knows what has changed since."""
     if one.role in SOURCES:
         return "- (this node has the originals)"
+    if one.discovery.stock:
+        text, known = stockrows.describe_leases(one)
+        return Cell(text, Level.PLAIN if known else Level.FAIR)
     master = one.importer.following
     if one.sync is Sync.NONE:
         unheard = one.role is Role.STANDBY
@@ -308,7 +320,8 @@ def _line(problem: Problem) -> str:
 
 def describe_clients(answer: ClientsAnswer) -> ClientsPage:
     """Who is connected, since when, and whether another node has it."""
-    role = LISTING.get(answer.role, answer.role.value)
+    stock = any(one.uid is None for one in answer.clients)
+    role = (stockrows.LISTING if stock else LISTING).get(answer.role, answer.role.value)
     count = len(answer.clients)
     return ClientsPage(
         f"{answer.instance}: {count_clients(count)}; this node is {role}",
@@ -343,10 +356,10 @@ def _row(one: ListedClient, role: Role) -> tuple[Cell, ...]:
 
 
 def _protection(one: ListedClient, role: Role) -> str:
-    if role is Role.STANDBY:
-        return "this is the copy"
     if one.uid is None:
         return "no: OpenVPN without the patch"
+    if role is Role.STANDBY:
+        return "this is the copy"
     wait = one.unprotected
     return "yes" if wait is None else f"no, for {wait:.1f} s"
 

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ovpnha.config import Config, InstanceSection
-from ovpnha.setup.refusals import find_refusals, find_tunnels, read_address
+from ovpnha.setup.advice import find_removed
+from ovpnha.setup.refusals import find_refusals, find_served, find_tunnels
 from ovpnha.setup.server import Load, Server, parse_server
+from ovpnha.setup.stock import find_tcp_port
 
 __all__ = [
     "DEFAULT_DIRECTORY",
@@ -20,7 +22,9 @@ __all__ = [
     "check_server_files",
     "find_contradictions",
     "find_refusals",
+    "find_served",
     "find_server_file",
+    "find_stock_problems",
     "find_tunnels",
     "read_server",
 ]
@@ -47,6 +51,10 @@ def check_server_files(config: Config) -> tuple[list[str], list[str]]:
             server = read_server(path)
         except OSError as error:
             soon.append(f"{where}: cannot be read: {error.strerror}")
+            continue
+        soon += (f"{where}: {line}" for line in find_removed(server))
+        if not one.seamless:
+            problems += (f"{where}: {line}" for line in find_stock_problems(server, one))
             continue
         found = [*find_refusals(server), *find_contradictions(server, one)]
         if server.has("cluster"):
@@ -83,14 +91,31 @@ def include_once(path: Path) -> Load:
 
 def find_contradictions(server: Server, one: InstanceSection) -> Iterator[str]:
     """What this file and ours do not agree on."""
-    local = server.word("local")
-    if one.vip is not None and read_address(local) not in (None, one.vip):
-        yield f"vip {one.vip} is not its local {local}; write the same address into both"
+    served = set(find_served(server))
+    if one.vip and served and served != set(one.vip):
+        option = "cluster-address" if server.has("cluster-address") else "local"
+        ours, theirs = (", ".join(sorted(map(str, each))) for each in (one.vip, served))
+        yield f"vip {ours} is not its {option} {theirs}; write the same into both"
     path, kind, password = [*server.last("management"), "", "", ""][:3]
     if password:
         yield PROTECTED.format(file=password)
     if kind == "unix" and path.startswith("/") and Path(path) != one.management:
         yield f"management {one.management} is not its management {path}; write the same into both"
+
+
+def find_stock_problems(server: Server, one: InstanceSection) -> Iterator[str]:
+    """What is wrong with the file of an OpenVPN that is meant to run without ``cluster``."""
+    if server.has("cluster"):
+        yield "says cluster, and ovpnha.toml seamless = false; remove one of the two"
+    yield from find_contradictions(server, one)
+    given = server.last("ifconfig-pool-persist")
+    if one.pool_file is not None and given != [str(one.pool_file), "0"]:
+        said = f"ifconfig-pool-persist {' '.join(given)}" if given else "no ifconfig-pool-persist"
+        yield f"has {said}; write ifconfig-pool-persist {one.pool_file} 0, or remove pool_file"
+    port = find_tcp_port(server)
+    if one.tcp_port not in (None, port):
+        listens = f"listens at port {port} of TCP" if port else "does not listen over TCP"
+        yield f"{listens}; write tcp_port accordingly, or remove it"
 
 
 PROTECTED = (

@@ -6,7 +6,6 @@ OpenVPN's, the table of links and addresses, and ``/proc``; changes nothing.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,7 +17,13 @@ from ovpnha.firewall.table import Plan, Translation
 from ovpnha.model import VipManager
 from ovpnha.runtime.firewall import SYSCTLS, read_number, read_tunables
 from ovpnha.runtime.network import NetworkTable
-from ovpnha.runtime.serverfile import Server, find_server_file, find_tunnels, read_server
+from ovpnha.runtime.serverfile import (
+    Server,
+    find_served,
+    find_server_file,
+    find_tunnels,
+    read_server,
+)
 
 NETSTAT = Path("/proc/net/netstat")
 
@@ -110,7 +115,7 @@ def _find_interfaces(
     vips: dict[str, list[IpAddress]] = {}
     for one in config.firewall.snat:
         vips.setdefault(one.interface, []).append(one.vip)
-    placed = [(one.vip_interface, vip) for one in config.instance if (vip := _vip(one))]
+    placed = [(one.vip_interface, vip) for one in config.instance for vip in _vips(one)]
     for name, vip in placed:
         if name is not None:
             vips.setdefault(name, []).append(vip)
@@ -127,23 +132,18 @@ def _find_interfaces(
     return {name: tuple(dict.fromkeys(found)) for name, found in vips.items()}
 
 
-def _vip(one: InstanceSection) -> IpAddress | None:
-    """The VIP of an instance, from our file or from OpenVPN's."""
-    if one.vip is not None:
-        return one.vip
-    server = _read_server(one)
-    try:
-        return ipaddress.ip_address(server.word("local") if server is not None else "")
-    except ValueError:
-        return None
+def _vips(one: InstanceSection) -> tuple[IpAddress, ...]:
+    """The VIPs of an instance, from our file or from OpenVPN's."""
+    server = None if one.vip else _read_server(one)
+    return one.vip if server is None else tuple(find_served(server))
 
 
 def _outside(config: Config, interfaces: Mapping[str, tuple[IpAddress, ...]]) -> Iterator[str]:
     """Interfaces on which keepalived talks."""
     for one in config.instance:
         if one.vip_manager is VipManager.KEEPALIVED:
-            vip = _vip(one)
-            holding = (name for name, vips in interfaces.items() if vip in vips)
+            vips = set(_vips(one))
+            holding = (name for name, here in interfaces.items() if vips & set(here))
             yield from (one.vip_interface,) if one.vip_interface is not None else holding
 
 

@@ -59,6 +59,9 @@ PROGRAMS = (
     PACKAGED_CHECK,
     "/usr/sbin/keepalived",
     "/usr/lib/systemd/system/openvpn-cluster@.service",
+    "/usr/lib/systemd/system/openvpn-beside@.service",
+    "/etc/systemd/system/openvpn-beside@.service",
+    "/usr/sbin/openvpn",
 )
 TEMPLATES = ("keepalived.conf", "node.conf", "check-grade")
 """In the wheel, in the source tree, or among the examples of the package."""

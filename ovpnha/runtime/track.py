@@ -16,10 +16,10 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from ovpnha.config.fields import draft_of
-from ovpnha.model import Vouched
+from ovpnha.config.paths import draft_of
 from ovpnha.runtime.replacing import replacing
 
 MODE = 0o644
@@ -33,6 +33,15 @@ UNREAD_LIMIT = 5
 
 NEVER = 0
 """The time of access of a file that nobody has read."""
+
+
+@dataclass(frozen=True)
+class Vouched:
+    """The OpenVPN that a grade speaks of, for those who ask when the sidecar cannot."""
+
+    pid: int
+    vips: tuple[str, ...]  # empty while they are not known
+    inode: int = 0  # of the socket that its clients send to; 0 while that is not known
 
 
 class TrackFile:
@@ -125,7 +134,10 @@ class TrackFile:
         if vouched is None:
             self._beside.unlink(missing_ok=True)
             return
-        lines = [f"{vouched.pid} {vouched.vip}", *([str(vouched.inode)] if vouched.inode else [])]
+        lines = [
+            " ".join((str(vouched.pid), *vouched.vips)),
+            *([str(vouched.inode)] if vouched.inode else []),
+        ]
         content = "".join(f"{line}\n" for line in lines).encode()
         if not self._beside.exists() or self._beside.read_bytes() != content:
             self._replace(self._beside, content)

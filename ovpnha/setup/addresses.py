@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ovpnha.config.values import ADDRESSES_MAX
 from ovpnha.setup.host import Host, IpAddress, IpInterface
 from ovpnha.setup.refusals import find_tunnels, read_address
 from ovpnha.setup.server import Server
@@ -22,12 +23,14 @@ GIVE = "give one like 192.0.2.10 or 192.0.2.10/24"
 
 def find_wrong_addresses(plan: ClusterPlan, host: Host) -> Iterator[str]:
     """What is wrong with the addresses of a plan."""
-    yield from _check_vip("--vip", plan.outside, host)
+    for place in plan.served:
+        yield from _check_vip("--vip", place, host)
+    yield from _check_beside(plan)
     yield from _check_own("--own-address", plan.outside, host)
     if plan.inside is not None:
         yield from _check_vip("--inside-vip", plan.inside, host)
         yield from _check_own("--own-inside-address", plan.inside, host)
-        if plan.inside.ip == plan.outside.ip:
+        if plan.inside.ip in {one.ip for one in plan.served}:
             yield f"--inside-vip: {plan.inside.ip} is the VIP itself; give another one, or none"
     if plan.bcn_nodes and all(map(host.has, plan.bcn_nodes)):
         yield (
@@ -38,7 +41,8 @@ def find_wrong_addresses(plan: ClusterPlan, host: Host) -> Iterator[str]:
 
 def find_in_tunnels(plan: ClusterPlan, server: Server) -> Iterator[str]:
     """Addresses that are behind the server itself."""
-    for option, place in zip(("--vip", "--inside-vip"), plan.vips, strict=False):
+    for place in plan.vips:
+        option = "--vip" if place in plan.served else "--inside-vip"
         for network in find_tunnels(server):
             if place.ip in network:
                 yield (
@@ -63,11 +67,19 @@ def note_local(plan: ClusterPlan, server: Server) -> Iterator[str]:
     old = server.word("local")
     address = read_address(old)
     wildcard = address is not None and address.is_unspecified
-    if old and not wildcard and address != plan.outside.ip:
+    if old and not wildcard and address not in {one.ip for one in plan.served}:
         yield (
             f"local {old}: becomes {plan.outside.ip}; clients whose `remote` leads to {old} do not"
             f" find this server any more: change it there, or keep the address: --vip {old}"
         )
+
+
+def _check_beside(plan: ClusterPlan) -> Iterator[str]:
+    ips = [one.ip for one in plan.served]
+    if len(set(ips)) < len(ips):
+        yield "--vip: names an address twice; name each once"
+    if len(ips) > ADDRESSES_MAX:
+        yield f"--vip: names {len(ips)} addresses; no more than {ADDRESSES_MAX} are possible"
 
 
 def _check_vip(option: str, place: MovingAddress, host: Host) -> Iterator[str]:

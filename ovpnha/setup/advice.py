@@ -6,9 +6,9 @@ is only told. A sentence names the option and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-from ovpnha.setup.refusals import REFUSALS, find_refused, is_tap
+from ovpnha.setup.refusals import REFUSALS, find_refused, is_tap, serves_any
 from ovpnha.setup.server import Server
 
 SCRIPTS = (
@@ -31,8 +31,6 @@ MORE = {
     "tcp": "TCP connections end with their server and cannot be moved. Put a UDP server beside it"
     " (a copy of this file with `proto udp`, another port or device, a network of its own for"
     " clients), move the clients there, and run init on that one; this one goes on as it is",
-    "multihome": "it stands in a file that this one includes (config); take it out there: the"
-    " server answers from the virtual IP only, which local names",
     "management": "one stands in a file that this one includes (config); take it out there",
     "token": "add `auth-gen-token-secret FILE` (made by: openvpn --genkey auth-token FILE): with"
     " the same secret on all nodes a token of one is good on the others",
@@ -57,24 +55,43 @@ REMOVED = {
 """Options of earlier OpenVPNs, with which the one of the node (2.6, of Debian's) does not start."""
 
 
-def find_obstacles(server: Server) -> Iterator[str]:
-    """What is in the way of a server that says all that `ovpnha init` would add."""
+def find_obstacles(server: Server, *, stock: bool = False) -> Iterator[str]:
+    """What is in the way of a server that says all that `ovpnha init` would add.
+
+    ``stock``: by itself, without the patch.
+    """
     serves = any(server.has(name) for name in ("server", "server-ipv6", "server-bridge"))
     if not serves and server.word("mode") != "server":
         yield "server: this is no server's configuration; name that of a server"
-    for name in (name for name in REMOVED if server.has(name)):
-        yield f"{name}: OpenVPN 2.6 has no such option and would not start; {REMOVED[name]}"
-    for name in find_refused(server):
+    yield from find_removed(server)
+    for name in () if stock else find_refused(server):
         option = REFUSALS[name].partition(":")[0]
         yield f"{option}: {MORE[name]}" if name in MORE else REFUSALS[name]
 
 
-def find_notes(server: Server, version: int, socket: str) -> Iterator[str]:
+def find_removed(server: Server) -> Iterator[str]:
+    """Options that OpenVPN has no more, unless it is told to ignore them."""
+    ignored = {name for line in server.options.get("ignore-unknown-option", []) for name in line}
+    for name in (name for name in REMOVED if server.has(name) and name not in ignored):
+        yield f"{name}: OpenVPN 2.6 has no such option and would not start; {REMOVED[name]}"
+
+
+def find_notes(server: Server, versions: Collection[int], socket: str) -> Iterator[str]:
     """What stays as it is, or changes on the way, and somebody should know.
 
-    ``version`` is that of the VIP's family, ``socket`` the management socket that there will be.
+    ``versions`` are those of the VIPs' families, ``socket`` the management socket that there will
+    be.
     """
-    if is_other_family(server, version):
+    version = next(iter(versions))
+    if len(versions) > 1 and server.word("proto") != "udp6":
+        yield f"proto {server.word('proto')}: becomes udp6, which takes IPv4, too"
+    elif len(versions) == 1 and serves_any(server) and server.word("proto") == "udp6":
+        yield (
+            f"proto udp6: takes both families, and only an address of IPv{version} moves. Whoever"
+            f" comes by IPv{10 - version} comes to an address of this host, and is not protected:"
+            " give one of that family, too (--vip once more)"
+        )
+    elif len(versions) == 1 and is_other_family(server, version):
         yield (
             f"proto {server.word('proto')}: becomes udp{version}: the one address that moves is of"
             f" IPv{version}, and whoever came by the other family does not any more. A second"
@@ -104,11 +121,20 @@ def find_port(server: Server) -> Iterator[str]:
 def find_overridden(wanted: Iterable[tuple[str, ...]], server: Server) -> Iterator[str]:
     """What the server's file says as it must, and a file that it includes otherwise later on."""
     for name, *words in wanted:
-        if name != "management" and server.last(name) != words:
+        if name != "management" and not _says(name, words, server):
             yield (
                 f"{name}: a file that this one includes (config) says something else:"
                 f" {' '.join(server.last(name))}; take it out there"
             )
+
+
+MANY = frozenset({"cluster-address"})
+"""What may be said several times."""
+
+
+def _says(name: str, words: list[str], server: Server) -> bool:
+    found = server.options.get(name, [])
+    return words in found if name in MANY else found[-1:] == [words]
 
 
 def is_other_family(server: Server, version: int) -> bool:
@@ -125,7 +151,7 @@ RULES_OF_NOTES: Mapping[str, Callable[[Server], bool]] = {
     ),
     "dco": lambda one: not one.has("disable-dco"),
     "chroot": lambda one: one.has("chroot"),
-    "multihome": lambda one: one.has("multihome"),
+    "any": serves_any,
     "tap": is_tap,
 }
 NOTES = {
@@ -143,6 +169,7 @@ NOTES = {
     "tap": "dev tap: the MAC addresses that clients are heard with move, too. A bridge that the tap"
     " is in must be on every node, and an address of it that clients use must move like the virtual"
     " IP. Addresses of the tap that are not set by OpenVPN need the same `lladdr` on all nodes",
-    "multihome": "multihome: becomes a comment: the server answers from the virtual IP only, and"
-    " whoever came by another address does not any more",
+    "any": "multihome, or no local with proto udp6: stays so. Clients are answered from the address"
+    " that they use; the virtual IPs move (cluster-address, --vip for each of several), and whoever"
+    " comes by another address of this host is served, and loses the connection with it",
 }

@@ -25,6 +25,7 @@ class Answers:
     """What was said, on the command line, at the terminal or in an earlier run; None: nothing."""
 
     vip: str | None = None
+    """The addresses that clients use, with spaces between them."""
     inside_vip: str | None = None
     outside_interface: str | None = None
     inside_interface: str | None = None
@@ -38,6 +39,8 @@ class Answers:
     priority: int | None = None
     keepalived: str | None = None
     """``new``, ``replace`` or ``leave``."""
+    openvpn: str | None = None
+    """``cluster``: the patched one; ``stock``: the distribution's."""
 
     def over(self, earlier: Answers) -> Answers:
         """These, and where nothing was said the earlier ones."""
@@ -68,9 +71,14 @@ class SetupQuestion:
     """Whether the proposal may be taken without asking."""
 
 
+def first_of(text: str | None) -> str | None:
+    """The first of several addresses, on whose interface the others are, too."""
+    return next(iter((text or "").split()), text)
+
+
 def find_interface(text: str | None, host: Host) -> str:
     """The interface that an address of an answer is on or near; empty when it is not known."""
-    address = _address(text)
+    address = _address(first_of(text))
     return host.find_interface(address.ip) if address is not None else ""
 
 
@@ -92,7 +100,7 @@ def _ask_outside(answers: Answers, host: Host, server: Server) -> Iterator[Setup
         text = "The address that clients have as `remote`, which will move between the nodes (VIP)"
         yield SetupQuestion("vip", "--vip", text, guess, sure=named)
     elif answers.outside_interface is None and not find_interface(answers.vip, host):
-        text = f"The interface on which {answers.vip} will be"
+        text = f"The interface on which {first_of(answers.vip)} will be"
         guess = route.interface if route is not None else ""
         yield SetupQuestion("outside_interface", "--outside-interface", text, guess)
 
@@ -134,9 +142,10 @@ def _ask_bcn(answers: Answers, host: Host) -> Iterator[SetupQuestion]:
 
 
 def _ask_own(answers: Answers, host: Host) -> Iterator[SetupQuestion]:
-    vips = [one.ip for one in map(_address, (answers.vip, answers.inside_vip)) if one is not None]
+    words = (*(answers.vip or "").split(), answers.inside_vip)
+    vips = [one.ip for one in map(_address, words) if one is not None]
     for field, option, said, vip in (
-        ("own_address", "--own-address", answers.own_address, answers.vip),
+        ("own_address", "--own-address", answers.own_address, first_of(answers.vip)),
         (
             "own_inside_address",
             "--own-inside-address",

@@ -19,6 +19,12 @@ PRIORITY = 100
 KEEPALIVED = ("new", "replace", "leave")
 
 
+OUR_UNIT = "openvpn-cluster@{}.service"
+STOCK_UNIT = "openvpn-beside@{}.service"
+STOCK = "stock"
+PATCHED = "cluster"
+
+
 @dataclass(frozen=True)
 class MovingAddress:
     """An address that moves, and where."""
@@ -49,6 +55,24 @@ class ClusterPlan:
     router_id: int
     priority: int
     keepalived: str
+    beside: tuple[MovingAddress, ...] = ()
+    """Further addresses that clients use, on the same interface."""
+    stock: bool = False
+    """OpenVPN is the distribution's, without the patch."""
+    keeps: bool = False
+    """Without the patch: clients get the addresses again that they had."""
+    tcp_port: int | None = None
+    """Without the patch: the port of a TCP server."""
+
+    @property
+    def unit(self) -> str:
+        """What starts OpenVPN from now on."""
+        return cluster_unit(self.instance, stock=self.stock)
+
+    @property
+    def pool_file(self) -> str:
+        """Where ovpnha writes who had which address."""
+        return f"/var/lib/ovpnha/pool/{self.instance}"
 
     @property
     def management(self) -> str:
@@ -62,8 +86,23 @@ class ClusterPlan:
 
     @property
     def vips(self) -> tuple[MovingAddress, ...]:
-        """Both, or the only one."""
-        return (self.outside,) if self.inside is None else (self.outside, self.inside)
+        """All that move: those of the clients first, then that on the inside."""
+        return (*self.served, *(() if self.inside is None else (self.inside,)))
+
+    @property
+    def served(self) -> tuple[MovingAddress, ...]:
+        """Those that clients use."""
+        return (self.outside, *self.beside)
+
+    @property
+    def versions(self) -> frozenset[int]:
+        """The families of the addresses that clients use."""
+        return frozenset(one.ip.version for one in self.served)
+
+
+def cluster_unit(instance: str, *, stock: bool = False) -> str:
+    """The unit of the patched OpenVPN, or of the distribution's with ovpnha beside it."""
+    return (STOCK_UNIT if stock else OUR_UNIT).format(instance)
 
 
 def make_plan(instance: str, answers: Answers, host: Host) -> tuple[ClusterPlan | None, list[str]]:
@@ -71,7 +110,7 @@ def make_plan(instance: str, answers: Answers, host: Host) -> tuple[ClusterPlan 
     problems = [*_find_wrong_words(instance, answers, host)]
     if problems:
         return None, problems
-    vip = _parse(answers.vip)
+    vip, *more = map(_parse, (answers.vip or "").split())
     outside = _place(vip, answers.outside_interface, answers.own_address, host)
     inside = None
     if answers.inside_vip != NONE:
@@ -90,13 +129,15 @@ def make_plan(instance: str, answers: Answers, host: Host) -> tuple[ClusterPlan 
         router_id=answers.router_id or outside.ip.packed[-1] or 51,
         priority=answers.priority or PRIORITY,
         keepalived=answers.keepalived or KEEPALIVED[0],
+        stock=answers.openvpn == STOCK,
+        beside=tuple(_place(one, outside.interface, None, host) for one in more),
     )
     return plan, [*_find_contradictions(plan, host)]
 
 
 def _find_wrong_words(instance: str, answers: Answers, host: Host) -> Iterator[str]:
     for option, text in (
-        ("--vip", answers.vip),
+        *(("--vip", one) for one in (answers.vip or "").split() or [""]),
         ("--inside-vip", None if answers.inside_vip == NONE else answers.inside_vip),
         ("--own-address", answers.own_address),
         ("--own-inside-address", answers.own_inside_address),

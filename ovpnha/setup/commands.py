@@ -11,11 +11,11 @@ way round. What is so already is left out, so that the list can be carried out a
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ovpnha.setup.cluster import ClusterPlan, MovingAddress
+from ovpnha.setup.cluster import ClusterPlan, MovingAddress, cluster_unit
 from ovpnha.setup.files import KEY_PATH, TOML_PATH
 from ovpnha.setup.host import VIP_MANAGER_FILES, Host
 from ovpnha.setup.network import give_up, promoting, read_again, take_own
@@ -62,7 +62,7 @@ def find_start(
     stock server elsewhere that has not been stopped yet. ``given_up`` is whether an earlier run has
     taken an address away, and may not have come to its end.
     """
-    cluster = cluster_unit(plan.instance)
+    cluster = plan.unit
     moving = find_moving(plan, host)
     left = plan.keepalived == "leave" and not moving and not given_up
     manager = () if left else (KEEPALIVED_UNIT,)
@@ -91,6 +91,31 @@ def find_start(
         yield ("systemctl", "disable", stock.name)
 
 
+def find_start_alone(instance: str, stock: StockUnit, host: Host) -> Iterator[Command]:
+    """From the stock server to one without any other node, and to its second process."""
+    cluster, spare = cluster_unit(instance), spare_unit(instance)
+    yield from _unmask((SIDECAR_UNIT, cluster, spare), host)
+    yield from _enable((SIDECAR_UNIT,), host, now=True)
+    yield from _enable((cluster, spare), host, now=False)
+    if stock.active:
+        yield ("systemctl", "start", ONLINE_UNIT)
+        yield _say_goodbye(stock.name)
+        yield _end(stock.name)
+    yield from _start((cluster, spare), host)
+    if stock.generated and stock.name not in host.masked:
+        yield ("systemctl", "mask", stock.name)
+    elif stock.enabled:
+        yield ("systemctl", "disable", stock.name)
+
+
+def find_reload_alone(instance: str, host: Host, changed: Collection[str]) -> Iterator[Command]:
+    """What makes a server without any other node take up files that were written while it ran."""
+    if TOML_PATH in changed and SIDECAR_UNIT in host.active:
+        yield ("systemctl", "restart", _short(SIDECAR_UNIT))
+    if cluster_unit(instance) in host.active and any(one != TOML_PATH for one in changed):
+        yield ("ovpnha", "restart-openvpn", "--force", instance)
+
+
 def find_reload(
     plan: ClusterPlan, host: Host, changed: Iterable[str], known: Iterable[str] = ()
 ) -> Iterator[Command]:
@@ -99,7 +124,7 @@ def find_reload(
     ``changed`` is written now; ``known`` are all files of ours, which an earlier run may have
     written without ``--now``.
     """
-    cluster, now, earlier = cluster_unit(plan.instance), {*changed}, {*known}
+    cluster, now, earlier = plan.unit, {*changed}, {*known}
 
     def find(unit: str) -> set[str]:
         newer = {one for one in earlier if host.is_newer(one, unit)}
@@ -117,7 +142,7 @@ def find_reload(
 
 def find_moving(plan: ClusterPlan, host: Host) -> list[MovingAddress]:
     """The addresses that this host gives up: keepalived must have them afterwards."""
-    if cluster_unit(plan.instance) in host.active:
+    if plan.unit in host.active:
         return []
     return [one for one in plan.vips if host.has_as_own(one.ip)]
 
@@ -203,9 +228,12 @@ def find_return(
     once. Then the address goes, before it ends. Whatever takes time comes when the stock server
     runs.
     """
-    cluster, stock = _short(cluster_unit(before.instance)), before.stock
+    cluster = _short(cluster_unit(before.instance, stock=before.beside))
+    stock = before.stock
     manager = _short(KEEPALIVED_UNIT)
     ours = managed or (bool(before.addresses) and not before.keepalived.active)
+    if before.spare:  # else it would go on in the place of the other one
+        yield ("systemctl", "disable", "--now", _short(spare_unit(before.instance)))
     yield _say_goodbye(cluster)
     if ours:
         had = [address.partition("/")[0] for _, address, _ in before.addresses]
@@ -241,9 +269,9 @@ def touches_keepalived(command: Command) -> bool:
     return _short(command[-1]) == _short(KEEPALIVED_UNIT) and verb in {("stop",), ("enable",)}
 
 
-def cluster_unit(instance: str) -> str:
-    """The unit of the patched OpenVPN."""
-    return f"openvpn-cluster@{instance}.service"
+def spare_unit(instance: str) -> str:
+    """The unit of its second process."""
+    return f"openvpn-cluster-spare@{instance}.service"
 
 
 @dataclass(frozen=True)
@@ -261,6 +289,10 @@ class Before:
     instead, or empty."""
     masked: tuple[str, ...] = ()
     """Units that could not start, of those that init starts or masks."""
+    beside: bool = False
+    """OpenVPN stays the distribution's."""
+    spare: bool = False
+    """Whether init has started a second process: the server has no other node."""
 
     def to_plain(self) -> dict[str, Any]:
         """For the manifest."""
@@ -275,6 +307,8 @@ class Before:
             "keepalived_active": self.keepalived.active,
             "addresses": [list(one) for one in self.addresses],
             "masked": list(self.masked),
+            "beside": self.beside,
+            "spare": self.spare,
         }
 
     @classmethod
@@ -289,6 +323,8 @@ class Before:
             ),
             addresses=tuple((a, b, c) for a, b, c in plain["addresses"]),
             masked=tuple(plain.get("masked", ())),  # an earlier version did not note it
+            beside=plain.get("beside", False),
+            spare=bool(plain.get("spare")),
         )
 
 
@@ -302,9 +338,20 @@ def note_before(plan: ClusterPlan, source: str, stock: StockUnit, host: Host) ->
         for one in plan.vips
         if host.has_as_own(one.ip)
     )
-    units = (SIDECAR_UNIT, cluster_unit(plan.instance), KEEPALIVED_UNIT, stock.name)
+    units = (SIDECAR_UNIT, plan.unit, KEEPALIVED_UNIT, stock.name)
     masked = tuple(one for one in units if one in host.masked)
-    return Before(plan.instance, source, stock, keepalived, tuple(addresses), masked)
+    given = tuple(addresses)
+    return Before(plan.instance, source, stock, keepalived, given, masked, plan.stock)
+
+
+def note_before_alone(instance: str, source: str, stock: StockUnit, host: Host) -> Before:
+    """The same for a server without any other node: no address moves."""
+    keepalived = StockUnit(
+        KEEPALIVED_UNIT, KEEPALIVED_UNIT in host.enabled, KEEPALIVED_UNIT in host.active
+    )
+    units = (SIDECAR_UNIT, cluster_unit(instance), spare_unit(instance), stock.name)
+    masked = tuple(one for one in units if one in host.masked)
+    return Before(instance, source, stock, keepalived, (), masked, spare=True)
 
 
 def spell(commands: Sequence[Command]) -> str:

@@ -21,6 +21,8 @@ NODE_PATH = "/etc/keepalived/node.conf"
 CHECK_PATH = "/etc/keepalived/check-grade"
 PACKAGED_CHECK = "/usr/lib/ovpnha/check-grade"
 
+OUTSIDE_LINE = "        $OUTSIDE_VIP dev $OUTSIDE_IF\n"
+OUTSIDE6_LINE = "        $OUTSIDE_VIP6\n"
 INSIDE_LINE = "        $INSIDE_VIP dev $INSIDE_IF\n"
 INSIDE_TRACKED = "    track_interface {\n        $INSIDE_IF\n    }\n"
 
@@ -49,13 +51,19 @@ def render_toml(plan: ClusterPlan) -> str:
             "[[instance]]",
             f"name = {toml_value(plan.instance)}",
             f"management = {toml_value(plan.management)}",
-            f"vip = {toml_value(str(plan.outside.ip))}",
+            f"vip = {toml_value(_vip_value(plan))}",
             f"vip_interface = {toml_value(plan.outside.interface)}",
             f"track_file = {toml_value(plan.grade_file)}",
+            *_stock_lines(plan),
             *_firewall_lines(plan),
             "",
         ]
     )
+
+
+def _vip_value(plan: ClusterPlan) -> object:
+    ips = [str(one.ip) for one in plan.served]
+    return ips if plan.beside else ips[0]
 
 
 def _bcn_lines(plan: ClusterPlan) -> Iterable[str]:
@@ -70,6 +78,16 @@ def bcn_link(plan: ClusterPlan) -> dict[str, object]:
     """The link of the BCN, as a table of the configuration."""
     nodes = {"nodes": [str(one) for one in plan.bcn_nodes]} if plan.bcn_nodes else {}
     return {"interface": plan.bcn_interface, **nodes}
+
+
+def _stock_lines(plan: ClusterPlan) -> Iterable[str]:
+    if plan.stock:
+        yield "# OpenVPN is the distribution's: clients reconnect at a takeover."
+        yield "seamless = false"
+        if plan.keeps:
+            yield f"pool_file = {toml_value(plan.pool_file)}"
+        if plan.tcp_port is not None:
+            yield f"tcp_port = {plan.tcp_port}"
 
 
 def _firewall_lines(plan: ClusterPlan) -> Iterable[str]:
@@ -89,8 +107,21 @@ def render_keepalived(plan: ClusterPlan, templates: KeepalivedFiles, check: str)
         text = _cut(text, INSIDE_TRACKED)
     if plan.inside is None or mixed:
         text = _cut(text, INSIDE_LINE)
+    text = _with_more(text, plan)
     node = set_variables(templates.node, make_variables(plan, check, mixed=mixed))
     return KeepalivedFiles(text, node, templates.check_grade)
+
+
+def _with_more(text: str, plan: ClusterPlan) -> str:
+    """Further VIPs stand beside the first, those of the other family where keepalived has them."""
+    for one in reversed(plan.beside):
+        same = one.ip.version == plan.outside.ip.version
+        after = OUTSIDE_LINE if same else OUTSIDE6_LINE
+        line = f"        {one.address} dev $OUTSIDE_IF\n"
+        if after not in text:
+            raise ConfigError(f"{KEEPALIVED_PATH}: the template lacks {after.split()[0]}")
+        text = text.replace(after, after + line, 1)
+    return text
 
 
 def make_variables(plan: ClusterPlan, check: str, *, mixed: bool = False) -> dict[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ovpnha.config.problems import toml_value
-from ovpnha.setup.answers import BROADCAST, NONE, Answers
+from ovpnha.setup.answers import BROADCAST, NONE, Answers, find_interface
 from ovpnha.setup.bundle import Bundle
 from ovpnha.setup.cluster import ClusterPlan
 from ovpnha.setup.files import (
@@ -63,7 +63,7 @@ def adapt_answers(bundle: Bundle, given: Answers, host: Host) -> Answers:
 
 def _interface(name: str | None, vip: str | None, host: Host) -> str | None:
     """Found by the address; else one of the same name, if there is one."""
-    if vip in {None, NONE} or host.find_interface(ipaddress.ip_interface(vip or "").ip):
+    if vip in {None, NONE} or find_interface(vip, host):
         return None
     return name if name in host.interfaces() else None
 

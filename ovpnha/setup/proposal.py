@@ -18,11 +18,10 @@ from ovpnha.setup.advice import (
     find_obstacles,
     find_overridden,
     find_port,
-    is_other_family,
 )
 from ovpnha.setup.agreement import find_stale, is_left, note_edited, tell_stale
 from ovpnha.setup.cluster import ClusterPlan
-from ovpnha.setup.commands import StockUnit, cluster_unit
+from ovpnha.setup.commands import StockUnit
 from ovpnha.setup.edit import edit_server
 from ovpnha.setup.files import (
     CHECK_PATH,
@@ -45,12 +44,17 @@ from ovpnha.setup.server import (
     find_open_block,
     parse_server,
 )
+from ovpnha.setup.stock import (
+    find_missing_program,
+    note_stock,
+    note_stock_host,
+    with_server,
+)
+from ovpnha.setup.wanted import unwanted_options, wanted_options
 
 SERVER_DIRECTORY = "/etc/openvpn/server"
 LEGACY_DIRECTORY = "/etc/openvpn"
 USER = "ovpnha"
-UNWANTED = frozenset({"multihome"})
-"""What the server's file must not say, and needs nothing in its place."""
 NETWORK_FILES = (
     "/etc/network/",
     "/etc/systemd/network/",
@@ -156,32 +160,18 @@ def find_stock(source: ServerSource, host: Host) -> StockUnit:
     return StockUnit(name, name in host.enabled, name in host.active)
 
 
-def wanted_options(plan: ClusterPlan, server: Server) -> list[tuple[str, ...]]:
-    """What the server's file must say."""
-    wanted: list[tuple[str, ...]] = [
-        ("local", str(plan.outside.ip)),
-        ("cluster",),
-        ("management", plan.management, "unix"),
-        ("management-client-user", USER),
-        ("management-client-group", USER),
-        ("disable-dco",),
-    ]
-    version = plan.outside.ip.version
-    if is_other_family(server, version):
-        wanted.append(("proto", f"udp{version}"))
-    return wanted
-
-
 def edit_source(plan: ClusterPlan, source: ServerSource, edited: str | None = None) -> str:
     """The server's file as it would be; ``edited`` is what somebody has made of an earlier one."""
     text = source.text if edited is None else edited
     if source.path != source.target and edited is None:
         text = f"cd {PurePosixPath(source.path).parent}\n{text.removeprefix(BYTE_ORDER_MARK)}"
-    return edit_server(text, wanted_options(plan, source.read(text)), UNWANTED)
+    server = source.read(text)
+    return edit_server(text, wanted_options(plan, server), unwanted_options(plan, server))
 
 
 def propose(plan: ClusterPlan, source: ServerSource, host: Host, supplies: Supplies) -> Proposal:
     """Everything for one node."""
+    plan = with_server(plan, source.read())
     target = host.files.get(source.target)
     edited = source.target in supplies.edited
     after = edit_source(plan, source, target if edited else None)
@@ -192,8 +182,14 @@ def propose(plan: ClusterPlan, source: ServerSource, host: Host, supplies: Suppl
         FileChange(source.target, target, after, in_place=edited),
     ]
     found = judge(plan, source, changes, host, supplies)
+    server = source.read()
+    told = (
+        note_stock(plan, server)
+        if plan.stock
+        else find_notes(server, plan.versions, plan.management)
+    )
     notes = (
-        *find_notes(source.read(), plan.outside.ip.version, plan.management),
+        *told,
         *note_local(plan, source.read()),
         *found.notes,
     )
@@ -213,10 +209,11 @@ def judge(
     """The changes that are left to make, and what has to be said of all."""
     after = next(one.after for one in changes if one.path == source.target)
     problems = [
-        *_find_server_problems(source, after),
-        *_find_foreign(plan, changes, source, supplies),
-        *_check_toml(changes, host),
-        *_find_missing(host),
+        *find_server_problems(source, after, stock=plan.stock),
+        *find_foreign(plan.keepalived, changes, source, supplies),
+        *check_toml(changes, host),
+        *find_missing(host),
+        *(find_missing_program(host) if plan.stock else ()),
         *find_in_tunnels(plan, source.read(after)),
         *find_left_out(plan, host, ours=KEEPALIVED_PATH in supplies.last),
         *tell_stale(stale := find_stale(changes, supplies)),
@@ -230,7 +227,7 @@ def judge(
         *note_edited(changes, supplies),
         *_note_key(wanted, host, supplies),
     )
-    problems += _find_links(wanted, host)
+    problems += find_links(wanted, host)
     return Proposal(wanted, notes, tuple(dict.fromkeys(problems)))
 
 
@@ -283,16 +280,17 @@ def _network_bases(host: Host, supplies: Supplies) -> dict[str, str]:
     return {path: supplies.bases.get(path) or text for path, text in now.items()}
 
 
-def _find_server_problems(source: ServerSource, after: str) -> Iterator[str]:
+def find_server_problems(source: ServerSource, after: str, *, stock: bool) -> Iterator[str]:
+    """What stands in the way in the server's file."""
     if block := find_open_block(source.text):
         yield f"{source.path}: <{block}> has no end; add a line </{block}>"
         return
-    for text in find_obstacles(source.read(after)):
+    for text in find_obstacles(source.read(after), stock=stock):
         yield f"{source.path}: {text}"
 
 
-def _find_foreign(
-    plan: ClusterPlan, changes: Sequence[FileChange], source: ServerSource, supplies: Supplies
+def find_foreign(
+    keepalived: str, changes: Sequence[FileChange], source: ServerSource, supplies: Supplies
 ) -> Iterator[str]:
     """Files that somebody else has written, and that would be lost."""
     for one in changes:
@@ -305,14 +303,15 @@ def _find_foreign(
             )
         elif one.path == source.target and source.path != source.target:
             yield f"{one.path}: is another server's; {source.path} needs a name of its own"
-        elif one.path in {KEEPALIVED_PATH, NODE_PATH} and plan.keepalived == "new":
+        elif one.path in {KEEPALIVED_PATH, NODE_PATH} and keepalived == "new":
             yield (
                 f"{one.path}: is there already; say `--keepalived replace` to have it replaced (a"
                 " copy is kept), or `--keepalived leave` to leave keepalived to you"
             )
 
 
-def _check_toml(changes: Sequence[FileChange], host: Host) -> Iterator[str]:
+def check_toml(changes: Sequence[FileChange], host: Host) -> Iterator[str]:
+    """What our own configuration is refused for."""
     for one in changes:
         if one.path == TOML_PATH:
             try:
@@ -321,7 +320,8 @@ def _check_toml(changes: Sequence[FileChange], host: Host) -> Iterator[str]:
                 yield from str(error).splitlines()
 
 
-def _find_missing(host: Host) -> Iterator[str]:
+def find_missing(host: Host) -> Iterator[str]:
+    """What the sidecar needs of the host."""
     if not host.has_user:
         yield "there is no user ovpnha on this host, whom the sidecar runs as; install the package"
     for path in host.closed:
@@ -332,8 +332,13 @@ def _note_host(
     plan: ClusterPlan, source: ServerSource, host: Host, supplies: Supplies
 ) -> Iterator[str]:
     unit = "openvpn-cluster@.service"
-    if f"/usr/lib/systemd/system/{unit}" not in host.programs:
-        yield f"{unit} is not installed: apt install ./openvpn-cluster_*.deb"
+    if plan.stock:
+        yield from note_stock_host(host)
+    elif f"/usr/lib/systemd/system/{unit}" not in host.programs:
+        yield (
+            f"{unit} is not installed: apt install ./openvpn-cluster_*.deb; or leave OpenVPN as it"
+            " is, and clients that reconnect at a takeover: ovpnha init --stock"
+        )
     if plan.keepalived != "leave" and "/usr/sbin/keepalived" not in host.programs:
         yield "keepalived is not installed: apt install keepalived"
     if source.stock_unit == "" and source.path != source.target:
@@ -344,13 +349,13 @@ def _note_host(
             " delays replication; an interface or VLAN of its own is better"
         )
     yield from note_far_nodes(plan, host)
-    if cluster_unit(plan.instance) not in host.active:
+    if plan.unit not in host.active:
         for place in plan.vips:
             if host.has_as_own(place.ip):
                 yield from edit_network(_network_bases(host, supplies), place)[1]
 
 
-def _find_links(changes: Sequence[FileChange], host: Host) -> Iterator[str]:
+def find_links(changes: Sequence[FileChange], host: Host) -> Iterator[str]:
     """A file is changed by a rename, which its other name does not follow, there or back."""
     for one in changes:
         if one.path in host.linked:

@@ -24,12 +24,13 @@ from tests.lab.compose.lab import ComposeLab
 from tests.lab.errors import LabError
 from tests.lab.node import Node
 from tests.lab.scenarios import Place, all_at, find
-from tests.lab.waiting import wait_until
+from tests.lab.waiting import wait_patiently, wait_until
 
 OUTPUT = Path("build/lab")
 DEMO = (sys.executable, "-m", "tests.lab.compose")
 NODES = ["node-a", "node-b"]
 END_SECONDS = 120.0
+TAKEN_AWAY_SECONDS = 20.0
 LIVES, LIVES_SECONDS = 10, 45.0
 """How often the master's container is killed and started again, or for how long."""
 LOG_LINES = 40
@@ -45,6 +46,8 @@ def expect(condition: object, what: str) -> None:
 def leaves_nothing(check: Callable[[], None]) -> None:
     """Run a check and look for what it left."""
     check()
+    # A lab beside this one that has just ended may still be taken away.
+    wait_patiently(lambda: not leftovers() + stale_runs(), TAKEN_AWAY_SECONDS)
     left = leftovers() + stale_runs()
     expect(not left, f"{check.__name__} left {', '.join(left)}")
 

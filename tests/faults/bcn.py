@@ -138,13 +138,13 @@ def drop(pick: Callable[[bytes, bytes], bool], say: Say) -> str:
         began = time.monotonic()
         wait_until(lambda: standby.grade() == DEGRADED, "node b is not in sync", NOTICED)
         noticed = time.monotonic() - began
-        assert "not_proved" in _problems(lab)
+        wait_until(lambda: "not_proved" in _problems(lab), "node b says why", PATIENCE)
         while time.monotonic() < began + STAYS:
             assert standby.grade() == DEGRADED, "falsely in sync"
             time.sleep(POLL)
         tap.let_go()
         lab.wait_in_sync("b")
-        assert not _problems(lab)
+        wait_until(lambda: not _problems(lab), "no problem any more", PATIENCE)
         assert lab.nodes["a"].grade() == GRADE_MASTER
     return f"not in sync after {noticed:.1f} s, {len(tap.held)} datagrams dropped"
 

@@ -15,7 +15,15 @@ from functools import partial
 
 from tests.faults.fault import Fault, Say
 from tests.integration.conftest import OPENVPN, configure
-from tests.integration.test_replay import DATA_HEAD, P_DATA_V2, Capture, Sent, link, payload
+from tests.integration.test_replay import (
+    DATA_HEAD,
+    NO_IPV6,
+    P_DATA_V2,
+    Capture,
+    Sent,
+    link,
+    payload,
+)
 from tests.lab import plan
 from tests.lab.clientlog import CONTROL_CHANNEL, noticed
 from tests.lab.deaths import kill_openvpn
@@ -26,7 +34,7 @@ from tests.lab.openvpn import READY, Client
 from tests.lab.packetfilter import PacketFilter
 from tests.lab.quota import Quota
 from tests.lab.session import Session
-from tests.lab.topology import inside
+from tests.lab.topology import inside, set_sysctls
 from tests.lab.waiting import Tail, wait_until
 
 PATIENCE = 20.0
@@ -195,9 +203,10 @@ class Idle:
 def idle_client(say: Say, *, tls_crypt: bool = True, move: bool = True) -> Iterator[Idle]:
     """Such a client, all that it has sent, and what another one had begun with.
 
-    Without ``move`` its master goes on.
+    Without ``move`` its master goes on. What IPv6 sends by itself would be data that can be read.
     """
-    with make_lab(say, tls_crypt=tls_crypt) as lab:
+    with make_lab(say, *NO_IPV6, tls_crypt=tls_crypt) as lab:
+        set_sysctls(lab.topology.namespace("client"), {"net/ipv6/conf/default/disable_ipv6": "1"})
         configure(lab, NAME, NEVER)
         lab.start_cluster()
         with closing(Capture(lab)) as capture:
@@ -207,10 +216,17 @@ def idle_client(say: Say, *, tls_crypt: bool = True, move: bool = True) -> Itera
             resets = [packet for packet in packets if packet[0] >> 3 in HARD_RESETS]
             client = lab.start_client()
             lab.wait_in_sync("b")
+            frames: list[Sent] = []
+
+            def has_pinged() -> bool:
+                frames.extend(capture.sent())
+                return any(one.data for one in frames)
+
+            wait_until(has_pinged, "a ping of the client", PATIENCE)
             if move:
                 kill_master(lab)
             server = lab.nodes["b" if move else "a"]
-            yield Idle(lab, server, client, capture, capture.sent(), resets)
+            yield Idle(lab, server, client, capture, frames, resets)
 
 
 def again_and_again(deed: Callable[[], object]) -> None:

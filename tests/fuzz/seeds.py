@@ -10,6 +10,7 @@ record is looked into.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +20,12 @@ from tests.integration import rows
 from tests.integration.conftest import OPENVPN
 from tests.integration.rows import Row, write_files
 from tests.lab import plan
+from tests.lab.clientlog import noticed
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.node import Setup
+from tests.lab.openvpn import Client
+from tests.lab.packetfilter import CONTROL, PacketFilter
 from tests.lab.topology import change_vip
 from tests.lab.waiting import wait_until
 from tests.model_openvpn import read_record
@@ -59,10 +63,25 @@ def row_named(name: str) -> Row:
 class Exporter:
     """The client of a promoted OpenVPN, and its records."""
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, packets: PacketFilter, client: Client) -> None:
         self._manager = manager
-        (self.uid,) = [line.split(",")[0] for line in manager.ask("cluster-list")[:-1]]
+        self._packets = packets
+        self._client = client
+        self.uid = self._uids()[0]
         self.keys: list[bytes] = []
+
+    def _uids(self) -> list[str]:
+        return [line.split(",")[0] for line in self._manager.ask("cluster-list")[:-1]]
+
+    def begin_anew(self) -> None:
+        """Have a renegotiation fail, so that the client has another session, and its old key."""
+        begun = time.time_ns()
+        self._packets.refuse(CONTROL)
+        self.ask("cluster-reneg")
+        wait_until(lambda: noticed(self._client.log(), begun).hard_resets, "a hard reset", SECONDS)
+        self._packets.lift()
+        wait_until(lambda: self._uids() not in ([], [self.uid]), "a new session", SECONDS)
+        self.uid = self._uids()[0]
 
     def ask(self, command: str) -> None:
         """A command about the client."""
@@ -142,6 +161,12 @@ def pending_and_given(exporter: Exporter) -> bytes:
     return first + waiting + exporter.record() + AFTERWARDS
 
 
+def kept(exporter: Exporter) -> bytes:
+    """A client that goes on sending with the key of its last session."""
+    exporter.begin_anew()
+    return exporter.record() + exporter.counters() + AFTERWARDS + commands(KICK, SECOND)
+
+
 def with_variables(record: bytes, lines: bytes) -> bytes:
     """The pieces of a record with these lines in front of its environment."""
     made, at = b"", 0
@@ -167,6 +192,7 @@ LIFE: dict[str, tuple[Row, Callable[[Exporter], bytes]]] = {
     "lame-duck": (DEFAULT, lame_duck),
     "pending": (DEFAULT, pending),
     "pending-and-given": (DEFAULT, pending_and_given),
+    "kept": (DEFAULT, kept),
     "short-variable-names": (DEFAULT, short_names),
     "lame-duck-cbc": (row_named(CBC), lame_duck),
     "lame-duck-tls-crypt-v2": (row_named("tls-crypt-v2"), lame_duck),
@@ -203,8 +229,8 @@ def serving(row: Row) -> Iterator[Exporter]:
         change_vip(lab.topology.namespace("a"), plan.OUT, "add")
         with Manager(node.directory / "openvpn.sock") as manager:
             manager.ask("cluster-promote 1/a")
-            lab.start_client()
-            yield Exporter(manager)
+            client = lab.start_client()
+            yield Exporter(manager, PacketFilter(node.namespace), client)
 
 
 def main(names: list[str]) -> int:

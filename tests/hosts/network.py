@@ -1,7 +1,7 @@
 """The networks of the hosts: bridges in a namespace of their own, a namespace for each host.
 
-A host takes its interfaces into itself when it boots, and they are gone when it loses its power;
-``plug`` gives it new ones. The addresses are those of the example files in ``deploy``.
+A host takes its interfaces into itself when it boots, and they are gone when it is off; ``plug``
+gives it new ones. The addresses are those of the example files in ``deploy``.
 """
 
 from __future__ import annotations
@@ -50,12 +50,17 @@ class Network:
 
     def plug(self, server: str) -> None:
         """Give a server that is off its three interfaces."""
+        self.unplug(server)
         for segment in NETWORKS:
             self._add_link(server, segment)
 
+    def unplug(self, server: str) -> None:
+        """Pull its cables; not one frame of it comes through any more."""
+        for segment in NETWORKS:
+            ip(self.namespace(FABRIC), "link", "delete", _port(server, segment), check=False)
+
     def _add_link(self, host: str, segment: str) -> None:
-        fabric, port = self.namespace(FABRIC), f"{host}-{segment}"
-        ip(fabric, "link", "delete", port, check=False)
+        fabric, port = self.namespace(FABRIC), _port(host, segment)
         peer = ("peer", "name", INTERFACES[segment], "netns", self.namespace(host))
         ip(fabric, "link", "add", port, "type", "veth", *peer)
         ip(fabric, "link", "set", port, "master", segment, "up")
@@ -65,3 +70,8 @@ class Network:
         ip(namespace, "address", "add", f"{NETWORKS[segment]}.100/24", "dev", interface)
         ip(namespace, "link", "set", "lo", "up")
         ip(namespace, "link", "set", interface, "up")
+
+
+def _port(host: str, segment: str) -> str:
+    """The fabric's end of a cable."""
+    return f"{host}-{segment}"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ovpnha.errors import OvpnhaError
+from tests.hosts.connections import cut_power_under_nat, reload_rules_under_nat
 from tests.hosts.host import Host
-from tests.hosts.network import INSIDE_VIP, LAN_HOST
 from tests.hosts.site import STOCK_UNIT, TCP_UNIT, UNIT, Site
 from tests.lab.clientlog import Noticed, noticed
 from tests.lab.errors import LabError
@@ -220,32 +220,6 @@ def hang_sidecar(site: Site) -> str:
     return f"on {name}, restarted after {time.monotonic() - hung:.1f} s"
 
 
-def cut_power_under_nat(site: Site) -> str:
-    """A translated session goes on, byte for byte, when the master loses its power."""
-    site.carry_connections()
-    session = site.start_tcp()
-    name = site.wait_settled()
-    other = next(one for one in site.hosts if one != name)
-    wait_until(lambda: _knows_session(site, other), f"{other} knows the session", SECONDS)
-    cut = time.monotonic()
-    site.hosts[name].cut_power()
-    wait_until(lambda: site.master() == other, f"{other} is master", SECONDS)
-    before = session.received()
-    wait_until(lambda: session.received() > before, "bytes both ways of the session", SECONDS)
-    went_on = time.monotonic() - cut
-    site.hosts[name].start()
-    site.hosts[name].wait_up()
-    if wrong := session.finish():
-        raise LabError(wrong)
-    return f"of {name}; the session had gone on {went_on:.1f} s later, and every byte came"
-
-
-def _knows_session(site: Site, name: str) -> bool:
-    """Whether its kernel has the client's session, with the inside VIP in the answers."""
-    shown = site.hosts[name].ask("conntrack -L -p tcp -s 10.8.0.0/24")
-    return f"dst={LAN_HOST}" in shown and f"dst={INSIDE_VIP}" in shown and "ESTABLISHED" in shown
-
-
 def _run_on_master(site: Site, command: str) -> str:
     name = site.wait_settled()
     begin = time.monotonic()
@@ -278,6 +252,7 @@ DEEDS = (
     Deed("hung sidecar of the master", hang_sidecar),
     Deed("TCP instance bound to the VIP", take_over_with_tcp),
     Deed("power cut under NAT with conntrackd", cut_power_under_nat),
+    Deed("reload of nftables under NAT", reload_rules_under_nat),
 )
 
 

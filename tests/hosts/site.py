@@ -93,6 +93,7 @@ class Site:
         self.run_id = plan.new_run_id()
         self.directory = plan.run_directory(self.run_id)
         self.hosts: dict[str, Host] = {}
+        self._carries = False
         self._stack = ExitStack()
 
     def __enter__(self) -> Site:
@@ -235,10 +236,13 @@ class Site:
             host.run(f"systemctl enable {TCP_UNIT} && systemctl start --no-block {TCP_UNIT}")
 
     def carry_connections(self) -> None:
-        """Firewall and NAT by the page: conntrackd, and the table that the sidecar keeps."""
+        """Firewall and NAT by the page: conntrackd, and the table that the sidecar keeps. Once."""
+        if self._carries:
+            return
+        self._carries = True
         settings, commands = page.blocks_under("Firewall and NAT")[:2]
         (vips,) = page.blocks_under("What is wrong with mine?")
-        (drop_in,) = page.blocks_under("Let ovpnha set it")
+        drop_in = page.blocks_under("Let ovpnha set it")[0]
         added = ["", *settings, *vips, "manage = true", ""]
         for host in self.hosts.values():
             config = "/etc/ovpnha/ovpnha.toml"

@@ -100,12 +100,11 @@ def cut_both(site: Site) -> str:
     site.wait_settled()
     for host in site.hosts.values():
         host.cut_power()
-    begin = time.monotonic()
+    begin, now = time.monotonic(), time.monotonic_ns()
     for host in site.hosts.values():
         host.start()
     for host in site.hosts.values():
         host.wait_up()
-    now = time.monotonic_ns()  # whatever dies may answer for a moment
     wait_until(lambda: site.probes.answered_since(now), "the client is back", POWER_SECONDS)
     back = time.monotonic() - begin
     return f"no keys are kept, so the client reconnects: it was back {back:.0f} s after that"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.sparepair import SparePair
 from tests.lab import sidecar
 from tests.lab.lab import Lab
 from tests.lab.node import Setup
@@ -45,6 +46,21 @@ def lab(make_lab: MakeLab) -> Lab:
 def manual_lab(make_lab: MakeLab) -> Lab:
     """A cluster whose addresses the test moves by hand, not started yet."""
     return make_lab(vip_manager=None)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[SparePair]:
+    """Both processes run, ``a`` serves, ``b`` has taken the descriptors."""
+    with SparePair(tmp_path, OPENVPN) as made:
+        made.serve()
+        yield made
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> Iterator[SparePair]:
+    """Nothing runs yet."""
+    with SparePair(tmp_path, OPENVPN) as made:
+        yield made
 
 
 def configure(lab: Lab, old: str, new: str) -> None:

@@ -26,6 +26,7 @@ KEY, WRAP_IDS, CLIENT_KEY, DYNAMIC_KEY = 0x8016, 0x8013, 0x8201, 0x8202
 KEY_HEAD = struct.Struct("!BBBB8s8sIIIQQIIBB")
 MARK = struct.Struct("!8s8sI")
 WRAP_PART = 32
+SLOT_KEPT = 3
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class DataKey:
     """A data channel key as a record carries it."""
 
     fingerprint: bytes
+    slot: int
     key_id: int
+    dies_in: int  # seconds that it had left when the record was written
     received: int  # the highest packet id that was received when the record was written
     parts: tuple[bytes, ...]  # cipher and HMAC key of both directions
 
@@ -54,7 +57,9 @@ def _data_key(field: bytes) -> DataKey:
     for length in (cipher, hmac, cipher, hmac):
         parts.append(field[at : at + length])
         at += length
-    return DataKey(head[5], head[2], head[11], tuple(part for part in parts if part))
+    return DataKey(
+        head[5], head[0], head[2], head[7], head[11], tuple(part for part in parts if part)
+    )
 
 
 def _records(stream: bytes) -> Iterator[dict[int, bytes]]:
@@ -70,6 +75,20 @@ def _records(stream: bytes) -> Iterator[dict[int, bytes]]:
         elif word == b"END" and texts:
             yield {kind: base64.b64decode(text) for kind, text in texts.items()}
             texts = {}
+
+
+def _grants(stream: bytes) -> Iterator[set[bytes]]:
+    """The fingerprints of the keys that packet ids are granted of, for each of these records."""
+    record, granted = False, set[bytes]()
+    for line in stream.splitlines():
+        word, _, rest = line.partition(b",")
+        record |= word == b"HOT"
+        if word == b"GRANT":
+            granted.add(bytes.fromhex(rest.split(b",")[1].decode()))
+        elif word == b"END":
+            if record:
+                yield granted
+            record, granted = False, set()
 
 
 class Relay:
@@ -97,6 +116,16 @@ class Relay:
         fields = (field for part in self._parts(0) for field in _fields(part))
         return [_data_key(data) for tag, data in fields if tag == KEY]
 
+    def granted(self) -> list[tuple[list[DataKey], set[bytes]]]:
+        """The keys of each record, and the fingerprints of those that have packet ids there."""
+        return [
+            ([_data_key(data) for tag, data in _fields(record[0]) if tag == KEY], fingerprints)
+            for stream in self._streams
+            for record, fingerprints in zip(
+                _records(bytes(stream)), _grants(bytes(stream)), strict=False
+            )
+        ]
+
     def wrap_keys(self) -> set[bytes]:
         """Every control channel key of every record: cipher and HMAC keys."""
         fields = (field for part in self._parts(WRAP) for field in _fields(part))
@@ -112,14 +141,21 @@ class Relay:
 
     def reports(self, prefix: bytes) -> list[tuple[bytes, int]]:
         """Fingerprint and packet id of each mark in the lines that begin so."""
-        texts = [
-            line.removeprefix(prefix)
+        texts = (line.removeprefix(prefix) for line in self._lines(prefix))
+        marks = (mark for text in texts for mark in MARK.iter_unpack(base64.b64decode(text)))
+        return [(fingerprint, packet_id) for _, fingerprint, packet_id in marks]
+
+    def lines(self, prefix: bytes) -> int:
+        """How many lines begin so."""
+        return len(self._lines(prefix))
+
+    def _lines(self, prefix: bytes) -> list[bytes]:
+        return [
+            line
             for stream in self._streams
             for line in bytes(stream).splitlines(keepends=True)
             if line.startswith(prefix) and line.endswith(b"\n")
         ]
-        marks = (mark for text in texts for mark in MARK.iter_unpack(base64.b64decode(text)))
-        return [(fingerprint, packet_id) for _, fingerprint, packet_id in marks]
 
     def _parts(self, kind: int) -> Iterator[bytes]:
         for stream in self._streams:
@@ -145,7 +181,9 @@ class Relay:
                         if not (data := one.recv(1 << 16)):
                             return
                         streams[one] += data
-                        (openvpn if one is sidecar else sidecar).sendall(data)
+                        other = openvpn if one is sidecar else sidecar
+                        with contextlib.suppress(BrokenPipeError):  # what it said is still read
+                            other.sendall(data)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,10 @@ import subprocess
 from pathlib import Path
 from types import TracebackType
 
+from tests.lab.configurations.files import fill, give_files, write_files
+from tests.lab.pki import Pki
 from tests.lab.waiting import wait_until
+from tests.unit.setup.test_configurations import DIRECTORY
 
 USER = 594
 SECONDS = 60.0
@@ -38,6 +41,22 @@ ip address add "198.51.100.$4/24" dev eth1
 ip address add "192.168.77.$4/24" dev bcn0
 touch /run/ready
 exec sleep infinity
+"""
+
+
+SERVER = "/etc/openvpn/server"
+# By the distribution's Python: the sidecar's user may not read whatever runs the tests.
+ASK = """
+import socket, sys
+path, question, end = sys.argv[1:]
+one = socket.socket(socket.AF_UNIX)
+one.settimeout(20)
+one.connect(path)
+one.sendall(question.encode() + b"\\n")
+text = b""
+while end.encode() not in text:
+    text += one.recv(4096) or sys.exit("it hung up")
+print(text.decode())
 """
 
 
@@ -105,3 +124,27 @@ class SetupHost:
             return Path(f"/proc/{parent}/task/{parent}/children").read_text().strip()
         except FileNotFoundError:
             return ""
+
+
+def make_files(directory: Path, openvpn: Path) -> Path:
+    """Every file that one of the configurations names."""
+    authority = Pki(directory)
+    authority.issue("server", server=True)
+    write_files(authority, openvpn)
+    return directory
+
+
+def give_server(host: SetupHost, name: str, files: Path) -> str:
+    """The server's configuration and its files."""
+    directory = host.path(SERVER)
+    give_files(files, directory)
+    text = fill((DIRECTORY / f"{name}.conf").read_text(), files)
+    (directory / f"{name}.conf").write_text(text)
+    return text
+
+
+def answers(host: SetupHost, name: str, question: str, end: str) -> str:
+    """What the management socket says to the sidecar's user, as soon as it is there."""
+    socket = f"/run/openvpn-cluster/{name}.sock"
+    done = host.run("/usr/bin/python3", "-c", ASK, socket, question, end, user=USER)
+    return done.stdout if done.returncode == 0 else ""

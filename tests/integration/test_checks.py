@@ -102,7 +102,8 @@ def test_a_critical_check_that_fails_moves_the_vip_and_one_that_fails_everywhere
     lab: Lab,
 ) -> None:
     a, b = started(with_checks(lab))
-    wait_until(lambda: of(a, "lan").get("verdict") == "ok", "the check of a is good", PATIENCE)
+    for node in (a, b):
+        wait_until(lambda: of(node, "lan").get("verdict") == "ok", "a good check", PATIENCE)  # noqa: B023
     (a.directory / "broken").touch()
     lab.wait_master("b", PATIENCE)
     wait_until(lambda: a.grade() == 30, "a is worth little", PATIENCE)

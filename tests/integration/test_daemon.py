@@ -271,7 +271,8 @@ def test_a_promotion_is_written_at_once(cluster: Pair) -> None:
     for _ in range(10):
         begin = add_vip_timed(cluster.a)
         cluster.a.wait_role("master")
-        last = told(cluster.a, "role changed")[-1]
+        wait_until(lambda: told_master(cluster.a), "the change in the log", DEADLINE)
+        (last,) = told_master(cluster.a)
         since_event.append(1000 * (last["written"] - begin))
         own_work.append(1000 * (last["written"] - last["monotonic"]))
         cluster.a.remove_vip()
@@ -279,6 +280,11 @@ def test_a_promotion_is_written_at_once(cluster: Pair) -> None:
     print("ms from adding the vip to the bytes written:", [round(one, 2) for one in since_event])
     print("ms of that in the core and the shell:", [round(one, 2) for one in own_work])
     assert min(since_event) < 150.0
+
+
+def told_master(node: Node) -> list[dict[str, Any]]:
+    """What its log said last of roles, when that is that it is master."""
+    return [one for one in told(node, "role changed")[-1:] if one["new"] == "master"]
 
 
 def add_vip_timed(node: Node) -> float:
@@ -326,6 +332,7 @@ def test_a_sidecar_that_stops_or_dies_leaves_openvpn_alone(cluster: Pair) -> Non
     a, b = cluster.a, cluster.b
     a.add_vip()
     a.wait_role("master")
+    a.wait_grade(120)
     epoch = a.instance()["epoch"]
     for number in (signal.SIGTERM, signal.SIGKILL):
         a.sidecar.signal(number)
@@ -333,6 +340,7 @@ def test_a_sidecar_that_stops_or_dies_leaves_openvpn_alone(cluster: Pair) -> Non
         assert a.grade() == 120  # its age tells, not its absence
         a.sidecar.start()
         a.wait_role("master")
+        a.wait_grade(120)
         assert a.instance()["epoch"] == epoch
     b.wait_grade(90)
     assert "stopping" in [one["event"] for one in a.events()]
@@ -424,7 +432,7 @@ def test_an_openvpn_that_was_never_started_says_what_is_waited_for(pair: Pair) -
     assert len(told(pair.a, "management unreachable")) == 1
     pair.a.openvpn.start()
     pair.a.wait_role("standby")
-    assert not problems(pair.a)
+    wait_until(lambda: not problems(pair.a), "no problem any more", DEADLINE)
 
 
 def command_line(pair: Pair, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -577,6 +585,7 @@ def test_the_http_endpoint(cluster: Pair) -> None:
     a = cluster.a
     a.add_vip()
     a.wait_role("master")
+    cluster.b.wait_grade(90)
     wait_until(lambda: serves(a.namespace), "the endpoint serves", DEADLINE)
     metrics = fetch(a.namespace, "/metrics")
     assert 'ovpnha_role{instance="udp",role="master"} 1.0' in metrics

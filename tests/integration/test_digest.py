@@ -53,6 +53,7 @@ EQUAL = {
     "buffers": "sndbuf 100000\nrcvbuf 100000",
     "script-security": "script-security 2",
     "status": "status openvpn.status 10",
+    "multihome": "multihome",
 }
 
 
@@ -77,8 +78,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def server(directory: Path, lines: str) -> Iterator[socket.socket]:
-    """A running server, and its management channel."""
+def server(directory: Path, lines: str) -> Iterator[tuple[socket.socket, subprocess.Popen[bytes]]]:
+    """A running server: its management channel, and its process."""
     path, config = directory / "openvpn.sock", directory / "server.conf"
     path.unlink(missing_ok=True)
     ca = "" if re.search("^(ca|peer-fingerprint) ", lines, re.M) else "ca ca.crt\n"
@@ -90,7 +91,7 @@ def server(directory: Path, lines: str) -> Iterator[socket.socket]:
     try:
         with channel:
             wait_until(lambda: reached(channel, path, process), "the management socket", 20)
-            yield channel
+            yield channel, process
     finally:
         process.terminate()
         process.wait(20)
@@ -102,7 +103,7 @@ def reached(channel: socket.socket, path: Path, process: subprocess.Popen[bytes]
 
 
 def digest(directory: Path, lines: str) -> str:
-    with server(directory, lines) as channel, channel.makefile("rw") as file:
+    with server(directory, lines) as (channel, _), channel.makefile("rw") as file:
         file.write("cluster-status\n")
         file.flush()
         answer = next(line for line in file if line.startswith("SUCCESS: cluster-status"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 
@@ -42,11 +43,23 @@ def here(node: Node) -> set[str]:
     return VIPS & set(addresses(node.namespace, routed.VIP_INTERFACE))
 
 
-def way(lab: Lab, router: str, address: str) -> str:
-    """The interface by which a router reaches an address."""
-    argv = ["ip", "-n", lab.topology.namespace(router), "-oneline", "route", "get", address]
+def ways(lab: Lab, router: str, address: str) -> set[str]:
+    """The interfaces by which a router reaches an address."""
+    family = "-6" if ":" in address else "-4"
+    argv = ["ip", "-n", lab.topology.namespace(router), family, "route", "show", address]
     done = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-    return done.partition(" dev ")[2].partition(" ")[0]
+    return set(re.findall(r" dev (\S+)", done))
+
+
+def leads(lab: Lab, router: str, address: str, interface: str) -> bool:
+    """Whether a router sends what is for an address by this interface.
+
+    The ospf6d of FRR 8.4 now and then keeps the way to the node that had an address beside the way
+    to the one that has it: two addresses leave within milliseconds, and it misses one
+    (docs/operations.md). So of IPv6 the new way must be there, and of IPv4 no other may be.
+    """
+    found = ways(lab, router, address)
+    return interface in found if ":" in address else found == {interface}
 
 
 def expect_at(lab: Lab, name: str) -> None:
@@ -58,7 +71,7 @@ def expect_at(lab: Lab, name: str) -> None:
     for router, segment in ((routed.OUTER, plan.OUT), (routed.INNER, plan.LAN)):
         for address in (segment.vip, segment.vip6):
             wait_until(
-                lambda: way(lab, router, address) == f"{segment.name}-{name}",  # noqa: B023
+                lambda: leads(lab, router, address, f"{segment.name}-{name}"),  # noqa: B023
                 f"{router} sends what is for {address} to {name}",
                 PATIENCE,
             )

@@ -10,40 +10,30 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import OPENVPN
-from tests.integration.setuphost import USER, SetupHost
-from tests.lab.configurations.files import WRITTEN, fill, give_files, write_files
-from tests.lab.pki import Pki
+from tests.integration.setuphost import (
+    SERVER,
+    USER,
+    SetupHost,
+    answers,
+    give_server,
+    make_files,
+)
+from tests.lab.configurations.files import WRITTEN
 from tests.lab.waiting import wait_until
-from tests.unit.setup.test_configurations import DIRECTORY, EXPECTED
+from tests.unit.setup.test_configurations import EXPECTED
 
 pytestmark = pytest.mark.integration
 
 STARTING = [name for name, one in EXPECTED.items() if not one["stops"]]
 OVPNHA = Path(sys.executable).with_name("ovpnha")
+STATUS = ("cluster-status", "cluster-status")
 GIVEN = ("--inside-vip", "198.51.100.10", "--bcn-interface", "bcn0")
-SERVER = "/etc/openvpn/server"
-# By the distribution's Python: the sidecar's user may not read whatever runs the tests.
-ASK = """
-import socket, sys
-one = socket.socket(socket.AF_UNIX)
-one.settimeout(20)
-one.connect(sys.argv[1])
-one.sendall(b"cluster-status\\n")
-text = b""
-while b"cluster-status" not in text:
-    text += one.recv(4096)
-print(text.decode())
-"""
 
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every file that one of the configurations names."""
-    directory = tmp_path_factory.mktemp("pki") / "files"
-    authority = Pki(directory)
-    authority.issue("server", server=True)
-    write_files(authority, OPENVPN)
-    return directory
+    return make_files(tmp_path_factory.mktemp("pki") / "files", OPENVPN)
 
 
 @pytest.fixture
@@ -52,27 +42,11 @@ def host(tmp_path: Path) -> Iterator[SetupHost]:
         yield one
 
 
-def give_server(host: SetupHost, name: str, pki: Path) -> str:
-    """The server's configuration and its files."""
-    directory = host.path(SERVER)
-    give_files(pki, directory)
-    text = fill((DIRECTORY / f"{name}.conf").read_text(), pki)
-    (directory / f"{name}.conf").write_text(text)
-    return text
-
-
 def snapshot(host: SetupHost) -> dict[str, tuple[bytes, int]]:
     root = host.path("/etc")
     places = (root / one for one in ("openvpn", "ovpnha", "keepalived", "network"))
     files = (path for place in places for path in place.rglob("*") if path.is_file())
     return {str(path): (path.read_bytes(), path.stat().st_mode) for path in files}
-
-
-def answers(host: SetupHost, name: str) -> str:
-    """What the management socket says to the sidecar's user, as soon as it is there."""
-    socket = f"/run/openvpn-cluster/{name}.sock"
-    done = host.run("/usr/bin/python3", "-c", ASK, socket, user=USER)
-    return done.stdout if done.returncode == 0 else ""
 
 
 @pytest.mark.sampled(5)
@@ -90,7 +64,7 @@ def test_a_server_starts_with_what_is_proposed(
     assert (told.returncode, told.stdout + told.stderr) == (0, "")
     log = tmp_path / "openvpn.log"
     with host.start(OPENVPN, "--cd", SERVER, "--config", f"{name}.conf", log=log) as process:
-        said = wait_until(lambda: answers(host, name), f"{name} answers, see {log}", 30.0)
+        said = wait_until(lambda: answers(host, name, *STATUS), f"{name} answers, see {log}", 30.0)
         assert "role=standby" in said
         process.terminate()
     host.check(OVPNHA, "uninit", "--write")
@@ -121,7 +95,7 @@ def test_a_second_host_takes_the_sealed_file(host: SetupHost, pki: Path, tmp_pat
         )
         log = tmp_path / "openvpn.log"
         with other.start(OPENVPN, "--cd", SERVER, "--config", "nyr.conf", log=log) as process:
-            wait_until(lambda: answers(other, "nyr"), f"nyr answers, see {log}", 30.0)
+            wait_until(lambda: answers(other, "nyr", *STATUS), f"nyr answers, see {log}", 30.0)
             process.terminate()
         other.check(OVPNHA, "uninit", "--write")
         assert {

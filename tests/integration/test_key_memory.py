@@ -84,6 +84,7 @@ def test_demoted_processes_remember_no_key(make_lab: MakeLab) -> None:
         session = Session(lab)
         renegotiate(lab, session)
         session.linger(1.0)
+        lab.wait_in_sync("b")
         keys = cipher_keys(relays["a"]) | relays["a"].wrap_keys()
     for node in lab.nodes.values():
         node.sidecar.process.kill()

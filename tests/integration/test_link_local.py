@@ -12,17 +12,23 @@ from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
 from tests.lab.openvpn import IPV6
 from tests.lab.session import Session
+from tests.lab.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 PATIENCE = 40.0
 
 
+def link_local(namespace: str, interface: str) -> list[str]:
+    found = topology.addresses(namespace, interface)
+    return [address for address in found if address.startswith("fe80")]
+
+
 def leave_link_local(lab: Lab) -> None:
     """The client's machine keeps no other address, and goes on using it beside the tunnel's."""
     client, out = lab.topology.namespace("client"), plan.OUT
-    found = topology.addresses(client, out.interface)
-    own = next(address for address in found if address.startswith("fe80"))
+    found = wait_until(lambda: link_local(client, out.interface), "such an address", PATIENCE)
+    own = found[0]
     device = ("dev", out.interface)
     for change in (
         ("address", "del", f"{out.address6(100)}/64", *device),

@@ -6,6 +6,7 @@ figures are the lab's business.
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
@@ -71,9 +72,15 @@ def expect_large_packets(lab: Lab) -> None:
 
 def read_decompressed(lab: Lab) -> tuple[int, int]:
     """Bytes that the client got so far, and what it made of them, as of its last status."""
-    lines = (lab.directory / "client.status").read_text().splitlines()
-    figures = dict(line.split(",") for line in lines if "compress bytes" in line)
-    return int(figures["pre-decompress bytes"]), int(figures["post-decompress bytes"])
+
+    def read() -> tuple[int, int] | None:
+        text = (lab.directory / "client.status").read_text()
+        found = re.search(r"^pre-decompress bytes,(\d+)\npost-decompress bytes,(\d+)\n", text, re.M)
+        return (int(found[1]), int(found[2])) if found else None
+
+    figures = wait_until(read, "a status that is written whole", PATIENCE)
+    assert figures is not None
+    return figures
 
 
 def expect_compressed(lab: Lab) -> None:

@@ -63,7 +63,9 @@ class Management:
         self._socket.sendall(f"{command}\n".encode())
         found: list[str] = []
         while not found or not found[-1].startswith(("SUCCESS:", "ERROR:", "END")):
-            line = self._lines.readline().decode().rstrip()
+            read = self._lines.readline().decode()
+            assert read, f"it hung up; so far it said {found}"
+            line = read.rstrip()
             if not line.startswith(">"):
                 found.append(line)
         return found
@@ -355,7 +357,7 @@ def test_a_client_that_begins_anew_from_its_port_is_taken_up_again(move: Move) -
     assert before[1]
     lab.nodes["a"].openvpn.start()
     lab.wait_in_sync("a")
-    wait_until(in_mid_second, "the middle of a second", 2.0)
+    wait_until(in_mid_second, "the middle of a second", PATIENCE)
     reset = session.mark()
     session.client.process.signal(signal.SIGUSR1)
     hears(session, reset, READY)

@@ -30,8 +30,35 @@ REFUSED: dict[str, tuple[dict[str, str | None], str]] = {
         {"dev": "tap", "max-routes-per-client": "1025"},
         "--max-routes-per-client 1024 or less",
     ),
-    "multihome": ({"multihome": ""}, "--multihome: remove it"),
-    "no local": ({"local": None}, "use --local ADDRESS"),
+    "no local": ({"local": None}, "use --local ADDRESS, or --cluster-address ADDRESS"),
+    "no local, multihome": ({"local": None, "multihome": ""}, "or --cluster-address ADDRESS"),
+    "local and others": ({"cluster-address": "192.0.2.11"}, "without --local: remove one of them"),
+    "a name": ({"local": None, "cluster-address": "vpn.example.net"}, "is no address: give"),
+    "loopback": ({"local": None, "cluster-address": "127.0.0.1"}, "that servers can share: give"),
+    "too many addresses": (
+        {
+            "local": None,
+            "cluster-address": "\ncluster-address ".join(f"192.0.2.{one}" for one in range(1, 10)),
+        },
+        "192.0.2.9 is one too many: give an address that the nodes share, at most 8",
+    ),
+    "IPv6 by a socket for IPv4": (
+        {"local": None, "cluster-address": "2001:db8::1"},
+        "needs --proto udp6",
+    ),
+    "IPv4 by a socket for IPv6 only": (
+        {
+            "local": None,
+            "proto": "udp6",
+            "bind": "ipv6only",
+            "cluster-address": "192.0.2.10",
+        },
+        "--bind ipv6only",
+    ),
+    "address without cluster": (
+        {"cluster": None, "cluster-address": "192.0.2.1"},
+        "need --cluster",
+    ),
     "wildcard": ({"local": "0.0.0.0"}, "use --local ADDRESS"),  # noqa: S104
     "wildcard IPv6": ({"local": "::", "proto": "udp6"}, "use --local ADDRESS"),
     "no management": ({"management": None}, "use --management PATH unix"),
@@ -54,6 +81,7 @@ REFUSED: dict[str, tuple[dict[str, str | None], str]] = {
     "CFB": ({"data-ciphers": "AES-256-GCM:AES-256-CFB"}, "remove it from --data-ciphers"),
     "token without a secret": ({"auth-gen-token": "3600"}, "--auth-gen-token-secret"),
     "port without cluster": ({"cluster": None, "cluster-port": "11940"}, "need --cluster"),
+    "spare without cluster": ({"cluster": None, "cluster-spare": ""}, "need --cluster"),
 }
 
 

@@ -7,7 +7,8 @@ once. The client is frozen before its master dies, so that nothing but the repla
 For the control channel the last record of the client counts.
 
 An old master that lives tells, when the VIP has left it, what it received last: of that nothing is
-accepted again, though the new one was promoted before.
+accepted again, though the new one was promoted before. One whose OpenVPN is stopped in order tells
+it, too.
 """
 
 from __future__ import annotations
@@ -200,18 +201,41 @@ class NewMaster:
 def last_report(master: Relay, standby: Relay) -> int:
     """The highest packet id that the master ever reported, which the standby must have got."""
     told = [packet_id for _, packet_id in master.reports(b">CLUSTER:HW,")]
-    taken = [packet_id for _, packet_id in standby.reports(b"HW,")]
     exported = [key.received for key in master.data_keys()]
-    imported = [key.received for key in standby.data_keys()]
     last = max(told + exported)
-    assert max(taken + imported) == last
+
+    def has_it() -> bool:
+        taken = [packet_id for _, packet_id in standby.reports(b"HW,")]
+        imported = [key.received for key in standby.data_keys()]
+        return max([*taken, *imported], default=0) == last
+
+    wait_until(has_it, "the standby has the last report", PATIENCE)
     return last
+
+
+def wait_report(master: Relay) -> None:
+    """Wait until the master reports anew what it has received."""
+    before = master.lines(b">CLUSTER:HW,")
+    wait_until(lambda: master.lines(b">CLUSTER:HW,") > before, "a report", PATIENCE)
+
+
+def newest_told(master: Relay) -> int:
+    """The highest packet id that it has told of."""
+    return max(number for _, number in master.reports(b">CLUSTER:HW,"))
+
+
+def wait_told(standby: Relay, last: int) -> None:
+    """Wait until a node has been told that this was the highest."""
+    wait_until(
+        lambda: any(last == number for _, number in standby.reports(b"HW,")),
+        "the last marks have arrived",
+        PATIENCE,
+    )
 
 
 def freeze_and_kill(lab: Lab, session: Session, master: Relay) -> None:
     """The client falls silent, and its master dies some time after it last reported."""
-    before = len(master.reports(b">CLUSTER:HW,"))
-    wait_until(lambda: len(master.reports(b">CLUSTER:HW,")) > before, "a report", PATIENCE)
+    wait_report(master)
     session.linger(SINCE_REPORT)
     session.client.process.signal(signal.SIGSTOP)
     kill_openvpn(lab, lab.master)
@@ -280,20 +304,17 @@ def check_switchover(lab: Lab, capture: Capture) -> None:
         lab.start_cluster()
         session = Session(lab)
         log = Tail(b.openvpn.log)
+        wait_report(relays["a"])
         moment = session.mark()
         command = Command(lab, "a", ["--to", "b"])
         ahead = "the target is promoted"
         wait_until(lambda: any(PROMOTED in line for line in log.lines()), ahead, PATIENCE)
-        told_before = max(number for _, number in relays["a"].reports(b">CLUSTER:HW,"))
+        told_before = newest_told(relays["a"])
         session.linger(SINCE_REPORT / 10)
         session.client.process.signal(signal.SIGSTOP)
         assert "b is master, a is standby" in command.wait()
-        last = max(number for _, number in relays["a"].reports(b">CLUSTER:HW,"))
-        wait_until(
-            lambda: any(last == number for _, number in relays["b"].reports(b"HW,")),
-            "the last marks have arrived",
-            PATIENCE,
-        )
+        last = newest_told(relays["a"])
+        wait_told(relays["b"], last)
         sent = [one for one in capture.sent() if one.data and one.frame.startswith(mac_of(a))]
         old = [one for one in sent if last - BEFORE < one.packet_id <= last]
         unknown = [one for one in old if one.packet_id > told_before]
@@ -303,3 +324,31 @@ def check_switchover(lab: Lab, capture: Capture) -> None:
         session.client.process.signal(signal.SIGCONT)
         assert session.recovers(session.mark(), PATIENCE)
         assert session.noticed(moment).nothing
+
+
+def test_an_openvpn_that_is_stopped_tells_what_it_received_last(make_lab: MakeLab) -> None:
+    """It ends without the VIP having moved, some time after its last report."""
+    lab = make_lab(vip_manager=None, client_options=NO_IPV6)
+    set_sysctls(lab.topology.namespace("client"), {"net/ipv6/conf/default/disable_ipv6": "1"})
+    with closing(Capture(lab)) as capture, relayed(lab) as relays:
+        lab.start_cluster()
+        session = Session(lab)
+        wait_report(relays["a"])
+        session.linger(SINCE_REPORT)
+        session.client.process.signal(signal.SIGSTOP)
+        told, counts = newest_told(relays["a"]), relays["b"].lines(b"BYTES,")
+        killed = session.mark()
+        lab.nodes["a"].openvpn.stop()
+        wait_until(lambda: newest_told(relays["a"]) > told, "the last marks", PATIENCE)
+        last = newest_told(relays["a"])
+        wait_told(relays["b"], last)
+        sent = [one for one in capture.sent() if one.data]
+        old = [one for one in sent if last - BEFORE < one.packet_id <= last]
+        assert old
+        wait_until(lambda: relays["b"].lines(b"BYTES,") > counts, "byte counts, too", PATIENCE)
+        lab.move_vips("b")
+        lab.wait_master("b")
+        assert NewMaster(lab.nodes["b"], capture).replay(old) == (ids(old), 0)
+        session.client.process.signal(signal.SIGCONT)
+        assert session.recovers(session.mark(), PATIENCE)
+        assert session.noticed(killed).nothing

@@ -55,11 +55,10 @@ def all_keys(relays: dict[str, Relay]) -> set[bytes]:
 def pages(lab: Lab) -> bytes:
     """What the nodes show over HTTP."""
     urls = [f"http://127.0.0.1:9594/{page}" for page in PAGES]
+    fetch = ["curl", "-sS", "--max-time", str(PATIENCE), *urls]
     return b"".join(
         subprocess.run(
-            [*("ip", "netns", "exec", node.namespace), "curl", "-sS", "--max-time", "5", *urls],
-            capture_output=True,
-            check=True,
+            ["ip", "netns", "exec", node.namespace, *fetch], capture_output=True, check=True
         ).stdout
         for node in lab.nodes.values()
     )

@@ -112,7 +112,7 @@ def test_a_hand_over_lets_the_other_node_serve(session: Session) -> None:
     assert (stranger.returncode, lab.master.name) == (0, "a")
     done = hand_over(lab, node, "--pid", str(node.openvpn.pid))
     assert (done.returncode, done.stdout) == (0, "udp: standby, b is master\n")
-    assert lab.master.name == "b"
+    lab.wait_master("b")
     node.openvpn.stop()
     node.openvpn.start()
     lab.wait_in_sync("a")

@@ -7,8 +7,7 @@ import signal
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import ceil
-from pathlib import Path
+from math import ceil, sqrt
 
 import pytest
 
@@ -17,6 +16,7 @@ from tests.lab.agents.flood import SIZE
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.measure import lost
+from tests.lab.overflow import count_full_processors, count_full_queues
 from tests.lab.rules import Rules
 from tests.lab.session import Moment, Session
 from tests.lab.sidecar import run_command
@@ -31,8 +31,6 @@ MOST_LOST = 1
 
 SETTLED = 0.5  # seconds until an answer that is still missing will not come
 GOODBYE = ("explicit-exit-notify 1",)
-SOFTNET_DROPPED = 1  # column of /proc/net/softnet_stat
-DEV_TX_DROPPED = 12  # column of /proc/net/dev, the name being the first
 
 
 def switchover(lab: Lab, node: str, *arguments: str) -> str:
@@ -63,7 +61,8 @@ class Command:
     def wait(self) -> str:
         """Its outcome."""
         self._thread.join(60)
-        return self.outcome[0]
+        (said,) = self.outcome
+        return said
 
 
 def phase(lab: Lab, node: str) -> str:
@@ -110,7 +109,7 @@ def test_of_three_nodes_the_one_that_is_named_is_master(make_lab: MakeLab) -> No
     session = Session(lab)
     moment = session.mark()
     assert "udp: c is master, a is standby" in switchover(lab, "b", "--to", "c")
-    assert lab.master.name == "c"
+    lab.wait_master("c")
     lab.wait_in_sync("a")
     lab.wait_in_sync("b")
     expect_nothing_lost(session, moment)
@@ -127,30 +126,19 @@ def test_through_translation_and_a_stateful_filter(make_lab: MakeLab) -> None:
 
 
 def overflows(lab: Lab) -> int:
-    """Packets that a full machine dropped, as OpenVPN had no turn in time.
-
-    At 100 Mbit/s the queue of a socket holds 9 ms and that of a tun 50, which others take easily
-    on two cores. The kernel counts both, and no switchover loses one in this way.
-    """
-    count = 0
-    for process in (lab.clients[0].process, *(node.openvpn for node in lab.nodes.values())):
-        own = Path(f"/proc/{process.pid}/net")
-        names, values = (
-            line.split()
-            for line in (own / "snmp").read_text().splitlines()
-            if line.startswith("Udp:")
-        )
-        count += int(values[names.index("RcvbufErrors")])
-        tuns = (line.split() for line in (own / "dev").read_text().splitlines() if "tun" in line)
-        count += sum(int(fields[DEV_TX_DROPPED]) for fields in tuns)
-    processors = Path("/proc/net/softnet_stat").read_text().splitlines()
-    return count + sum(int(line.split()[SOFTNET_DROPPED], 16) for line in processors)
+    """Packets that a full machine dropped; no switchover loses one in this way."""
+    processes = (lab.clients[0].process, *(node.openvpn for node in lab.nodes.values()))
+    return sum(count_full_queues(one.pid) for one in processes) + count_full_processors()
 
 
 def excused(dropped: int) -> int:
-    """The probes among so many datagrams in a row that a full machine dropped."""
+    """The most probes among so many datagrams that a full machine dropped.
+
+    One in so many is a probe, on the average: more by three times the deviation are no surprise.
+    """
     between = LOAD_MBIT * 1e6 / 8 / SIZE * INTERVAL_MS / 1000
-    return ceil(dropped / between)
+    probes = dropped / between
+    return ceil(probes + 3 * sqrt(probes))
 
 
 def test_under_load_too(make_lab: MakeLab) -> None:
@@ -242,7 +230,7 @@ def test_a_target_whose_openvpn_dies_midway_costs_nothing(make_lab: MakeLab) -> 
     assert lab.master.name == "a"
     b.openvpn.start()
     lab.wait_in_sync("b")
-    assert lab.nodes["a"].grade() == 120
+    lab.wait_master("a")
     expect_nothing_lost(session, moment, 0)
 
 

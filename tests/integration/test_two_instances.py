@@ -162,7 +162,7 @@ def test_each_has_a_master_of_its_own(manual_lab: Lab) -> None:
         session = Session(lab)
         wait_standby(lab, "b", "udp")
         wait_standby(lab, "a", NAME)
-        assert second.reachable()
+        wait_until(second.reachable, "the second tunnel", PATIENCE)
 
         # Node a dies, the master of one and the standby of the other.
         killed = session.mark()
@@ -172,7 +172,7 @@ def test_each_has_a_master_of_its_own(manual_lab: Lab) -> None:
         lab.move_vips("b")
         assert session.recovers(killed, PATIENCE)
         wait_role(lab, "b", "udp", "master")
-        assert second.reachable()
+        wait_until(second.reachable, "the second tunnel", PATIENCE)
 
         # It comes back, and node b dies, the master of both.
         for process in (a.openvpn, second.processes["a"], a.sidecar.process):

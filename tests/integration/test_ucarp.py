@@ -19,7 +19,7 @@ from tests.lab.session import Moment, Session
 from tests.lab.topology import open_route
 from tests.lab.traffic import agent
 from tests.lab.ucarp import Ucarp
-from tests.lab.waiting import wait_until
+from tests.lab.waiting import Tail, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -43,7 +43,7 @@ class Neighbours:
     def announced(self, host: str, since: int) -> set[tuple[str, str]]:
         """The pairs of node and address that this host heard of after a moment."""
         found = set()
-        for line in self._files[host].read_text().splitlines()[1:]:
+        for line in Tail(self._files[host]).lines()[1:]:
             time, mac, address = line.split()
             if int(time) >= since:
                 found.add((self._node_of(PLACES[host], mac), address))

@@ -123,7 +123,11 @@ class Pair:
 
     def ask(self, one: socket.socket, line: str) -> None:
         one.sendall(f"{line}\n".encode())
-        wait_until(lambda: b"SUCCESS: " in one.recv(4096), line, PATIENCE)
+        said = b""
+        while b"SUCCESS: " not in said:
+            more = one.recv(4096)
+            assert more, f"{line}: {said!r}"
+            said += more
 
     def come_and_go(self) -> None:
         """Somebody who does not know the password."""
@@ -137,11 +141,22 @@ class Pair:
         wait_until(lambda: self.count("server", LEFT) > before, "the client left", PATIENCE)
 
     def is_told(self) -> bool:
-        """Whether the client has been told that its server ends, which has ended."""
-        before = self.count("client", FIGURES)
-        self.client.send_signal(signal.SIGUSR2)
-        wait_until(lambda: self.count("client", FIGURES) > before, "the client's turn", PATIENCE)
+        """Whether the client has been told that its server ends, which has ended.
+
+        It has read all that came, and between two signals it has done what follows of that.
+        """
+        wait_until(self._has_read, "the client reads", PATIENCE)
+        for _ in range(2):
+            before = self.count("client", FIGURES)
+            self.client.send_signal(signal.SIGUSR2)
+            turn = "the client's turn"
+            wait_until(lambda: self.count("client", FIGURES) > before, turn, PATIENCE)  # noqa: B023
         return self.count("client", TOLD) > 0
+
+    def _has_read(self) -> bool:
+        """Whether nothing waits in the sockets of the client's network."""
+        lines = Path(f"/proc/{self.client.pid}/net/udp").read_text().splitlines()[1:]
+        return all(line.split()[4].endswith(":00000000") for line in lines)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tests.lab.lab import Lab
 from tests.lab.node import Node
 from tests.lab.scenarios import Victim
-from tests.lab.sidecar import run_command
+from tests.lab.sidecar import INSTANCE, run_command
 
 
 def kill_openvpn(_lab: Lab, master: Node) -> None:
@@ -30,7 +30,18 @@ def stop_manager(_lab: Lab, node: Node) -> None:
     node.vip_manager.stop()
 
 
+def restart_openvpn(lab: Lab, node: Node) -> None:
+    """A restart that nobody notices; of a stock server what `systemctl restart` does."""
+    if lab.setup.seamless:
+        where = ("--config", lab.directory / "ovpnha.toml", "--node", node.name)
+        run_command("restart-openvpn", INSTANCE, *where, "--no-start")
+    else:
+        node.openvpn.stop()
+        node.openvpn.start()
+
+
 DEATHS: dict[Victim, Callable[[Lab, Node], None]] = {
     Victim.OPENVPN: kill_openvpn,
     Victim.CABLES: cut_node,
+    Victim.RESTARTED: restart_openvpn,
 }

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from tests.lab import plan, sidecar, topology
 from tests.lab.cleanup import Claim, clean
 from tests.lab.node import Node, Setup
-from tests.lab.openvpn import Client, client_config, server_config
+from tests.lab.openvpn import Client, Transport, client_config, server_config
 from tests.lab.pki import Pki
 from tests.lab.process import Process
 from tests.lab.traffic import ProbeStream, TcpSession
@@ -80,15 +80,14 @@ class Lab:
             self.nodes[name] = Node(name, self.setup, self.directory, namespace)
         if self.setup.seamless:
             manager = self.setup.vip_manager or VipProgram
-            address = self.setup.transport.address
             sidecar.write_shared_files(
                 self.directory,
                 self.topology,
-                address,
+                self.setup.transport.vips,
                 manager.known_as,
                 conntrack=self.setup.conntrack,
             )
-        else:
+        if not (self.setup.seamless and self.setup.patched):
             self._allow_foreign_bind()
         self.vips = VipHistory(self.topology, self.directory)
 
@@ -97,7 +96,7 @@ class Lab:
             self.pki.directory,
             keepalive=self.setup.keepalive,
             transport=self.setup.transport,
-            cluster=self.setup.seamless,
+            cluster=self.setup.seamless and self.setup.patched,
             tls_crypt=self.setup.tls_crypt,
             network=self.setup.network,
             options=self.setup.server_options,
@@ -216,18 +215,31 @@ class Lab:
             client.wait_connected(seconds=30.0 + count)
         return clients
 
-    def launch_beside(self, name: str, options: Sequence[str] = (), host: str = "client") -> Client:
+    def launch_beside(
+        self,
+        name: str,
+        options: Sequence[str] = (),
+        host: str = "client",
+        transport: Transport | None = None,
+    ) -> Client:
         """Start one more client, with a device of its own and no routes; where others are, too."""
         more = ["route-nopull", "route-noexec", *self.setup.client_options, *options]
-        return self._make_client(name, [f"dev tun{len(self.clients) + 1}", *more], host)
+        device = f"dev tun{len(self.clients) + 1}"
+        return self._make_client(name, [device, *more], host, transport)
 
-    def _make_client(self, name: str, options: list[str], host: str = "client") -> Client:
+    def _make_client(
+        self,
+        name: str,
+        options: list[str],
+        host: str = "client",
+        transport: Transport | None = None,
+    ) -> Client:
         self.pki.issue(name, server=False)
         config = self.directory / f"{name}.conf"
         text = client_config(
             self.pki.directory,
             name,
-            self.setup.transport,
+            transport or self.setup.transport,
             options,
             tls_crypt=self.setup.tls_crypt,
         )

@@ -25,7 +25,8 @@ class Setup:
     """What kind of cluster a lab builds, and of how many nodes.
 
     ``seamless`` is ovpnha; otherwise it is the control run, stock OpenVPN with the same VIP manager
-    and timing. ``vip_manager`` None: the addresses are moved by hand. ``priorities`` are those of
+    and timing. Without ``patched`` it is ovpnha beside stock
+    OpenVPN. ``vip_manager`` None: the addresses are moved by hand. ``priorities`` are those of
     the first nodes, where the usual ones (``PRIORITY``) will not do. Without ``tls_crypt`` the
     options say how the control channel is protected, if at all. ``network`` is what clients are
     connected to. ``rules`` are the firewall of every
@@ -36,6 +37,7 @@ class Setup:
     openvpn: Path = STOCK
     client_openvpn: Path = STOCK
     seamless: bool = True
+    patched: bool = True
     vip_manager: type[VipProgram] | None = Keepalived
     keepalive: str = "10 60"
     transport: Transport = field(default_factory=Transport)

@@ -35,16 +35,26 @@ class Transport:
     """What clients connect to: OpenVPN's ``proto`` and the virtual address.
 
     ``remotes``, for stock OpenVPN: the servers' own addresses, where clients have a line for each.
+    ``shared``, for servers without ``local``: all virtual addresses.
     """
 
     server_proto: str = "udp4"
     client_proto: str = "udp4"
     address: str = plan.OUT.vip
     remotes: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+
+    @property
+    def vips(self) -> tuple[str, ...]:
+        """The addresses that move."""
+        return self.shared or (self.address,)
 
 
 IPV4 = Transport()
 IPV6 = Transport("udp6", "udp6", plan.OUT.vip6)
+ANY = Transport(shared=(plan.OUT.vip,))
+BOTH = Transport("udp6", shared=(plan.OUT.vip, plan.OUT.vip6))
+"""No ``local``: IPv4, and one socket for both families, here with a client that has IPv4."""
 
 
 def server_config(
@@ -62,7 +72,8 @@ def server_config(
     ``network`` says what the clients are connected to.
     """
     lines = [
-        *([] if transport.remotes else [f"local {transport.address}"]),
+        *([] if transport.remotes or transport.shared else [f"local {transport.address}"]),
+        *(f"cluster-address {address}" for address in transport.shared),
         f"port {plan.PORT}",
         f"proto {transport.server_proto}",
         "dev tun0",

@@ -35,8 +35,21 @@ def resident_kib(pid: int) -> int:
     Raises:
         ProcessLookupError: It has ended, and a figure would be a wrong one.
     """
-    lines = (line.split() for line in _read(pid, "status").splitlines())
-    found = next((words[1] for words in lines if words[:1] == ["VmRSS:"]), None)
+    return _kib(pid, "status", "VmRSS:")
+
+
+def shared_kib(pid: int) -> int:
+    """Its proportional share (PSS): what it has with others counts for each of them in part.
+
+    Raises:
+        ProcessLookupError: It has ended.
+    """
+    return _kib(pid, "smaps_rollup", "Pss:")
+
+
+def _kib(pid: int, file: str, name: str) -> int:
+    lines = (line.split() for line in _read(pid, file).splitlines())
+    found = next((words[1] for words in lines if words[:1] == [name]), None)
     if found is None:
         raise ProcessLookupError(f"process {pid} has ended")
     return int(found)

@@ -1,7 +1,8 @@
 """One run of a scenario in network namespaces, from a fresh cluster to a result.
 
 It builds a lab, connects a stock client, starts traffic, kills, waits for the first answer after
-that, watches a while longer and counts. The control run is the same with stock OpenVPN.
+that, watches a while longer and counts. The control run is the same with stock OpenVPN. Where the
+only server is restarted, the first node runs alone.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from tests.lab import plan
@@ -16,8 +19,9 @@ from tests.lab.deaths import DEATHS
 from tests.lab.lab import Lab
 from tests.lab.measure import MS, Curve, Gap, Run, curve, longest_gap, lost, outage_ms
 from tests.lab.node import Node, Setup
-from tests.lab.scenarios import Scenario
+from tests.lab.scenarios import Scenario, Victim
 from tests.lab.session import Moment, Session
+from tests.lab.sparelab import SPARE_OPTIONS, SpareLab
 from tests.lab.traffic import INTERVAL_MS
 
 SETTLE_SECONDS = 1.5
@@ -37,17 +41,44 @@ def run_scenario(
     keep_logs: bool = False,
 ) -> tuple[Run, Curve]:
     """One run of one scenario, the ``index``-th of its kind."""
-    with Lab(setup, say, keep_logs=keep_logs) as lab:
-        lab.start_cluster()
-        session = Session(lab)
+    alone = scenario.dies is Victim.RESTARTED
+    setup = of_one_server(setup, scenario) if alone else setup
+    with Lab(setup, say, keep_logs=keep_logs) as lab, ExitStack() as stack:
+        if alone:
+            ready = _start_alone(lab, stack)
+        else:
+            lab.start_cluster()
+            ready = lab.wait_standbys
+        session = Session(lab, ready)
         session.linger(SETTLE_SECONDS)
-        lab.wait_standbys()
-        say("killing the master")
+        ready()
+        say("restarting the server" if alone else "killing the master")
         moment = session.strike(DEATHS[scenario.dies])
         recovered = session.recovers(moment, _patience(setup))
         session.linger(WATCH_SECONDS)
         run = judge(session, moment, scenario, {"run": index, "recovered": recovered})
         return run, curve(run, session.forward.probes(), moment.monotonic)
+
+
+def of_one_server(setup: Setup, scenario: Scenario) -> Setup:
+    """Without other nodes nothing moves, and nothing is told to them."""
+    options = (*scenario.server_options, *(SPARE_OPTIONS if setup.seamless else ()))
+    return replace(setup, vip_manager=None, conntrack=False, server_options=options)
+
+
+def _start_alone(lab: Lab, stack: ExitStack) -> Callable[[], None]:
+    """The first node only, with a spare where it runs ovpnha; what waits for that."""
+    if lab.setup.seamless:
+        lab.say("starting the server and its spare")
+        server = stack.enter_context(SpareLab(lab))
+        server.start()
+        server.keep()
+        return lambda: server.wait_spare(1)
+    lab.say("starting the server")
+    lab.vips.start()
+    lab.move_vips("a")
+    lab.nodes["a"].start()
+    return lambda: None
 
 
 def _patience(setup: Setup) -> float:
@@ -67,11 +98,12 @@ def judge(session: Session, moment: Moment, scenario: Scenario, detail: dict[str
     detail["tcp_problem"] = session.finish()
     probes = session.forward.probes()
     seen = session.noticed(moment)
+    missing = float("nan") if scenario.expected.moves else 0.0
     return Run(
         scenario=scenario.name,
         control=not session.lab.setup.seamless,
         outage_ms=round(outage_ms(gap, INTERVAL_MS), 2),
-        vip_move_ms=max(phases.get("vip_arrived", float("nan")), 0.0),
+        vip_move_ms=max(phases.get("vip_arrived", missing), 0.0),
         probes_sent=len(probes),
         probes_lost=lost(probes),
         client_hard_resets=seen.hard_resets,

@@ -38,6 +38,7 @@ class Victim(StrEnum):
     RETURN = "nothing: it comes back after a cut"
     BOOT = "nothing: all nodes boot at once"
     ALL = "all nodes, one after the other, which come back in another order"
+    RESTARTED = "nothing: the only server's OpenVPN is restarted (`ovpnha restart-openvpn`)"
     MOVED = "nothing: its role is moved (`ovpnha switchover`)"
     FLAPS = "its cable to the clients, ten times in a minute"
     LOADED = "nothing: its role is moved (`ovpnha switchover`) under 100 Mbit/s"
@@ -79,6 +80,14 @@ class Scenario:
 
 _MANAGED = frozenset({Place.MANAGERS})
 SCENARIOS = (
+    Scenario(
+        name="restart-one-server",
+        sentence="OpenVPN of a server is restarted that has a spare process, and no other node.",
+        dies=Victim.RESTARTED,
+        places=frozenset({Place.NAMESPACES}),
+        expected=Expected(moves=False),
+        server_options=("explicit-exit-notify 1",),
+    ),
     Scenario(
         name="kill-openvpn",
         sentence="The master's OpenVPN crashes.",

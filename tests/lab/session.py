@@ -95,11 +95,14 @@ class Watch:
 
 
 class Session(Watch):
-    """The stock client of a lab with all its traffic; its own probes are what is judged."""
+    """The stock client of a lab with all its traffic; its own probes are what is judged.
 
-    def __init__(self, lab: Lab) -> None:
+    ``ready`` waits until the client is protected; without it that is by other nodes.
+    """
+
+    def __init__(self, lab: Lab, ready: Callable[[], None] | None = None) -> None:
         client = lab.start_client()
-        lab.wait_standbys()
+        (ready or lab.wait_standbys)()
         forward, self.reverse = lab.start_probes()
         super().__init__(lab, client, forward)
         self.tcp = lab.start_tcp()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ovpnha.config.problems import toml_value
 from ovpnha.runtime.control import (
     ControlError,
     RenegotiateRequest,
@@ -27,13 +29,13 @@ ANSWER_SECONDS = 10.0
 
 
 def write_shared_files(
-    directory: Path, topology: Topology, vip: str, vip_manager: str, *, conntrack: bool
+    directory: Path, topology: Topology, vips: Sequence[str], vip_manager: str, *, conntrack: bool
 ) -> None:
     """The cluster key and the configuration that all nodes of the lab read."""
     key = directory / "cluster.key"
     run_command("keygen", key)
     nodes = topology.nodes
-    text = _config(key, vip, vip_manager, topology)
+    text = _config(key, vips, vip_manager, topology)
     if conntrack:
         text += _conntrack_config(len(nodes))
     text += "".join(_node_config(directory / name, name, conntrack=conntrack) for name in nodes)
@@ -70,7 +72,7 @@ def conntrack_socket(home: Path) -> Path:
     return home / "conntrackd.ctl"
 
 
-def _config(key: Path, vip: str, vip_manager: str, topology: Topology) -> str:
+def _config(key: Path, vips: Sequence[str], vip_manager: str, topology: Topology) -> str:
     return f"""\
 [cluster]
 name = "lab"
@@ -82,7 +84,7 @@ key_file = "{key}"
 [[instance]]
 name = "{INSTANCE}"
 management = "/run/openvpn/openvpn.sock"
-vip = "{vip}"
+vip = {toml_value(vips[0] if len(vips) == 1 else list(vips))}
 vip_interface = "{topology.vip_interface}"
 vip_manager = "{vip_manager}"
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -25,12 +24,12 @@ from pathlib import Path
 
 from ovpnha.runtime.control import ControlError
 from tests.lab import plan, topology
-from tests.lab.lab import GRADE_MASTER, Lab
+from tests.lab.lab import GRADE_MASTER, Lab, quiet
 from tests.lab.node import Setup
 from tests.lab.nonces import Nonces, Wire, compare, count, total
 from tests.lab.openvpn import Client
 from tests.lab.process import Process
-from tests.lab.traffic import agent
+from tests.lab.traced import sniffer, source, trace_of, traced_lab, traces_of, wire_of
 from tests.lab.waiting import wait_until
 
 BINARIES = Path("build/openvpn")
@@ -79,8 +78,6 @@ class SplitBrain:
     def __init__(self, lab: Lab, cipher: Cipher) -> None:
         self.lab = lab
         self._cipher = cipher
-        self._trace = lab.directory / "nonces"
-        self._wire = lab.directory / "wire"
         self._helpers: list[Process] = []
 
     def begin(self) -> None:
@@ -95,8 +92,8 @@ class SplitBrain:
         """Stop the traffic and count."""
         for helper in self._helpers:
             helper.discard()
-        traces = {path.name: path.read_text().splitlines() for path in self._traces()}
-        wire = self._wire.read_text().splitlines()
+        traces = {path.name: path.read_text().splitlines() for path in traces_of(self.lab)}
+        wire = wire_of(self.lab).read_text().splitlines()
         return Outcome(count(traces), compare(wire, traces))
 
     def discard(self) -> None:
@@ -110,35 +107,18 @@ class SplitBrain:
         wait_until(lambda: any(said in line.text for line in client.log()), said, SECONDS)
 
     def _start_helpers(self) -> None:
-        client = self.lab.topology.namespace("client")
-        sniffer = agent(
-            "sniffer",
-            "sniffer",
-            [plan.OUT.interface, str(self._wire), str(self._cipher.mark)],
-            namespace=client,
-            directory=self.lab.directory,
-        )
-        inside = self.lab.tunnel_address()
-        self._helpers = [sniffer, *(self._source(name, inside) for name in self.lab.nodes)]
+        lab, wire = self.lab, wire_of(self.lab)
+        self._helpers = [
+            sniffer(lab, self._cipher.mark),
+            *(source(lab, name) for name in lab.nodes),
+        ]
         for helper in self._helpers:
             helper.start()
-        wait_until(lambda: self._wire.exists() and self._wire.stat().st_size, "sniffer", SECONDS)
-
-    def _source(self, name: str, target: str) -> Process:
-        """Traffic from a node's own namespace, so that each master has something to send."""
-        return Process(
-            ["ping", "-q", "-i", "0.005", "-s", "16", target],
-            namespace=self.lab.topology.namespace(name),
-            directory=self.lab.directory,
-            log=self.lab.directory / f"ping-{name}.log",
-        )
-
-    def _traces(self) -> list[Path]:
-        return sorted(self.lab.directory.glob(f"{self._trace.name}.*"))
+        wait_until(lambda: wire.exists() and wire.stat().st_size, "sniffer", SECONDS)
 
     def nonces_of(self, name: str) -> list[str]:
         """What this node's OpenVPN has written down so far."""
-        path = self._trace.with_name(f"{self._trace.name}.{self.lab.nodes[name].openvpn.pid}")
+        path = trace_of(self.lab, self.lab.nodes[name].openvpn.pid)
         return path.read_text().splitlines() if path.exists() else []
 
     def _sent(self, name: str) -> int:
@@ -243,17 +223,12 @@ def traced(
         server_options=cipher.settings,
         client_options=cipher.settings,
     )
-    lab = Lab(setup, (lambda text: print(f"  {text}", flush=True)) if say else (lambda _text: None))
-    os.environ["CLUSTER_TRACE"] = str(lab.directory / "nonces")
-    try:
-        with lab:
-            brain = SplitBrain(lab, cipher)
-            try:
-                yield brain
-            finally:
-                brain.discard()
-    finally:
-        del os.environ["CLUSTER_TRACE"]
+    with traced_lab(setup, (lambda text: print(f"  {text}", flush=True)) if say else quiet) as lab:
+        brain = SplitBrain(lab, cipher)
+        try:
+            yield brain
+        finally:
+            brain.discard()
 
 
 def run(rounds: int, cipher: Cipher = AES_256_GCM, *, say: bool = False) -> Outcome:

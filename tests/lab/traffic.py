@@ -83,24 +83,33 @@ class StreamEnd:
 
 
 class TcpSession:
-    """A session between the client and the LAN host with data flowing both ways."""
+    """A session between the client and the LAN host with data flowing both ways, at this rate."""
 
     def __init__(
-        self, client: str, server: str, directory: Path, address: str = plan.LAN.address(100)
+        self,
+        client: str,
+        server: str,
+        directory: Path,
+        address: str = plan.LAN.address(100),
+        *,
+        name: str = "tcp",
+        rate: int = TCP_BYTES_PER_SECOND,
     ) -> None:
         self._address = address
+        self._name = name
+        self._rate = rate
         self._ends = {
             "listen": self._end("listen", server, directory),
             "connect": self._end("connect", client, directory),
         }
-        self._tails = {role: Tail(directory / f"tcp-{role}.events") for role in self._ends}
+        self._tails = {role: Tail(directory / f"{name}-{role}.events") for role in self._ends}
         self._last = dict.fromkeys(self._ends, StreamEnd(0, 0, "", final=False))
 
     def _end(self, role: str, namespace: str, directory: Path) -> Process:
-        label = f"tcp-{role}"
+        label = f"{self._name}-{role}"
         arguments = [
             *(role, self._address, str(TCP_PORT)),
-            *(str(TCP_BYTES_PER_SECOND), str(directory / f"{label}.events")),
+            *(str(self._rate), str(directory / f"{label}.events")),
         ]
         return agent("tcpstream", label, arguments, namespace=namespace, directory=directory)
 

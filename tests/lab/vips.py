@@ -12,6 +12,8 @@ from tests.lab.traffic import agent
 from tests.lab.waiting import Tail, wait_until
 
 SECONDS = 10.0
+WATCHING = 60.0
+"""Seconds until the watcher's program has begun: longer than a full machine takes for that."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class VipHistory:
     def start(self) -> None:
         """Start watching; on return nothing is missed any more."""
         self.process.start()
-        wait_until(self._watches_all, "the address watcher", SECONDS)
+        wait_until(self._watches_all, "the address watcher", WATCHING)
 
     def assume(self, node: str, address: str) -> None:
         """An address was on a node before the watching began."""

@@ -32,6 +32,7 @@ SUITES = (
     "tests/unit/runtime/test_problems.py",
     "tests/property",
     "tests/unit/test_error_codes.py",
+    "tests/unit/test_untold.py",
     "tests/unit/test_ruled_figures.py",
     "tests/unit/test_secrets.py",
 )

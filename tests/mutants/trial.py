@@ -6,8 +6,9 @@ import, is tried in a copy of the tree that has the change, with every import (`
 
 It is measured which tests come to which line (``measuring``); so a mutant is tried against the
 tests that come to its lines, the quick ones first, until one fails. A line that is done at import
-is no test's: the tests of such a constant are those that come to a function that names it. A trial
-may take so much processor time, not so much time, that a busy machine does not change its outcome.
+is no test's: the tests of such a constant are those that come to a function that names it, and
+those that come to no line at all, for they can only look at what an import has made. A trial may
+take so much processor time, not so much time, that a busy machine does not change its outcome.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class Touched:
     seconds: dict[str, float]  # of the processor, with coverage
     uses: dict[str, dict[str, list[int]]]  # of a name: by file, the lines in functions
     constants: dict[str, frozenset[str]]  # what is defined at import by means of a name
+    idle: frozenset[str] = frozenset()  # tests that come to no line
 
     def concerning(self, mutant: Mutant) -> list[str]:
         """The tests to try a mutant against, the quickest first."""
@@ -85,7 +87,7 @@ class Touched:
         if not found:
             found = self._at(mutant.path, lines)
         if not mutant.inside:
-            found |= {test for test in self.seconds if test.startswith(FOR_IMPORT)}
+            found |= {test for test in self.seconds if test.startswith(FOR_IMPORT)} | self.idle
         return sorted(found, key=lambda test: (self.seconds.get(test, 0.0), test))
 
     def _at(self, path: str, lines: Iterable[int]) -> set[str]:
@@ -115,7 +117,9 @@ def touch(
                 lines[int(line)] |= frozenset(names)
         tests[path] = dict(lines)
         _collect(path, ast.parse((tree / path).read_bytes()), uses, constants)
-    return Touched(tests, seconds, dict(uses), dict(constants))
+    named = (names for suite in suites for by in suite["tests"].values() for names in by.values())
+    idle = frozenset(seconds).difference(*named)
+    return Touched(tests, seconds, dict(uses), dict(constants), idle)
 
 
 def _collect(

@@ -10,6 +10,7 @@ from __future__ import annotations
 COMPARED: dict[str, str] = {
     "proto": "proto udp6\nlocal ::1",
     "local": "local 127.0.0.2",
+    "cluster-address": "cluster-address 192.0.2.11",
     "port": "port 1195",
     "float": "float",
     "tls-auth": "tls-auth first.key 0",
@@ -88,6 +89,7 @@ COMPARED: dict[str, str] = {
 """In a line, `PLUGIN` is a plugin that the test finds."""
 
 BESIDE: dict[str, str] = {
+    "cluster-address": "local 0.0.0.0\ncluster-address 192.0.2.10",
     "auth-user-pass-optional": "script-security 2\nauth-user-pass-verify /bin/true via-env",
     "username-as-common-name": "script-security 2\nauth-user-pass-verify /bin/true via-env",
     "verify-client-cert": "script-security 2\nauth-user-pass-verify /bin/true via-env",
@@ -132,10 +134,11 @@ NOT_COMPARED: dict[str, str] = {
         bcast-buffers fast-io hash-size rcvbuf sndbuf socket-flags txqueuelen tcp-nodelay
         tcp-queue-limit passtos mtu-disc mtu-test max-packet-size tun-mtu-max tun-mtu-extra
         link-mtu stale-routes-check shaper connect-freq connect-freq-initial tls-timeout
-        allow-compression comp-noadapt""",
+        allow-compression comp-noadapt multihome""",
     "How the nodes talk to each other and to ovpnha; `cluster` itself checks it": """
-        cluster cluster-broadcast-address cluster-port management management-client-group
-        management-client-user management-log-cache management-forget-disconnect
+        cluster cluster-broadcast-address cluster-port cluster-spare management
+        management-client-group management-client-user management-log-cache
+        management-forget-disconnect
         management-up-down management-signal""",
     "Must allow what the compared options need; else each node says so by itself": """
         script-security compat-mode ignore-unknown-option compat-names no-name-remapping
@@ -143,7 +146,7 @@ NOT_COMPARED: dict[str, str] = {
         remap-usr1 push-continuation protocol-flags force-tls-key-material-export
         keying-material-exporter key-derivation peer-id parameter""",
     "Refused with `cluster`": """
-        multihome no-replay management-client management-client-auth management-hold
+        no-replay management-client management-client-auth management-hold
         management-query-passwords management-external-cert management-external-key
         management-query-proxy management-query-remote tls-client client secret""",
     "Does not change what the data channel does; DCO is refused as such": "disable-dco",

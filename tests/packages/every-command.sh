@@ -31,6 +31,18 @@ says() {
         die "$* ended with $code and said: $said"
 }
 
+# runs_until_ended: the sidecar, which is told to end once it takes commands.
+runs_until_ended() {
+    local tries=600
+    "$program" run --config ovpnha.toml &
+    until [[ -S control.sock ]]; do
+        ((tries--)) && kill -0 $! || return 1
+        sleep 0.1
+    done
+    kill -TERM $!
+    wait $!
+}
+
 here() {
     local command commands
     ip link set lo up
@@ -67,10 +79,10 @@ here() {
         says 1 'ovpnha: ' ovpnha "$command" --config ovpnha.toml
     done
     # The library of the event loop is a module of its own.
-    says 0 '' timeout --preserve-status --signal=TERM 3 "$program" run --config ovpnha.toml
+    says 0 '' runs_until_ended
     echo "every-command: all $(wc -w <<<"$commands") commands work"
 }
 
 export program work
 # shellcheck disable=SC2016
-unshare --net bash -euo pipefail -c "$(declare -f die ovpnha says here)"'; here'
+unshare --net bash -euo pipefail -c "$(declare -f die ovpnha says runs_until_ended here)"'; here'

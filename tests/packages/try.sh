@@ -53,7 +53,7 @@ files_of() { dpkg -L "$1" | sort; }
 
 # Where each package may have files.
 allowed_ovpnha='^/(\.|etc/ovpnha(/ovpnha\.toml\.example)?|usr/bin/ovpnha|usr/lib/ovpnha(/.*)?'
-allowed_ovpnha+='|(usr/)?lib/systemd/system/(ovpnha\.service|(keepalived|conntrackd)\.service\.d(/ovpnha\.conf)?)'
+allowed_ovpnha+='|(usr/)?lib/systemd/system/(ovpnha\.service|openvpn-beside@\.service|(keepalived|conntrackd)\.service\.d(/ovpnha\.conf)?)'
 allowed_ovpnha+='|usr/lib/(sysusers|tmpfiles)\.d/ovpnha\.conf|usr/share/doc/ovpnha(/.*)?'
 allowed_ovpnha+='|usr/share/man/man[15]/ovpnha(\.toml)?\.[15]\.gz|usr/share/lintian/overrides/ovpnha'
 allowed_ovpnha+='|usr/share/bash-completion/completions/ovpnha|usr/share/zsh/vendor-completions/_ovpnha'

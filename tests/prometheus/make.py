@@ -51,6 +51,23 @@ def protected(count: int) -> dict[str, str]:
     }
 
 
+LONE = {
+    'ovpnha_alone{node="c"}': steady(1),
+    'ovpnha_clients{node="c",instance="udp"}': steady(5),
+    'ovpnha_protected_clients{node="c",instance="udp"}': steady(0),
+    'ovpnha_role{node="c",instance="udp",role="master"}': steady(1),
+}
+"""A server without any other node, which protects nobody."""
+
+STOCK = {
+    'ovpnha_meant_stock{node="d",instance="udp"}': steady(1),
+    'ovpnha_clients{node="d",instance="udp"}': steady(5),
+    'ovpnha_protected_clients{node="d",instance="udp"}': steady(0),
+    'ovpnha_role{node="d",instance="udp",role="master"}': steady(1),
+}
+"""One whose OpenVPN is the distribution's, as it is meant to be."""
+
+
 def promotions(quick: str) -> dict[str, str]:
     """Two promotions after half a minute; ``quick`` of them within 250 ms."""
     labels = f'{A},phase="promoted"'
@@ -81,7 +98,22 @@ CASES = (
         {f"ovpnha_refused_records{{{B}}}": steady(1)},
         {f"ovpnha_refused_records{{{B}}}": steady(0)},
     ),
-    Case("OvpnhaClientsUnprotected", protected(4), protected(5)),
+    Case(
+        "OvpnhaClientsUnprotected",
+        protected(4)
+        | {'ovpnha_alone{node="a"}': steady(0), f"ovpnha_meant_stock{{{A}}}": steady(0)},
+        protected(5) | LONE | STOCK,
+    ),
+    Case(
+        "OvpnhaSpareMissing",
+        {f'ovpnha_spare_ready{{{A},policy="always"}}': steady(0)},
+        {f'ovpnha_spare_ready{{{A},policy="restart"}}': steady(0)},
+    ),
+    Case(
+        "OvpnhaOpenvpnDied",
+        {f"ovpnha_spare_crashes_total{{{A}}}": rising(1)},
+        {f"ovpnha_spare_crashes_total{{{A}}}": steady(3)},
+    ),
     Case(
         "OvpnhaTablesDiffer",
         {'ovpnha_digest_mismatches_total{node="b"}': rising(1)},

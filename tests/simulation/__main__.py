@@ -5,6 +5,7 @@
     --seed S        the first seed; alone: this one only, with its trace and a smaller version
     --bounces N     how many bounces of the VIP instead, from a seed that is printed
     --spice WORD    only bounces in this company
+    --spares SHARE  of the schedules, how many have machines with spares: 0.0 to 1.0
     --jobs N        processes
 
 Exits with 1 when a rule was broken. The order of sets must not depend on the process, so it runs
@@ -19,6 +20,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from tests import sampling
 from tests.simulation.bouncereport import hunt_bounces
@@ -26,6 +28,7 @@ from tests.simulation.bounces import SPICES
 from tests.simulation.run import Verdict, run
 from tests.simulation.schedule import draw
 from tests.simulation.shrink import shrink
+from tests.simulation.sparing import SHARE
 
 SCHEDULES = 500
 FAILURES_SHOWN = 5
@@ -40,17 +43,18 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--bounces", type=int, default=None)
     parser.add_argument("--spice", choices=list(SPICES), default="")
+    parser.add_argument("--spares", type=float, default=SHARE)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args(arguments)
     if options.bounces is not None:
         return hunt_bounces(options.bounces, options.seed, options.spice, options.jobs)
     if options.seed is not None and options.schedules is None:
-        return replay(options.seed)
-    if options.sample is not None:
-        return hunt(sample(options.sample), options.jobs)
+        return replay(options.seed, options.spares)
     count = SCHEDULES if options.schedules is None else options.schedules
     first = options.seed or 0
-    return hunt(range(first, first + count), options.jobs)
+    sampled = options.sample is not None
+    seeds = sample(options.sample) if sampled else range(first, first + count)
+    return hunt(seeds, options.spares, options.jobs)
 
 
 def sample(count: int) -> list[int]:
@@ -61,9 +65,9 @@ def sample(count: int) -> list[int]:
     return sorted(sampling.draw({name: list(range(SCHEDULES))}, {name: count}, seed))
 
 
-def replay(seed: int) -> int:
+def replay(seed: int, spares: float) -> int:
     """One seed again, made smaller if it fails."""
-    verdict = run(draw(seed))
+    verdict = run(draw(seed, spares))
     if not verdict.violations:
         say(f"seed {seed}: nothing is wrong; settled {verdict.converged:.2f} s after the healing")
         return 0
@@ -71,13 +75,13 @@ def replay(seed: int) -> int:
     return 1
 
 
-def hunt(seeds: Sequence[int], jobs: int) -> int:
+def hunt(seeds: Sequence[int], spares: float, jobs: int) -> int:
     """Many seeds; what fails is told at once."""
     begin = time.monotonic()
     failed: list[Verdict] = []
     settled: list[float] = []
     simulated = 0.0
-    for done, verdict in enumerate(verdicts(seeds, jobs), 1):
+    for done, verdict in enumerate(verdicts(seeds, spares, jobs), 1):
         simulated += verdict.simulated
         settled.append(verdict.converged)
         if verdict.violations:
@@ -98,15 +102,15 @@ def hunt(seeds: Sequence[int], jobs: int) -> int:
     return 1 if failed else 0
 
 
-def verdicts(seeds: Sequence[int], jobs: int) -> Iterator[Verdict]:
+def verdicts(seeds: Sequence[int], spares: float, jobs: int) -> Iterator[Verdict]:
     """The verdicts, in the order of the seeds."""
     with multiprocessing.Pool(jobs) as pool:
-        yield from pool.imap(run_seed, seeds, chunksize=4)
+        yield from pool.imap(partial(run_seed, spares=spares), seeds, chunksize=4)
 
 
-def run_seed(seed: int) -> Verdict:
+def run_seed(seed: int, spares: float) -> Verdict:
     """One schedule, in whatever process."""
-    return run(draw(seed))
+    return run(draw(seed, spares))
 
 
 def quantile(values: list[float], part: float) -> float:

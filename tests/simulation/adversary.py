@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 
+from ovpnha.machines import machine_of
 from ovpnha.model import Sync
 from ovpnha.replication import entries as en
 from ovpnha.replication.config import Timings
@@ -94,5 +95,5 @@ def believers(dead: str, servers: list[Server]) -> list[str]:
         one.name
         for one in servers
         for node in one.figures.nodes
-        if node.name == dead and node.believed
+        if machine_of(node.name) == dead and node.believed
     ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from tests.simulation.schedule import Schedule, Step
+from tests.simulation.schedule import Schedule
+from tests.simulation.steps import Step
 
 HAND, RESTART, RELOAD, PORTS = "by hand", "restart", "reload", "ports"
 """Who moves the VIP: somebody; keepalived, restarted or reloaded on every node; the clients'

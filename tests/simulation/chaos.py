@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ovpnha.machines import SparePolicy
 from tests.simulation.cluster import Cluster
 from tests.simulation.machine import Machine
 from tests.simulation.network import FRONT, Weather
+from tests.simulation.process import OpenvpnProcess
 from tests.simulation.rollout import OTHER, USUAL
-from tests.simulation.schedule import MASTER, Step
 from tests.simulation.server import Server
 from tests.simulation.service import Service
+from tests.simulation.steps import MASTER, Step
 
 REPLAYED = 30
 
@@ -158,10 +160,45 @@ class Chaos:
         machine.stop_sidecar()
         self._then(step, lambda: self._start_sidecar(machine))
 
+    def _process(self, step: Step) -> OpenvpnProcess:
+        """The one that serves there; every third time the other one, if there is one."""
+        current = self._server(step).current
+        other = current.other if step.number // 7 % 3 == 2 else None
+        return other or current
+
     def _kill_openvpn(self, step: Step) -> None:
+        server = self._server(step)
+        self._process(step).kill()
+        self._then(step, lambda: self._start_openvpn(server))
+
+    def _kill_both(self, step: Step) -> None:
+        """All OpenVPN processes of an instance die at once."""
         server = self._server(step)
         server.kill_openvpn()
         self._then(step, lambda: self._start_openvpn(server))
+
+    def _move(self, step: Step) -> None:
+        """The role goes from one process to the other, as soon as no client would notice."""
+        within = (0.05, 1.0, 4.0)[step.number % 3]
+        self._cluster.ask_move(self._server(step), step.number, within)
+
+    def _renew(self, step: Step) -> None:
+        """Both processes are started anew, one after the other, whatever comes in between."""
+        server = self._server(step)
+        if server.spare is None:
+            return
+        server.spare.wanted = True
+        self._start_openvpn(server)
+        turns = (self._cluster.ask_retire, lambda one: self._cluster.ask_move(one, 1, 3.0)) * 2
+        for turn, act in enumerate(turns, 1):
+            part = replace(step, seconds=step.seconds * turn / len(turns))
+            self._then(part, lambda one=act: one(server))  # type: ignore[misc]
+        self._then(replace(step, seconds=step.seconds + 0.1), lambda: self._end_renewal(server))
+
+    def _end_renewal(self, server: Server) -> None:
+        if server.spare is not None and server.machine.spares is SparePolicy.RESTART:
+            server.spare.wanted = False
+            self._cluster.ask_retire(server)
 
     def _restart_both(self, step: Step) -> None:
         """Both processes end; which is back first is anyone's guess."""
@@ -209,9 +246,19 @@ class Chaos:
         self._then(step, lambda: machine.wake(machine.sidecar_inbox))
 
     def _pause_openvpn(self, step: Step) -> None:
-        server = self._server(step)
-        server.openvpn_inbox.stop()
-        self._then(step, lambda: server.wake(server.openvpn_inbox))
+        server, inbox = self._server(step), self._process(step).inbox
+        inbox.stop()
+        self._then(step, lambda: server.wake(inbox))
+
+    def _bar(self, step: Step) -> None:
+        """A new sidecar may not use the socket of a process; with one process that is no news."""
+        process, machine = self._process(step), self._server(step).machine
+        if process.other is None:
+            return
+        process.barred = True
+        machine.kill_sidecar()
+        self._then(replace(step, seconds=step.seconds / 10), lambda: self._start_sidecar(machine))
+        self._then(step, lambda: setattr(process, "barred", False))
 
     def _pause_machine(self, step: Step) -> None:
         """Everything on it stops, and it keeps its addresses."""
@@ -229,7 +276,7 @@ class Chaos:
         self._then(replace(step, seconds=0.1), lambda: setattr(network, "weather", Weather()))
 
     def _break_management(self, step: Step) -> None:
-        self._server(step).break_management()
+        self._process(step).break_management()
 
     # The VIP and the administrator.
 
@@ -255,6 +302,12 @@ class Chaos:
 
     def _promote(self, step: Step) -> None:
         self._cluster.ask_promote(self._server(step), step.seconds)
+
+    def _pause(self, step: Step) -> None:
+        """``ovpnha pause``, and ``resume``."""
+        server = self._server(step)
+        self._cluster.ask_pause(server, step.seconds + 1.0)
+        self._then(step, lambda: self._cluster.ask_resume(server))
 
     def _demote(self, step: Step) -> None:
         self._cluster.ask_demote(self._server(step))

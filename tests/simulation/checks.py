@@ -100,8 +100,12 @@ def unsettled_service(service: Service) -> list[str]:
     if not faults:
         standbys = [one for one in alike if one is not master]
         faults = _protection(master, standbys)
-        faults += [f"{one.name}: {fault}" for one in standbys for fault in _table(one, master)]
+        tables = [(one, fault) for one in standbys for fault in _table(one.openvpn, master)]
+        faults += [f"{one.name}: {fault}" for one, fault in tables]
+        stale = [(one, one.figures.importer.stale) for one in standbys]
+        faults += [f"{one.name}: {number} stale" for one, number in stale if number]
         faults += _strangers(service, master)
+        faults += [f"{one.name}: {fault}" for one in alike for fault in unsettled_pair(one, master)]
     return faults
 
 
@@ -145,7 +149,7 @@ def _machine(server: Server, master: Server) -> Iterator[str]:
     if not server.openvpn.plays(wanted):
         yield f"OpenVPN is {server.openvpn.role.value}, not {wanted.value}"
     grade = Grade.MASTER if server is master else Grade.IN_SYNC
-    handing_over = server.grade == Grade.DEGRADED and server.openvpn.demote_asked
+    handing_over = server.grade == Grade.DEGRADED and server.demote_asked
     if server.grade != grade and not (server is master and handing_over):
         yield f"grade {server.grade}, not {int(grade)}: {figures.announcer.grade_reason}"
     sync = Sync.NONE if server is master else Sync.IN_SYNC
@@ -162,15 +166,16 @@ def _protection(master: Server, standbys: list[Server]) -> list[str]:
     if figures.clients != clients:
         faults.append(f"the master counts {figures.clients} clients of {clients}")
     expected = clients if standbys else 0
-    if figures.exporter.protected != expected:
+    by_spare = not standbys and master.spare is not None  # whether it counts then, and has all
+    if figures.exporter.protected != expected and not by_spare:
         faults.append(f"{figures.exporter.protected} clients are protected, of {expected}")
     return faults
 
 
-def _table(standby: Server, master: Server) -> Iterator[str]:
-    assert standby.openvpn is not None
+def _table(standby: WatchedOpenvpn | None, master: Server) -> Iterator[str]:
+    assert standby is not None
     assert master.openvpn is not None
-    ours, theirs = standby.openvpn.clients, master.openvpn.clients
+    ours, theirs = standby.clients, master.openvpn.clients
     for uid in sorted(ours.keys() | theirs.keys()):
         if uid not in ours:
             yield f"lacks {uid.hex()}"
@@ -178,8 +183,24 @@ def _table(standby: Server, master: Server) -> Iterator[str]:
             yield f"has {uid.hex()}, which the master has not"
         elif uid in theirs and _content(ours[uid]) != _content(theirs[uid]):
             yield f"{uid.hex()}: {_content(ours[uid])}, the master: {_content(theirs[uid])}"
-    if standby.figures.importer.stale:
-        yield f"{standby.figures.importer.stale} stale"
+
+
+def unsettled_pair(server: Server, master: Server) -> Iterator[str]:
+    """The other process of a machine has all that the master has, unless it is not wanted."""
+    other = server.current.other
+    if other is None or (other.openvpn is None and not other.wanted):
+        return
+    if other.openvpn is None or not other.connected:
+        yield f"{other.process} is missing"
+        return
+    figures = server.pair_figures.of(other.process)
+    if other.openvpn.descriptors is None or not other.plays(Role.STANDBY):
+        yield f"{other.process} is {figures.place}, not standby"
+    # of a key that has run out nothing is left to grant to whoever comes after that
+    short = figures.sync is Sync.PARTIAL and server.machine.cluster.schedule.runs_short
+    if figures.sync is not Sync.IN_SYNC and not short:
+        yield f"{other.process} is {figures.sync}, not in sync"
+    yield from (f"{other.process} {fault}" for fault in _table(other.openvpn, master))
 
 
 def _content(client: ModelClient) -> tuple[object, ...]:

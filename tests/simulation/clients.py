@@ -226,7 +226,8 @@ class Clients:
 
     def bereft_by(self, openvpn: WatchedOpenvpn) -> list[Client]:
         """The clients that nobody could go on with if this OpenVPN forgot all."""
-        others = [one.openvpn for one in self._service.servers if one.openvpn is not openvpn]
+        processes = [one.openvpn for server in self._service.servers for one in server.processes]
+        others = [one for one in processes if one is not openvpn]
         heirs = [one for one in others if one is not None and not one.plays(Role.STANDBY)]
         now = self._cluster.clock.now
         return [

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from ovpnha.model import NodeName
 from ovpnha.node.node import Node
+from ovpnha.node.pair import Pair
+from ovpnha.node.slot import VipSlot
 from tests.simulation.clock import Clock
 from tests.simulation.machine import REPORT_INTERVAL, Machine
 from tests.simulation.network import Network
@@ -37,6 +39,7 @@ class Defect:
     plant: Callable[[WatchedNode], None] = lambda _node: None
     key: type[OwnedKey] = OwnedKey
     openvpn: type[WatchedOpenvpn] = WatchedOpenvpn
+    plant_slot: Callable[[VipSlot], None] = lambda _slot: None
 
 
 class Cluster:
@@ -162,6 +165,8 @@ class Cluster:
             for server in machine.servers:
                 server.want_vip("hand", False)
                 server.cut_vip(False)
+                for process in server.processes:
+                    process.barred = False
             for link in self.links_down(machine.name):
                 self._links_down[machine.name, link] = 1
                 self.set_link(machine, link, True)
@@ -180,19 +185,19 @@ class Cluster:
                 server.start_openvpn()
             machine.start_sidecar()
             for server in machine.servers:
+                self.ask_resume(server)
                 server.keepalived.ensure()
 
     def ask_demote(self, server: Server) -> None:
         """``ovpnha demote``."""
-        if server.openvpn is not None and server.machine.node is not None:
-            server.openvpn.demote_asked = True
+        server.demote_asked |= server.vip and server.machine.node is not None
         server.disturb()
-        self._control(server, lambda node, now: node.ask_demote(server.instance, now))
+        self.control(server, lambda node, now: node.ask_demote(server.instance, now))
 
     def ask_promote(self, server: Server, expect: float) -> None:
         """``ovpnha promote --expect-vip``."""
         server.disturb(expect)
-        self._control(server, lambda node, now: node.ask_promote(server.instance, expect, now))
+        self.control(server, lambda node, now: node.ask_promote(server.instance, expect, now))
 
     def ask_switchover(self, server: Server, target: str | None, number: int) -> None:
         """``ovpnha switchover``."""
@@ -200,11 +205,38 @@ class Cluster:
             one.disturb(SWITCHOVER)
         name = None if target is None else NodeName(target)
         token = number.to_bytes(8, "big")
-        self._control(
+        self.control(
             server,
             lambda node, now: node.ask_switchover(server.instance, token, name, 3.0, now),
         )
 
-    def _control(self, server: Server, ask: Callable[[Node, float], object]) -> None:
+    def ask_move(self, server: Server, number: int, within: float) -> None:
+        """``ovpnha restart-openvpn``: the role goes to the other process of a machine."""
+        name, token = server.instance, number.to_bytes(8, "big")
+        self._ask_pair(server, lambda pair, now: pair.ask_restart(name, token, within, now))
+
+    def ask_retire(self, server: Server) -> None:
+        """The same: the process that does not serve is told to end."""
+        if server.current.other is not None:
+            name, process = server.instance, server.current.process.other
+            self._ask_pair(server, lambda pair, now: pair.ask_retire(name, process, now))
+
+    def _ask_pair(self, server: Server, ask: Callable[[Pair, float], object]) -> None:
+        server.disturb()
+        machine = server.machine
+        machine.to_sidecar("control", lambda: machine.tell_pair(ask))
+
+    def ask_pause(self, server: Server, seconds: float) -> None:
+        """``ovpnha pause``."""
+        server.machine.paused_until = max(server.machine.paused_until, self.clock.now + seconds)
+        self.control(server, lambda node, now: node.ask_pause(server.instance, seconds, now))
+
+    def ask_resume(self, server: Server) -> None:
+        """``ovpnha resume``."""
+        server.machine.disturb()
+        self.control(server, lambda node, now: node.ask_resume(server.instance, now))
+
+    def control(self, server: Server, ask: Callable[[Node | Pair, float], object]) -> None:
+        """Something is asked of the sidecar over its socket."""
         machine = server.machine
         machine.sidecar_inbox.put("control", lambda: machine.step(ask))

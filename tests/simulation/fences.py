@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ovpnha.machines import Process, machine_of
 from ovpnha.model import FencePolicy, InstanceName, InstanceState, NodeName, Role
 from ovpnha.node.cluster.fence import CAPPED_FOR, QUIET, RETRIES
 from ovpnha.node.outputs import RunFence
@@ -146,30 +147,39 @@ class MachineFence:
 
     # The judge.
 
-    def judge_promotion(self, server: Server) -> None:
+    def judge_promotion(self, server: Server, process: Process) -> None:
         """The order is given: no silent master may be left that was not cut off."""
         now = self._machine.clock.now
-        serves = server.openvpn is not None and server.openvpn.plays(Role.MASTER)
+        serves = server.process(process).plays(Role.MASTER)
         if self._plan is None or serves or now < self._overruled.get(server.instance, 0.0):
             return
         words = self._words(server)
-        if not words and self._plan.unknown_waits:
+        if not words and self._plan.unknown_waits and not self._knows_other(server):
             server.service.truth.violate("promoted without word of a master", server.name)
         highest = max((state.epoch for state, _ in words.values()), default=None)
         for node, (state, heard) in words.items():
-            said = self._said.get(node, 0.0)
+            machine = machine_of(node)
+            said = self._said.get(machine, 0.0)
             silent = now > said + SILENT or (server.figures.vip and said < server.vip_since)
             last = state.role is Role.MASTER and state.epoch == highest
-            if last and silent and self._fenced.get(node, 0.0) <= heard:
+            if last and silent and self._fenced.get(machine, 0.0) <= heard:
                 text = f"{server.name} over {node}, silent for {now - said:.2f} s"
                 server.service.truth.violate("promoted over a silent master", text)
 
-    def _words(self, server: Server) -> dict[NodeName, Word]:
-        node = self._machine.node
-        words = {} if node is None else node.words
-        return {
-            name: word for (instance, name), word in words.items() if instance == server.instance
-        }
+    def _words(self, server: Server, *, own: bool = False) -> dict[NodeName, Word]:
+        """What other machines said last; ``own``: what those of this one told each other."""
+        words: dict[NodeName, Word] = {}
+        for core in self._machine.cores.values():
+            for (instance, name), word in core.words.items():
+                here = machine_of(name) == self._machine.name
+                if instance == server.instance and here is own:
+                    words[name] = max(word, words.get(name, word), key=lambda one: one[1])
+        return words
+
+    def _knows_other(self, server: Server) -> bool:
+        """Whether the last master was the other process, whose end needs no fence."""
+        said = self._words(server, own=True).values()
+        return any(state.role is Role.MASTER for state, _ in said)
 
     def excuses(self, server: Server) -> bool:
         """Whether a node with the VIP need not serve yet: a fence runs, is tried again, or waits

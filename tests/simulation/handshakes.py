@@ -172,6 +172,5 @@ class Handshakes:
         return there and one.client.uid == one.uid
 
     def _pump(self, one: Handshake) -> None:
-        for server in self._service.servers:
-            if server.openvpn is one.openvpn:
-                server.pump()
+        if not one.openvpn.dead:
+            one.openvpn.place.pump()

@@ -1,4 +1,4 @@
-"""One machine: a sidecar, and for each of its instances an OpenVPN and a keepalived.
+"""One machine: a sidecar, and for each of its instances OpenVPN, once or twice, and a keepalived.
 
 Each is a process that can die or stop. The sidecar is the real core of a node; what is here does
 for it what its shell does, in virtual time. Every socket is a place where things wait while their
@@ -11,14 +11,17 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ovpnha.model import BootId, NodeName
+from ovpnha.machines import Process
+from ovpnha.model import BootId, InstanceName, NodeName
 from ovpnha.node.config import InstanceConfig, NodeConfig
 from ovpnha.node.memory import Memory
 from ovpnha.node.node import Node
 from ovpnha.node.outputs import (
     CloseManagement,
+    EndProcess,
     LogEvent,
     Output,
+    PassDescriptors,
     Remember,
     RoleChanged,
     RunFence,
@@ -26,10 +29,12 @@ from ovpnha.node.outputs import (
     SetGrade,
     WriteManagement,
 )
+from ovpnha.node.pair import Pair, spare_config
 from ovpnha.replication.config import ReplicationConfig
-from tests.simulation.clock import Inbox
+from tests.simulation.clock import Clock, Inbox
 from tests.simulation.fences import MachineFence
-from tests.simulation.server import CONNECT_RETRY, Server
+from tests.simulation.process import CONNECT_RETRY
+from tests.simulation.server import Server
 from tests.simulation.truth import Heard, WatchedNode
 
 if TYPE_CHECKING:
@@ -45,12 +50,16 @@ class Machine:
 
     def __init__(self, cluster: Cluster, index: int) -> None:
         self.cluster = cluster
-        self.clock = cluster.clock
+        self.clock: Clock = cluster.clock
         self.index = index
         self.name = f"n{index}"
         self.rng = random.Random(cluster.rng.randbytes(8))  # noqa: S311 - a test's dice
+        self.spares = cluster.schedule.spares_of(index)
+        self.spare_rng = random.Random(f"{cluster.schedule.seed} {index}")  # noqa: S311
         self.alive = False
-        self.node: WatchedNode | None = None
+        self.node: Node | Pair | None = None
+        self.cores: dict[Process, WatchedNode] = {}
+        self.paused_until = 0.0  # an administrator has the sidecar watch only
         self.sidecar_inbox = Inbox(self.rng)
         self.disturbed = 0.0  # when something last happened that takes a moment to settle
         self.servers: list[Server] = []
@@ -80,7 +89,7 @@ class Machine:
     def _inboxes(self) -> list[Inbox]:
         inboxes = [self.sidecar_inbox]
         for server in self.servers:
-            inboxes += [server.openvpn_inbox, server.keepalived.inbox]
+            inboxes += [*(one.inbox for one in server.processes), server.keepalived.inbox]
         return inboxes
 
     def stop_all(self) -> None:
@@ -126,33 +135,51 @@ class Machine:
         )
         instances = tuple(
             InstanceConfig(
-                *(one.instance, one.service.vip),
+                *(one.instance, (one.service.vip,)),
                 held_max=self.cluster.held_max,
                 fence=self.fence.policy,
                 fence_unknown_waits=self.fence.unknown_waits,
             )
             for one in self.servers
         )
-        boot, now = BootId(self.rng.randbytes(16)), self.clock.now
         self.sidecar_inbox.clear()
         self.fence.begin()
-        self.node = WatchedNode(
-            NodeConfig(replication, instances),
-            boot=boot,
-            random=self.rng.randbytes,
-            now=now,
-            memories={one.instance: Memory(one.memory, one.vouched_until) for one in self.servers},
-        )
-        self.node.heard = {one.instance: Heard() for one in self.servers}
-        self.node.words = {}
-        self.node.truths = {one.instance: one.service.truth for one in self.servers}
-        self.cluster.defect.plant(self.node)
+        config = NodeConfig(replication, instances)
+        main = self._make_core(Process.MAIN, config)
+        self.cores = {Process.MAIN: main}
+        self.node = main
+        if self.spares is not None:
+            names = {one.instance for one in self.servers}
+            spare = self._make_core(Process.SPARE, spare_config(config, names))
+            self.cores[Process.SPARE] = spare
+            self.node = Pair(main, spare, self.clock.now, self.cluster.links[0])
+            for slot in self.node._slots.values():
+                self.cluster.defect.plant_slot(slot)
         for server in self.servers:
             server.tell_vip(server.vip)
         for link in self.cluster.links_down(self.name):
             self.step(lambda node, now, link=link: node.link_changed(link, False, now))  # type: ignore[misc]
         for server in self.servers:
             server.connect_later(self.rng.random() * CONNECT_RETRY)
+
+    def _make_core(self, process: Process, config: NodeConfig) -> WatchedNode:
+        """What decides for the main processes, or for the spares."""
+        rng = self.rng if process is Process.MAIN else self.spare_rng
+        core = WatchedNode(
+            config,
+            boot=BootId(rng.randbytes(16)),
+            random=rng.randbytes,
+            now=self.clock.now,
+            memories={
+                one.instance: Memory(one.process(process).memory, one.vouched_until)
+                for one in self.servers
+            },
+        )
+        core.heard = {one.instance: Heard() for one in self.servers}
+        core.words = {}
+        core.truths = {one.instance: one.service.truth for one in self.servers}
+        self.cluster.defect.plant(core)
+        return core
 
     def stop_sidecar(self) -> None:
         """The sidecar ends in good order."""
@@ -165,13 +192,15 @@ class Machine:
         if self.node is None:
             return
         self.disturb()
-        self.node = None
+        self.node, self.cores = None, {}
+        self.paused_until = 0.0
         for server in self.servers:
             server.vouched_until = self.clock.now
         self._timer += 1
         self.sidecar_inbox.clear()
         for server in self.servers:
-            server.close()
+            for one in server.processes:
+                one.forget_sidecar()
 
     def to_sidecar(self, source: str, action: Callable[[], None]) -> None:
         """Something arrives at the sidecar."""
@@ -189,7 +218,18 @@ class Machine:
 
         return deliver
 
-    def step(self, event: Callable[[Node, float], object]) -> None:
+    def tell_pair(self, event: Callable[[Pair, float], object]) -> None:
+        """What only the core of two processes is told."""
+        node = self.node
+        if isinstance(node, Pair):
+            self.step(lambda _node, now: event(node, now))
+
+    def serving(self, instance: InstanceName) -> Process:
+        """Which of the two processes the VIP of this machine is for, as the sidecar has it."""
+        node = self.node
+        return node.serving(instance) if isinstance(node, Pair) else Process.MAIN
+
+    def step(self, event: Callable[[Node | Pair, float], object]) -> None:
         """Let the core take an event, and carry out what follows."""
         if self.node is None:
             return
@@ -200,20 +240,25 @@ class Machine:
 
     def _carry_out(self, output: Output) -> None:
         match output:
-            case WriteManagement(instance=instance, data=data):
-                promotes = b"cluster-promote" in data and self.node is not None
-                seeds = self.node.heard[instance].copy() if promotes and self.node else None
+            case WriteManagement(instance=instance, data=data, process=process):
+                promotes = b"cluster-promote" in data
+                seeds = self.cores[process].heard[instance].copy() if promotes else None
                 if promotes:
-                    self.fence.judge_promotion(self._server(instance))
-                self._server(instance).write(data, seeds)
-            case CloseManagement(instance=instance, reason=reason):
-                self._server(instance).close_broken(reason)
+                    self.fence.judge_promotion(self._server(instance), process)
+                self._server(instance).process(process).write(data, seeds)
+            case PassDescriptors(instance=instance, target=process, data=data):
+                self._server(instance).process(process).write(data)
+            case EndProcess(instance=instance, process=process, reason=reason):
+                self.cluster.note(self.name, f"the {process} process is ended: {reason}")
+                self._server(instance).process(process).end()
+            case CloseManagement(instance=instance, reason=reason, process=process):
+                self._server(instance).process(process).close_broken(reason)
             case SendDatagram(data=data, link=link):
                 self.cluster.send(self, data, link)
             case SetGrade(instance=instance, grade=grade, reason=reason):
                 self._server(instance).set_grade(grade, reason)
-            case Remember(instance=instance, what=what):
-                self._server(instance).memory = what
+            case Remember(instance=instance, what=what, process=process):
+                self._server(instance).process(process).memory = what
             case RoleChanged(instance=instance, old=old, new=new, epoch=epoch, reason=reason):
                 text = f"{old.value} -> {new.value} in {epoch}: {reason}"
                 self._server(instance).note(text)

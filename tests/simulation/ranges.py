@@ -136,6 +136,13 @@ class OwnedKey(ModelKey):
         self.reported.update(stale)
         return stale
 
+    def room(self) -> int:
+        """Ids that are left here, for whomever."""
+        if not self.sending:
+            return 0
+        own, following = self.own[1] - self.own[0], self.next[1] - self.next[0]
+        return own + following + max((self.top or self.counter + 1) - self.counter - 1, 0)
+
     # A holder's side.
 
     def overlaps(self, start: int, end: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ovpnha.node.moving import OVER
 from tests.simulation.adversary import (
     EVERY_THIRD,
     FORGOTTEN,
@@ -19,6 +20,7 @@ from tests.simulation.cluster import Cluster, Defect
 from tests.simulation.death import Death
 from tests.simulation.fences import attend_all
 from tests.simulation.schedule import Schedule
+from tests.simulation.server import Server
 from tests.simulation.truth import Violation
 
 GRID = 0.25
@@ -32,6 +34,10 @@ CHANGE_BOUND = 1.0
 """Seconds within which a single change must be everywhere."""
 FAILOVER_BOUND = 3.0
 """Seconds within which a standby in sync must serve when its master has died."""
+MOVED_WITHIN = 2.0
+"""Seconds for which a planned move may wait for a moment in which no client would notice."""
+GONE_ON_WITHIN = 0.05
+"""Seconds within which a spare must serve when the process beside it has died."""
 INSTANTS = 0.04
 """Seconds before a death in which renegotiations begin: some are over, some have hardly begun."""
 CAUGHT = 4.0
@@ -96,7 +102,8 @@ class Run:
         self._pass(self.cluster.schedule.chaos)
         check_memory(self.cluster)
         self.chaos.end()
-        for phase in (self._settle, self._change, self._deceive, self._fail_over):
+        last = (self._deceive, self._give_way, self._fail_over)
+        for phase in (self._settle, self._change, *last):
             if self._broken:
                 return
             phase()
@@ -173,6 +180,50 @@ class Run:
         self._pass(CHANGE_BOUND)
         if faults := unsettled(self.cluster):
             self.cluster.violate("it does not heal", "; ".join(faults[:6]))
+
+    def _give_way(self) -> None:
+        """The process that serves dies, or its role is moved: on the same machine another goes on,
+        and no client notices.
+        """
+        cluster, service = self.cluster, self.cluster.services[0]
+        master = service.holder()
+        other = master.current.other if master is not None else None
+        if master is None or other is None or not other.connected:
+            return
+        planned, moved = bool(cluster.schedule.seed % 2), cluster.vip_moved
+        death = Death(service, master)
+        # with a spare alone no client and no key waits, once another machine was there
+        waits = any(one is not master and not differ(one, master) for one in service.running)
+        if waits:
+            death.connect_last()
+        if waits and not planned:
+            death.renegotiate_last()
+            cluster.clock.run_to(cluster.clock.now + INSTANTS)
+        cluster.note("all", f"--- {master.current.name} gives way")
+        death.come()
+        if planned:
+            cluster.ask_move(master, 0, MOVED_WITHIN)
+            self._await(lambda: master.move_phase in OVER)
+        else:
+            master.current.kill()
+            self._pass(GONE_ON_WITHIN)
+        death.judge()
+        if cluster.vip_moved != moved:
+            cluster.violate("the vip moves for one process", master.name)
+        self._settle_again(master)
+
+    def _settle_again(self, master: Server) -> None:
+        """Whatever ended is started anew."""
+        for service in self.cluster.services:
+            service.clients.thaw()
+        self._pass(CAUGHT)
+        self.cluster.freeze_clients(True)
+        master.start_openvpn()
+        end = self.cluster.clock.now + BOUND
+        while not self._broken and (faults := unsettled(self.cluster)):
+            if self.cluster.clock.now > end:
+                self.cluster.violate("it does not settle again", "; ".join(faults[:6]))
+            self._pass(GRID)
 
     def _fail_over(self) -> None:
         """A machine of a settled cluster dies: no client of any service notices."""

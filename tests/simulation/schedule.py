@@ -9,10 +9,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
+from ovpnha.machines import SparePolicy
 from tests.simulation.fences import FencePlan, draw_fence
-
-MASTER = -1
-"""As a node: the one that has the VIP then."""
+from tests.simulation.sparing import SHARE, SparePlan, draw_spares
+from tests.simulation.steps import MASTER, Step
 
 WEIGHTS = {
     "partition": 8,
@@ -53,20 +53,8 @@ BURST = 0.4
 SHORT = frozenset({"pause_openvpn", "pause_sidecar", "flap", "vip_cut", "vip_also", "promote"})
 """What is also tried for milliseconds; all else lasts at least a tenth of a second."""
 
-
-@dataclass(frozen=True)
-class Step:
-    """One thing that goes wrong, ``at`` seconds after the start."""
-
-    at: float
-    what: str
-    node: int
-    seconds: float
-    number: int
-
-    def __str__(self) -> str:
-        node = "the master" if self.node == MASTER else f"n{self.node}"
-        return f"{self.at:8.4f} {self.what} {node} for {self.seconds:.4f} s, {self.number}"
+ROUND = 1 << 20
+"""Packet ids of a round with which no key runs out."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +75,17 @@ class Schedule:
     work: float = 0.0  # seconds that an OpenVPN needs for one record
     instances: int = 1  # OpenVPNs on each machine, each with a VIP and clients of its own
     fence: FencePlan | None = None  # required, on every machine
+    spares: SparePlan | None = None  # which machines have two processes of each OpenVPN
+
+    @property
+    def runs_short(self) -> bool:
+        """A key's packet ids run out within seconds, and only traffic brings it another one."""
+        return self.round_size < ROUND
+
+    def spares_of(self, index: int) -> SparePolicy | None:
+        """Whether a machine has spares; None: it has not."""
+        there = self.spares is not None and index in self.spares.machines
+        return self.spares.policy if self.spares is not None and there else None
 
     def without(self, steps: frozenset[int]) -> Schedule:
         """The same with fewer steps."""
@@ -100,33 +99,42 @@ class Schedule:
             f"{self.clients} clients, round {self.round_size}, "
             f"{'preferred' if self.preferred else 'sticky'}, "
             f"lost at the end: {sorted(self.lost) or 'none'}, "
-            f"with another option: {sorted(self.differ) or 'none'}, fence: {self.fence or 'none'}"
+            f"with another option: {sorted(self.differ) or 'none'}, fence: {self.fence or 'none'}, "
+            f"spares: {self.spares or 'none'}"
         )
         return "\n".join([head, *(f"  {step}" for step in self.steps)])
 
 
-def draw(seed: int) -> Schedule:
-    """The schedule of this seed."""
+def draw(seed: int, spares: float = SHARE) -> Schedule:
+    """The schedule of this seed; ``spares``: of all schedules, how many have some."""
     rng = random.Random(seed)  # noqa: S311 - a test's dice
     nodes = rng.choices((2, 3, 4, 5), (45, 40, 9, 6))[0]
     chaos = rng.uniform(3.0, 11.0)
     small = rng.random() < 0.3
     lost = frozenset(one for one in range(1, nodes) if rng.random() < 0.1)
+    plan = draw_spares(seed, nodes, chaos, spares)
     return Schedule(
         seed=seed,
         nodes=nodes,
         links=rng.choice((1, 1, 2)),
         preferred=rng.random() < 0.3,
-        round_size=rng.choice((16, 64, 256)) if small else 1 << 20,
+        round_size=rng.choice((16, 64, 256)) if small else ROUND,
         packets=rng.choice((1, 3)),
         clients=rng.choice((0, 1, 2, 4, 8, 8, 16, 40)),
         chaos=chaos,
         lost=lost,
-        steps=tuple(_draw_steps(rng, nodes, chaos)),
+        steps=_merge(_draw_steps(rng, nodes, chaos), plan),
         differ=frozenset(one for one in range(nodes) if rng.random() < 0.05),
         instances=rng.choices((1, 2, 3), (65, 25, 10))[0],
         fence=draw_fence(seed),
+        spares=plan,
     )
+
+
+def _merge(steps: list[Step], plan: SparePlan | None) -> tuple[Step, ...]:
+    """In the order in which they happen."""
+    more = plan.steps if plan is not None else ()
+    return tuple(sorted((*steps, *more), key=lambda step: step.at))
 
 
 def _draw_steps(rng: random.Random, nodes: int, chaos: float) -> list[Step]:
@@ -142,4 +150,4 @@ def _draw_steps(rng: random.Random, nodes: int, chaos: float) -> list[Step]:
         node = MASTER if rng.random() < 0.45 else rng.randrange(nodes)
         seconds = 10 ** rng.uniform(-2.5 if what in SHORT else -1.0, 0.8)
         steps.append(Step(at, what, node, seconds, rng.randrange(1 << 16)))
-    return sorted(steps, key=lambda step: step.at)
+    return steps

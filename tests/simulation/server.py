@@ -1,4 +1,4 @@
-"""One OpenVPN of a machine, with its VIP and its keepalived: one instance of the sidecar.
+"""The OpenVPN of one instance on a machine, one process or two, with its VIP and its keepalived.
 
 Several of them may run on one machine. They share its sidecar and its power, and nothing else: each
 has a VIP of its own, and may be master where another is standby.
@@ -7,31 +7,27 @@ has a VIP of its own, and may be master where another is standby.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ovpnha.machines import Process, SparePolicy, machine_of
 from ovpnha.model import Role
-from ovpnha.node.memory import Remembered
-from ovpnha.node.statistics import InstanceStatistics
-from tests.model_openvpn import Told
+from ovpnha.node.moving import MovePhase, RestartFigures
+from ovpnha.node.pair import Pair
+from ovpnha.node.statistics import InstanceStatistics, SpareFigures
 from tests.simulation.clock import Inbox
 from tests.simulation.keepalived import Keepalived
 from tests.simulation.network import FRONT
+from tests.simulation.process import OpenvpnProcess
 from tests.simulation.rollout import USUAL
-from tests.simulation.truth import Heard, WatchedOpenvpn
+from tests.simulation.truth import WatchedOpenvpn
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Machine
     from tests.simulation.service import Service
 
-SOCKET_DELAY = 0.0001
 NETLINK_DELAY = 0.0003
-RECONNECT_DELAY = 0.02
-CONNECT_RETRY = 0.2
 STALE_AFTER = 4.0
 SERVING = 120
-WORK = (b"cluster-export", b"cluster-import")
-"""What takes an OpenVPN a while."""
 
 
 class Server:
@@ -47,24 +43,29 @@ class Server:
         self.host = machine.name
         self.name = service.label(machine.name)
         self.rng = random.Random(machine.cluster.rng.randbytes(8))  # noqa: S311 - a test's dice
-        self.openvpn: WatchedOpenvpn | None = None
-        self.openvpn_inbox = Inbox(self.rng)
+        self.digest = USUAL
+        self.main = OpenvpnProcess(self, Process.MAIN, self.rng)
+        self.spare: OpenvpnProcess | None = None
         self.keepalived = Keepalived(self.clock, self, priority, Inbox(self.rng))
         self.vip = False
         self.vip_since = 0.0
         self.disturbed = 0.0  # when something last happened that takes a moment to settle
         self._vip_wanted = {"keepalived": False, "hand": False}
-        self.memory: Remembered | None = None  # what a sidecar of this host has left to the next
         self.vouched_until = 0.0  # when the last one ended
         self.vip_cut = False
         self.last_claim = 0.0
         self._grade = 0
         self._touched = 0.0
         self._vouched: WatchedOpenvpn | None = None  # the one that the grade speaks of
-        self._busy_until = 0.0  # when OpenVPN has done what it was told
-        self._connection = 0  # counts; both ends of a closed one see another number
-        self._accepted = 0
-        self._digest = USUAL
+        self.demote_asked = False  # and the VIP has not left since
+        if machine.spares is not None:
+            self.spare = OpenvpnProcess(self, Process.SPARE, machine.spare_rng)
+            self.spare.wanted = machine.spares is SparePolicy.ALWAYS
+
+    @property
+    def processes(self) -> list[OpenvpnProcess]:
+        """All that there are to be."""
+        return [self.main, self.spare] if self.spare is not None else [self.main]
 
     # With the machine.
 
@@ -124,6 +125,7 @@ class Server:
         if present == self.vip:
             return
         self.vip, self.vip_since = present, self.clock.now
+        self.demote_asked &= present
         self.disturb()
         self.note("VIP arrives" if present else "VIP leaves")
         self.cluster.vip_moved = self.clock.now
@@ -140,8 +142,9 @@ class Server:
         """The grade, and whether it counts, as deploy/keepalived/check-grade judges it."""
         if self.machine.node is not None and not self.machine.sidecar_inbox.stopped:
             self._touched = self.clock.now
-            self._vouched = self.openvpn if self._accepted else None
-        if self._vouched is not None and self._vouched is not self.openvpn:
+            told = self._told
+            self._vouched = told.openvpn if told.connected else None
+        if self._vouched is not None and self._vouched.dead:
             return self._grade, False
         serves = self._vouched is not None and not self.openvpn_inbox.stopped and self.vip
         fresh = self.clock.now - self._touched <= STALE_AFTER
@@ -161,161 +164,76 @@ class Server:
 
     # OpenVPN.
 
+    @property
+    def current(self) -> OpenvpnProcess:
+        """The process that serves, or would: the main one where there is no other."""
+        if self.spare is None:
+            return self.main
+        masters = [one for one in self.processes if one.plays(Role.MASTER)]
+        return masters[0] if masters else self._told
+
+    @property
+    def _told(self) -> OpenvpnProcess:
+        """The one that has the slot, if there is a sidecar to say so."""
+        return self.process(self.machine.serving(self.instance))
+
+    @property
+    def openvpn(self) -> WatchedOpenvpn | None:
+        """That of the current process."""
+        return self.current.openvpn
+
+    @property
+    def openvpn_inbox(self) -> Inbox:
+        """The same."""
+        return self.current.inbox
+
+    def process(self, process: Process) -> OpenvpnProcess:
+        """One of the two."""
+        return next(one for one in self.processes if one.process is process)
+
     def start_openvpn(self) -> None:
         """OpenVPN starts, as standby."""
-        if self.openvpn is not None:
-            return
-        self.disturb()
-        kind = self.cluster.defect.openvpn
-        openvpn = kind(self.rng, round_size=self.cluster.round_size, told=Told(digest=self._digest))
-        openvpn.truth, openvpn.who, openvpn.waits_since = self.service.truth, self.name, {}
-        openvpn.world, openvpn.handshakes = self.service.handshakes, {}
-        openvpn.key_kind = self.cluster.defect.key
-        openvpn.local = self.service.vip
-        self.openvpn = openvpn
-        self.openvpn_inbox.clear()
-        self.service.clients.forget_process(self)
+        for one in self.processes:
+            one.start()
 
     def configure(self, digest: str) -> None:
         """OpenVPN gets other options, and starts anew with them if it runs."""
-        if digest == self._digest:
+        if digest == self.digest:
             return
-        self._digest = digest
+        self.digest = digest
         self.note(f"options {digest}")
-        if self.openvpn is not None:
-            self.kill_openvpn()
-            self.start_openvpn()
+        running = [one for one in self.processes if one.openvpn is not None]
+        for one in running:
+            one.kill()
+        for one in running:
+            one.start()
 
     def kill_openvpn(self) -> None:
-        """The process dies, and its sockets with it."""
-        if self.openvpn is None:
-            return
-        self.disturb()
-        self.openvpn.dead = True
-        self.openvpn = None
-        self.openvpn_inbox.clear()
-        self._hang_up("closed by openvpn")
-
-    def _hang_up(self, reason: str) -> None:
-        """OpenVPN's end of the connection is closed."""
-        number, self._accepted = self._connection, 0
-        self.clock.later(SOCKET_DELAY, self._to_sidecar, lambda: self._be_down(number, reason))
-
-    def break_management(self) -> None:
-        """OpenVPN closes the connection in mid-line, and lives on."""
-        if self.openvpn is None or not self._accepted:
-            return
-        self.disturb()
-        number = self._connection
-        piece = b">CLUSTER:CHANGED,00112233"
-        self.clock.later(SOCKET_DELAY, self._to_sidecar, lambda: self._read(number, piece))
-        self.openvpn.disconnect()
-        self._hang_up("closed by openvpn")
+        """The machine's processes die, and their sockets with them."""
+        for one in self.processes:
+            one.kill()
 
     def serving(self) -> WatchedOpenvpn | None:
         """The OpenVPN that would answer a client here."""
-        if self.openvpn is None or not self.vip or self.openvpn_inbox.stopped:
+        current = self.current
+        if current.openvpn is None or not self.vip or current.inbox.stopped:
             return None
-        return self.openvpn if self.openvpn.plays(Role.MASTER) else None
+        return current.openvpn if current.openvpn.plays(Role.MASTER) else None
 
     def report(self) -> None:
         """OpenVPN's second has passed."""
-        if self.openvpn is not None and not self.openvpn_inbox.stopped:
-            if self.openvpn.plays(Role.MASTER) and self.openvpn.clients:
-                self.openvpn.report(self.rng.choice(["HW", "HW", "BYTES"]))
-                self.openvpn.lose_patience()
-                self.openvpn.heal()
-            self.pump()
-
-    # The management channel.
+        for one in self.processes:
+            one.report()
 
     def connect_later(self, delay: float) -> None:
-        """The sidecar connects, if it is still the same then."""
-        node = self.machine.node
-
-        def run() -> None:
-            if self.machine.node is node:
-                self._connect()
-
-        self.clock.later(delay, self.machine.to_sidecar, "timer", run)
-
-    def _connect(self) -> None:
-        if self.openvpn is None:
-            self.connect_later(CONNECT_RETRY)
-            return
-        self.disturb()
-        self._connection += 1
-        number, openvpn = self._connection, self.openvpn
-        self.clock.later(SOCKET_DELAY, self._to_openvpn, lambda: self._accept(number, openvpn))
-        self.machine.step(lambda node, now: node.management_up(self.instance, now))
-
-    def _accept(self, number: int, openvpn: WatchedOpenvpn) -> None:
-        if self.openvpn is openvpn:
-            self._accepted = number
-            openvpn.connect()
-            self.pump()
-
-    def close(self) -> None:
-        """The sidecar's end of the connection is closed."""
-        number, self._connection = self._connection, self._connection + 1
-        self.clock.later(SOCKET_DELAY, self._to_openvpn, lambda: self._accept_end(number))
-
-    def close_broken(self, reason: str) -> None:
-        """The sidecar gives the connection up: only OpenVPN's silence is a good reason for that."""
-        if self.openvpn is None or not self.openvpn_inbox.stopped:
-            self.service.truth.violate("management channel broken", f"{self.name}: {reason}")
-        self.close()
-        self.clock.later(0.0, self._be_down, self._connection, "closing")
-
-    def _accept_end(self, number: int) -> None:
-        if self.openvpn is not None and self._accepted == number:
-            self._accepted = 0
-            self.openvpn.disconnect()
-
-    def _be_down(self, number: int, reason: str) -> None:
-        if number == self._connection:
-            self.disturb()
-            self._connection += 1
-            self.machine.step(lambda node, now: node.management_down(self.instance, reason, now))
-            self.connect_later(RECONNECT_DELAY)
-
-    def _to_sidecar(self, action: Callable[[], None]) -> None:
-        self.machine.to_sidecar(f"mgmt {self.instance}", action)
-
-    def _to_openvpn(self, action: Callable[[], None]) -> None:
-        if self.openvpn is not None:
-            self.openvpn_inbox.put("mgmt", action)
-
-    def write(self, data: bytes, seeds: Heard | None) -> None:
-        """The sidecar writes."""
-        number = self._connection
-        work = self.cluster.work * sum(data.count(word) for word in WORK)
-        self._busy_until = max(self.clock.now + SOCKET_DELAY, self._busy_until) + work
-        delay = self._busy_until - self.clock.now
-        self.clock.later(delay, self._to_openvpn, lambda: self._take(number, data, seeds))
-
-    def _take(self, number: int, data: bytes, seeds: Heard | None) -> None:
-        if self.openvpn is not None and number == self._accepted:
-            self.openvpn.seeds = seeds or self.openvpn.seeds
-            self.openvpn.held_max = self.cluster.held_max
-            self.openvpn.receive(data)
-            self.pump()
+        """The sidecar connects to all."""
+        for one in self.processes:
+            one.connect_later(delay)
 
     def pump(self) -> None:
-        """What OpenVPN has said travels to the sidecar, cut anywhere."""
-        data = self.openvpn.take_output() if self.openvpn is not None else b""
-        if not data or not self._accepted:
-            return
-        number = self._accepted
-        cut = self.rng.randrange(len(data) + 1)
-        for piece in (data[:cut], data[cut:]):
-            self.clock.later(
-                SOCKET_DELAY, self._to_sidecar, lambda one=piece: self._read(number, one)
-            )
-
-    def _read(self, number: int, data: bytes) -> None:
-        if number == self._connection and data:
-            self.machine.step(lambda node, now: node.receive_management(self.instance, data, now))
+        """What has been said travels to the sidecar."""
+        for one in self.processes:
+            one.pump()
 
     # What a check asks.
 
@@ -327,6 +245,32 @@ class Server:
         return next(one for one in found if one.name == self.instance)
 
     @property
+    def move_phase(self) -> MovePhase | None:
+        """How far the last planned move of this machine is."""
+        return self._restart_figures.phase
+
+    @property
+    def pair_figures(self) -> SpareFigures:
+        """Both processes, as the sidecar tells of them."""
+        return self._restart_figures.figures
+
+    @property
+    def _restart_figures(self) -> RestartFigures:
+        assert isinstance(self.machine.node, Pair)
+        found = self.machine.node.restart_figures(self.instance, self.clock.now)
+        assert found is not None
+        return found
+
+    @property
+    def knows_machines(self) -> bool:
+        """Whether its sidecar has heard of this instance on another machine."""
+        return any(
+            instance == self.instance and machine_of(node) != self.host
+            for core in self.machine.cores.values()
+            for instance, node in core.words
+        )
+
+    @property
     def grade(self) -> int:
         """The grade in the track file."""
         return self._grade
@@ -334,8 +278,10 @@ class Server:
     @property
     def undisturbed(self) -> float:
         """Seconds since anything happened here, 0.0 while a process is missing or stopped."""
-        if self.machine.node is None or self.openvpn is None or not self._accepted:
+        if self.machine.node is None or self.openvpn is None or not self.current.connected:
             return 0.0
-        if self.machine.sidecar_inbox.stopped or self.openvpn_inbox.stopped:
+        stopped = any(one.inbox.stopped for one in self.processes)
+        if self.machine.sidecar_inbox.stopped or stopped:
             return 0.0
-        return self.clock.now - max(self.disturbed, self.machine.disturbed)
+        disturbed = max(self.disturbed, self.machine.disturbed, self.machine.paused_until)
+        return max(0.0, self.clock.now - disturbed)

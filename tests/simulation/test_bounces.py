@@ -10,7 +10,8 @@ from tests.simulation.bounces import HAND, Bounce, Move, draw_bounce
 from tests.simulation.bouncing import bounce_once
 from tests.simulation.cluster import Defect
 from tests.simulation.ranges import OwnedKey
-from tests.simulation.schedule import Schedule, Step
+from tests.simulation.schedule import Schedule
+from tests.simulation.steps import Step
 from tests.simulation.test_checker import instance
 
 STAYS = (0.002, 0.02, 0.3, 1.0)

@@ -24,8 +24,9 @@ from tests.simulation.cluster import Defect
 from tests.simulation.handshakes import Handshake
 from tests.simulation.ranges import OwnedKey
 from tests.simulation.run import Run, run
-from tests.simulation.schedule import MASTER, Schedule, Step, draw
+from tests.simulation.schedule import Schedule, draw
 from tests.simulation.shrink import shrink
+from tests.simulation.steps import MASTER, Step
 from tests.simulation.truth import WatchedNode, WatchedOpenvpn
 
 SEEDS = 30
@@ -194,9 +195,11 @@ def believe_old_hellos(node: WatchedNode) -> None:
 class MixesInstances(WatchedNode):
     """Takes the VIP of one instance for that of all."""
 
-    def vip_changed(self, _instance: InstanceName, present: bool, now: float) -> None:
+    def vip_changed(
+        self, _instance: InstanceName, present: bool, now: float, why: str = ""
+    ) -> None:
         for one in self._instances:
-            super().vip_changed(one, present, now)
+            super().vip_changed(one, present, now, why)
 
 
 def mix_instances(node: WatchedNode) -> None:

@@ -8,7 +8,8 @@ from tests.simulation.chaos import Chaos
 from tests.simulation.checks import unsettled
 from tests.simulation.clients import TICK, USUAL
 from tests.simulation.cluster import Cluster
-from tests.simulation.schedule import MASTER, Schedule, Step
+from tests.simulation.schedule import Schedule
+from tests.simulation.steps import MASTER, Step
 
 CLIENTS = 12
 SETTLED_WITHIN = 20.0

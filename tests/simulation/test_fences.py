@@ -11,7 +11,8 @@ from ovpnha.node.role.succession import Step as RoleStep
 from tests.simulation.cluster import Defect
 from tests.simulation.fences import FencePlan, draw_fence
 from tests.simulation.run import run
-from tests.simulation.schedule import MASTER, Schedule, Step
+from tests.simulation.schedule import Schedule
+from tests.simulation.steps import MASTER, Step
 from tests.simulation.test_checker import make_schedule
 from tests.simulation.truth import WatchedNode
 

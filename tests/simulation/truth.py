@@ -19,6 +19,7 @@ from tests.simulation.ranges import OwnedKey
 
 if TYPE_CHECKING:
     from tests.simulation.handshakes import Handshake
+    from tests.simulation.server import Server
 
 PROTECT_WAIT = 0.1
 """Seconds for which a new client, or a new key, waits at most until a standby has it."""
@@ -59,8 +60,8 @@ class Truth:
     sent: dict[bytes, set[int]] = field(default_factory=dict)
     top: dict[bytes, int] = field(default_factory=dict)  # highest id sent, by fingerprint
     stale: set[tuple[bytes, bytes]] = field(default_factory=set)  # fingerprint, holder
-    imported: set[bytes] = field(default_factory=set)  # uids that any standby ever had
-    imported_keys: set[bytes] = field(default_factory=set)  # fingerprints, likewise
+    imported: set[tuple[bytes, str]] = field(default_factory=set)  # uids, machines that had them
+    imported_keys: set[tuple[bytes, str]] = field(default_factory=set)  # fingerprints, likewise
     highest: Epoch = NO_EPOCH
     changed: dict[bytes, list[float]] = field(default_factory=dict)  # when a client got keys
     guarded: bool = False  # no process dies, so that nobody may wipe the last copy of a client
@@ -217,11 +218,11 @@ class WatchedOpenvpn(ModelOpenvpn):
     key_kind = OwnedKey
     seeds: Heard | None = None  # what its sidecar had been told when it ordered the promotion
     held_max = 60.0
-    demote_asked = False
     held_since = 0.0
     waits_since: dict[bytes, float]  # of clients that are held back, and of messages that wait
     handshakes: dict[bytes, Handshake]  # by uid
     world: World
+    place: Server  # what it is a process of
     dead = False
     _dropped: dict[bytes, ModelClient]
 
@@ -264,9 +265,9 @@ class WatchedOpenvpn(ModelOpenvpn):
     def _tell_renegotiation(self, client: ModelClient) -> None:
         self._say(f">CLUSTER:RENEG,{client.uid.hex()},{len(client.keys)},{client.generation}")
 
-    def connect_client(self, name: str = "client") -> bytes:
+    def connect_client(self, name: str = "client", virtual: str = "") -> bytes:
         """A client connects; it may have to wait."""
-        uid = super().connect_client(name)
+        uid = super().connect_client(name, virtual)
         self.waits_since = {one: at for one, at in self.waits_since.items() if one in self.clients}
         self.waits_since[uid] = self.truth.now()
         return uid
@@ -306,6 +307,9 @@ class WatchedOpenvpn(ModelOpenvpn):
         if uid in self.messages_held:
             self.messages_held.discard(uid)
             self.world.deliver(self.handshakes[uid])
+
+    def _count_handshakes(self) -> int:
+        return len(self.handshakes) + len(self.held_back)
 
     def establish(self, one: Handshake) -> None:
         """The client has acknowledged the message: the key is the server's too."""
@@ -369,10 +373,15 @@ class WatchedOpenvpn(ModelOpenvpn):
         super()._do_release(words, lines)
 
     def _is_elsewhere(self, uid: bytes) -> bool:
-        """Whether any standby ever had this client, and its pending key if it has one."""
+        """Whether a standby ever had this client, and its pending key if it has one: one of another
+        machine, wherever the sidecar knows of one.
+        """
         if uid in self.messages_held:
-            return self.clients[uid].keys[0].fingerprint in self.truth.imported_keys
-        return uid in self.truth.imported
+            pending = self.clients[uid].keys[0].fingerprint
+            hosts = {host for one, host in self.truth.imported_keys if one == pending}
+        else:
+            hosts = {host for one, host in self.truth.imported if one == uid}
+        return bool(hosts - {self.place.host}) or (bool(hosts) and not self.place.knows_machines)
 
     def waited(self, uid: bytes) -> float:
         """For how long a client has been held back, or its message has waited."""
@@ -408,8 +417,9 @@ class WatchedOpenvpn(ModelOpenvpn):
         super()._do_import(words, lines)
         client = self.clients.get(bytes.fromhex(words[1]))
         if client is not None:
-            self.truth.imported.add(client.uid)
-            self.truth.imported_keys.update(key.fingerprint for key in client.keys)
+            host = self.place.host
+            self.truth.imported.add((client.uid, host))
+            self.truth.imported_keys.update((key.fingerprint, host) for key in client.keys)
         if client is not None and version_of(client) not in self.truth.versions:
             self.truth.violate("a record no master had", f"{self.who} holds {words[1]} {words[2]}")
 
@@ -423,12 +433,17 @@ class WatchedOpenvpn(ModelOpenvpn):
         seeds = self.role is Role.STANDBY
         if seeds:
             self._judge_seeds()
-        if self.role is not Role.MASTER:
-            self.demote_asked = False
+        self._judge_rival()
         super()._do_promote(words, lines)
         if seeds:
             self.send_messages()
         self.truth.note_epoch(epoch_of(self.epoch))
+
+    def _judge_rival(self) -> None:
+        """Of two processes with one socket only one may read it, whatever the other one does."""
+        others = (one.openvpn for one in self.place.processes)
+        if any(one is not None and one is not self and one.plays(Role.MASTER) for one in others):
+            self.truth.violate("two masters on one socket", self.who)
 
     def _judge_seeds(self) -> None:
         heard = self.seeds or Heard()

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "ovpnha"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"model", "problems"}),
+    frozenset({"machines"}),
     frozenset({"management", "replication", "firewall", "checks"}),
     frozenset({"node", "config", "doctor"}),
     frozenset({"setup"}),
@@ -32,22 +33,29 @@ ROOMS: tuple[frozenset[str], ...] = (
     frozenset({"carried", "config", "outputs", "part", "tracking"}),
     frozenset({"role", "openvpn"}),
     frozenset({"cluster"}),
-    frozenset({"master", "standby"}),
+    frozenset({"master", "standby", "stock"}),
     frozenset({"statistics"}),
     frozenset({"assembly"}),
-    frozenset({"parts"}),
+    frozenset({"arbiter", "parts"}),
+    frozenset({"moving", "sides", "pairproblems"}),
     frozenset({"change"}),
-    frozenset({"steps"}),
+    frozenset({"steps", "stocksteps"}),
     frozenset({"verbs"}),
     frozenset({"instance"}),
     frozenset({"chronicle", "dispatch"}),
     frozenset({"asked"}),
     frozenset({"node"}),
+    frozenset({"slotview", "voice"}),
+    frozenset({"slot"}),
+    frozenset({"delegating"}),
+    frozenset({"pair"}),
 )
 ROOM_RANK = {room: rank for rank, row in enumerate(ROOMS) for room in row}
 
 # The pure parts get time, randomness, bytes and events as arguments and return commands.
-PURE_PARTS = "errors model problems checks management replication firewall node setup doctor"
+PURE_PARTS = """
+    errors model machines problems checks management replication firewall node setup doctor
+"""
 PURE = frozenset(PURE_PARTS.split())
 IMPURE_MODULES = """
     asyncio concurrent ctypes datetime fcntl io logging multiprocessing os random secrets

@@ -7,37 +7,56 @@ from pathlib import Path
 
 import pytest
 
+from ovpnha.checks import schedule
 from ovpnha.management import codes, commands
 from ovpnha.model import COUNTER_ENTRY_SIZE as SIZES
-from ovpnha.model import RECORD_LIMIT, CounterKind, Grade
-from ovpnha.node import memory
-from ovpnha.node.cluster import conductor, grading, switchover, two_masters
+from ovpnha.model import RECORD_LIMIT, CounterKind, Grade, InstanceName
+from ovpnha.node import arbiter, asked, memory, moving, node, slot, tracking
+from ovpnha.node.cluster import (
+    conductor,
+    fence,
+    grading,
+    predecessor,
+    switchover,
+    two_masters,
+    view,
+    vip_problems,
+)
+from ovpnha.node.config import InstanceConfig
 from ovpnha.node.master import exporter, protection, rekey
 from ovpnha.node.openvpn import discovery, refusals, traffic
-from ovpnha.node.role import succession, vip
-from ovpnha.node.standby import completeness, retries
+from ovpnha.node.role import lineage, succession, vip
+from ovpnha.node.standby import completeness, importer, retries
+from ovpnha.node.stock import pool, stock
 from ovpnha.replication import (
     cold_receiver,
     config,
     counters,
+    followers,
+    fragments,
     hello,
     history,
     incomplete_records,
+    log,
     loss,
     membership,
     messages,
     pacing,
     packing,
+    proof,
     records,
     roundtrip,
     sealing,
     sink,
     source,
+    strangers,
 )
 from ovpnha.replication.config import Timings
+from ovpnha.setup import refusals as setup_refusals
 
 DOCS = Path(__file__).parents[2] / "docs"
 T = Timings()
+UNTOLD = InstanceConfig(InstanceName("udp"))
 MIB = 1024 * 1024
 START = discovery.ANSWER_WITHIN + discovery.PATIENCE
 
@@ -133,7 +152,114 @@ RULED += [
     ("roles.md", r"in that epoch, is held with grade (\d+):", Grade.LONE),
     ("roles.md", r"A master is worth (\d+) then, below", Grade.LONE),
 ]
-WORDS = {"second": "1", "three": "3", "four": "4", "six": "6"}
+# What stands on no wire: paces, bounds of memory, moments of one node.
+RULED += [
+    ("wire.md", r"never heard before that are opened \| (\S+) a second", sealing.UNKNOWN_RATE),
+    ("wire.md", r"that are opened \| 2,000 a second, (\d+) at once", sealing.UNKNOWN_BURST),
+    ("wire.md", r"remembered \| (\d+) that are neither believed", sealing.CANDIDATE_LIMIT),
+    ("wire.md", r"neither believed nor retired, (\S+) retired", sealing.RETIRED_LIMIT),
+    ("wire.md", r"below the window of (\S+) sequences", sealing.WINDOW),
+    ("wire.md", r"hellos that answer somebody \| (\d+) a second", membership.ANSWER_RATE),
+    ("wire.md", r"somebody \| 40 a second, (\d+) at once", membership.ANSWER_BURST),
+    ("wire.md", r"whose hellos arrive for (\w+) intervals", membership.ONE_WAY_INTERVALS),
+    ("wire.md", r"node that is not followed (\d+) a second", strangers.STRANGER_RATE),
+    ("wire.md", r"not ours are told of again \| after (\d+) s", strangers.OTHER_AGAIN),
+    ("wire.md", r"pace \| (\d+) ms of it may leave", pacing.PACE_BURST * 1000),
+    ("wire.md", r"never less than (\S+) bytes; what waits", pacing.LEAST_BURST),
+    ("wire.md", r"what waits for it is woken for (\S+) bytes", source.PACED_LEAST),
+    ("wire.md", r"a (fifth) less when what arrives", 1 - pacing.SLOWER),
+    ("wire.md", r"on its way for more than (\S+) s, else", pacing.DELAY_GOAL),
+    ("wire.md", r"0.5 s, else (\S+) times as much", pacing.FASTER),
+    ("wire.md", r"longest way so far (nine tenths) still count", pacing.DELAY_DECAY),
+    ("wire.md", r"has been under way \(at most (\S+) s\)", 1.5 * pacing.WAIT_LIMIT),
+    ("wire.md", r"leave ahead of the pace \| (\S+) bytes", source.LIVE_DEBT),
+    ("wire.md", r"the counters of the last (\S+) s that a receiver", source.LATE),
+    ("wire.md", r"gone, and of renegotiations \| (\S+) each", log.DELETES_LIMIT),
+    ("wire.md", r"gone, and of renegotiations \| (\S+) each", log.RENEGOTIATIONS_LIMIT),
+    ("wire.md", r"probes that may be under way \| (\d+)", loss.PROBES_LIMIT),
+    ("wire.md", r"asked for again \| after (\d+) ms at first", sink.FIRST_RETRY * 1000),
+    ("wire.md", r"then doubled up to (\d+) ms", T.resync_interval * 1000),
+    ("wire.md", r"messages of \*want\* at a time \| (\d+)", incomplete_records.WANTS_LIMIT),
+    ("wire.md", r"whose fragments are kept \| (\d+)", fragments.NUMBERS_LIMIT),
+    ("wire.md", r"kept of one client \| of (\d+) keys", counters.KEYS_LIMIT),
+    ("wire.md", r"counters that wait leave \| (\d+) lines", counters.LINES),
+    ("wire.md", r"in a turn, or a (thirtieth) of them", 1 / counters.MOST_TURNS),
+    ("wire.md", r"wait to be reached \| (\d+);", proof.HEADS_LIMIT),
+    ("wire.md", r"of those that come within (\S+) s of each", proof.HEADS_GAP),
+    ("wire.md", r"counts as none after (\d+) s", followers.FOLLOWER_TIMEOUT),
+    ("wire.md", r"history \| (\d+) ms between two datagrams", history.GAP * 1000),
+    ("wire.md", r"digests have differed for (\S+) s;", history.SETTLE),
+    ("wire.md", r"again after (\d+) s without a change", history.REST),
+    ("wire.md", r"another node \| of the last (\d+) measurements", roundtrip.SAMPLES),
+    ("wire.md", r"among its last (\d+) rounds", roundtrip.ROUNDS_KEPT),
+    ("wire.md", r"rounds; losses of the last (\d+) \|", roundtrip.ROUNDS_JUDGED),
+    ("wire.md", r"share of a digest is kept \| (\S+) \|", records.SHARES_KEPT),
+    ("wire.md", r"`password`; the last (\S+) bytes of it", packing.BASE_LIMIT),
+    ("operations.md", r"node the newest (\d+) changes are kept", history.NODE_LIMIT),
+    ("operations.md", r"changes are kept, (\S+) of all", history.LIMIT),
+    ("operations.md", r"30 from the (third) failure in a row", fence.TRIES),
+    ("roles.md", r"the VIP has been away for a (minute),", fence.CAPPED_FOR),
+    ("roles.md", r"still believed for silent \| (\d+) s after the promotion", fence.QUIET),
+    ("roles.md", r"proves nothing is looked at every (\S+) s", fence.LOOK),
+    ("roles.md", r"no fence is needed holds \| (\d+) s", asked.OVERRULED_FOR),
+    ("roles.md", r"highest epoch was heard of \| (\S+) s", view.HEARD_FOR),
+    ("roles.md", r"until it has had the VIP for (\d+) s", predecessor.LISTEN_ON),
+    ("roles.md", r"of one name are shown \| (\d+) s after", node.CONFLICT_SHOWN),
+    ("roles.md", r"is asked what it is \| (\d+) s later", discovery.RETRY_ORDER_AFTER),
+    ("roles.md", r"clients that OpenVPN refuses \| (\d+) s", completeness.SETTLE_WAIT),
+    ("roles.md", r"that was promoted is freed \| (\d+) s later", importer.TIDY_AFTER),
+    ("roles.md", r"client is heard \| every (\d+) ms", traffic.WATCH_EVERY * 1000),
+    ("roles.md", r"every 50 ms for a (second), then", traffic.WATCH_OFTEN),
+    ("roles.md", r"then every (\d+) ms, 10 s in all", traffic.WATCH_LATER * 1000),
+    ("roles.md", r"250 ms, (\d+) s in all", traffic.WATCH_FOR),
+    ("roles.md", r"hears of a change of role \| (\d+) s later", tracking.SETTLE),
+    ("roles.md", r"until they were protected \| the last (\S+) \|", protection.RECENT),
+    ("roles.md", r"origin is remembered \| (\d+), the newest", lineage.LINES_LIMIT),
+    ("roles.md", r"begun a second time \| the last (\d+) \|", switchover.REMEMBERED),
+    ("roles.md", r"ranges are named \| (\d+) ranges each", importer.STORED_LIMIT),
+    ("roles.md", r"(\S+) s after its end at the earliest", schedule.GAP),
+    ("roles.md", r"(\d+) characters of what it said are kept", schedule.TEXT_LIMIT),
+    ("roles.md", r"\| fault \| (-\d+) \|", Grade.FAULT),
+]
+# Two processes on one machine, several VIPs, and an OpenVPN without the patch.
+RULED += [
+    ("roles.md", r"is not reached, for less than (\S+) s \|", arbiter.FIND),
+    ("roles.md", r"has answered the hold \| (\S+) s \|", moving.ANSWER_MAX),
+    ("roles.md", r"the promotion: \*done\* \| (\S+) s \|", moving.ANSWER_MAX),
+    ("roles.md", r"After (\S+) s, and again each second, the shell", moving.END_AFTER),
+    ("roles.md", r"the shell is asked to end it \| (\S+) s \|", moving.RETURN_MAX),
+    ("roles.md", r"and for (\S+) s while that process has lost", slot.DEATH_MAX),
+    ("roles.md", r"not known to be dead; (\S+) s after the end", slot.END_AGAIN),
+    ("operations.md", r"is not there for longer than (\S+) s, `ovpn", vip_problems.PARTED_AFTER),
+    ("operations.md", r"that had been connected for (\S+) s,", stock.ASK_EVERY),
+    ("operations.md", r"had left in the (\d+) minutes before", pool.AWAY_FOR / 60),
+    ("operations.md", r"a few: a (quarter) of the most", 1 / pool.AWAY_PART),
+    ("operations.md", r"with `cluster` it may be (\S+) at most", setup_refusals.MACS_MAX),
+]
+# What an instance does whose configuration says nothing.
+RULED += [
+    ("configuration.md", rf"\| `{one}` \| `(\S+)` \| Seconds", getattr(UNTOLD, one))
+    for one in ("held_max", "lone_after", "answer_within", "protect_wait")
+]
+RULED += [("configuration.md", r"\| `rekey_rate` \| `(\S+)` \| How many", UNTOLD.rekey_rate)]
+RETRIES = r"run again after (\d+), (\d+), (\d+), (\d+) and then every (\d+) s"
+WORDS = {
+    "second": "1",
+    "three": "3",
+    "third": "3",
+    "four": "4",
+    "six": "6",
+    "minute": "60",
+    "quarter": "0.25",
+    "fifth": "0.2",
+    "thirtieth": "0.03333333333",
+    "nine tenths": "0.9",
+}
+
+
+def test_a_fence_that_failed_is_run_again_when_the_page_says() -> None:
+    [waits] = re.findall(RETRIES, (DOCS / "operations.md").read_text())
+    assert tuple(map(float, waits)) == fence.RETRIES
 
 
 @pytest.mark.parametrize(("page", "words", "value"), RULED)

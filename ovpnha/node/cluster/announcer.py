@@ -60,10 +60,12 @@ class Announcer(Part):
             self._backchannel.answer(now)
         self._bearers = bearers
 
-    def note_reader(self, read: bool) -> None:
+    def note_reader(self, read: bool, *, tell: bool = True) -> None:
         """A VIP manager reads the grade, or none does: then this node cannot take the VIP."""
         if read is not self.managed:
             self.managed = read
+            if not tell:
+                return
             level, what = ("info", "found") if read else ("error", "missing")
             self._openvpn.log(level, f"vip manager {what}")
 
@@ -104,6 +106,12 @@ class Announcer(Part):
         last = self._last
         if last is not None and (clients, touched) != (last.clients, last.touched):
             self.say_state(replace(last, clients=clients, touched=touched), now)
+
+    def retract(self, now: float) -> None:
+        """This node speaks of the instance no more: it has no process for it now."""
+        if self._said is not None:
+            self._said = self._last = self._due = None
+            self._backchannel.announce(self._openvpn.instance, None, now)
 
     def say_state(self, state: InstanceState, now: float) -> None:
         """Give the other nodes this node's state."""

@@ -22,7 +22,9 @@ go wrong, and the rule that answers it:
 
 Where the VIP is of IPv6 the target does not go ahead: its OpenVPN would ping all clients at once,
 since the kernel lets it send from an address that it does not have, and clients that have heard it
-refuse what this node sends. There it is promoted when the VIP comes, as after any move.
+refuse what this node sends. There it is promoted when the VIP comes, as after any move. Which of
+the two it is, the target alone knows, by its own kernel: it is master, or it repeats in its hello
+what it goes along with.
 
 Decides nothing but that: it neither orders a role nor says a grade. Rules: docs/roles.md, "A
 switchover"; why so: docs/adr/0040.
@@ -72,7 +74,7 @@ class SwitchFacts:
     own: InstanceState  # what this node would say of itself
     able: bool  # OpenVPN is known, and has carried out what it was ordered
     states: Mapping[NodeName, InstanceState]  # of the nodes that are heard, without this one
-    ahead: bool = True  # the target promotes itself before it has the VIP
+    ahead: bool = True  # as target: it may be promoted before it has the VIP
     whole: bool = False  # as standby: the copy is complete, and nothing is under way
     busy: bool = False  # as master: handshakes are under way
     shared: bool = False  # as master: every client is acknowledged by the target
@@ -88,6 +90,7 @@ class Run:
     begun: float
     since: float  # since when it is in this phase
     ready_at: float = math.inf
+    along: bool = False  # the target is promoted when the VIP comes, not before
     ends: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -158,7 +161,7 @@ def _advance(run: Run, facts: SwitchFacts, now: float) -> Run:
         case SwitchPhase.READY:
             return _wait_for_target(run, target, facts, now)
         case _:
-            gone = target.role is not (Role.MASTER if facts.ahead else Role.STANDBY)
+            gone = target.role is not (Role.STANDBY if run.along else Role.MASTER)
             gone &= not target.vip
             return run.enter(SwitchPhase.FAILED, now, SwitchReason.TARGET_LOST) if gone else run
 
@@ -173,7 +176,7 @@ def _too_late(phase: SwitchPhase) -> SwitchReason:
 
 def _is_thawed(run: Run, facts: SwitchFacts, now: float) -> bool:
     """Whether a client goes on that has changed since the target has all."""
-    changed = facts.ahead and facts.changed_at > run.ready_at
+    changed = not run.along and facts.changed_at > run.ready_at
     return changed and now >= run.ready_at + FREEZE
 
 
@@ -197,15 +200,20 @@ def _prepare(run: Run, target: InstanceState, facts: SwitchFacts, now: float) ->
     return run.end("frozen", now).enter(SwitchPhase.READY, now)
 
 
+def _goes_along(run: Run, target: InstanceState) -> bool:
+    """Whether the target says that it takes the VIP, and will be promoted when that comes."""
+    told = target.switchover
+    return told is not None and (told.id, told.phase) == (run.said.id, SwitchPhase.READY)
+
+
 def _wait_for_target(run: Run, target: InstanceState, facts: SwitchFacts, now: float) -> Run:
-    if facts.ahead and target.role is Role.STANDBY:
-        return run
-    if facts.ahead:
-        gone = target.role is not Role.MASTER or target.epoch <= facts.own.epoch
-    else:
-        gone = target.role is not Role.STANDBY
-    if gone:
+    ahead = target.role is Role.MASTER and target.epoch > facts.own.epoch
+    if not ahead and target.role is not Role.STANDBY:
         return run.enter(SwitchPhase.FAILED, now, SwitchReason.TARGET_LOST)
+    if not (ahead or _goes_along(run, target)):
+        return run
+    if run.along is ahead:
+        return replace(run, along=not ahead)
     others = (one for name, one in facts.states.items() if name != run.target)
     lowered = all(one.grade <= Grade.DEGRADED for one in others)
     if not lowered and now < run.ready_at + LOWER_MAX:

@@ -7,6 +7,9 @@ look at. Never lets a difference pass that was not tolerated by name. Rules: doc
 from __future__ import annotations
 
 from ovpnha.model import InstanceState, OpenvpnStatus
+from ovpnha.problems import Problem, ProblemKind
+
+MIXED_FIX = "install the patched OpenVPN on all nodes, or run without it on all"
 
 
 def find_difference(
@@ -24,6 +27,19 @@ def find_difference(
         if mine != other and comparable and name not in tolerate:
             return DIFFERENCES[name] + (_name_options(mine, other) if name == "digest" else "")
     return ""
+
+
+def compare_patch(state: InstanceState, *, known: bool, stock: bool) -> Problem | None:
+    """Where one OpenVPN has the patch and another has not, neither can continue a client.
+
+    ``known``: whether it is known what ours is; ``stock``: it has not the patch.
+    """
+    theirs = state.stock is not None
+    if theirs is stock or not (known and (theirs or state.record_format)):
+        return None
+    which = "its OpenVPN runs" if theirs else "our OpenVPN runs"
+    what = f"{which} without cluster, so clients reconnect when the VIP moves"
+    return Problem(ProblemKind.NODE_MIXED, what, MIXED_FIX)
 
 
 def _digest_version(digest: str) -> str:

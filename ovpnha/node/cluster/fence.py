@@ -37,11 +37,13 @@ it. Rules: docs/operations.md, "Fencing"; docs/adr/0048-a-fence-is-for-silence.m
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ovpnha.machines import machine_of
 from ovpnha.model import Epoch, FencePolicy, Grade, InstanceName, NodeName, Role
 from ovpnha.node.outputs import LogEvent, Output, RunFence
 from ovpnha.node.part import Part, PartStatistics, first
@@ -80,7 +82,7 @@ class FenceOutcome(StrEnum):
 class Suspect:
     """A node whose last word was that it is master, or that made the highest epoch unheard."""
 
-    node: NodeName
+    node: NodeName  # its machine, which a spare shares with another
     epoch: Epoch
     believed: bool  # it counts as heard
     heard: float  # when it was last; long ago for one that is not believed
@@ -142,7 +144,7 @@ class Fence(Part):
         """A node that is heard again has come back: what was done to it is history."""
         match event:
             case NodeUp(node=node) | HelloReceived(node=node):
-                self._fenced.pop(node, None)
+                self._fenced.pop(machine_of(node), None)
 
     def done(self, node: NodeName, text: str, now: float) -> None:
         """A program has ended, for whichever instance; an empty text means that it succeeded."""
@@ -249,7 +251,7 @@ class Fence(Part):
 
     def _retry_at(self) -> float:
         if not self._failures:
-            return 0.0
+            return -math.inf
         return self._failed_at + RETRIES[min(self._failures, len(RETRIES)) - 1]
 
     @property

@@ -68,6 +68,7 @@ class GradeInput:
     yields: bool = False  # a switchover takes the VIP to another standby
     unfenced: Grade | None = None  # at most that, while a required fence here has not succeeded
     guarded: bool = False  # a fence is required, and a standby in sync is worth the VIP
+    copied: bool = False  # without the patch: leases of the one that serves, or served last
     failing: bool = False  # a critical check of the service fails here
     proved: bool = True  # what the followed master says it has arrives, or did while it was heard
 
@@ -164,10 +165,14 @@ def _grade_superseded(given: GradeInput) -> tuple[Grade, str]:
 
 
 def _grade_stock(given: GradeInput) -> tuple[Grade, str]:
+    if given.handing_over:
+        return Grade.DEGRADED, "demote asked: handing the VIP over"
     if given.vip:
         return Grade.MASTER, "OpenVPN without the patch, and the VIP is here"
     if not given.links_up:
         return Grade.DEGRADED, "a BCN link is down"
+    if given.copied:
+        return Grade.IN_SYNC, "OpenVPN without the patch, and the clients' addresses are known"
     return Grade.LONE, "OpenVPN without the patch"
 
 

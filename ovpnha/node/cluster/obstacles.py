@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ovpnha.machines import machine_of, sibling_of
 from ovpnha.model import (
     NO_EPOCH,
     Epoch,
@@ -70,7 +71,7 @@ def make_plan(states: States, wanted: NodeName | None) -> SwitchPlan:
     """
     masters = find_masters(states)
     master = masters[0] if masters else NodeName("")
-    target = wanted or _choose(states, master)
+    target = _place(states, wanted) if wanted else _choose(states, master)
     obstacles = [*_judge_masters(states, masters), *_judge_target(states, master, target)]
     if find_running(states) is not None:
         text = "a switchover is under way already: wait until it is over, ovpnha status shows it"
@@ -79,14 +80,29 @@ def make_plan(states: States, wanted: NodeName | None) -> SwitchPlan:
     return SwitchPlan(master, target, epoch, tuple(obstacles))
 
 
+def _place(states: States, wanted: NodeName) -> NodeName:
+    """Which of the two processes of a machine is meant: the one that its VIP would be for.
+
+    The other one says that no VIP manager reads its grade, as every node does where that is so.
+    """
+    sibling = sibling_of(wanted)
+    other = states.get(sibling)
+    if other is None or not other.managed:
+        return wanted
+    there = states.get(wanted)
+    return wanted if there is not None and there.managed else sibling
+
+
 def _choose(states: States, master: NodeName) -> NodeName:
     """The best graded standby in sync; the best graded of all others, where there is none."""
 
-    def merit(name: NodeName) -> tuple[bool, int]:
+    def merit(name: NodeName) -> tuple[bool, bool, int]:
         one = states[name]
-        return one.role is Role.STANDBY and one.sync is Sync.IN_SYNC, one.grade
+        ready = one.role is Role.STANDBY and one.sync is Sync.IN_SYNC
+        return ready, one.managed, one.grade
 
-    others = sorted(name for name in states if name != master)
+    here = machine_of(master)
+    others = sorted(name for name in states if machine_of(name) != here)
     return max(others, key=merit, default=NodeName(""))
 
 
@@ -122,7 +138,7 @@ def _judge_target(states: States, master: NodeName, target: NodeName) -> list[Ob
     if state is None:
         known = ", ".join(sorted(states)) or "none"
         return [Obstacle(_R.UNKNOWN, f"{target}: no such node is heard; heard: {known}")]
-    if target == master:
+    if machine_of(target) == machine_of(master):
         return [Obstacle(_R.IS_MASTER, f"{target}: is master already; name another node")]
     return _judge_standby(target, state)
 

@@ -67,6 +67,11 @@ class Pause(Part):
             self._idle = False
             self._openvpn.log("info", "acts again after a pause")
 
+    def pass_on(self, other: Pause) -> None:
+        """The other process of this machine goes on with what this one served."""
+        if self.active and other.active and self._served:
+            other._served, other.grade = True, self.grade
+
     def filter(self, step: Step, situation: Situation) -> Step:
         """What is left of the step that the situation demands.
 

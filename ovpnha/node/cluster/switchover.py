@@ -4,8 +4,10 @@ One instance has one of these, whatever the node is to the switchover:
 
 * where the command was given: it *wishes*, in its hellos, until the master has taken the wish;
 * the master: it carries a wish out that is meant for it, in its epoch, once (``conductor``);
-* the target: when the master is ready it counts the VIP as promised, and so promotes itself; it
-  gives that up when the master calls it off, and by itself when the time is over;
+* the target: when the master is ready it counts the VIP as promised, and so promotes itself; or,
+  where its OpenVPN, which is asked first, would speak before the VIP is there, it repeats the
+  switchover in its hellos and waits for the VIP. It gives that up when the master calls it off, and
+  by itself when the time is over;
 * any other standby: it stands back, by its grade, until the VIP has moved.
 
 Decides what of that this node does now. It acts by the VIP's wishes alone (``role.vip``): a role
@@ -16,7 +18,7 @@ that is not heard: what it said ends with it. Rules: docs/roles.md, "A switchove
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ovpnha.model import (
@@ -97,20 +99,24 @@ class _Wish:
 class Switchover(Part):
     """All of one instance."""
 
-    def __init__(self, node: NodeName, openvpn: Openvpn, vip: Vip) -> None:
+    def __init__(
+        self, node: NodeName, openvpn: Openvpn, vip: Vip, doubt: Callable[[], bool]
+    ) -> None:
         self._node = node
+        self._doubt = doubt  # asks OpenVPN anew whether it may go ahead; False: that cannot change
         self._tag = node_tag(node)
         self._openvpn = openvpn
         self._vip = vip
         self._wish: _Wish | None = None
         self._run: Run | None = None
         self._done: deque[bytes] = deque(maxlen=REMEMBERED)  # ids that were taken up here
+        self._offered = b""  # the one for which OpenVPN was asked
+        self._along: SwitchState | None = None  # as target that waits for the VIP: gone along with
         self._promised: SwitchState | None = None
         self.stands_back = False  # as another standby: the VIP shall go to the target
         self._back: tuple[bytes, float] | None = None  # for which one, and until when at most
         self._heard: SwitchState | None = None  # what another node says of one
         self._names: dict[bytes, NodeName] = {self._tag: node}
-        self._ahead = True
         self._seen = 0.0
 
     # What is asked.
@@ -128,6 +134,8 @@ class Switchover(Part):
         """What hello says."""
         if self._wish is not None and self._wish.said.phase is SwitchPhase.WISHED:
             return self._wish.said
+        if self._along is not None:
+            return self._along
         return self._run.said if self._run is not None else None
 
     @property
@@ -139,7 +147,7 @@ class Switchover(Part):
     def waits_until(self) -> float | None:
         """As master: until when new clients and new keys wait; the target has gone ahead."""
         run = self._run
-        waits = run is not None and self._ahead and run.said.phase in AHEAD
+        waits = run is not None and not run.along and run.said.phase in AHEAD
         return run.ready_at + FREEZE if run is not None and waits else None
 
     @property
@@ -156,14 +164,13 @@ class Switchover(Part):
 
     def concerns(self, states: Iterable[tuple[NodeName, InstanceState]]) -> bool:
         """Whether there is anything of a switchover to be looked at."""
-        own = (self._wish, self._run, self._promised, self._heard, self._back)
+        own = (self._wish, self._run, self._along, self._promised, self._heard, self._back)
         return any(one is not None for one in own) or any(
             state.switchover is not None for _, state in states
         )
 
     def observe(self, facts: SwitchFacts, now: float) -> None:
         """Look at the whole situation anew."""
-        self._ahead = facts.ahead
         self._names.update((node_tag(name), name) for name in facts.states)
         said = {name: one.switchover for name, one in facts.states.items() if one.switchover}
         self._heard = next((one for one in said.values() if one.phase in AHEAD), None)
@@ -230,7 +237,8 @@ class Switchover(Part):
             self._openvpn.log("error", "switchover failed", target=run.target, reason=why)
 
     def _follow(self, facts: SwitchFacts, said: Mapping[NodeName, SwitchState], now: float) -> None:
-        """As target: be promised the VIP while the master says so."""
+        """As target: be promised the VIP while the master says so, or go along with it."""
+        self._along = None
         if self._promised is not None:
             if facts.own.vip or not self._vip.promised(now):
                 self._promised = None
@@ -239,20 +247,32 @@ class Switchover(Part):
                 self._vip.break_promise()
                 self._openvpn.log("warning", "switchover called off by the master")
             return
-        free = facts.own.role is Role.STANDBY and not facts.own.vip
-        if not (free and facts.ahead and facts.whole and facts.able):
+        if facts.own.role is not Role.STANDBY or facts.own.vip:
             return
         for name, one in said.items():
             if self._is_for_us(name, one, facts.states[name]):
-                self._done.append(one.id)
-                self._promised = one
-                self._vip.promise(now + READY_MAX + one.within)
-                self._openvpn.log("info", "promoting ahead of the vip", master=name)
+                self._take_offer(name, one, facts, now)
+                return
+
+    def _take_offer(
+        self, master: NodeName, one: SwitchState, facts: SwitchFacts, now: float
+    ) -> None:
+        asked = one.id != self._offered and self._doubt()
+        self._offered = one.id
+        if asked or one.phase not in AHEAD or not (facts.whole and facts.able):
+            return
+        if not facts.ahead:
+            self._along = one
+            return
+        self._done.append(one.id)
+        self._promised = one
+        self._vip.promise(now + READY_MAX + one.within)
+        self._openvpn.log("info", "promoting ahead of the vip", master=master)
 
     def _is_for_us(self, name: NodeName, one: SwitchState, state: InstanceState) -> bool:
         serves = state.serves and one.master == node_tag(name)
         ours = one.target == self._tag and one.id not in self._done
-        return serves and ours and one.phase in AHEAD
+        return serves and ours and one.phase in UNDER_WAY
 
     def _is_called_off(
         self, states: Mapping[NodeName, InstanceState], promised: SwitchState

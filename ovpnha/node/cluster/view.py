@@ -1,7 +1,9 @@
 """What the other nodes say of one instance, and what follows from it for this node.
 
 Decides whom a standby follows, which holders are granted packet ids, and which epoch is the
-highest. Believes only nodes whose boot has proved fresh. Rules: docs/roles.md, "Epochs".
+highest. Believes only nodes whose boot has proved fresh. The sibling, on the same machine, is one
+like any other, but to the loss of this machine, and to what asks whether it is cut off. Rules:
+docs/roles.md, "Epochs" and "A spare".
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ovpnha.machines import is_spare, machine_of, sibling_of
 from ovpnha.model import (
     NO_EPOCH,
     SOURCES,
@@ -25,13 +28,12 @@ from ovpnha.model import (
 )
 from ovpnha.node.cluster.fence import Suspect
 from ovpnha.node.cluster.grading import LISTENING
+from ovpnha.node.cluster.picture import Picture
 from ovpnha.node.part import Part, first
 from ovpnha.node.role.lineage import Lineage
 from ovpnha.problems import Problem, ProblemKind
 from ovpnha.replication.boots import NodeHeard
 from ovpnha.replication.events import HelloReceived, NodeDown, NodeUp, OneWayLink
-
-NO_HOLDER = HolderId(bytes(16))
 
 LACKS_AFTER = 5.0
 """Seconds after which a node that tells nothing of an instance has none: until its sidecar knows
@@ -65,6 +67,7 @@ class NodeView:
     openvpn: str = ""  # version of its OpenVPN; "" when not known
     paused: bool = False  # it does not act
     checks: tuple[CheckState, ...] = ()  # of the service there, as many as its hello tells
+    seamless: bool = True  # False: its OpenVPN has not the patch, as it says
 
 
 @dataclass
@@ -93,10 +96,10 @@ class Other:
             name=name,
             believed=self.believed,
             age=now - (heard.last_heard if heard is not None else self.heard),
-            role=state.role if state else Role.INIT,
+            role=state.shown_role if state else Role.INIT,
             epoch=state.epoch if state else NO_EPOCH,
             vip=state.vip if state else False,
-            sync=state.sync if state else Sync.NONE,
+            sync=state.shown_sync if state else Sync.NONE,
             grade=state.grade if state else 0,
             clients=state.clients if state else 0,
             problem=problem,
@@ -108,25 +111,12 @@ class Other:
             openvpn=state.openvpn if state else "",
             checks=state.checks if state else (),
             paused=state is not None and self.believed and state.paused,
+            seamless=state is None or state.stock is None,
         )
 
     def lacks(self, now: float) -> bool:
         """Whether it has no such instance, as far as can be known."""
         return self.believed and self.state is None and now - self.mute_since >= LACKS_AFTER
-
-
-class Picture:
-    """What the nodes that are heard say, until one of them says something else."""
-
-    def __init__(self, states: Mapping[NodeName, InstanceState]) -> None:
-        told = sorted(states.items())
-        standbys = [(name, state) for name, state in told if state.role is Role.STANDBY]
-        self.states = states
-        self.bearers = frozenset(name for name, state in told if state.vip)
-        self.rivals = [name for name, state in told if state.serves]
-        self.holders = {name: state.holder for name, state in standbys if state.holder != NO_HOLDER}
-        self.served = any(state.role in SOURCES for _, state in told)
-        self.syncs = frozenset(state.sync for _, state in standbys)
 
 
 class ClusterView(Part):
@@ -138,7 +128,10 @@ class ClusterView(Part):
         self._ours = ours
         self._instance = instance
         self._nodes: dict[NodeName, Other] = {}
-        self._picture = Picture({})
+        self.sibling = sibling_of(ours)
+        self.has_machines = False  # another machine with this instance was heard once
+        self._sibling_served = False
+        self._picture = Picture({}, self.sibling)
         self._lone_after = lone_after
         self._lone_since = self._seen = now
         self.started = now
@@ -171,9 +164,8 @@ class ClusterView(Part):
         """When silence has lasted long enough to mean something."""
         silences = (self.lone_since(), self.silent_since(), self.started)
         moments = [one + self._lone_after for one in silences if one is not None]
-        if self.relinked is not None:
-            moments.append(self.relinked + LISTENING)
-        return first(moments, after=self._seen)
+        relinked = () if self.relinked is None else (self.relinked + LISTENING,)
+        return first((*moments, *relinked), after=self._seen)
 
     def handle_timer(self, now: float) -> None:
         """What silence means is seen in the step that follows."""
@@ -197,18 +189,25 @@ class ClusterView(Part):
         other = self._nodes.get(node)
         if other is not None and other.believed:
             other.believed = False
-            other.lost = self._lone_since = now
+            other.lost = now
+            self._note_loss(node, now)
             self._look()
+
+    def _note_loss(self, node: NodeName, now: float) -> None:
+        self._lone_since = now if node != self.sibling else self._lone_since
 
     def hello(self, node: NodeName, state: InstanceState | None, now: float) -> None:
         """A node's current state; ``None`` when it has no such instance."""
         other = self._nodes.setdefault(node, Other(now, mute_since=now))
         other.heard, other.believed, other.met = now, True, True
         if state is None and other.state is not None:
-            self._lone_since = other.mute_since = now
+            other.mute_since = now
+            self._note_loss(node, now)
         other.state = state
         self._look()
         if state is not None:
+            self.has_machines |= node != self.sibling
+            self._sibling_served |= node == self.sibling and state.role in SOURCES
             if state.epoch > self._highest_other and state.epoch.node != self._ours:
                 self._highest_other, self._highest_at = state.epoch, now
             self.note_epoch(state.epoch)
@@ -217,7 +216,8 @@ class ClusterView(Part):
 
     def _look(self) -> None:
         heard = {name: other.state for name, other in self._nodes.items() if other.believed}
-        self._picture = Picture({name: one for name, one in heard.items() if one is not None})
+        told = {name: one for name, one in heard.items() if one is not None}
+        self._picture = Picture(told, self.sibling)
 
     def set_problem(
         self, node: NodeName, problem: Problem, now: float, lasts: float = math.inf
@@ -229,9 +229,13 @@ class ClusterView(Part):
         return news
 
     def others(self, now: float) -> Iterator[tuple[NodeName, Other]]:
-        """Every node that was ever believed, and those with which something is wrong now."""
+        """Every node that was ever believed, and those with which something is wrong now.
+
+        A machine need not have a spare.
+        """
         for name, other in self._nodes.items():
-            if other.met or other.current_problem(now):
+            absent = is_spare(name) and other.believed and other.state is None
+            if (other.met and not absent) or other.current_problem(now):
                 yield name, other
 
     def states(self) -> Iterable[tuple[NodeName, InstanceState]]:
@@ -247,18 +251,19 @@ class ClusterView(Part):
         return any(
             state.clients > clients or state.sync is Sync.IN_SYNC
             for state in self._picture.states.values()
+            if state.stock is None
         )
 
     def lone_since(self) -> float | None:
-        """Since when no other node with this instance is heard; ``None`` when one is."""
-        return None if self._picture.states else self._lone_since
+        """Since when no other machine with this instance is heard; ``None`` when one is."""
+        return None if self._picture.apart else self._lone_since
 
     def silent_since(self) -> float | None:
         """Since when a node that had this instance is not heard; ``None`` when all are."""
         silent = [
             other.lost
-            for other in self._nodes.values()
-            if other.state is not None and not other.believed
+            for name, other in self._nodes.items()
+            if other.state is not None and not other.believed and name != self.sibling
         ]
         return max(silent, default=None)
 
@@ -269,6 +274,10 @@ class ClusterView(Part):
     def rivals(self) -> Sequence[NodeName]:
         """The nodes that say they are master and have the VIP."""
         return self._picture.rivals
+
+    def serving(self) -> Sequence[NodeName]:
+        """The same, and those whose OpenVPN has not the patch."""
+        return self._picture.serving
 
     def highest_is_claimed(self) -> bool:
         """Whether the node of the highest epoch says that it is master of it.
@@ -292,13 +301,14 @@ class ClusterView(Part):
         """Whether a node's sidecar has just started and has not said yet what its OpenVPN has."""
         return any(
             other.believed and other.state is None and now < other.mute_since + within
-            for other in self._nodes.values()
+            for name, other in self._nodes.items()
+            if name != self.sibling
         )
 
     @property
     def knows_masters(self) -> bool:
-        """Whether any node has told of this instance since this sidecar started."""
-        return any(other.state is not None for other in self._nodes.values())
+        """Whether a machine has told of this instance ever, or our sibling has served."""
+        return self.has_machines or self._sibling_served
 
     def suspects(
         self, last_heard: Callable[[NodeName], float], last_proved: Callable[[NodeName], float]
@@ -306,20 +316,22 @@ class ClusterView(Part):
         """The nodes whose last word was that they are master, heard or not.
 
         One of an older epoch only if it was still heard when the highest was: of any other the
-        node of the highest epoch has taken care. That one is named even if it was never heard.
+        node of the highest epoch has taken care. That one is named even if it was never heard. Whom
+        a fence cuts off is a machine. Of the sibling it is known for certain what it does.
         """
         highest, made_by = self._highest_other, self._highest_other.node
         for name, other in self._nodes.items():
             state = other.state
-            if state is not None and state.role is Role.MASTER:
+            if state is not None and state.role is Role.MASTER and name != self.sibling:
                 late = other.believed or other.lost > self._highest_at + HEARD_FOR
                 if late or state.epoch == highest:
                     times = last_heard(name), last_proved(name)
-                    yield Suspect(name, state.epoch, other.believed, *times)
+                    yield Suspect(machine_of(name), state.epoch, other.believed, *times)
         told = self._nodes.get(made_by)
-        if highest != NO_EPOCH and (told is None or told.state is None):
+        unheard = told is None or told.state is None
+        if highest != NO_EPOCH and made_by != self.sibling and unheard:
             heard = told is not None and told.believed
-            yield Suspect(made_by, highest, heard, -math.inf, -math.inf)
+            yield Suspect(machine_of(made_by), highest, heard, -math.inf, -math.inf)
 
     def choose_master(self, current: NodeName | None, followed: Epoch) -> NodeName | None:
         """Whom a standby follows: the highest epoch that has the VIP, else whom it followed.
@@ -348,8 +360,12 @@ class ClusterView(Part):
         return self._picture.served
 
     def anyone_whole(self) -> bool:
-        """Whether a standby is heard that has everything, or all that its OpenVPN takes."""
-        return bool(self._picture.syncs & {Sync.IN_SYNC, Sync.PARTIAL})
+        """Whether a standby is heard that has everything, or all that its OpenVPN takes.
+
+        The sibling counts only where no other machine is known: it does not outlive this one.
+        """
+        syncs = self._picture.syncs_apart if self.has_machines else self._picture.syncs
+        return bool(syncs & {Sync.IN_SYNC, Sync.PARTIAL})
 
     def anyone_acts(self) -> bool:
         """Whether a node is heard that is master or held, or would serve at once as a standby."""
@@ -371,7 +387,7 @@ class ClusterView(Part):
 
     def most_clients(self) -> int:
         """The most clients that a node says it has."""
-        return max((state.clients for _, state in self.states()), default=0)
+        return max((one.clients for _, one in self.states() if one.stock is None), default=0)
 
     def knows_more(self, state: InstanceState, clients: int) -> bool:
         """Whether this is a standby that is in sync, or holds more clients than that."""

@@ -2,8 +2,9 @@
 
 Decides what that costs the grade, and says in one line what it is and how to fix it. A VIP that is
 not OpenVPN's ``local`` can never be served: fault. An interface that is missing may still come: the
-grade falls, and a node that has nobody else may be given the VIP all the same. Rules:
-docs/roles.md, "Grades".
+grade falls, and a node that has nobody else may be given the VIP all the same. Of several VIPs one
+that is here is served whatever the others do: that one is elsewhere is only told (docs/adr/0065).
+Rules: docs/roles.md, "Grades".
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ovpnha.management.replies import StatusReply
-from ovpnha.model import Grade, VipPlace
+from ovpnha.model import Grade, OpenvpnStatus, VipPlace
 from ovpnha.node.openvpn.openvpn import Openvpn
 from ovpnha.node.part import Part
 from ovpnha.problems import Problem, ProblemKind
 
+PARTED_AFTER = 2.0
+"""Seconds for which of several VIPs some may be here and some not: they come one by one, and an
+IPv6 address is tried first."""
+PARTED_FIX = "the VIP manager must move them together; ip address show says where each is"
 INTERFACE_FIX = "correct vip_interface in ovpnha.toml, or take it out"
 
 
@@ -32,9 +37,12 @@ class VipProblem:
 class VipProblems(Part):
     """What keeps one instance from serving on its VIP."""
 
-    def __init__(self, openvpn: Openvpn, vip: str) -> None:
+    def __init__(self, openvpn: Openvpn, vips: tuple[str, ...]) -> None:
         self._openvpn = openvpn
-        self._vip = vip
+        self._vips = vips
+        self._missing: tuple[str, ...] = ()
+        self._parted_at = 0.0  # when the first of them was missing
+        self._parted = False  # and it is for so long now that it is told
         self._local: VipProblem | None = None
         self._place: VipProblem | None = None
         self._strayed = ""  # the other interface on which the VIP was last
@@ -44,39 +52,63 @@ class VipProblems(Part):
         """The one that counts, if there is one."""
         return self._local or self._place
 
-    def take(self, event: object, _now: float) -> None:
+    def take(self, event: object, now: float) -> None:
         """OpenVPN says which address it serves, or the VIP was looked for."""
         match event:
             case StatusReply(status=status):
-                self._take_local(status.local)
+                self._take_local(status)
             case VipPlace():
+                self._take_missing(event.missing, now)
                 self._take_place(event)
 
+    def get_timer(self) -> float | None:
+        """When a VIP is missing for so long that it is told."""
+        waits = self._missing and not self._parted
+        return self._parted_at + PARTED_AFTER if waits else None
+
+    def handle_timer(self, now: float) -> None:
+        """It did not come."""
+        if self._missing and not self._parted and now >= self._parted_at + PARTED_AFTER:
+            self._parted = True
+            self._openvpn.log("error", "vips are not together", missing=list(self._missing))
+
     def problems(self, _now: float) -> Iterator[Problem]:
-        """The one that counts."""
+        """The one that counts, and what is only told."""
         if self.first is not None:
             yield self.first.problem
+        if self._parted:
+            what = f"{', '.join(self._missing)} is not here, and another VIP is"
+            yield Problem(ProblemKind.VIPS_PARTED, what, PARTED_FIX)
 
-    def _take_local(self, local: str) -> None:
-        before, self._local = self._local, self._judge_local(local)
+    def _take_missing(self, missing: tuple[str, ...], now: float) -> None:
+        if missing and not self._missing:
+            self._parted_at = now
+        if not missing and self._parted:
+            self._openvpn.log("info", "vips are together again")
+        self._missing, self._parted = missing, self._parted and bool(missing)
+
+    def _take_local(self, status: OpenvpnStatus) -> None:
+        before, self._local = self._local, self._judge_local(status)
         if self._local is not None and self._local != before:
-            self._openvpn.log("error", "vip is not openvpn's local", vip=self._vip, local=local)
+            fields = {"vip": " ".join(self._vips), "local": " ".join(status.vips)}
+            self._openvpn.log("error", "vip is not openvpn's local", **fields)
 
-    def _judge_local(self, local: str) -> VipProblem | None:
+    def _judge_local(self, status: OpenvpnStatus) -> VipProblem | None:
         """A name says nothing: OpenVPN alone knows what it stands for."""
-        address = normal_address(local)
-        if address is None and not self._vip:
+        served = {normal_address(one) for one in status.vips}
+        if None in served and not self._vips:
             return _refuse(
                 ProblemKind.LOCAL_IS_A_NAME,
-                f"OpenVPN's local {local} is a name",
+                f"OpenVPN's local {status.local} is a name",
                 "write vip = ADDRESS into ovpnha.toml, or the address behind local",
             )
-        if address is None or not self._vip or address == normal_address(self._vip):
+        if None in served or not self._vips or served == set(map(normal_address, self._vips)):
             return None
+        option = "cluster-address" if status.addresses else "local"
         return _refuse(
             ProblemKind.VIP_NOT_LOCAL,
-            f"vip {self._vip} is not OpenVPN's local {local}",
-            "write the same address as vip in ovpnha.toml and as local in OpenVPN's configuration",
+            f"vip {', '.join(self._vips)} is not OpenVPN's {option} {', '.join(status.vips)}",
+            f"write the same address as vip in ovpnha.toml and as {option} in OpenVPN's file",
         )
 
     def _take_place(self, place: VipPlace) -> None:
@@ -86,10 +118,10 @@ class VipProblems(Part):
         before, self._place = self._place, self._judge_place(place)
         if self._place == before:
             return
-        fields = {"interface": place.interface, "vip": self._vip}
+        fields = {"interface": place.interface, "vip": " ".join(self._vips)}
         if place.found:
             self._openvpn.log("error", "vip is on another interface", found=place.found, **fields)
-        elif not place.exists:
+        elif place.interface and not place.exists:
             self._openvpn.log("error", "vip interface missing", **fields)
         elif self._place is None:
             self._openvpn.log("info", "vip interface found", **fields)
@@ -98,7 +130,7 @@ class VipProblems(Part):
         if place.found:
             what = f"the VIP is on {place.found}{_counts_on(place)}"
             return _refuse(ProblemKind.VIP_ELSEWHERE, what, INTERFACE_FIX)
-        if not place.exists:
+        if place.interface and not place.exists:
             what = f"the VIP's interface {place.interface} is missing"
             fix = "bring it up, or correct vip_interface in ovpnha.toml"
             missing = Problem(ProblemKind.VIP_INTERFACE_MISSING, what, fix)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ovpnha.machines import is_spare
 from ovpnha.management.codes import Code
 from ovpnha.management.commands import HOLDERS_LIMIT, Export, Stored
 from ovpnha.management.notices import (
@@ -70,6 +71,7 @@ class Exporter(Part):
         self._refused: set[Uid] = set()
         self._renegotiating: dict[Uid, RenegotiationNotice] = {}
         self._retry_at: float | None = None
+        self._renewing = False  # all clients are exported once more, for a new holder
         self.active = False
         self.complete = False
         self.touched = False  # a client came, changed or went since the start of the epoch
@@ -144,6 +146,7 @@ class Exporter(Part):
         self.refusals.clear()
         self._renegotiating.clear()
         self._retry_at = None
+        self._renewing = False
 
     def set_holders(
         self, nodes: Mapping[NodeName, HolderId], now: float, *, granting: bool
@@ -157,15 +160,22 @@ class Exporter(Part):
                 self.table.lose_node(node, now)
                 self.refusals.pop(node, None)
         if len(nodes) > max(HOLDERS_LIMIT, len(self._nodes)):
-            self._openvpn.log("error", "more standbys than can be granted packet ids", most=15)
+            self._openvpn.log(
+                "error", "more standbys than can be granted packet ids", most=HOLDERS_LIMIT
+            )
         self._nodes = dict(nodes)
         self._hear_early(now)
-        holders = frozenset(sorted(nodes.values())[:HOLDERS_LIMIT] if granting else ())
+        first = sorted(nodes, key=lambda node: (is_spare(node), nodes[node]))[:HOLDERS_LIMIT]
+        holders = frozenset(nodes[node] for node in first if granting)
         if holders == self._holders:
             return
         self._holders = holders
-        for uid in self.table.outdated(self._holders):
+        outdated = self.table.outdated(self._holders)
+        for uid in outdated:
             self._jobs.put(uid, uid, urgent=False)
+        if outdated:
+            self._renewing = True
+            self._backchannel.renew(self._openvpn.instance, now, ended=False)
         self.pump()
 
     def _hear_early(self, now: float) -> None:
@@ -361,6 +371,9 @@ class Exporter(Part):
             self._openvpn.send(Export(uid, holders))
 
     def _judge(self, now: float) -> None:
+        if self._renewing and not len(self._jobs):
+            self._renewing = False
+            self._backchannel.renew(self._openvpn.instance, now, ended=True)
         if self.active and not self.complete and self.table.complete:
             self.complete = True
             self._openvpn.log("info", "source complete", clients=len(self.table))

@@ -2,8 +2,9 @@
 
 A client is *protected* when at least one other node's OpenVPN has imported its newest generation,
 hot part and cold parts, and has stored packet ids to send with. Anything less would be a client
-that the successor cannot answer. Rules: docs/architecture.md, invariants 4 and 5, and "Packet ids
-are owned", R2 to R4 (a grant is repeated only to the same holder).
+that the successor cannot answer. Where there are other machines, the sibling on this one does not
+count (``ignore``): it would not outlive it. Rules: docs/architecture.md, invariants 4 and 5, and
+"Packet ids are owned", R2 to R4 (a grant is repeated only to the same holder).
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ class _Client:
     told: set[Grant] = field(default_factory=set)
     copies: dict[NodeName, int] = field(default_factory=dict)
 
-    def judge(self, now: float) -> None:
-        """Note since when no other node has a current copy."""
-        if any(generation >= self.generation for generation in self.copies.values()):
+    def judge(self, ignored: NodeName | None, now: float) -> None:
+        """Note since when no other node has a current copy that counts."""
+        counted = (at for node, at in self.copies.items() if node != ignored)
+        if any(generation >= self.generation for generation in counted):
             self.unprotected_since = None
         elif self.unprotected_since is None:
             self.unprotected_since = now
@@ -39,6 +41,7 @@ class SourceTable:
         self._clients: dict[Uid, _Client] = {}
         self._missing: set[Uid] = set()
         self._listed = False
+        self._ignored: NodeName | None = None
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -65,7 +68,7 @@ class SourceTable:
         """A client is at this generation, at least."""
         client = self._clients.setdefault(uid, _Client(generation, now))
         client.generation = max(client.generation, generation)
-        client.judge(now)
+        client.judge(self._ignored, now)
 
     def remove(self, uid: Uid) -> bool:
         """The client is gone. Returns whether it was known."""
@@ -108,7 +111,7 @@ class SourceTable:
             return []
         if stored:
             client.copies[node] = max(generation, client.copies.get(node, generation))
-            client.judge(now)
+            client.judge(self._ignored, now)
         ranges = {(one.fingerprint, one.end) for one in stored}
         news = [one for one in client.grants if (one.fingerprint, one.end) in ranges]
         news = [one for one in news if one not in client.told]
@@ -119,12 +122,19 @@ class SourceTable:
         """A node's copy of this client is of no use any more, or was refused."""
         client = self._clients.get(uid)
         if client is not None and client.copies.pop(node, None) is not None:
-            client.judge(now)
+            client.judge(self._ignored, now)
 
     def lose_node(self, node: NodeName, now: float) -> None:
         """A node, or its OpenVPN, has no copies any more."""
         for uid in self._clients:
             self.lose_copy(uid, node, now)
+
+    def ignore(self, node: NodeName | None, now: float) -> None:
+        """The copies of this node protect nobody."""
+        if node != self._ignored:
+            self._ignored = node
+            for client in self._clients.values():
+                client.judge(node, now)
 
     def generations(self) -> dict[Uid, int]:
         """Every client, at its newest generation."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ovpnha.management.codes import VERSION, Code
 from ovpnha.management.commands import Cookie, ListInstances, LoadStats, Status, Version
+from ovpnha.management.notices import WaitingNotice
 from ovpnha.management.replies import ListReply, LoadStatsReply, Refused, StatusReply, VersionReply
 from ovpnha.model import HolderId, OpenvpnStatus, Uid, Unreachable
 from ovpnha.node.openvpn.openvpn import Openvpn
@@ -30,6 +31,10 @@ RETRY_AFTER = 0.2
 """Seconds until an OpenVPN that is not ready is asked again: it opens its socket before its clients
 can come."""
 
+PORT_WITHIN = 5.0
+"""Seconds within which an OpenVPN that waits for link socket and tun is given them, or finds the
+port free: it tries every second or two."""
+
 RETRY_ORDER_AFTER = 1.0
 """Seconds until an OpenVPN that refused an order about its role is asked what it is."""
 
@@ -38,7 +43,7 @@ POLL_EVERY = 2.0
 
 STOCK_FIX = (
     "clients reconnect at a failover; install the patched OpenVPN and write cluster into its "
-    "configuration"
+    "configuration, or seamless = false into ovpnha.toml, if it is meant"
 )
 VERSION_FIX = (
     "install both from one release and start the older one anew; until then a refusal may cost a "
@@ -52,23 +57,31 @@ class DiscoveryStatistics(PartStatistics):
 
     openvpn: str  # its version; "" when not known
     seamless: bool  # its clients survive a failover
+    stock: bool = False  # it is known to run without the patch, or without ``cluster``
+    meant_stock: bool = False  # that is meant
 
 
 class Discovery(Part):
     """What is known of one OpenVPN on this connection."""
 
-    def __init__(self, openvpn: Openvpn, now: float, cookie_key: bytes) -> None:
+    def __init__(
+        self, openvpn: Openvpn, now: float, cookie_key: bytes, *, meant_stock: bool = False
+    ) -> None:
         self._openvpn = openvpn
+        self._meant_stock = meant_stock
         self._cookie_key = cookie_key
         self._cookieless: HolderId | None = None  # the OpenVPN that knows no cluster-cookie
         self.status: OpenvpnStatus | None = None
         self.clients: Mapping[Uid, int] | None = None
         self.settled = False  # the role that was found has been taken up
         self.stock = False  # an OpenVPN without the patch, or without the option ``cluster``
-        self.stock_clients = 0
+        self.slow = False  # taken for such a one, since it has said for long that it is not ready
+        self.waiting = False  # for link socket and tun of the process beside it
+        self.stock_clients: int | None = None  # not told yet
         self.stock_version = ""
         self._told_version = VERSION  # the last other version of the commands that was logged
         self.unreachable: Unreachable | None = None  # why the socket cannot be connected
+        self.doubted = False  # it was asked anew whether it speaks early
         self.found_at: float | None = None  # when the role was first known
         self.overdue = False  # found at the last ``handle_timer``: no answer in time
         self._due: float | None = now + ANSWER_WITHIN
@@ -92,8 +105,28 @@ class Discovery(Part):
 
     @property
     def local(self) -> str:
-        """The address that OpenVPN serves; "" while it is not known."""
-        return self.status.local if self.status is not None else ""
+        """The one address that OpenVPN's socket is bound to; "" when it has many, or unknown."""
+        return self.status.local if self.status is not None and not self.status.addresses else ""
+
+    def speaks_early(self, vips: tuple[str, ...]) -> bool:
+        """Whether it would send before a VIP is here: from an IPv6 address that it is bound to.
+
+        One that takes any address does so where the kernel was told to let it.
+        """
+        if self.status is not None and self.status.addresses:
+            return self.status.early
+        return ":" in "".join((*vips, self.local))
+
+    def doubt(self) -> bool:
+        """Ask it anew whether it speaks early, where the kernel may have been told otherwise since.
+
+        Returns whether it is asked; until it has answered it must not be promoted ahead of a VIP.
+        """
+        if self.status is None or not self.status.addresses:
+            return False
+        self._openvpn.send(Status())
+        self.doubted = True
+        return True
 
     @property
     def other_version(self) -> int | None:
@@ -114,6 +147,11 @@ class Discovery(Part):
             return Problem(ProblemKind.SERVER_DOWN, "OpenVPN is down")
         return Problem(ProblemKind.SERVER_DOWN, f"OpenVPN is down: {why.reason}", why.fix)
 
+    @property
+    def sure(self) -> bool:
+        """Whether what it is has been taken up, and nothing of it is being asked anew."""
+        return self.settled and not self.doubted
+
     def settle(self, now: float) -> None:
         """The role that was found is taken up."""
         self.settled = True
@@ -125,8 +163,9 @@ class Discovery(Part):
 
     def forget(self, now: float, *, wait: bool) -> None:
         """What was known is no more: wait for answers, or for a connection first."""
-        self.status = self.clients = self._ask_at = None
-        self.settled = self.stock = self._unready = self._patient = False
+        self.status = self.clients = self.stock_clients = self._ask_at = None
+        self.settled = self.stock = self._unready = self._patient = self.waiting = self.slow = False
+        self.doubted = False
         self._due = now + ANSWER_WITHIN if wait else None
 
     def ask(self) -> None:
@@ -137,9 +176,11 @@ class Discovery(Part):
         if self.stock:
             self._openvpn.send(LoadStats())
 
-    def take(self, event: object, _now: float) -> None:
+    def take(self, event: object, now: float) -> None:
         """OpenVPN has answered."""
         match event:
+            case WaitingNotice():
+                self.waiting, self._due = True, now + PORT_WITHIN
             case StatusReply(status=status):
                 self._take_status(status)
             case ListReply(clients=clients):
@@ -155,7 +196,7 @@ class Discovery(Part):
         """OpenVPN has the patch, and this is its state."""
         self._openvpn.put(OpenvpnFound(self._openvpn.instance, status))
         self.status = status
-        self.stock = self._unready = False
+        self.stock = self._unready = self.waiting = self.slow = self.doubted = False
         self._compare_versions(status.version)
         self._give_cookie_key()
 
@@ -184,8 +225,10 @@ class Discovery(Part):
         """``cluster-status`` was refused: no patch, or OpenVPN is not ready."""
         if code is Code.UNKNOWN_COMMAND:
             self._be_stock("openvpn lacks the patch")
-        elif code is Code.NO_CLUSTER or (self._unready and self._due is None):
+            self.slow = False
+        elif code is Code.NO_CLUSTER or (self._unready and self._due is None and not self.waiting):
             self._be_stock("openvpn runs without the option cluster")
+            self.slow = code is not Code.NO_CLUSTER
         self._unready = True
         self._ask_at = now + (POLL_EVERY if self.stock else RETRY_AFTER)
 
@@ -202,6 +245,9 @@ class Discovery(Part):
     def _is_overdue(self, now: float) -> bool:
         if self._due is None or now < self._due or self.answered:
             return False
+        if self.waiting:
+            self._due = None
+            return True
         if self._openvpn.connected and not self._unready and not self._patient:
             self._patient, self._due = True, now + PATIENCE
             return False
@@ -210,11 +256,11 @@ class Discovery(Part):
 
     def statistics(self, _now: float) -> DiscoveryStatistics:
         """What OpenVPN is, as far as is known."""
-        return DiscoveryStatistics(self.version, self.settled)
+        return DiscoveryStatistics(self.version, self.settled, self.stock, self._meant_stock)
 
     def problems(self, _now: float) -> Iterator[Problem]:
         """An OpenVPN whose clients cannot be continued."""
-        if self.stock:
+        if self.stock and not self._meant_stock:
             yield Problem(ProblemKind.SERVER_STOCK, "OpenVPN runs without cluster", STOCK_FIX)
         if self.other_version is not None:
             versions = f"OpenVPN's cluster commands are of version {self.other_version}"
@@ -223,7 +269,8 @@ class Discovery(Part):
 
     def _be_stock(self, event: str) -> None:
         if not self.stock:
-            self._openvpn.log("warning", event, seamless=False)
+            level = "info" if self._meant_stock else "warning"
+            self._openvpn.log(level, event, seamless=False)
             self._openvpn.send(Version())
             self._openvpn.send(LoadStats())
         self.stock, self._due = True, None

@@ -8,6 +8,7 @@ connection commands are dropped: the next connection begins with ``cluster-statu
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,12 +39,14 @@ class Openvpn(Part):
         self.instance = instance
         self.holder: HolderId | None = None  # None: not known, or being drawn anew
         self.unanswered = 0  # orders about its role
+        self.carried_out_at = -math.inf  # when it answered the last one that it carried out
         self.closing = False  # we have asked for the end of this connection
         self.counters: Counter[str] = Counter()
         self._carried = CarriedCounts()  # what OpenVPN counts itself
         self._outputs = outputs
         self._channel: Channel | None = None
         self._unwritten = bytearray()
+        self._behind: Command | None = None  # the next order
         self._warned: set[str] = set()
 
     @property
@@ -78,8 +81,9 @@ class Openvpn(Part):
         """It may be another process now."""
         self.holder = None
         self.unanswered = 0
+        self._behind = None
 
-    def take(self, event: object, _now: float) -> None:
+    def take(self, event: object, now: float) -> None:
         """What concerns the channel itself, and the id of this process."""
         match event:
             case StatusReply(status=status):
@@ -92,6 +96,7 @@ class Openvpn(Part):
                 self.holder = holder
             case PromoteReply() | Done(command=Hold()):
                 self.unanswered -= 1
+                self.carried_out_at = now
             case Refused(command=command, reason=reason):
                 self._note_refusal(command.name, reason)
             case HoldNotice():
@@ -118,6 +123,11 @@ class Openvpn(Part):
         if self._channel is not None:
             self._unwritten += self._channel.send(command)
 
+    def compose(self, command: Command) -> bytes | None:
+        """The bytes of a command that the shell writes with something else, after all else."""
+        self.flush()
+        return self._channel.send(command) if self._channel is not None else None
+
     def statistics(self, _now: float) -> OpenvpnStatistics:
         """Whether there is a connection, and all counters."""
         return OpenvpnStatistics(self.connected, MappingProxyType(dict(self.counters)))
@@ -128,7 +138,14 @@ class Openvpn(Part):
         if isinstance(order, Demote):
             self.holder = None
         self.send(order)
+        if self._behind is not None:
+            self.send(self._behind)
+            self._behind = None
         self.flush()
+
+    def follow(self, command: Command) -> None:
+        """Have this leave in one write with the next order, behind it: both are read at once."""
+        self._behind = command
 
     def flush(self) -> None:
         """Write what was ordered, at once."""

@@ -76,6 +76,11 @@ class Presence(Part):
         for uid in uids:
             self._origins.setdefault(uid, self._source)
 
+    def elsewhere(self, clients: Iterable[ServerClient], node: NodeName | None) -> Roster:
+        """Without the patch and the VIP: who is connected to that node, as it has told."""
+        known = (ConnectedClient(None, one, None, moved=True, origin=node) for one in clients)
+        return Roster(self._answers, tuple(known))
+
     def roster(self, waits: Mapping[Uid, float | None], copied_from: NodeName | None) -> Roster:
         """Each client that OpenVPN told of.
 

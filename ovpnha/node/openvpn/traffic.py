@@ -58,6 +58,7 @@ class Traffic(Part):
         self.last: ServerStatistics | None = None
         self.room: int | None = None  # fewest packet ids left to a client's newest key
         self.clients: tuple[ServerClient, ...] = ()
+        self.patched = True  # OpenVPN knows packet ids of its clients
         self._due: float | None = None
         self._cause = 0.0  # of the promotion that is watched
         self._watch_until: float | None = None
@@ -93,6 +94,7 @@ class Traffic(Part):
         self.last = self.room = self._due = None
         self._watch_until = self._watch_due = None
         self.clients = ()
+        self.patched = True
 
     def get_timer(self) -> float | None:
         """When it is asked next."""
@@ -113,6 +115,8 @@ class Traffic(Part):
         self._openvpn.send(LoadStats())
         if self._role() not in SOURCES:
             self.room, self.clients = None, ()
+            return
+        if not self.patched:
             return
         self._openvpn.send(Room())
         if self._per_client and now >= self._clients_at:

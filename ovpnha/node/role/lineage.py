@@ -57,7 +57,7 @@ class Lineage:
 
     def has_changed(self, ours: Epoch, theirs: Epoch) -> bool:
         """Whether clients are known to have changed in their epoch, or on its way from ours."""
-        if ours == theirs or not self._touched:
+        if not self._touched:
             return False
         mine = self._line(ours)
         way = takewhile(lambda epoch: epoch not in mine, self._line(theirs))

@@ -33,7 +33,8 @@ that serves and has the clients) or for ``held_max``.
 
 There is no way from ``standby`` to ``held``, nor from ``held`` to ``standby`` other than through a
 demote: only an OpenVPN that drew a new holder id may import again. There is no way from ``master``
-to ``standby`` either: silence comes before wiping.
+to ``standby`` either, silence comes before wiping, but for an OpenVPN without the patch: it has
+nothing to wipe and cannot be silenced, so its role is where the VIP is, and no more (ADR 66).
 
 Triggers are past tense: they name what has been found or has been ordered. The order to OpenVPN is
 written in the same step, and since commands are answered in order, what follows can rely on it.
@@ -65,6 +66,7 @@ class Trigger(enum.Enum):
     AGREES = "agrees"
     LOST = "lost"
     RECONNECTED = "reconnected"
+    PASSED = "passed"
 
 
 MEANING: Mapping[Trigger, str] = {
@@ -80,6 +82,7 @@ MEANING: Mapping[Trigger, str] = {
     Trigger.AGREES: "the difference is gone",
     Trigger.LOST: "OpenVPN is gone",
     Trigger.RECONNECTED: "a new management connection to an OpenVPN that was not lost",
+    Trigger.PASSED: "the VIP left an OpenVPN without the patch, which cannot be told to be silent",
 }
 
 TRANSITIONS: Mapping[Role, Mapping[Trigger, Role]] = {
@@ -97,6 +100,7 @@ TRANSITIONS: Mapping[Role, Mapping[Trigger, Role]] = {
     },
     Role.MASTER: {
         Trigger.HELD: Role.HELD,
+        Trigger.PASSED: Role.STANDBY,
         Trigger.LOST: Role.FAULT,
         Trigger.RECONNECTED: Role.INIT,
     },

@@ -10,6 +10,12 @@ from dataclasses import dataclass
 
 from ovpnha.model import NO_EPOCH, Epoch, Sync
 from ovpnha.node.part import Part, PartStatistics
+from ovpnha.problems import Problem, ProblemKind
+
+LACKED_FIX = (
+    "move the VIP there (if that node is held, a VIP manager that follows the grade does), or they "
+    "reconnect when they have missed their server for long enough"
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,11 @@ class OwnEpoch(Part):
     def statistics(self, _now: float) -> OwnEpochStatistics:
         """What the last promotion was made without."""
         return OwnEpochStatistics(self.lacked)
+
+    def describe_lacked(self) -> Problem:
+        """What another node has that this one lacks."""
+        what = f"{self.lacked} clients or more are on another node and not here"
+        return Problem(ProblemKind.CLIENTS_ELSEWHERE, what, LACKED_FIX)
 
     @property
     def whole(self) -> bool | None:

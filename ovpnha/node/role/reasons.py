@@ -14,11 +14,24 @@ FETCHES = "the VIP is here or promised, and another node has what this one lacks
 OVER = "nobody has taken the clients within held_max"
 SERVED = "another node serves and has the clients"
 CHANGED = "clients changed here after all, before OpenVPN was silent"
+RESTARTED = "openvpn restarted"
+CRASHED = "openvpn crashed"
+BETTER = "the other process of this machine is the better one"
+BACK = "the other process of this machine did not take over"
 ALONE = "the VIP is back, and nobody is heard who has more than this node"
 
 
-def describe_step(step: Step, situation: Situation) -> str:
-    """The cause of a step; "" when the trigger's meaning says all."""
+OF_THE_VIP = frozenset({Step.PROMOTE, Step.RESUME, Step.RETURN, Step.HOLD})
+"""The steps that follow from the VIP, so that its own reason says most."""
+
+
+def describe_step(step: Step, situation: Situation, why: str = "") -> str:
+    """The cause of a step; "" when the trigger's meaning says all.
+
+    ``why`` is that of the VIP, where it went from one process of this machine to the other.
+    """
+    if why and step in OF_THE_VIP:
+        return why
     if step is Step.HOLD:
         return STOOD_BACK if situation.vip else ""
     if step is Step.RETURN:

@@ -106,6 +106,7 @@ class Situation:
     rivalled: bool  # another node says that it is master and has the VIP
     touched: bool  # clients came, changed or went in our epoch
     unanswered: bool  # OpenVPN has still to carry out what it was ordered
+    carried_out: float  # seconds since it did so last
     changed_late: bool  # clients did after a hold was written though the VIP is here
     planned: bool  # somebody moved the VIP in order, or asked this node to give up its clients
     held_over: bool  # held for held_max
@@ -163,9 +164,10 @@ def _decide_held(situation: Situation) -> Step:
 def _tells(situation: Situation) -> bool:
     """Whether what was received last is still to be told, or may be asked for again.
 
-    It is told when OpenVPN carries the hold out; with a demote it is gone.
+    It is told when OpenVPN carries the hold out, which may be a while after the order; with a
+    demote it is gone.
     """
-    return situation.unanswered or situation.waited < SAY_HELD
+    return situation.unanswered or min(situation.waited, situation.carried_out) < SAY_HELD
 
 
 def is_history(heir: Heir, *, planned: bool) -> bool:

@@ -20,11 +20,14 @@ class Vip(Part):
         self.arrived = False  # the VIP came, and no OpenVPN has confirmed that it serves
         self.handed_over = False  # the VIP left because that was asked
         self.unused = False  # promoted for a promise, and the VIP has not come since
+        self.why = ""  # it came or left: of a move between the two processes of this machine
+        self.ours = True  # the VIP of this machine is for this process
         self._promised_until: float | None = None
         self._handover_until: float | None = None
 
-    def set(self, present: bool, now: float) -> None:
+    def set(self, present: bool, now: float, why: str = "") -> None:
         """The VIP is here, or is not. It ends the wishes that it fulfils."""
+        self.why = why
         if present:
             if not self.here:
                 self.arrived, self.since = True, now
@@ -37,9 +40,24 @@ class Vip(Part):
         self.here = present
 
     def promise(self, until: float) -> None:
-        """The VIP will come until then."""
-        self._promised_until = until
+        """The VIP will come until then: to the process that it is for."""
+        self._promised_until = until if self.ours else None
         self._handover_until = None
+
+    def set_slot(self, slot: bool) -> None:
+        """The VIP of this machine is for this process, or for the other one."""
+        self.ours = slot
+        if not slot:
+            self.break_promise()
+
+    def pass_on(self, other: Vip) -> None:
+        """The VIP is for the other process from now on: it shall come, or leave, as it was here.
+
+        The promise of a switchover is none of these: it has ended with the process to which it was
+        given (``Switchover.stop``), since it may be called off.
+        """
+        other._handover_until, self._handover_until = self._handover_until, None
+        other._promised_until, self._promised_until = self._promised_until, None
 
     def hand_over(self, now: float) -> None:
         """The VIP shall leave. Without it, nothing is there that could."""

@@ -20,7 +20,7 @@ class CaughtClients:
 
     def hear(self, uid: Uid, generation: int) -> None:
         """A renegotiation has begun; of two that are told the later one counts."""
-        self._begun[uid] = max(generation, self._begun.get(uid, 0))
+        self._begun[uid] = max(generation, self._begun.get(uid, generation))
 
     def gone(self, uid: Uid) -> None:
         """The client has left."""

@@ -15,9 +15,9 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
+from array import array
 
 _TAGS = {"listen": 0x6C << 56, "connect": 0x63 << 56}
 _TICK = 0.01
@@ -30,8 +30,10 @@ _FINISH_SECONDS = 20.0
 def pattern(tag: int, start: int, length: int) -> bytes:
     """The bytes ``start`` to ``start + length`` of a direction's stream."""
     first, last = start // 8, (start + length + 7) // 8
-    numbers = struct.pack(f"!{last - first}Q", *(tag | number for number in range(first, last)))
-    return numbers[start - first * 8 :][:length]
+    numbers = array("Q", range(tag | first, tag | last))
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers.tobytes()[start - first * 8 :][:length]
 
 
 class Stream:

@@ -15,16 +15,16 @@ from pathlib import Path
 from ovpnha.setup.advice import find_notes, find_obstacles
 from ovpnha.setup.cluster import ClusterPlan, MovingAddress
 from ovpnha.setup.edit import edit_server
-from ovpnha.setup.proposal import UNWANTED, wanted_options
 from ovpnha.setup.refusals import find_tunnels, is_tap
 from ovpnha.setup.server import Server, parse_server
+from ovpnha.setup.wanted import unwanted_options, wanted_options
 from tests.lab import plan
 
 DIRECTORY = Path(__file__).parents[2] / "configurations"
 SOCKET = ("management", "openvpn.sock", "unix")
 TAKEN_OUT = ("daemon", "log", "log-append", "syslog")
 """The lab reads what a server says, and ends it by its process."""
-GIVEN_UP = ("management ", "proto ", "multihome:")
+GIVEN_UP = ("management ", "proto ")
 """How the notes of init begin that tell of something that is lost."""
 PAM = "openvpn-plugin-auth-pam"
 
@@ -64,7 +64,7 @@ def load(directory: Path = DIRECTORY) -> dict[str, Shape]:
 def server_text(shape: Shape) -> str:
     """What the nodes of the lab run."""
     known = (one for one in wanted_options(_PLAN, shape.server) if "management" not in one[0])
-    unwanted = {*UNWANTED, *TAKEN_OUT}
+    unwanted = {*unwanted_options(_PLAN, shape.server), *TAKEN_OUT}
     return edit_server(shape.text, [*known, SOCKET], unwanted)
 
 
@@ -118,7 +118,7 @@ def gateway_of_bridge(server: Server) -> str:
 def given_up(shape: Shape) -> list[str]:
     """What cannot be had of it in a cluster, a line each, as init says it."""
     server, after = shape.server, _parse(server_text(shape))
-    notes = find_notes(server, 4, " ".join(SOCKET[1:2]))
+    notes = find_notes(server, {4}, " ".join(SOCKET[1:2]))
     lost = [one for one in notes if one.startswith(GIVEN_UP)]
     return [_first_sentence(one) for one in (*find_obstacles(after), *lost)]
 

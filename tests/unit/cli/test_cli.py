@@ -28,6 +28,7 @@ from ovpnha.runtime.control import (
 from ovpnha.runtime.historyfile import HistoryFile
 from ovpnha.runtime.problems import to_plain_status
 from tests.unit.cli.answers import CONNECTED, STATUS, run
+from tests.unit.cli.sockets import listening
 
 
 @pytest.mark.parametrize("spelling", ["version", "--version"])
@@ -108,6 +109,34 @@ def test_a_sidecar_does_not_start_with_any_other_mistake(config: Path, tmp_path:
     assert "/none/" not in err
     config.write_text(config.read_text() + "[http]\nport = 3\n")
     assert run("check-config", "--starting", "-c", config)[0] == 2
+
+
+def test_what_openvpn_reads_when_it_starts_next_keeps_no_sidecar_from_starting(
+    config: Path, tmp_path: Path
+) -> None:
+    """Its file was changed since: whoever is there is served on, and told, and needs a copy."""
+    server = tmp_path / "udp.conf"
+    server.write_text("cluster\nlocal 192.0.2.99\n")
+    err = warned_where_it_serves(config, f'server_config = "{server}"')
+    assert "is not its local 192.0.2.99; write the same into both" in err
+
+
+def test_what_the_addresses_of_a_moment_say_keeps_no_sidecar_from_starting(config: Path) -> None:
+    """It is told, where clients are served already."""
+    err = warned_where_it_serves(config, 'vip_interface = "bcn0"')
+    assert "warning: bcn.links: bcn0 is also the interface that clients of udp reach" in err
+
+
+def warned_where_it_serves(config: Path, line: str) -> str:
+    """What is said of an instance with this line, which is refused unless its OpenVPN runs."""
+    run("keygen", config.parent / "cluster.key")
+    config.write_text(config.read_text().replace("[control]", f"{line}\n[control]"))
+    assert run("check-config", "--starting", "-c", config)[0] == 2
+    with listening(config.parent / "udp.sock"):
+        assert run("check-config", "-c", config)[0] == 2
+        code, _, err = run("check-config", "--starting", "-c", config)
+    assert code == 0
+    return err
 
 
 def test_a_warning_has_its_priority_in_the_journal(

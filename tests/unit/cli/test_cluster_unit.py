@@ -6,8 +6,17 @@ import re
 import subprocess
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from ovpnha.cli import restartsteps
+from ovpnha.cli.app import app
+from ovpnha.node import moving
+from ovpnha.runtime import restarting, restartunits
+from ovpnha.runtime.restartrequest import RestartRequest
+
 ROOT = Path(__file__).parents[3]
 OURS = ROOT / "openvpn-patches" / "debian" / "openvpn-cluster@.service"
+SPARE = OURS.with_name("openvpn-cluster.openvpn-cluster-spare@.service")
 DROP_IN = ROOT / "deploy" / "systemd" / "openvpn-server@.service.d" / "ovpnha.conf"
 THEIRS = Path("/usr/lib/systemd/system/openvpn-server@.service")
 OTHERS = {"openvpn-server@%i.service", "openvpn@%i.service"}
@@ -81,3 +90,57 @@ def test_it_stops_without_a_word_where_there_is_no_sidecar(tmp_path: Path) -> No
 def test_it_never_gives_up() -> None:
     ours = settings(OURS)
     assert (ours["Restart"], ours["StartLimitIntervalSec"]) == (["always"], ["0"])
+
+
+def test_the_second_process_is_run_as_the_first_one_is() -> None:
+    """It differs in where it is managed and tells its status."""
+    ours, spare = settings(OURS), settings(SPARE)
+    (command,), (theirs,) = spare.pop("ExecStart"), ours.pop("ExecStart")
+    socket = " --management %t/openvpn-cluster/%i-spare.sock unix"
+    assert command == theirs.replace("status-%i.log", "status-%i-spare.log") + socket
+    for one in (ours, spare):
+        one.pop("Description")
+    assert spare == ours
+
+
+def test_neither_process_ends_with_the_other() -> None:
+    """systemd restarts what is bound to a unit with it, also when it does so by ``Restart=``."""
+    bound = {"PartOf", "BindsTo", "Requires", "Requisite", "StopPropagatedFrom"}
+    assert not bound & (settings(OURS).keys() | settings(SPARE).keys())
+
+
+def test_a_reload_is_a_restart_that_nobody_notices() -> None:
+    assert settings(OURS)["ExecReload"] == ["/usr/bin/env ovpnha restart-openvpn %i"]
+    assert CliRunner().invoke(app, ["restart-openvpn", "--help"]).exit_code == 0
+
+
+def seconds(key: str) -> float:
+    """Of the usual unit; the spare's is the same.
+
+    ``test_the_second_process_is_run_as_the_first_one_is`` sees to that.
+    """
+    (value,) = settings(OURS)[key]
+    return float(value.removesuffix("s"))
+
+
+def test_a_reload_is_over_before_systemd_kills_it() -> None:
+    """It would leave half of it behind: there is no signal that it could heed."""
+    move = RestartRequest().within + 2 * moving.ANSWER_MAX + moving.RETURN_MAX
+    longest = 2 * restarting.GONE_WITHIN + move + restartsteps.WATCH
+    assert seconds("TimeoutStartSec") > longest + 10
+
+
+def test_one_that_hangs_is_killed_and_started_while_the_command_waits() -> None:
+    """Each of ExecStop, SIGTERM and SIGKILL may take as long; a hand-over takes 10 s."""
+    stop, start = seconds("TimeoutStopSec"), seconds("TimeoutStartSec")
+    assert 10 < stop <= 30
+    assert 3 * stop + start < restartunits.TIMEOUT
+
+
+def test_the_sidecar_may_end_an_openvpn_that_hangs() -> None:
+    """Whatever ``spare`` says: no other process may serve before that one is dead."""
+    sidecar = settings(ROOT / "deploy" / "systemd" / "ovpnha.service")
+    for name in ("AmbientCapabilities", "CapabilityBoundingSet"):
+        assert "CAP_KILL" in " ".join(sidecar[name]).split()
+    in_container = (ROOT / "deploy" / "docker" / "run-ovpnha").read_text()
+    assert "capabilities=-all,+kill," in in_container

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import socket
 import struct
@@ -53,6 +54,30 @@ def test_the_commands_of_the_unit_exist() -> None:
     assert re.findall(r"^ExecReload=(.*)", text, flags=re.MULTILINE) == ["/bin/kill -HUP $MAINPID"]
     for command in commands:
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "families"),
+    [
+        ("port 1194\n", "4"),
+        ("local 192.0.2.10 # not: 2001:db8::10\n", "4"),
+        ("#local 2001:db8::10\nlocalised ::\n", "4"),
+        ("port 1194\n\tlocal  2001:db8::10\n", "46"),
+        ('local "2001:db8::10"\n', "46"),
+    ],
+)
+def test_any_process_may_send_from_absent_ipv6_addresses_only_where_openvpn_binds_one(
+    tmp_path: Path, config: str, families: str
+) -> None:
+    (tmp_path / "udp.conf").write_text(config)
+    text = (SYSTEMD / "openvpn-beside@.service").read_text()
+    told = ""
+    for line in re.findall(r"^ExecStartPre=-(.*)", text, flags=re.MULTILINE):
+        words = shlex.split(line.replace("/sbin/sysctl", "echo").replace("%i", "udp"))
+        told += subprocess.run(
+            words, cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+    assert "".join(re.findall(r"ipv([46])\.ip_nonlocal_bind=1", told)) == families
 
 
 @pytest.mark.parametrize(

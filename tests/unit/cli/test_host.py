@@ -15,8 +15,9 @@ import pytest
 from ovpnha.cli.lint import lint, lint_http
 from ovpnha.config import Config, parse_config
 from ovpnha.errors import ConfigError
-from ovpnha.runtime.hostcheck import check_host
+from ovpnha.runtime.hostcheck import check_host, is_served
 from ovpnha.runtime.network import IFF_LOWER_UP, IFF_UP, NetworkTable
+from tests.unit.cli.sockets import listening
 
 
 def table(*addresses: tuple[int, str, int]) -> NetworkTable:
@@ -55,6 +56,11 @@ def refusals(config: Path, network: NetworkTable, more: str = "", **changes: str
     return ""
 
 
+VIP_LISTED = """
+[node.a.bcn]
+mode = "unicast"
+links = [{ interface = "bcn0", nodes = ["192.0.2.10", "10.0.0.2"] }]
+"""
 GOOD = table((2, "192.0.2.1", 24), (3, "10.0.0.1", 24))
 
 
@@ -82,10 +88,7 @@ def test_a_vip_that_is_the_node_s_own_address_is_refused(config: Path) -> None:
 
 
 def test_a_vip_among_the_bcn_addresses_is_refused(config: Path) -> None:
-    nodes = (
-        'mode = "unicast"\nlinks = [{ interface = "bcn0", nodes = ["192.0.2.10", "10.0.0.2"] }]\n'
-    )
-    found = refusals(config, GOOD, f"[node.a.bcn]\n{nodes}")
+    found = refusals(config, GOOD, VIP_LISTED)
     assert "instance[udp].vip: 192.0.2.10 is listed in bcn.links nodes" in found
 
 
@@ -98,6 +101,43 @@ def test_a_broadcast_address_of_somebody_else_is_refused(config: Path) -> None:
     for fine in ("10.0.0.255", "255.255.255.255"):
         assert not refusals(config, GOOD, link.format(fine))
     assert not refusals(config, table(), link.format("8.8.8.8")), "the interface may still come"
+
+
+def test_a_second_openvpn_that_is_not_wanted_is_odd(config: Path) -> None:
+    """Taken out of the file while it runs: it may be the one that serves."""
+    (config.parent / "udp.sock").touch()
+    path = config.parent / "udp-spare.sock"
+    text = config.read_text() + "[node.a.instance.udp]\n"
+    with socket.socket(socket.AF_UNIX) as spare:
+        spare.bind(str(path))
+        spare.listen()
+        found = warnings(config, GOOD)
+        assert f"instance[udp].spare: a second OpenVPN of it runs ({path})" in found
+        assert "systemctl disable --now openvpn-cluster-spare@udp;" in found
+        named = 'server_config = "/etc/openvpn/server/office.conf"\n'
+        assert "spare@office;" in "\n".join(lint(parsed(text + named), GOOD))
+        assert not list(lint(parsed(text + 'spare = "restart"\n'), GOOD))
+    assert not warnings(config, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("options", "blamed"),
+    [("cluster\n", True), ("cluster\ncluster-spare\n", False), ("proto udp\n", False)],
+)
+def test_a_server_that_shares_with_no_second_one_is_odd(
+    config: Path, options: str, blamed: bool
+) -> None:
+    (config.parent / "udp.sock").touch()
+    server = config.parent / "udp.conf"
+    server.write_text(options)
+    text = config.read_text()
+    named = f'[node.a.instance.udp]\nserver_config = "{server}"\n'
+    assert not list(lint(parsed(text + named), GOOD))
+    found = "\n".join(lint(parsed(text + named + 'spare = "always"\n'), GOOD))
+    assert ("does not say cluster-spare" in found) is blamed
+    server.unlink()
+    server.mkdir()
+    assert not list(lint(parsed(text + named + 'spare = "always"\n'), GOOD))
 
 
 def test_a_track_file_that_is_something_else_is_refused(config: Path) -> None:
@@ -248,3 +288,35 @@ def test_a_daemon_that_may_not_be_asked_is_known_by_its_node(config: Path) -> No
         assert "another program" in http_warning(config, listen)
         (config.parent / "control.sock").touch()  # somebody is there, and does not answer us
         assert not http_warning(config, listen)
+
+
+def test_a_server_that_runs_is_not_left_for_the_addresses_of_a_moment(config: Path) -> None:
+    """Its own may be away because a lease is renewed, and clients would have no copy meanwhile."""
+    away = table((2, "192.0.2.10", 24), (3, "10.0.0.1", 24))
+    (line,) = check_host(parsed(config.read_text()), away, served=True)
+    assert "192.0.2.10 is this node's own address" in line
+    with pytest.raises(ConfigError, match="is listed in bcn"):
+        check_host(parsed(config.read_text() + VIP_LISTED), away, served=True)
+
+
+def test_it_runs_when_somebody_listens_at_one_of_its_sockets(config: Path) -> None:
+    checked = parsed(config.read_text())
+    assert not is_served(checked)
+    with listening(checked.instance[0].spare_socket):
+        assert is_served(checked)
+    with listening(checked.instance[0].management):
+        assert is_served(checked)
+
+
+def test_several_vips_are_each_looked_at(config: Path) -> None:
+    both = {'"192.0.2.10"': '["192.0.2.10", "2001:db8::10"]'}
+    own = table((2, "192.0.2.10", 24), (2, "192.0.2.1", 24), (2, "2001:db8::10", 64))
+    (line,) = refusals(config, own, **both).splitlines()
+    assert "vip: 2001:db8::10 is this node's own address, the only one of its" in line
+    beside = table((2, "2001:db8::10", 64), (2, "fe80::1", 64), (2, "192.0.2.1", 24))
+    assert not refusals(config, beside, **both)
+    near = table((3, "2001:db8::1", 64), (2, "192.0.2.1", 24))
+    assert "bcn0 is also the interface that clients of udp reach" in refusals(config, near, **both)
+    placed = {"[control]": 'vip_interface = "eth0"\n[control]'}
+    assert "eth0 has no address of its own" in warnings(config, GOOD, **both, **placed)
+    assert "eth0 has no address of its own" not in warnings(config, GOOD, **placed)

@@ -209,14 +209,42 @@ def test_questions_are_asked_one_after_the_other(root: Path) -> None:
 
     def answer(text: str, default: str) -> str:
         asked.append((text, default))
-        said = ("203.0.113.77", "lo", "none", "lo")
+        said = ("no", "203.0.113.77", "lo", "none", "lo")
         return said[len(asked) - 1]
 
     prepared = Session(root).prepare(None, Answers(), answer)
     assert prepared.proposal.problems == ()
-    assert len(asked) in {3, 4}  # a machine with one interface has no inside
+    assert prepared.answers.openvpn == "cluster"
+    assert len(asked) in {4, 5}  # a machine with one interface has no inside
     with pytest.raises(ConfigError, match="--vip: x is no address"):
         Session(root).prepare(None, Answers(vip="x", bcn_interface="lo"), lambda *_: "lo")
+
+
+def test_without_the_patched_openvpn_it_is_asked_whether_that_is_meant(root: Path) -> None:
+    names = {"outside_interface": "lo", "inside_vip": "none", "bcn_interface": "lo"}
+    answers = Answers.from_plain({"vip": "203.0.113.77", **names})
+    for said, expected in (("yes", True), ("Y", True), ("no", False), (None, False)):
+        prepared = Session(root).prepare(None, answers, lambda *_, said=said: said)
+        assert prepared.plan.stock is expected
+    put(root / "usr/lib/systemd/system/openvpn-cluster@.service", "")
+    assert not Session(root).prepare(None, answers, lambda *_: "yes").plan.stock
+
+
+def test_a_server_that_stays_the_distributions(root: Path) -> None:
+    code, out, _ = init(root, "--stock", "--write")
+    assert code == 0
+    assert "openvpn-beside@office" in out
+    text = (root / "etc/ovpnha/ovpnha.toml").read_text()
+    assert "seamless = false" in text
+    assert 'pool_file = "/var/lib/ovpnha/pool/office"' in text
+    assert "cluster\n" not in (root / SERVER).read_text()
+    assert init(root)[0] == 0  # as it was said first
+    code, _, err = init(root, "--no-stock")
+    assert code == 2
+    assert "--stock: an earlier run was without the patched OpenVPN; go back first" in err
+    assert run("uninit", "--root", root, "--write")[0] == 0
+    assert init(root, "--no-stock", "--write")[0] == 0
+    assert "with the patched" in init(root, "--stock")[2]
 
 
 @pytest.fixture
@@ -645,3 +673,66 @@ def test_a_host_gets_its_address_back_when_it_is_alone(
 def test_a_sidecar_that_does_not_run_hears_no_master(config: Path) -> None:
     with pytest.raises(ConfigError, match="no other node is master yet"):
         wait_for_master(config, "udp", 0.0)
+
+
+# A server without any other node.
+
+
+def alone(root: Path, *more: str) -> tuple[int, str, str]:
+    return run("init", "--root", root, "--alone", *more)
+
+
+@pytest.fixture
+def lone(root: Path) -> Path:
+    put(root / SERVER, f"local 203.0.113.7\n{TEXT}")
+    return root
+
+
+def test_a_lone_server_gets_two_files_and_goes_back(lone: Path) -> None:
+    before = files(lone)
+    code, out, err = alone(lone)
+    assert (code, files(lone)) == (0, before)
+    assert "+alone = true" in out
+    assert "+cluster-spare" in out
+    assert "Nothing is written yet, of 2 files" in out
+    assert "systemctl start openvpn-cluster@office openvpn-cluster-spare@office" in out
+    assert "openvpn-cluster-spare@.service is not installed" in err
+    code, out, _ = alone(lone, "--write")
+    assert code == 0
+    assert "Written: 2 files" in out
+    assert 'spare = "always"' in (lone / "etc/ovpnha/ovpnha.toml").read_text()
+    assert "Nothing to write" in alone(lone, "--write")[1]
+    assert "openvpn-cluster-spare@office" in run("uninit", "--root", lone)[1]
+    assert run("uninit", "--root", lone, "--write")[0] == 0
+    assert (lone / SERVER).read_text() == before[SERVER]
+    assert not (lone / "etc/ovpnha/ovpnha.toml").exists()
+
+
+def test_a_lone_server_for_programs(lone: Path) -> None:
+    found = json.loads(alone(lone, "--json")[1])
+    assert next(one["path"] for one in found["files"]) == "/etc/ovpnha/ovpnha.toml"
+    assert found["problems"] == []
+
+
+def test_a_lone_server_and_a_cluster_exclude_each_other(lone: Path) -> None:
+    code, _, err = alone(lone, "--vip", "203.0.113.77")
+    assert (code, "--vip" in err) == (2, True)
+    assert alone(lone, "--write")[0] == 0
+    code, _, err = init(lone)
+    assert (code, "with --alone here; go back first" in err) == (2, True)
+    put(lone / "etc/openvpn/server/lab.conf", TEXT)
+    code, _, err = alone(lone, str(lone / "etc/openvpn/server/lab.conf"))
+    assert code == 2
+
+
+def test_a_cluster_is_no_lone_server_by_the_way(root: Path) -> None:
+    assert init(root, "--write")[0] == 0
+    code, _, err = alone(root)
+    assert (code, "into a cluster here; go back first" in err) == (2, True)
+
+
+def test_a_lone_server_is_started(lone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Sequence[str]] = []
+    monkeypatch.setattr("ovpnha.cli.setup.run_commands", told.extend)
+    assert alone(lone, "--write", "--now")[0] == 0
+    assert told[0] == ("systemctl", "enable", "--now", "ovpnha")

@@ -33,6 +33,14 @@ def printed(status: dict[str, Any], width: int) -> str:
 
 
 DOWN = {"kind": "management_unreachable", "text": "", "fix": "start it", "instance": "udp"}
+STOCK = {"seamless": False, "stock": True, "meant_stock": True, "protected": 0}
+STOCK_BESIDE = STOCK | {
+    "role": "standby",
+    "sync": "in_sync",
+    "leases": 7,
+    "leases_from": "b",
+    "vip": False,
+}
 STANDBY = {"role": "standby", "sync": "in_sync", "following": "b", "records": 7}
 
 
@@ -47,12 +55,17 @@ STANDBY = {"role": "standby", "sync": "in_sync", "following": "b", "records": 7}
         ("VIP", {"vip": False}, "no node that is heard has it"),
         ("VIP", {"vip": False, "nodes": [NODE_VIEW | {"vip": True}]}, "not here, b has it"),
         ("OpenVPN", {}, "2.6.14, takeovers are seamless"),
-        ("OpenVPN", {"seamless": False}, "2.6.14, clients reconnect at a takeover"),
+        ("OpenVPN", {"seamless": False}, "2.6.14, seamless: no, clients reconnect at a takeover"),
         ("OpenVPN", {"openvpn": ""}, "connected, has not answered yet"),
         ("OpenVPN", {"management_up": False}, "not connected"),
         ("clients", {"protected": 3}, "3, all protected"),
         ("clients", {"protected": 0}, "3, none protected (one has waited for 4.0 s)"),
         ("clients", {"clients": 0, "protected": 0}, "none"),
+        (
+            "clients",
+            {"protected": 3, "apart": 2},
+            "3 protected, and 2 at an address that does not move",
+        ),
         ("clients", STANDBY, "7 copied here"),
         ("clients", STANDBY | {"stale": 2}, "7 copied here, 2 missing or outdated"),
         ("clients", {"role": "init"}, "3"),
@@ -66,6 +79,27 @@ STANDBY = {"role": "standby", "sync": "in_sync", "following": "b", "records": 7}
             "copy",
             STANDBY | {"sync": "syncing", "following": None},
             "being made of a master that is not heard",
+        ),
+        ("role", STOCK, "master: OpenVPN without cluster serves, the VIP is here"),
+        ("role", STOCK_BESIDE, "standby: OpenVPN without cluster runs, the VIP is not here"),
+        ("OpenVPN", STOCK, "2.6.14, seamless: no, clients reconnect at a takeover"),
+        ("clients", STOCK, "3, none protected"),
+        ("clients", STOCK | {"role": "init"}, "3"),
+        (
+            "clients",
+            STOCK | {"addresses_kept": 2, "addresses_changed": 1},
+            "3, none protected; 2 of 3 that came back have their addresses",
+        ),
+        ("clients", STOCK_BESIDE | {"addresses_kept": 2}, "3, none protected"),
+        ("clients", STOCK | {"clients": 0}, "none"),
+        ("copy", STOCK, "- (this node has the originals)"),
+        ("copy", STOCK_BESIDE, "addresses of 7 clients, no clients, of b"),
+        ("copy", STOCK_BESIDE | {"sync": "syncing"}, "addresses being fetched from b"),
+        ("copy", STOCK_BESIDE | {"leases_from": None, "leases": 0}, "none"),
+        (
+            "copy",
+            STOCK_BESIDE | {"leases_from": None},
+            "addresses of 7 clients, no clients; the node that served is not heard",
         ),
         ("grade", {}, "120, master"),
         ("grade", {"grade": -254, "problems": [DOWN]}, "-254, refuses the VIP (see below)"),

@@ -32,6 +32,16 @@ vip = "192.0.2.10"
 """
 
 
+ALONE = """
+[cluster]
+alone = true
+
+[[instance]]
+name = "udp"
+management = "/run/openvpn-cluster/udp.sock"
+"""
+
+
 @dataclasses.dataclass(frozen=True)
 class Bad:
     text: str
@@ -53,6 +63,10 @@ MISTAKES = {
         GOOD + '[conntrack]\nflows = ["10.8.0.1/24"]\n', ("must be a network such as 10.8.0.0/24",)
     ),
     "empty": Bad("", ("cluster: is missing; add [cluster]", "instance: is missing")),
+    "alone, and with others": Bad(
+        GOOD.replace("[cluster]", "[cluster]\nalone = true"),
+        ("cluster.alone and bcn.links exclude each other; remove bcn.links, or alone",),
+    ),
     "no TOML": Bad("[cluster", ("is not valid TOML",)),
     "cluster is no table": Bad(
         "cluster = 3\n" + GOOD.replace('[cluster]\nname = "office"', ""),
@@ -111,6 +125,22 @@ MISTAKES = {
     "the memory would overwrite the socket": Bad(
         GOOD + '[control]\nsocket = "/run/x/udp.memory"\n',
         ("the memory of instance[udp] and control.socket are both /run/x/udp.memory",),
+    ),
+    "a pool file is for a stock server": Bad(
+        GOOD + 'pool_file = "/var/lib/ovpnha/pool/udp"\n',
+        ("pool_file is for an OpenVPN without cluster; add seamless = false, or remove it",),
+    ),
+    "a TCP port is for a stock server": Bad(
+        GOOD + "tcp_port = 1194\n",
+        ("tcp_port is for an OpenVPN without cluster; add seamless = false, or remove it",),
+    ),
+    "a stock server tells no VIP": Bad(
+        GOOD.replace('vip = "192.0.2.10"', "seamless = false"),
+        ("seamless = false needs the VIP; add vip = ",),
+    ),
+    "addresses would overwrite the key": Bad(
+        GOOD + 'seamless = false\npool_file = "/etc/ovpnha/cluster.key"\n',
+        ("instance[udp].pool_file and cluster.key_file are both /etc/ovpnha/cluster.key",),
     ),
     "nested too deeply": Bad("a = " + "[" * 3000, ("nested too deeply",)),
     "a number without end": Bad(f"a = {'1' * 5000}", ("a number with too many digits",)),
@@ -178,6 +208,21 @@ MISTAKES = {
     },
     "VIP without its link": Bad(
         GOOD.replace("192.0.2.10", "fe80::1"), ("must not be a link-local IPv6 address",)
+    ),
+    "no address at all": Bad(
+        GOOD.replace('"192.0.2.10"', "[]"), ("instance[udp].vip: must be an address, or a list of",)
+    ),
+    "nine addresses": Bad(
+        GOOD.replace('"192.0.2.10"', str([f"192.0.2.{one}" for one in range(1, 10)])),
+        ("instance[udp].vip: must be an address, or a list of 1 to 8",),
+    ),
+    "an address twice": Bad(
+        GOOD.replace('"192.0.2.10"', '["2001:db8::1", "2001:db8:0::1"]'),
+        ("instance[udp].vip: must name each address once",),
+    ),
+    "one of several is none": Bad(
+        GOOD.replace('"192.0.2.10"', '["192.0.2.10", "x"]'),
+        ("instance[udp].vip: must be an IPv4 or IPv6 address",),
     ),
     "no instance": Bad(
         '[cluster]\nname = "office"\n[bcn]\nlinks = []\n[[instance]]\n'.replace(
@@ -265,12 +310,18 @@ def sections(base: type[Section]) -> Iterator[type[Section]]:
         yield from (one, *sections(one))
 
 
+def test_several_addresses() -> None:
+    text = GOOD.replace('"192.0.2.10"', '["192.0.2.10", "2001:db8::10"]')
+    config = parse_config(text, "ovpnha.toml")
+    assert [str(one) for one in config.instance[0].vip] == ["192.0.2.10", "2001:db8::10"]
+
+
 def test_defaults() -> None:
     config = parse_config(GOOD, "ovpnha.toml")
     assert config.cluster.node == os.uname().nodename.partition(".")[0]
     assert config.bcn.mode is BcnMode.BROADCAST
     assert config.bcn.links[0].interface == "bcn0"
-    assert config.instance[0].vip == IPv4Address("192.0.2.10")
+    assert config.instance[0].vip == (IPv4Address("192.0.2.10"),)
     assert config.instance[0].held_max == 60.0
     assert config.log.format is LogFormat.CONSOLE
 
@@ -339,3 +390,71 @@ def test_the_example_of_several_instances_is_valid() -> None:
 def test_the_documented_keys_are_the_real_ones() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text()
     assert page == render_reference(), "run: ovpnha reference > docs/configuration.md"
+
+
+def test_a_server_that_is_alone_needs_no_name_but_its_own() -> None:
+    config = parse_config(ALONE, "ovpnha.toml", "vpn-a")
+    assert (config.cluster.alone, config.cluster.name) == (True, "vpn-a")
+    named = parse_config(ALONE.replace("[cluster]", '[cluster]\nname = "office"'), "x", "vpn-a")
+    assert named.cluster.name == "office"
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('vip = "192.0.2.10"', "instance[udp].vip"),
+        ('vip_interface = "eth0"', "instance[udp].vip_interface"),
+        ('track_file = "/run/ovpnha/udp.grade"', "instance[udp].track_file"),
+        ('[fence]\ncommand = ["/bin/true"]', "fence"),
+        ('[conntrack]\nmanager = "conntrackd"\nflows = ["10.8.0.0/24"]', "conntrack.manager"),
+    ],
+)
+def test_who_is_alone_has_nothing_of_a_cluster(line: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=r"cluster\.alone and ") as caught:
+        parse_config(f"{ALONE}{line}\n", "ovpnha.toml", "vpn-a")
+    assert f"cluster.alone and {key} exclude each other" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["alone = false", 'alone = "yes"'])
+def test_who_is_not_alone_needs_a_name(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"cluster\.name: is missing"):
+        parse_config(ALONE.replace("alone = true", text), "ovpnha.toml", "vpn-a")
+
+
+ANOTHER = """
+[[instance]]
+name = "{0}"
+management = "/run/openvpn-server/{0}.sock"
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "watched"),
+    [
+        ("", {"udp"}),
+        ('spare = "never"\n', {"udp"}),
+        ('spare = "always"\n', {"udp"}),
+        ("seamless = false\n", set()),
+        (ANOTHER.format("udp-spare"), {"udp-spare"}),
+        ('spare_management = "/run/openvpn-server/x.sock"\n' + ANOTHER.format("x"), {"x"}),
+    ],
+)
+def test_a_second_process_is_looked_for_where_no_other_one_can_be(
+    lines: str, watched: set[str]
+) -> None:
+    config = parse_config(GOOD + lines, "a")
+    assert {one.name for one in config.instance if config.watches_spare(one)} == watched
+
+
+@pytest.mark.parametrize(("length", "watched"), [(101, {"udp"}), (102, set()), (107, set())])
+def test_a_path_that_leaves_no_room_for_the_spares_has_none(length: int, watched: set[str]) -> None:
+    path = f"/run/{'x' * (length - 10)}.sock"
+    text = GOOD.replace("/run/openvpn-server/udp.sock", path)
+    config = parse_config(text, "a")
+    assert {one.name for one in config.instance if config.watches_spare(one)} == watched
+    if not watched:
+        with pytest.raises(ConfigError, match=r"too long for a unix .* add spare_management"):
+            parse_config(text + 'spare = "always"\n', "a")
+    short = 'spare = "always"\nspare_management = "/run/openvpn-server/x.sock"\n'
+    given = parse_config(text + short, "a")
+    assert given.watches_spare(given.instance[0])

@@ -78,6 +78,7 @@ SERVER = ServerFacts(
     management_user="ovpnha",
     unit=UNIT,
     stock_unit=STOCK,
+    spare_unit=UnitFacts("openvpn-cluster-spare@udp.service"),
     process=ProcessFacts(7),
     socket=SocketFacts("/run/openvpn-cluster/udp.sock", 0o660),
     certificates=(
@@ -91,7 +92,7 @@ GOOD = Facts(
     version="0.2.0",
     configuration=ConfigurationFacts(
         "/etc/ovpnha/ovpnha.toml",
-        instances=(InstanceFacts("udp", "192.0.2.10", "eth0", "/run/ovpnha/udp.grade"),),
+        instances=(InstanceFacts("udp", ("192.0.2.10",), "eth0", "/run/ovpnha/udp.grade"),),
         inside_vips=("198.51.100.10",),
     ),
     packages=PackageFacts(
@@ -113,7 +114,7 @@ GOOD = Facts(
         version="0.2.0",
         openvpn={"udp": "2.6.14"},
         nodes=(NodeFacts("b", "2.6.14"),),
-        capabilities=frozenset({"cap_net_admin", "cap_net_raw"}),
+        capabilities=frozenset({"cap_kill", "cap_net_admin", "cap_net_raw"}),
     ),
     sidecar_unit=UnitFacts("ovpnha.service", active=True, enabled=True),
     keepalived=KeepalivedFacts(

@@ -9,8 +9,9 @@ import pytest
 
 from ovpnha.cli.doctor import render_doctor
 from ovpnha.doctor.examine import CHECKS, DoctorAnswer, examine
-from ovpnha.doctor.facts import ProcessFacts
+from ovpnha.doctor.facts import ProcessFacts, UnitFacts
 from ovpnha.doctor.kinds import CATALOGUE, DoctorKind, Severity, Unmade
+from ovpnha.machines import SparePolicy
 from ovpnha.runtime.codec import from_plain, to_plain
 from tests.unit.doctor.cases import cluster, host, server, vipmanager
 from tests.unit.doctor.cases.quiet import QUIET
@@ -49,6 +50,17 @@ def test_a_fault_is_found_and_the_sentence_names_the_thing(case: str) -> None:
     assert found.severity is CATALOGUE[kind][0]
     assert answer.unmade == ()
     assert answer.code == {"problem": 2, "warning": 1, "note": 0}[answer.severity]
+
+
+@pytest.mark.parametrize("ours", ["openvpn-beside@udp", "openvpn-cluster@udp"])
+def test_of_two_units_the_one_that_does_not_fit_is_named(ours: str) -> None:
+    """A server that stays the distribution's has a unit of ours, too."""
+    units = [UnitFacts(f"{one}.service", enabled=True) for one in (ours, "openvpn-server@udp")]
+    facts = changed("server", cluster=False, unit=units[0], stock_unit=units[1])
+    found = examine(facts).findings
+    (twice,) = [one for one in found if one.kind is DoctorKind.SERVER_UNIT_TWICE]
+    wrong = units["beside" in ours]
+    assert twice.fix == f"systemctl disable {wrong.name}"
 
 
 ALONE = set(CASES) - {
@@ -131,3 +143,10 @@ def test_the_master_gives_its_role_away_first() -> None:
 def test_what_is_left_to_do_is_no_fault() -> None:
     found = examine(PREPARED).findings
     assert [one.kind for one in found] == [DoctorKind.SERVER_PREPARED, DoctorKind.SERVER_PENDING]
+
+
+def test_a_replaced_program_with_a_spare_is_brought_into_effect_unnoticed() -> None:
+    replaced = ProcessFacts(7, replaced=True)
+    facts = changed("server", process=replaced, shares=True, spare=SparePolicy.RESTART)
+    (found,) = examine(facts).findings
+    assert found.fix == "ovpnha restart-openvpn udp: no client notices"

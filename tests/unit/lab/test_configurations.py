@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ovpnha.setup.refusals import find_served, serves_any
 from ovpnha.setup.server import parse_server
 from tests.lab import plan
 from tests.lab.configurations.__main__ import choose, main, run
@@ -31,9 +32,11 @@ GOOD = Row("nyr", "installer", True, (), True, 0, 71.4)
 def test_what_the_nodes_run(name: str) -> None:
     shape = SHAPES[name]
     server = parse_server(Path("x"), server_text(shape))
-    assert server.options["local"] == [[plan.OUT.vip]]
+    assert [str(one) for one in find_served(server)] == [plan.OUT.vip]
+    assert server.has("local") is not serves_any(shape.server)
     assert server.options["management"] == [["openvpn.sock", "unix"]]
-    assert not [option for option in (*TAKEN_OUT, "multihome") if server.has(option)]
+    assert not [option for option in TAKEN_OUT if server.has(option)]
+    assert server.has("multihome") is shape.server.has("multihome")
     assert server.word("port") in {"1194", ""} or shape.stops
     assert tunnels(shape.server) or shape.name in {"tap", "zeroshell"}
 

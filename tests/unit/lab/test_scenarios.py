@@ -57,7 +57,7 @@ def test_both_commands_take_and_list_what_the_registry_has() -> None:
 
 def test_what_is_chosen_can_run_there_and_without_a_choice_it_is_everything() -> None:
     names = {place: [one.name for one in choose(place, [])] for place in Place}
-    assert names[Place.NAMESPACES] == ["kill-openvpn", "cut-node"]
+    assert names[Place.NAMESPACES] == ["restart-one-server", "kill-openvpn", "cut-node"]
     assert names[Place.CONTAINERS] == ["cut-node", "kill-node", "stop-node"]
     assert choose(Place.CONTAINERS, ["stop-node"]) == [find("stop-node")]
     with pytest.raises(LabError, match="kill-openvpn cannot run in containers"):

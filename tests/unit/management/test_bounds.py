@@ -162,6 +162,15 @@ def test_an_answer_of_lines_has_so_many_bytes_and_not_one_more() -> None:
             channel.receive_untrusted(b"\n")
 
 
+def test_the_next_answer_has_as_many_bytes_as_the_first() -> None:
+    channel = Channel()
+    for _ in range(2):
+        channel.send(commands.Version())
+        for _ in range(4):
+            channel.receive_untrusted(b"x" * 1023 + b"\n")
+        channel.receive_untrusted(b"END\n")
+
+
 def test_what_is_left_of_one_answer_does_not_count_for_the_next() -> None:
     channel = Channel()
     channel.send(commands.Version())

@@ -18,6 +18,7 @@ from ovpnha.management.replies import (
     DemoteReply,
     Done,
     ExportReply,
+    HandshakesReply,
     ListReply,
     LoadStatsReply,
     MovedClient,
@@ -28,7 +29,17 @@ from ovpnha.management.replies import (
     UpdateReply,
     VersionReply,
 )
-from ovpnha.model import NO_EPOCH, Epoch, HolderId, NodeName, Role, Uid
+from ovpnha.model import (
+    NO_EPOCH,
+    Descriptors,
+    Epoch,
+    HolderId,
+    NodeName,
+    OpenvpnStatus,
+    Role,
+    Silence,
+    Uid,
+)
 
 UID = Uid(bytes.fromhex("0011223344556677"))
 HOLDER = HolderId(bytes(range(16)))
@@ -117,11 +128,67 @@ def test_the_status_is_read() -> None:
     assert status.holder == HOLDER
     assert (status.local, status.broadcast, status.bcn_port) == ("192.0.2.10", "", 0)
     assert (status.digest, status.certificate, status.issuer) == ("aa", "bb", "cc")
+    several = STATUS.replace(b"local=192.0.2.10", b"local=-").strip()
+    told = answer(commands.Status(), several + b",addresses=192.0.2.10 2001:db8::10,apart=3\r\n")
+    assert isinstance(told, StatusReply)
+    assert told.status.vips == told.status.addresses == ("192.0.2.10", "2001:db8::10")
+    assert (told.status.local, told.status.apart, told.status.early) == ("", 3, False)
+    early = answer(commands.Status(), several + b",addresses=2001:db8::10,apart=0,early=1\r\n")
+    assert isinstance(early, StatusReply)
+    assert early.status.early
+    bound = answer(commands.Status(), STATUS.strip() + b",addresses=-,apart=0\r\n")
+    assert isinstance(bound, StatusReply)
+    assert bound.status.vips == ("192.0.2.10",)
+    assert bound.status.addresses == ()
+    nothing = answer(commands.Status(), several + b"\r\n")
+    assert isinstance(nothing, StatusReply)
+    assert nothing.status.vips == ()
     bare = STATUS.replace(b"epoch=7/a", b"epoch=-").replace(b",bcn-port=0", b"")
     other = answer(commands.Status(), bare)
     assert isinstance(other, StatusReply)
     assert other.status.epoch == NO_EPOCH
     assert other.status.bcn_port == 0
+
+
+def tell_of_spares(words: bytes) -> OpenvpnStatus:
+    """A status that says this of spares."""
+    reply = answer(commands.Status(), STATUS.replace(b"capped=0", b"capped=0" + words))
+    assert isinstance(reply, StatusReply)
+    return reply.status
+
+
+def test_the_status_tells_of_spares() -> None:
+    taken = tell_of_spares(b",descriptors=taken,silence=leave,pid=77")
+    assert (taken.descriptors, taken.silence) == (Descriptors.TAKEN, Silence.LEAVE)
+    own = tell_of_spares(b",descriptors=own,silence=drain")
+    assert (own.descriptors, own.silence) == (Descriptors.OWN, Silence.DRAIN)
+
+
+def test_handshakes_are_asked_for_alone() -> None:
+    for words, number in ((b",handshakes=2", 2), (b"", 0)):
+        line = STATUS.replace(b"capped=0", b"capped=0" + words)
+        question = commands.Handshakes()
+        reply = answer(question, line)
+        assert reply == HandshakesReply(question, number)
+        assert isinstance(reply, HandshakesReply)
+        assert reply.command is question
+
+
+@pytest.mark.parametrize("words", [b"", b",descriptors=lent,silence=loud"])
+def test_who_knows_of_no_spares_says_nothing_of_them(words: bytes) -> None:
+    status = tell_of_spares(words)
+    assert (status.descriptors, status.silence) == (None, None)
+
+
+@pytest.mark.parametrize("command", [commands.PassOn(), commands.Take(), commands.Retire()])
+def test_a_command_of_spares_is_answered_by_its_name(command: commands.Command) -> None:
+    assert answer(command, f"SUCCESS: {command.name}\r\n".encode()) == Done(command)
+
+
+def test_unsuitable_descriptors_are_refused() -> None:
+    line = b"ERROR: cluster-take: unsuitable the socket is of another port\r\n"
+    reply = Refused(commands.Take(), Code.UNSUITABLE, "the socket is of another port")
+    assert answer(commands.Take(), line) == reply
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from ovpnha.model import (
     Grant,
     HolderId,
     NodeName,
+    Silence,
     StoredRange,
     Uid,
 )
@@ -36,6 +37,7 @@ HOLDER = HolderId(bytes(range(16)))
     ("command", "text"),
     [
         (commands.Status(), "cluster-status\n"),
+        (commands.Handshakes(), "cluster-status\n"),
         (commands.ListInstances(), "cluster-list\n"),
         (commands.Export(UID), "cluster-export 0011223344556677\n"),
         (
@@ -47,6 +49,11 @@ HOLDER = HolderId(bytes(range(16)))
         (commands.Promote(Epoch(3, NodeName("a"))), "cluster-promote 3/a\n"),
         (commands.Hold(), "cluster-hold\n"),
         (commands.Demote(), "cluster-demote\n"),
+        (commands.PassOn(), "cluster-descriptors\n"),
+        (commands.Take(), "cluster-take\n"),
+        (commands.SetSilence(Silence.LEAVE), "cluster-silence leave\n"),
+        (commands.SetSilence(Silence.DRAIN), "cluster-silence drain\n"),
+        (commands.Retire(), "cluster-retire\n"),
         (commands.Renegotiate(UID, 20), "cluster-reneg 0011223344556677 20\n"),
         (commands.Kick(UID), "cluster-kick 0011223344556677\n"),
         (commands.Renegotiate(UID), "cluster-reneg 0011223344556677 50\n"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ovpnha.errors import ManagementError
 from ovpnha.management.notices import (
+    ApartNotice,
     CappedNotice,
     ChangedNotice,
     CountersNotice,
@@ -25,6 +26,7 @@ from ovpnha.management.notices import (
     RenegotiationNotice,
     RoleNotice,
     StaleNotice,
+    WaitingNotice,
     read_notice_untrusted,
 )
 from ovpnha.model import CounterKind, Fingerprint, HolderId, Role, Uid
@@ -40,6 +42,8 @@ HEX = b"000102030405060708090a0b0c0d0e0f"
     [
         (b">CLUSTER:STATE,standby," + HEX, RoleNotice(Role.STANDBY, HOLDER)),
         (b">CLUSTER:END", EndNotice()),
+        (b">CLUSTER:WAITING", WaitingNotice()),
+        (b">CLUSTER:WAITING,for,more", WaitingNotice()),
         (
             b">CLUSTER:CHANGED,0011223344556677,9,3,keys",
             ChangedNotice(UID, 9, "keys"),
@@ -51,6 +55,7 @@ HEX = b"000102030405060708090a0b0c0d0e0f"
             StaleNotice(UID, KEY, HOLDER),
         ),
         (b">CLUSTER:CAPPED,0011223344556677,1122334455667788", CappedNotice(UID, KEY)),
+        (b">CLUSTER:APART,12", ApartNotice(12)),
         (b">CLUSTER:REKEYED,0011223344556677", RekeyedNotice(UID)),
         (
             b">CLUSTER:HW," + base64.b64encode(bytes(40)),

@@ -114,7 +114,8 @@ TESTS = {PATH: {6: frozenset({"slow", "quick"}), 8: frozenset({"slow"}), 12: fro
 def concerning(text: str, change: str) -> list[str]:
     uses = {"BOTH": {PATH: [8]}}
     constants = {"LIMIT": frozenset({"BOTH"})}
-    touched = Touched(TESTS, {"slow": 9.0, "quick": 0.1}, uses, constants)
+    seconds = {"slow": 9.0, "quick": 0.1, "codes": 0.2}
+    touched = Touched(TESTS, seconds, uses, constants, frozenset({"codes"}))
     [found] = [one for one in mutants(SOURCE) if (one.text, one.change) == (text, change)]
     return touched.concerning(found)
 
@@ -125,9 +126,9 @@ def test_a_change_is_tried_against_the_tests_that_come_to_its_line_quick_ones_fi
     assert concerning("return 1", "1 -> 2") == ["third"]
 
 
-def test_a_constant_is_tried_against_the_tests_of_what_names_it() -> None:
-    assert concerning("BOTH = (LIMIT, 7)", "7 -> 8") == ["slow"]
-    assert concerning("LIMIT = 5", "5 -> 6") == ["slow"]
+def test_a_constant_is_tried_against_the_tests_of_what_names_it_and_those_of_no_line() -> None:
+    assert concerning("BOTH = (LIMIT, 7)", "7 -> 8") == ["codes", "slow"]
+    assert concerning("LIMIT = 5", "5 -> 6") == ["codes", "slow"]
 
 
 def test_a_default_is_tried_against_the_tests_of_its_function() -> None:

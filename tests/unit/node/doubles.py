@@ -69,11 +69,14 @@ class NoteTaker(Replication):
         notes, self.notes = self.notes, []
         return notes
 
-    def announce(self, instance: InstanceName, state: InstanceState, now: float) -> None:
+    def announce(self, instance: InstanceName, state: InstanceState | None, now: float) -> None:
         self.notes.append(("announce", state))
 
     def answer(self, now: float) -> None:
         self.notes.append(("answer",))
+
+    def renew(self, instance: InstanceName, now: float, *, ended: bool) -> None:
+        self.notes.append(("renew", ended))
 
     def last_heard(self, node: NodeName) -> float:
         raise NotImplementedError(node)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ovpnha.model import Role
 from ovpnha.node.outputs import HistoryChanged
 from ovpnha.replication.history import HistoryEntry
-from tests.model_cluster import ModelNode, World
+from tests.model_cluster import INSTANCE, ModelNode, World
 from tests.unit.node.test_takeover import connect, serve
 
 
@@ -56,6 +56,16 @@ def test_a_promotion_says_what_it_took_and_what_became_of_the_clients() -> None:
     assert later.figures["rekeyed"] == 10
     assert later.figures["rekey_pending"] == later.figures["lacking"] == 0
     assert sum(one.key == at_once.key for one in history(b)) == 1
+
+
+def test_it_says_so_as_soon_as_all_have_new_keys() -> None:
+    world, _, b = fail_over(10)
+    assert b.node is not None
+    rekey = b.node.instance(INSTANCE).parts.rekey
+    world.run_until(lambda: rekey.statistics(world.now).done == 10, 60.0)
+    world.run(0.1)
+    figures = last(b, "b").figures
+    assert (figures["rekeyed"], figures["rekey_pending"]) == (10, 0)
 
 
 def test_what_a_promotion_is_told_of_is_bounded() -> None:
@@ -120,7 +130,7 @@ def test_entries_of_one_moment_keep_their_order_and_a_clock_may_be_set_back() ->
     assert a.node is not None
     own = [one for one in history(a) if one.node == "a"]
     assert [one.new for one in own] == [Role.STANDBY, Role.MASTER]
-    [chronicle] = a.node._chronicles
+    [chronicle] = a.node._chronicles.values()
     assert [chronicle._take_moment(now) for now in (5.0, 5.0, 4.5)] == [5.0, 5.000001, 5.000002]
     assert chronicle._take_moment(3.0) == 3.0
 

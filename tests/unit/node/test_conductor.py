@@ -39,6 +39,8 @@ SAID = SwitchState(b"request!", SwitchPhase.WISHED, b"tag of b", b"tag of a", 1,
 MASTER = replace(state(Role.MASTER, vip=True), grade=Grade.MASTER)
 STANDBY = replace(state(sync=Sync.IN_SYNC), grade=Grade.IN_SYNC)
 AHEAD = replace(MASTER, vip=False, epoch=Epoch(2, B))
+READY = replace(SAID, phase=SwitchPhase.READY)
+ALONG = replace(STANDBY, switchover=READY)
 LOW = replace(STANDBY, grade=Grade.DEGRADED)
 P, R = SwitchPhase, SwitchReason
 
@@ -141,21 +143,40 @@ def test_what_changes_before_the_target_goes_ahead_calls_nothing_off() -> None:
     assert end(advance(run_at(P.MOVING), given, FREEZE - 0.1)) == (P.MOVING, R.NONE)
 
 
-def test_with_ipv6_the_target_is_promoted_when_the_vip_comes() -> None:
-    run = advance(begin(SAID, B, 0.0), facts(ahead=False), 1.0)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_target_that_goes_along_is_promoted_when_the_vip_comes(ahead: bool) -> None:
+    """Whatever this node would do in its place."""
+    run = advance(begin(SAID, B, 0.0), facts(ahead=ahead), 1.0)
+    assert end(run) == (P.READY, R.NONE)
+    for said in (replace(READY, id=b"another!"), SAID):  # the wish is the target's own
+        other = replace(STANDBY, switchover=said)
+        assert advance(run, facts(other, ahead=ahead), 1.0) is run
+    waits = advance(run, facts(ALONG, STANDBY, ahead=ahead), 1.0)
+    assert (end(waits), waits.along) == ((P.READY, R.NONE), True)
+    run = advance(run, facts(ALONG, ahead=ahead), 1.0)
     assert end(run) == (P.MOVING, R.NONE)
-    run = advance(run, facts(ahead=False, changed_at=1.5), 1.0 + FREEZE)
+    run = advance(run, facts(ahead=ahead, changed_at=1.5), 1.0 + FREEZE)
     assert end(run) == (P.MOVING, R.NONE)
     there = replace(AHEAD, vip=True)
-    assert end(advance(run, facts(there, ahead=False), 3.0)) == (P.MOVING, R.NONE)
-    run = advance(run, facts(there, ahead=False, own=replace(MASTER, vip=False)), 3.0)
+    assert end(advance(run, facts(there, ahead=ahead), 3.0)) == (P.MOVING, R.NONE)
+    run = advance(run, facts(there, ahead=ahead, own=replace(MASTER, vip=False)), 3.0)
     assert end(run) == (P.DONE, R.NONE)
 
 
-def test_with_ipv6_a_target_may_be_lost_too() -> None:
-    given = facts(replace(STANDBY, role=Role.FAULT), ahead=False)
-    for phase in (P.READY, P.MOVING):
-        assert end(advance(run_at(phase), given, 0.1)) == (P.FAILED, R.TARGET_LOST)
+def test_a_target_that_goes_ahead_does_so_whatever_this_node_would_do() -> None:
+    run = advance(begin(SAID, B, 0.0), facts(ahead=False), 1.0)
+    run = advance(run, facts(AHEAD, ahead=False), 1.1)
+    assert end(run) == (P.MOVING, R.NONE)
+    run = advance(run, facts(AHEAD, ahead=False, changed_at=1.5), 1.0 + FREEZE)
+    assert end(run) == (P.FAILED, R.CHANGED)
+
+
+def test_a_target_that_goes_along_may_be_lost_too() -> None:
+    along = advance(run_at(P.READY), facts(ALONG), 0.0)
+    for role in (Role.FAULT, Role.HELD):
+        given = facts(replace(STANDBY, role=role))
+        for run in (run_at(P.READY), along):
+            assert end(advance(run, given, 0.1)) == (P.FAILED, R.TARGET_LOST)
 
 
 def test_moments_are_those_at_which_something_is_over() -> None:

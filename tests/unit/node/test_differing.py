@@ -26,6 +26,7 @@ def test_the_groups_that_differ_are_named() -> None:
 def test_a_digest_that_does_not_tell() -> None:
     assert _name_options("ab" * 32, "cd" * 14 + "ab" * 18) == ""
     assert _name_options("a", "b") == ""
+    assert _name_options(digest()[32:], digest(g6=1)[32:]) == "", "nothing but what may be hints"
     assert _name_options(digest(), "ab") == ""
 
 

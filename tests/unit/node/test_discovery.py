@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ovpnha.management.codes import Code
+from ovpnha.management.notices import WaitingNotice
 from ovpnha.management.replies import ListReply, StatusReply
 from ovpnha.node.openvpn.discovery import (
     ANSWER_WITHIN,
     PATIENCE,
     POLL_EVERY,
+    PORT_WITHIN,
     RETRY_AFTER,
     Discovery,
 )
@@ -83,4 +87,48 @@ def test_one_that_is_starting_is_asked_again_at_once() -> None:
     assert not asker.discovery.stock
     assert not asker.overdue_at(100.0 + ANSWER_WITHIN)  # it has spoken: no reason to refuse the VIP
     asker.discovery.take_refusal(Code.NOT_READY, 104.0)
-    assert asker.discovery.stock
+    assert (asker.discovery.stock, asker.discovery.slow) == (True, True)
+    asker.discovery.take_refusal(Code.NO_CLUSTER, 105.0)
+    assert (asker.discovery.stock, asker.discovery.slow) == (True, False)
+
+
+def test_one_that_waits_for_another_process_is_neither_overdue_nor_without_the_patch() -> None:
+    asker = Asker()
+    asker.discovery.take(WaitingNotice(), 100.1)
+    assert asker.discovery.waiting
+    assert asker.discovery.get_timer() == 100.1 + PORT_WITHIN
+    assert not asker.overdue_at(100.0 + PORT_WITHIN)
+    assert asker.overdue_at(100.1 + PORT_WITHIN)  # somebody else has the port
+    assert asker.discovery.get_timer() is None
+    for number in range(3):
+        asker.discovery.take_refusal(Code.NOT_READY, 106.0 + number)
+        assert not asker.overdue_at(106.0 + number)
+        assert asker.discovery.get_timer() == 106.0 + number + RETRY_AFTER
+    assert not asker.discovery.stock
+    asker.discovery.take(StatusReply(STATUS), 120.0)
+    assert not asker.discovery.waiting
+
+
+def test_what_waited_is_forgotten_with_the_connection() -> None:
+    asker = Asker()
+    asker.discovery.take(WaitingNotice(), 100.1)
+    asker.discovery.forget(101.0, wait=True)
+    assert not asker.discovery.waiting
+    assert asker.discovery.get_timer() == 101.0 + ANSWER_WITHIN
+
+
+def test_what_is_asked_anew_is_in_doubt_until_it_is_answered_or_nobody_is_there() -> None:
+    asker = Asker()
+    assert not asker.discovery.doubt()
+    asker.discovery.take(StatusReply(STATUS), 100.1)
+    asker.discovery.settle(100.1)
+    assert not asker.discovery.doubt()  # it is bound to one address, whatever the kernel is told
+    asker.discovery.take(StatusReply(replace(STATUS, addresses=("2001:db8::10",))), 100.2)
+    assert asker.discovery.doubt()
+    assert not asker.discovery.sure
+    asker.discovery.take(StatusReply(STATUS), 100.3)
+    assert asker.discovery.sure
+    asker.discovery.take(StatusReply(replace(STATUS, addresses=("2001:db8::10",))), 100.4)
+    assert asker.discovery.doubt()
+    asker.discovery.forget(101.0, wait=True)
+    assert not asker.discovery.doubted

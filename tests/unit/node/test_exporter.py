@@ -95,6 +95,26 @@ def test_a_new_client_overtakes_the_exports_for_a_new_holder() -> None:
     assert desk.commands() == [f"cluster-export {uid(200).hex()} {both}"]
 
 
+def test_what_a_new_holder_has_exported_again_is_named_from_begin_to_end() -> None:
+    desk = Master(2)
+    desk.answer(0)
+    desk.answer(1)
+    desk.commands()
+    desk.backchannel.taken()
+    desk.exporter.set_holders({B: HOLDER, C: SECOND}, 1.0, granting=True)
+    assert desk.backchannel.taken() == [("renew", False)]
+    desk.answer(0, 1, HOLDER, SECOND)
+    assert desk.backchannel.taken() == [("publish", uid(0), 1)]
+    both = Export(uid(1), (HOLDER, SECOND))
+    desk.exporter.refused(both, Refused(both, Code.UNKNOWN_CLIENT, "unknown client"), 1.0)
+    assert desk.backchannel.taken() == [("withdraw", uid(1)), ("renew", True)]
+    desk.exporter.set_holders({B: HOLDER}, 2.0, granting=True)
+    assert desk.backchannel.taken() == [], "every record serves who is left"
+    desk.exporter.stop(3.0)
+    desk.exporter.set_holders({B: HOLDER, C: SECOND}, 4.0, granting=True)
+    assert desk.backchannel.taken() == [("end_source",)]
+
+
 def test_a_holder_that_appears_while_an_export_is_under_way_causes_another() -> None:
     desk = Master(1)
     desk.commands()

@@ -157,6 +157,7 @@ def test_an_empty_node_gets_the_vip_when_a_fence_has_failed_for_long_enough() ->
     assert c.grade == Grade.FAULT
     a.kill()
     world.run_until(lambda: (b.grade, c.grade) == (Grade.IN_SYNC, Grade.DEGRADED))
+    world.run(0.5)  # both have lost it, whoever does so first
     b.set_vip(True)
     for tries, pause in enumerate(RETRIES[:TRIES], start=1):
         ran(b, text="exit code 1")

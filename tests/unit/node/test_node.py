@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from ovpnha.management.codes import VERSION
+from ovpnha.management.notices import ApartNotice, RoleNotice
 from ovpnha.management.replies import StatusReply
 from ovpnha.model import (
     BOOT_SIZE,
@@ -19,9 +20,10 @@ from ovpnha.model import (
     Unreachable,
     VipPlace,
 )
-from ovpnha.node.cluster.vip_problems import VipProblems
+from ovpnha.node.cluster.vip_problems import PARTED_AFTER, VipProblems
 from ovpnha.node.node import CONFLICT_SHOWN, Node
-from ovpnha.node.outputs import ConnectedClient
+from ovpnha.node.openvpn.apart import Apart
+from ovpnha.node.outputs import ConnectedClient, LogEvent
 from ovpnha.problems import ProblemKind
 from ovpnha.replication.events import (
     HelloReceived,
@@ -35,7 +37,7 @@ from ovpnha.replication.events import (
     RenegotiationHeard,
 )
 from tests.model_cluster import INSTANCE, KEY, ModelNode, World
-from tests.unit.node.doubles import STATUS, Desk, state, uid
+from tests.unit.node.doubles import HOLDER, STATUS, Desk, state, uid
 
 BOOT = BootId(bytes(BOOT_SIZE))
 
@@ -175,7 +177,7 @@ def test_a_vip_that_comes_on_another_interface_is_refused_and_not_wanted_again()
 
 def test_a_vip_that_openvpn_does_not_serve_is_a_fault() -> None:
     world = World()
-    a = world.add("a", vip="192.0.2.99")
+    a = world.add("a", vips=("192.0.2.99",))
     b = world.add("b")
     world.run(1)
     assert a.grade == Grade.FAULT
@@ -201,9 +203,93 @@ def test_a_vip_that_openvpn_does_not_serve_is_a_fault() -> None:
     ],
 )
 def test_the_vip_and_local_are_compared_as_addresses(vip: str, local: str, problem: str) -> None:
-    obstacles = VipProblems(Desk().openvpn, vip)
+    obstacles = VipProblems(Desk().openvpn, tuple(vip.split()))
     obstacles.take(StatusReply(replace(STATUS, local=local)), 0.0)
     assert (obstacles.first.problem.text if obstacles.first else "") == problem
+
+
+def test_clients_at_an_address_that_does_not_move_are_told_while_they_are_there() -> None:
+    apart = Apart()
+
+    def told() -> list[str]:
+        return [one.text for one in apart.problems(0.0)]
+
+    assert told() == []
+    apart.take(StatusReply(replace(STATUS, apart=1)), 0.0)
+    assert told() == [
+        "1 client came by an address of this node that does not move, and would be lost with it"
+    ]
+    apart.take(ApartNotice(3), 1.0)
+    assert apart.statistics(1.0).apart == 3
+    assert told()[0].startswith("3 clients came by an address of this node")
+    apart.take(RoleNotice(Role.HELD, HOLDER), 2.0)
+    assert told() == []
+    apart.take(ApartNotice(2), 3.0)
+    apart.stop(4.0)
+    assert told() == []
+
+
+def test_what_speaks_from_no_absent_address_may_go_ahead() -> None:
+    world = World()
+    a = world.add("a", vips=())
+    assert a.node is not None
+    parts = a.node._instances[INSTANCE].parts
+    assert parts.goes_ahead
+    for status, ahead in (
+        (replace(STATUS, local="192.0.2.10"), True),
+        (replace(STATUS, local="2001:db8::10"), False),
+        (replace(STATUS, local="", addresses=BOTH), True),
+        (replace(STATUS, local="", addresses=BOTH, early=True), False),
+    ):
+        parts.discovery.status = status
+        assert parts.goes_ahead is ahead
+
+
+BOTH = ("192.0.2.10", "2001:db8::10")
+
+
+@pytest.mark.parametrize(
+    ("vips", "problem"),
+    [
+        ((), ""),
+        (("2001:DB8::10", "192.0.2.10"), ""),
+        (
+            ("192.0.2.10",),
+            "vip 192.0.2.10 is not OpenVPN's cluster-address 192.0.2.10, 2001:db8::10",
+        ),
+    ],
+)
+def test_several_vips_are_all_that_openvpn_serves(vips: tuple[str, ...], problem: str) -> None:
+    obstacles = VipProblems(Desk().openvpn, vips)
+    obstacles.take(StatusReply(replace(STATUS, local="", addresses=BOTH)), 0.0)
+    assert (obstacles.first.problem.text if obstacles.first else "") == problem
+
+
+def test_of_several_vips_one_that_does_not_come_is_told_after_a_while() -> None:
+    desk = Desk()
+    obstacles = VipProblems(desk.openvpn, BOTH)
+    some = VipPlace("", exists=False, here=True, missing=("2001:db8::10",))
+
+    def told(now: float) -> list[str]:
+        obstacles.handle_timer(now)
+        return [one.text for one in obstacles.problems(now)]
+
+    assert obstacles.get_timer() is None
+    obstacles.take(some, 10.0)
+    obstacles.take(some, 11.0)
+    assert obstacles.get_timer() == 10.0 + PARTED_AFTER
+    assert told(10.0 + PARTED_AFTER - 0.1) == []
+    assert told(10.0 + PARTED_AFTER) == ["2001:db8::10 is not here, and another VIP is"]
+    assert obstacles.get_timer() is None
+    assert told(30.0) == ["2001:db8::10 is not here, and another VIP is"]
+    assert obstacles.first is None  # it serves those that are here
+    obstacles.take(VipPlace("", exists=False, here=True), 31.0)
+    assert told(40.0) == []
+    obstacles.take(some, 50.0)
+    obstacles.take(VipPlace("", exists=False), 51.0)
+    assert told(60.0) == []
+    said = [one.event for one in desk.outputs if isinstance(one, LogEvent)]
+    assert said == ["vips are not together", "vips are together again"]
 
 
 NOT_THERE = Unreachable("management socket /run/x.sock: No such file (errno 2)", "does it run?")

@@ -143,3 +143,15 @@ def test_after_too_much_the_window_grows_by_one_in_as_many_as_it_holds() -> None
             room.append(number)
         pace.end(next(iter(pace._open)), 6.02)
     assert [room.count(number) for number in range(10, 14)] == [2, 1, 1, 2]
+
+
+def test_what_was_under_way_at_a_cut_causes_no_other() -> None:
+    """Of two that were begun in the moment of the first cut, both are late."""
+    pace = Pace(1000.0)
+    for number, begun in ((1, 0.0), (2, LATE), (3, LATE), (4, LATE + STEP)):
+        pace.begin(uid(number), begun)
+    windows = []
+    for now in (LATE, 2 * LATE, 2 * LATE + STEP):
+        pace.handle_timer(now)
+        windows.append(pace._window)
+    assert windows == [FIRST_WINDOW / 2, FIRST_WINDOW / 2, FIRST_WINDOW / 4]

@@ -89,6 +89,24 @@ def test_a_standby_with_nothing_waits_for_a_node_that_has_clients(
     assert not parts.situation(50.2).sources.fetching
 
 
+def test_a_node_is_alive_that_was_heard_since_the_vip_is_here() -> None:
+    parts = Parts(InstanceConfig(INSTANCE), A, Heard(), deque(), 0.0)
+    assert not parts._is_alive(B)
+    for since, alive in ((49.9, True), (50.0, False)):
+        parts.vip.set(False, since)
+        parts.vip.set(True, since)
+        assert parts._is_alive(B) is alive
+    parts.vip.set(False, 20.0)
+    parts.vip.set(True, 20.0)
+    assert not parts._is_alive(None)
+    assert not parts._is_alive(NodeName("c"))
+
+
+def test_a_node_that_was_never_a_source_has_seen_no_change_of_clients() -> None:
+    parts = make()
+    assert (parts.exporter.active, parts.exporter.complete, parts.exporter.touched) == (False,) * 3
+
+
 def master(*, whole: bool) -> Parts:
     """One that began its epoch with all clients, or lacks two."""
     parts = make()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from ovpnha.model import NO_EPOCH, Epoch, Grade, NodeName, Role, Sync
 from ovpnha.node.cluster.grading import GradeInput, grade
-from ovpnha.node.cluster.view import NO_HOLDER, ClusterView
+from ovpnha.node.cluster.picture import NO_HOLDER
+from ovpnha.node.cluster.view import ClusterView
 from ovpnha.node.cluster.vip_problems import VipProblem
 from ovpnha.node.role import reasons
 from ovpnha.node.role.lineage import Kin
@@ -61,6 +62,7 @@ CALM = Situation(
     rivalled=False,
     touched=False,
     unanswered=False,
+    carried_out=FETCH_LONG,
     changed_late=False,
     planned=False,
     held_over=False,
@@ -82,6 +84,7 @@ SITUATIONS = st.builds(
     rivalled=st.booleans(),
     touched=st.booleans(),
     unanswered=st.booleans(),
+    carried_out=st.floats(0, 3),
     changed_late=st.booleans(),
     planned=st.booleans(),
     held_over=st.booleans(),
@@ -220,6 +223,8 @@ def test_after_a_planned_move_what_was_received_last_is_told_before_it_is_wiped(
     assert decide(held) is Step.DEMOTE
     assert decide(replace(held, unanswered=True)) is Step.STAY
     assert decide(replace(held, waited=SAY_HELD - 0.01)) is Step.STAY
+    assert decide(replace(held, carried_out=SAY_HELD)) is Step.DEMOTE
+    assert decide(replace(held, carried_out=SAY_HELD - 0.01)) is Step.STAY
     assert decide(replace(held, heir=replace(HEIR, has=False))) is Step.STAY
     assert decide(replace(held, heir=replace(HEIR, kin=Kin.UNKNOWN))) is Step.STAY
     assert decide(replace(held, heir=replace(HEIR, served=None))) is Step.STAY

@@ -304,12 +304,14 @@ def test_openvpn_without_the_patch_is_shown_as_it_is() -> None:
     assert not figures.discovery.seamless
     assert figures.discovery.openvpn == "2.6.14"
     assert figures.clients == 1
-    assert figures.role is Role.INIT
+    assert figures.role is Role.STANDBY
     assert a.grade == Grade.LONE
     assert len(a.logged("openvpn lacks the patch")) == 1
     world.move_vip("a")
     assert a.grade == Grade.MASTER
+    assert a.plays(Role.MASTER)
     world.move_vip(None)
+    assert a.plays(Role.STANDBY)
     a.step(lambda node, now: node.link_changed("bcn", False, now))
     assert a.grade == Grade.DEGRADED
     assert not [line for line in a.openvpn.commands if "promote" in line or "hold" in line]

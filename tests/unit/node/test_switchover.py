@@ -125,7 +125,7 @@ def test_the_target_is_master_before_the_vip_is_let_go() -> None:
 def test_with_ipv6_the_target_is_promoted_when_the_vip_comes() -> None:
     """Before, it would ping clients from an address that it does not have."""
     world = World(1)
-    a, b, c = (world.add(name, start=False, vip="") for name in "abc")
+    a, b, c = (world.add(name, start=False, vips=()) for name in "abc")
     for one in (a, b, c):
         one.start_openvpn().local = "2001:db8::10"
         one.start()
@@ -140,6 +140,79 @@ def test_with_ipv6_the_target_is_promoted_when_the_vip_comes() -> None:
     assert c.plays(Role.STANDBY)
     assert run_to_end(world, "b") == ""
     assert c.plays(Role.MASTER)
+
+
+def open_to_all(early: tuple[bool, bool]) -> World:
+    """Two nodes with any address; node a is master. Whether the kernel lets each speak early."""
+    world = World(1)
+    for name, one in zip("ab", early, strict=True):
+        node = world.add(name, start=False, vips=())
+        node.start_openvpn(addresses=("192.0.2.10", "2001:db8::10")).early = one
+        node.start()
+    world.move_vip("a")
+    world.run(0.5)
+    connect(world.nodes["a"], 5)
+    world.run(1.5)
+    elect(world)
+    return world
+
+
+@pytest.mark.parametrize("target", [False, True])
+@pytest.mark.parametrize("master", [False, True])
+def test_what_the_kernels_of_the_two_allow_may_differ(master: bool, target: bool) -> None:
+    world = open_to_all((master, target))
+    a, b = world.nodes.values()
+    ask(world, "a", "b")
+    world.run_until(lambda: a.grade == Grade.DEGRADED)
+    assert b.plays(Role.STANDBY if target else Role.MASTER)
+    assert not b.vip
+    assert run_to_end(world, "a") == ""
+    assert b.plays(Role.MASTER)
+    world.run(4.0)
+    back = b"and back"  # while the first one is still told of
+    b.step(lambda node, now: node.ask_switchover(INSTANCE, back, NodeName("a"), WITHIN, now))
+    world.run_until(lambda: a.vip and a.plays(Role.MASTER), 2.0)
+    world.run_until(lambda: bool(b.logged("switchover done")), 1.0)
+
+
+def test_who_went_along_says_so_no_longer_than_its_master_does() -> None:
+    world = open_to_all((True, True))
+    a, b = world.nodes.values()
+    ask(world, "a", "b")
+    world.run_until(lambda: phase(world, "b") == "ready")
+    assert b.node is not None
+    one = b.node._instances[INSTANCE].parts.switchover
+    world.run_until(lambda: one.said is not None)
+    a.kill_openvpn()
+    world.run_until(lambda: one.said is None, 2.0)
+
+
+def test_what_the_kernel_allows_is_asked_when_it_counts() -> None:
+    """It was told otherwise since OpenVPN was found."""
+    world = open_to_all((False, False))
+    a, b = world.nodes.values()
+    assert b.openvpn is not None
+    b.openvpn.early = True
+    ask(world, "a", "b")
+    world.run_until(lambda: a.grade == Grade.DEGRADED)
+    assert b.plays(Role.STANDBY)
+    assert run_to_end(world, "a") == ""
+    assert b.plays(Role.MASTER)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_it_is_asked_before_a_promise_too(early: bool) -> None:
+    world = open_to_all((False, False))
+    a, b = world.nodes.values()
+    assert b.openvpn is not None
+    b.openvpn.early = early
+    b.step(lambda node, now: node.ask_promote(INSTANCE, 5.0, now))
+    assert not [one for one in b.openvpn.commands if one.startswith("cluster-promote")]
+    world.run(0.5)
+    assert b.plays(Role.STANDBY if early else Role.MASTER)
+    broken = b.logged("promise broken: openvpn would speak before the vip")
+    assert bool(broken) is early
+    assert a.plays(Role.MASTER)
 
 
 def test_the_others_stand_back_until_it_is_over() -> None:

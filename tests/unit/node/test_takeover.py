@@ -341,7 +341,7 @@ def test_a_promise_that_is_kept() -> None:
 def test_before_a_vip_of_ipv6_nobody_is_promoted_beside_a_node_that_serves() -> None:
     """It would ping all clients from an address that it does not have."""
     world = World(1)
-    a, b = (world.add(name, start=False, vip="") for name in "ab")
+    a, b = (world.add(name, start=False, vips=()) for name in "ab")
     for one in (a, b):
         one.start_openvpn().local = "2001:db8::10"
         one.start()

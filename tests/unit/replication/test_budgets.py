@@ -106,36 +106,35 @@ def test_eight_answers_at_once_and_forty_a_second() -> None:
     assert not answers(100.1 + 1 / 40 + 2 * SLACK)
 
 
-@dataclass(frozen=True)
-class WithClients:
-    clients: int
+@dataclass(eq=False)
+class Sender:
+    served: int = 0
 
 
 def test_the_first_that_has_sent_is_last_in_the_next_turn() -> None:
     pace = SharedPace(5_000_000, 0.0)
     assert list(pace.in_turn([])) == []
-    one, two, three = tables = [WithClients(1), WithClients(20), WithClients(300)]
-    assert list(pace.in_turn(tables)) == tables
-    assert pace.clients == 321
+    one, two, three = tables = [Sender(), Sender(), Sender()]
+    assert [id(table) for table in pace.in_turn(tables)] == [id(table) for table in tables]
 
-    def sends(*senders: WithClients) -> None:
+    def order(*members: Sender) -> list[int]:
+        return [tables.index(table) for table in pace.in_turn(members or tables)]
+
+    def sends(*senders: Sender) -> None:
         for table in pace.in_turn(tables):
             if table in senders:
                 pace.spend(1.0, 0.0)
 
     sends(one)
-    assert list(pace.in_turn(tables)) == [two, three, one]
-    assert list(pace.in_turn(tables)) == [two, three, one]
+    assert order() == [1, 2, 0]
+    assert order() == [1, 2, 0]
     sends(three)
-    assert list(pace.in_turn(tables)) == tables
+    assert order() == [1, 0, 2]
     sends(two)
-    assert list(pace.in_turn(tables)) == [three, one, two]
+    assert order() == [0, 2, 1]
     sends(one, three)
-    assert list(pace.in_turn(tables)) == tables
-    sends(one, two)
-    assert list(pace.in_turn(tables)) == [two, three, one]
-    assert list(pace.in_turn([two])) == [two]
-    assert pace.clients == 20
+    assert order() == [2, 1, 0], "of two that send in a turn, the second keeps its place"
+    assert order(one, two) == [1, 0]
 
 
 def test_so_much_of_a_pace_may_leave_at_once() -> None:

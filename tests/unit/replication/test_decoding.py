@@ -293,7 +293,7 @@ def test_the_fields_of_a_state_are_all_needed() -> None:
     fields = msgpack.unpackb(hello.encode())
     state = fields[7][0]
     for wrong in (
-        *(state[:-4], with_field(state, 6, 40_000)),
+        *(state[:-5], with_field(state, 6, 40_000)),
         *(with_field(state, 1, "king"), with_field(state, 5, "in tune")),
     ):
         with pytest.raises(RefusedDatagram):
@@ -357,6 +357,16 @@ def test_a_later_version_may_say_more_of_a_switchover() -> None:
 def test_what_cannot_be_said_of_a_switchover_is_malformed(wrong: object) -> None:
     with pytest.raises(RefusedDatagram):
         decode_untrusted(hello_with(wrong))
+
+
+def test_what_is_said_of_a_switchover_has_255_bytes_and_an_epoch_below_two_to_the_63() -> None:
+    longest = pack_switch(dataclasses.replace(SWITCH, epoch=2**63 - 1, times=(1.0, 2.0, 3.0, 4.0)))
+    read = read_switch(longest.ljust(255, b"m"))
+    assert read is not None
+    assert (read.epoch, read.times) == (2**63 - 1, (1.0, 2.0, 3.0, 4.0))
+    for wrong in (longest.ljust(256, b"m"), pack_switch(dataclasses.replace(SWITCH, epoch=2**63))):
+        with pytest.raises(RefusedDatagram):
+            decode_untrusted(hello_with(wrong))
 
 
 def test_no_number_but_a_number_is_a_reason() -> None:

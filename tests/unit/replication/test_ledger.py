@@ -88,11 +88,11 @@ class Chance:
         self.generation += 1
         hot = self.random.choice([50, 1001])
         record = make_record(self.random.randrange(8), self.generation, hot=hot)
-        if INSTANCE in end.protocol._sources:
+        if INSTANCE in end.protocol._sources.seen:
             end.protocol.publish(INSTANCE, record, self.now)
 
     def withdraw(self, end: End) -> None:
-        if INSTANCE in end.protocol._sources:
+        if INSTANCE in end.protocol._sources.seen:
             end.protocol.withdraw(INSTANCE, make_uid(self.random.randrange(8)), self.now)
 
     def spoil(self, end: End) -> None:

@@ -139,6 +139,25 @@ def test_a_late_hello_of_a_dead_boot_does_not_replace_its_successor() -> None:
     assert not victim.of(NameConflict)
 
 
+def test_nor_when_both_have_answered_the_same_challenge() -> None:
+    network = Network(4)
+    victim = network.start("b")
+    network.run(1)
+    asked = network.recorded[-1][1]
+    answers = []
+    for _ in range(2):
+        boot = network.start("a")
+        boot.protocol.receive_datagram(asked, "bcn", network.now)
+        boot.protocol.greet(network.now)
+        answers.append(boot.protocol.datagrams_to_send(network.now)[-1].data)
+    dead, successor = answers
+    for data in (successor, dead):
+        victim.protocol.receive_datagram(data, "bcn", network.now)
+    victim.drain()
+    assert len(victim.of(NodeUp)) == 1
+    assert not victim.of(NodeDown)
+
+
 def test_a_late_hello_of_a_dead_boot_does_not_keep_its_successor_out() -> None:
     network, victim, withheld = withhold_hello()
     successor = network.start("a")
@@ -426,6 +445,22 @@ def test_the_same_state_again_is_no_news() -> None:
         first.protocol.announce(INSTANCE, STATE, network.now)
         network.run(0.01)
     assert first.protocol.statistics().sent["hello"] - sent <= 1
+
+
+def test_an_instance_of_which_nothing_was_said_can_be_left_out_again() -> None:
+    network = Network(13)
+    first, second = connect(network, "a", "b")
+    network.run(1)
+    first.protocol.announce(INSTANCE, STATE, network.now)
+    network.run(1)
+    sent = first.protocol.statistics().sent["hello"]
+    for _ in range(10):
+        first.protocol.announce(InstanceName("other"), None, network.now)
+        network.run(0.01)
+    assert first.protocol.statistics().sent["hello"] - sent <= 1
+    heard = second.of(HelloReceived)[-1]
+    assert isinstance(heard, HelloReceived)
+    assert set(heard.instances) == {INSTANCE}
 
 
 def test_more_instances_than_fit_one_datagram() -> None:

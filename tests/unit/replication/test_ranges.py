@@ -59,7 +59,6 @@ def test_the_ranges_above_a_number() -> None:
     assert ranges.above(2, 10) == [(5, 6), (8, 9)]
     assert ranges.above(2, 1) == [(8, 9)], "the newest is told whatever else has no room"
     assert build((1, 1), (3, 3), (5, 5), (7, 7)).above(1, 2) == [(3, 3), (7, 7)]
-    assert ranges.lowest() == (1, 2)
     assert len(ranges) == 3
 
 

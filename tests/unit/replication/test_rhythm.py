@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ovpnha.model import InstanceName
 from ovpnha.replication.entries import (
     Entries,
     Upsert,
@@ -92,14 +93,34 @@ def test_hellos_without_news_come_every_half_second() -> None:
     assert len(steps) >= 18
 
 
-def test_a_change_is_followed_by_two_early_marks_and_then_one_every_half_second() -> None:
+def test_a_change_is_followed_by_two_early_marks_and_then_one_at_each_beat() -> None:
     network = Watched()
     network.serve()
     begin = network.now
     publish(network.a, 0, 2)
     network.run(1.6)
     assert network.times("a", Entries, begin) == close(0.0)
-    assert network.times("a", SnapshotEnd, begin)[:5] == close(0.01, 0.05, 0.55, 1.05, 1.55)
+    early, others = network.times("a", SnapshotEnd, begin)[:2], network.times("a", SnapshotEnd, 0)
+    assert early == close(0.01, 0.05)
+    assert [at % 0.5 for at in others if at > begin + 0.05 + TICK] == close(0.0, 0.0, 0.0)
+
+
+def test_marks_and_acknowledgements_of_all_instances_share_a_datagram() -> None:
+    network = Watched()
+    names = [InstanceName(f"i{number}") for number in range(16)]
+    for name in names:
+        network.a.protocol.begin_source(name, network.now)
+        network.a.protocol.source_complete(name, network.now)
+        network.b.protocol.follow(name, network.a.name, network.now)
+        network.run(0.03)
+    network.run(2.0)
+    begin, before = network.now, len(network.recorded)
+    network.run(10.0)
+    for end, kind in (("a", SnapshotEnd), ("b", Ack)):
+        times = network.times(end, kind, begin)
+        assert len(times) == 16 * 20
+        assert len(set(times)) == 20
+    assert len(network.recorded) - before < 20 * (2 + 2 + 3), "with hellos, and each in two parts"
 
 
 def test_what_has_arrived_is_acknowledged_at_once_and_then_every_half_second() -> None:

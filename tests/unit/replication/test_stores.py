@@ -7,6 +7,7 @@ import pytest
 from ovpnha.errors import RefusedDatagram
 from ovpnha.model import ColdPart, CounterKind, Fingerprint, StoredRange, Uid
 from ovpnha.replication.acknowledgements import Acknowledgements
+from ovpnha.replication.challenges import Challenge, Challenges
 from ovpnha.replication.cold_receiver import ColdReceiver
 from ovpnha.replication.counters import LastCounters, LateCounters
 from ovpnha.replication.decoding import decode_untrusted
@@ -308,7 +309,7 @@ def test_ranges_that_touch_are_one_and_others_are_not() -> None:
     assert numbers.cumulative() == 1
     numbers.remove(1, 1)
     assert numbers.cumulative() == 0
-    assert numbers.lowest() == (3, 3)
+    assert next(iter(numbers)) == (3, 3)
 
 
 def test_an_acknowledgement_has_room_for_a_quarter_of_the_gaps() -> None:
@@ -359,3 +360,40 @@ def test_refusals_share_messages_by_five() -> None:
         decode_untrusted(one)[0][0] for one in outcomes.messages(bytes(8), INSTANCE, 1, RangeSet())
     ]
     assert [len(getattr(one, "entries", ())) for one in told] == [0, 5, 5, 1]
+
+
+def test_a_source_that_asks_is_told_of_those_clients_only_that_have_an_outcome() -> None:
+    outcomes = Acknowledgements()
+    outcomes.conclude(AckEntry(make_uid(1), 1, 5, ()))
+    outcomes.conclude(AckEntry(make_uid(2), 1, 6, ()))
+    outcomes.forget(make_uid(2))
+
+    def told() -> list[Uid]:
+        (message,) = outcomes.messages(bytes(8), INSTANCE, 1, RangeSet())
+        ((ack,), _) = decode_untrusted(message)
+        assert isinstance(ack, Ack)
+        return [entry.uid for entry in ack.entries]
+
+    assert told() == [make_uid(1)]
+    assert not outcomes.repeat((make_uid(2), make_uid(3)))
+    assert told() == []
+    assert outcomes.repeat((make_uid(3), make_uid(1), make_uid(2)))
+    assert told() == [make_uid(1)]
+
+
+def test_a_challenge_proves_something_for_its_time_and_is_then_forgotten() -> None:
+    drawn = iter(range(1, 9))
+    challenges = Challenges(lambda size: bytes([next(drawn)]) * size, 2.4)
+    first, second = challenges.draw(100.0), challenges.draw(101.0)
+    assert (len(first), challenges.drawn) == (16, 2)
+    echoes = (first, b"x" * 16, second)
+    assert list(challenges.proofs(echoes, 102.4 - SLACK)) == [
+        Challenge(1, 100.0),
+        Challenge(2, 101.0),
+    ]
+    assert list(challenges.proofs(echoes, 102.4)) == [Challenge(2, 101.0)]
+    assert first in challenges, "the way of a hello that carried it can still be measured"
+    challenges.draw(102.4 - SLACK)
+    assert first in challenges
+    challenges.draw(102.4)
+    assert [one in challenges for one in (first, second)] == [False, True]

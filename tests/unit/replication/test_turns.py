@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ovpnha.model import CounterKind
 from ovpnha.replication import entries as en
 from ovpnha.replication.counters import LINES
 from ovpnha.replication.events import CountersReceived, NodeDown, RecordReceived, RecordWithdrawn
 from ovpnha.replication.messages import Goodbye
+from ovpnha.replication.sealing import Kind
 from tests.unit.replication.network import (
     INSTANCE,
     End,
@@ -119,6 +122,42 @@ def test_what_was_lost_a_moment_ago_leaves_once_more() -> None:
     source.protocol.end_source(INSTANCE, network.now)
     network.run(0.1)
     assert told_of(other, begin) == second
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["source", "sidecar"])
+def test_one_lost_datagram_takes_nothing_of_what_is_told_last(stops: bool) -> None:
+    """Marks that leave with the end of their source, a datagram's worth of them or less."""
+    for number in range(3):
+        network, source, other = follow(17 + number)
+        begin, payload = len(other.events), burst(40, 1)
+        source.protocol.publish_counters(INSTANCE, CounterKind.HIGH_WATER, payload, network.now)
+        if stops:
+            source.protocol.goodbye(network.now)
+        else:
+            source.protocol.end_source(INSTANCE, network.now)
+        sent = source.protocol.datagrams_to_send(network.now)
+        del sent[number % len(sent)]
+        for one in sent:
+            other.protocol.receive_datagram(one.data, "bcn", network.now)
+        other.drain()
+        assert told_of(other, begin) == payload
+
+
+def test_what_a_source_was_told_leaves_before_the_hello_that_says_that_it_has_ended() -> None:
+    """Who hears that one follows nobody any more, and would refuse what comes behind it."""
+    network, source, other = follow(20)
+    begin, payload = len(other.events), burst(40, 1)
+    source.protocol.publish_counters(INSTANCE, CounterKind.HIGH_WATER, payload, network.now)
+    source.protocol.end_source(INSTANCE, network.now)
+    source.protocol.announce(INSTANCE, None, network.now)
+    sent = [one.data for one in source.protocol.datagrams_to_send(network.now)]
+    assert [look_into(data)[0] for data in sent] == [Kind.STATE, Kind.STATE, Kind.HELLO]
+    for data in sent:
+        if look_into(data)[0] is Kind.HELLO:
+            other.protocol.follow(INSTANCE, None, network.now)
+        other.protocol.receive_datagram(data, "bcn", network.now)
+    other.drain()
+    assert told_of(other, begin) == payload
 
 
 def test_a_sidecar_that_stops_says_goodbye_behind_all_that_it_was_told() -> None:

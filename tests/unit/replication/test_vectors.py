@@ -28,6 +28,7 @@ from ovpnha.model import (
     InstanceState,
     NodeName,
     Role,
+    StockState,
     StoredRange,
     SwitchPhase,
     SwitchState,
@@ -108,6 +109,7 @@ STATE_FIELDS = [
         ["lan", "failed", True, False, True, 1_790_000_000, "ö" * 23 + "a"],
         ["radius", "unknown", False, True, False, 0, ""],
     ],
+    [],
 ]
 LOG = LogHead(STREAM, HEAD, FLOOR, 69_999, 0x8000000000000001, complete=True)
 PARTIAL = dataclasses.replace(
@@ -118,6 +120,7 @@ PARTIAL = dataclasses.replace(
     grade=-254,
     switchover=None,
     paused=False,
+    stock=StockState(Role.STANDBY, whole=True),
 )
 PARTIAL_FIELDS = [
     "tcp",
@@ -133,6 +136,7 @@ PARTIAL_FIELDS = [
     b"",
     False,
     STATE_FIELDS[22],
+    ["standby", True],
 ]
 
 # For each name: what the page has, what ovpnha has.
@@ -491,7 +495,7 @@ def test_a_standby_takes_records_from_a_master_that_was_written_with_the_page() 
     ours = network.start("ours")
     stranger = Stranger(network)
     network.run(0.6)
-    state = [*STATE_FIELDS[:-4], [], b"", False, []]
+    state = [*STATE_FIELDS[:-5], [], b"", False, []]
     for _ in range(2):
         stranger.hello([state])
         network.run(0.1)

@@ -26,7 +26,14 @@ from ovpnha.node.master.exporter import ExporterStatistics
 from ovpnha.node.node import Node
 from ovpnha.node.openvpn.discovery import DiscoveryStatistics
 from ovpnha.node.openvpn.openvpn import OpenvpnStatistics
-from ovpnha.node.outputs import ClientView, Output, RoleChanged, Roster
+from ovpnha.node.outputs import (
+    ClientView,
+    CloseManagement,
+    Output,
+    RoleChanged,
+    Roster,
+    WriteManagement,
+)
 from ovpnha.node.role.promotion import PromotionStatistics
 from ovpnha.node.statistics import InstanceStatistics, NodeStatistics
 from ovpnha.runtime.driver import Driver, Ports
@@ -132,7 +139,9 @@ class NotingCore(Node):
     def receive_datagrams(self, batch: Sequence[bytes], link: str, now: float) -> None:
         self._note("receive_datagrams", *batch, link)
 
-    def vip_changed(self, instance: InstanceName, present: bool, now: float) -> None:
+    def vip_changed(
+        self, instance: InstanceName, present: bool, now: float, _why: str = ""
+    ) -> None:
         self._note("vip_changed", instance, present)
 
     def vip_placed(self, instance: InstanceName, place: VipPlace, now: float) -> None:
@@ -203,11 +212,11 @@ class NotedPorts:
     def __init__(self) -> None:
         self.out: list[Any] = []
 
-    def write_management(self, instance: InstanceName, data: bytes) -> None:
-        self.out.append(("management", instance, data))
+    def write_management(self, what: WriteManagement) -> None:
+        self.out.append(("management", what.instance, what.data))
 
-    def close_management(self, instance: InstanceName, reason: str) -> None:
-        self.out.append(("close", instance, reason))
+    def close_management(self, what: CloseManagement) -> None:
+        self.out.append(("close", what.instance, what.reason))
 
     def send_datagram(self, data: bytes, link: str | None) -> None:
         self.out.append(("datagram", data, link))

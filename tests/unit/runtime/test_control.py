@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ovpnha.runtime import unixlisteners
 from ovpnha.runtime.control import (
     CONNECTIONS_LIMIT,
     ControlError,
@@ -19,6 +20,7 @@ from ovpnha.runtime.control import (
     StatusRequest,
     ask_plain,
 )
+from ovpnha.runtime.sockdiag import SocketAddress
 
 
 async def answer(request: Request) -> dict[str, Any]:
@@ -171,6 +173,35 @@ async def test_the_socket_of_a_live_daemon_is_left_alone(tmp_path: Path) -> None
         with pytest.raises(ControlError, match="another ovpnha is running"):
             await ControlServer(path, answer).run()
         assert (await asyncio.to_thread(ask_plain, path, StatusRequest(), 5.0))["ok"]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_daemon_that_hangs_or_has_lost_its_path_is_alive(
+    tmp_path: Path, *, lost: bool
+) -> None:
+    """No more may wait for it, or somebody has removed what it had bound."""
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as hung, socket.socket(socket.AF_UNIX) as waiting:
+        hung.bind(str(path))
+        hung.listen(0)
+        waiting.connect(str(path))
+        if lost:
+            path.unlink()
+        with pytest.raises(ControlError, match="another ovpnha is running"):
+            ControlServer(path, answer).bind()
+        assert path.exists() is not lost
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_daemon_at_another_file_of_the_same_path_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, told: bool
+) -> None:
+    """That of another cluster, in a container on the same network with a ``/run`` of its own."""
+    path = tmp_path / "control.sock"
+    other = SocketAddress(str(path), 1 if told else None)
+    monkeypatch.setattr(unixlisteners, "dump_listeners", lambda: [other])
+    async with serving(path):
+        assert path.exists()
 
 
 def test_a_daemon_that_does_not_run(tmp_path: Path) -> None:

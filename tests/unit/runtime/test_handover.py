@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from ovpnha.config import Config
-from ovpnha.model import Grade, InstanceName, Role, Sync
+from ovpnha.machines import Process
+from ovpnha.model import Grade, Role, Sync
+from ovpnha.node.statistics import ProcessFigures, SpareFigures
+from ovpnha.runtime import handover
 from ovpnha.runtime.codec import to_plain
 from ovpnha.runtime.commands import Commands
 from ovpnha.runtime.control import HandOverRequest
@@ -17,13 +20,15 @@ from ovpnha.runtime.driver import Driver
 LONG, SHORT = 20.0, 0.05
 
 
+PIDS = {Process.MAIN: 77, Process.SPARE: 79}
+
+
 @pytest.fixture
 def leave(driver: Driver) -> Callable[..., Any]:
     """One hand-over by the process 77, which is OpenVPN of the only instance."""
     instances = [{"name": "udp", "management": "/run/udp.sock"}]
     config = Config.model_validate({"cluster": {"name": "x", "node": "a"}, "instance": instances})
-    pids = {InstanceName("udp"): 77}
-    commands = Commands(config, driver, pids.__getitem__)
+    commands = Commands(config, driver, lambda _name, process: PIDS[process])
 
     async def ask(within: float = LONG, pid: int | None = 77) -> Any:
         async with asyncio.timeout(LONG / 2):  # so that a wait for the whole limit fails
@@ -138,3 +143,100 @@ async def test_who_is_held_and_alone_waits_for_nobody(leave: Callable[..., Any],
     be(core, Role.HELD, believed=False)
     note = "the VIP is not here, and no other node is heard that could take it"
     assert await leave() == left(note, "held", good=False)
+
+
+# Two processes on this machine.
+
+HERE = "no other node is in sync: 3 clients must reconnect"
+
+
+def accompany(core: Any, place: str, sync: Sync = Sync.IN_SYNC) -> None:
+    """The main process serves, on a lone server, and the spare one is so."""
+    be(core, Role.MASTER, believed=False)
+    one = core.snapshot.instances[0]
+    spare = SpareFigures(Process.MAIN, ProcessFigures("master"), ProcessFigures(place, sync))
+    core.snapshot = replace(core.snapshot, instances=(replace(one, spare=spare),))
+
+
+async def expect_last(task: asyncio.Future[Any], core: Any, driver: Driver) -> None:
+    """The process that serves waits for the end of the other one, and then leaves."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not task.done()
+    accompany(core, "absent")
+    driver.step(lambda _core, _now: None)
+    assert await task == left(HERE, "master", good=False)
+
+
+async def test_the_other_process_goes_on(
+    leave: Callable[..., Any], core: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "COMPANION", SHORT)
+    accompany(core, "standby")
+    assert await leave() == left("the other process goes on", "master")
+    assert core.notes == []
+
+
+@pytest.mark.parametrize("spare_first", [True, False])
+async def test_who_serves_ends_last_when_both_are_stopped(
+    leave: Callable[..., Any], core: Any, driver: Driver, spare_first: bool
+) -> None:
+    """Only who knows nobody that goes on says goodbye to the clients."""
+    accompany(core, "standby")
+    if spare_first:
+        assert await leave(pid=79) == []
+    task = asyncio.ensure_future(leave(SHORT * 100))
+    await asyncio.sleep(0)
+    if not spare_first:
+        assert await leave(pid=79) == []
+    await expect_last(task, core, driver)
+
+
+async def test_one_that_was_stopped_before_is_another_process_by_now(
+    leave: Callable[..., Any], core: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "COMPANION", SHORT)
+    accompany(core, "standby")
+    await leave(pid=79)
+    monkeypatch.setitem(PIDS, Process.SPARE, 80)
+    assert await leave() == left("the other process goes on", "master")
+
+
+@pytest.mark.parametrize(
+    ("place", "sync"), [("standby", Sync.SYNCING), ("held", Sync.IN_SYNC), ("waiting", Sync.NONE)]
+)
+async def test_one_without_every_client_does_not_go_on(
+    leave: Callable[..., Any], core: Any, place: str, sync: Sync
+) -> None:
+    accompany(core, place, sync)
+    assert await leave(SHORT) == left(HERE, "master", good=False)
+
+
+async def test_one_that_lacks_a_client_is_not_waited_for(
+    leave: Callable[..., Any], core: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may lack it for good, and does not end either."""
+    monkeypatch.setattr(handover, "COMPANION", SHORT)
+    accompany(core, "standby", Sync.PARTIAL)
+    assert await leave() == left(HERE, "master", good=False)
+
+
+async def test_one_that_lacks_a_client_and_is_stopped_as_well_ends_first(
+    leave: Callable[..., Any], core: Any, driver: Driver
+) -> None:
+    accompany(core, "standby", Sync.PARTIAL)
+    task = asyncio.ensure_future(leave())
+    await asyncio.sleep(0)
+    assert await leave(pid=79) == []
+    await expect_last(task, core, driver)
+
+
+async def test_who_serves_beside_a_main_process_is_the_one_that_leaves(
+    leave: Callable[..., Any], core: Any
+) -> None:
+    accompany(core, "absent")
+    one = core.snapshot.instances[0]
+    spare = replace(one.spare, serving=Process.SPARE, main=ProcessFigures("absent"))
+    core.snapshot = replace(core.snapshot, instances=(replace(one, spare=spare),))
+    assert await leave(pid=77) == []
+    assert await leave(pid=79) == left(HERE, "master", good=False)

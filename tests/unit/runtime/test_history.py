@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ovpnha.config.fields import draft_of
+from ovpnha.config.paths import draft_of
 from ovpnha.model import Epoch, InstanceName, NodeName, Role
 from ovpnha.node.outputs import HistoryChanged
 from ovpnha.replication.history import HistoryEntry

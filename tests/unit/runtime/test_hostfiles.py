@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ovpnha.config import parse_config
-from ovpnha.doctor.facts import CertificateFacts, KeyFacts, ServerFacts, Unread
+from ovpnha.doctor.facts import CertificateFacts, KeyFacts, ServerFacts, UnitFacts, Unread
 from ovpnha.doctor.keepalived import KeepalivedBlock
+from ovpnha.machines import SparePolicy
 from ovpnha.runtime import hostservers
 from ovpnha.runtime.hostcertificates import read_certificates
 from ovpnha.runtime.hostkeepalived import read_keepalived
@@ -201,6 +203,10 @@ def test_servers_are_found_where_debian_looks(
     assert (files[0].our_unit, files[0].stock_unit) == ("", "")
     assert files[2].our_unit == "openvpn-cluster@tcp.service"
     assert files[2].stock_unit == "openvpn-server@tcp.service"
+    stock = config.instance[0].model_copy(update={"seamless": False})
+    beside = replace(files[2], instance=stock)
+    assert beside.our_unit == "openvpn-beside@tcp.service"
+    assert (files[0].spare_unit, files[2].spare_unit) == ("", "openvpn-cluster-spare@tcp.service")
     udp, tcp = read_servers(files, {}, NOBODY, 10.0)
     assert isinstance(udp, ServerFacts)
     assert isinstance(tcp, ServerFacts)
@@ -210,10 +216,39 @@ def test_servers_are_found_where_debian_looks(
     assert udp.socket.mode is None
 
 
+def test_a_second_process_has_a_unit_and_a_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = TOML.format(home=tmp_path).replace("[[instance]]\n", '[[instance]]\nspare = "always"\n')
+    monkeypatch.setattr(hostservers, "DEFAULT_DIRECTORY", tmp_path)
+    (tmp_path / "udp.conf").write_text("cluster\ncluster-spare\n")
+    (tmp_path / "udp-spare.sock").touch(0o600)
+    files = list_server_files(parse_config(text, "f"))[:1]
+    unit = UnitFacts("openvpn-cluster-spare@udp.service", active=True, pid=os.getpid())
+    (found,) = read_servers(files, {unit.name: unit}, SidecarUser(0), 10.0)
+    assert isinstance(found, ServerFacts)
+    assert (found.spare, found.shares, found.spare_unit) == (SparePolicy.ALWAYS, True, unit)
+    assert found.spare_process is not None
+    assert found.spare_process.pid == os.getpid()
+    assert found.spare_socket is not None
+    assert found.spare_socket.path == str(tmp_path / "udp-spare.sock")
+
+
 def test_a_server_s_file_that_cannot_be_read(tmp_path: Path) -> None:
     (found,) = read_servers((ServerFile(tmp_path),), {}, NOBODY, 10.0)
     assert isinstance(found, Unread)
     assert "Is a directory" in found.why
+
+
+@pytest.mark.parametrize(
+    ("line", "file"), [("ipp.txt", "ipp.txt"), ("ipp.txt 60", "ipp.txt"), ("/x/pool 0", "")]
+)
+def test_the_pool_file_that_a_server_writes_itself(tmp_path: Path, line: str, file: str) -> None:
+    path = tmp_path / "udp.conf"
+    path.write_text(f"server 10.8.0.0 255.255.255.0\nifconfig-pool-persist {line}\n")
+    (found,) = read_servers((ServerFile(path),), {}, NOBODY, 10.0)
+    assert isinstance(found, ServerFacts)
+    assert found.pool_file == file
 
 
 @pytest.mark.parametrize(("bits", "reachable"), [(0o660, False), (0o666, True)])

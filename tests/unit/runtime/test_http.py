@@ -16,11 +16,17 @@ from typing import Any
 import pytest
 
 from ovpnha.config import HttpConfig
-from ovpnha.model import Role, ServerClient
+from ovpnha.machines import Process, SparePolicy
+from ovpnha.model import InstanceName, Role, ServerClient, Sync
 from ovpnha.node.master.protection import ProtectTimes
 from ovpnha.node.openvpn.traffic import ServerStatistics
 from ovpnha.node.role.promotion import PhaseTimes
-from ovpnha.node.statistics import NodeStatistics, TrackingFigures
+from ovpnha.node.statistics import (
+    NodeStatistics,
+    ProcessFigures,
+    SpareFigures,
+    TrackingFigures,
+)
 from ovpnha.problems import Problem, ProblemKind
 from ovpnha.runtime import definitions, eventkinds
 from ovpnha.runtime.clientmetrics import ClientList, Pseudonyms
@@ -32,11 +38,12 @@ from tests.unit.runtime.change import change
 
 
 def application(
-    statistics: NodeStatistics, clients: tuple[ClientList, ...] = ()
+    statistics: NodeStatistics,
+    clients: tuple[ClientList, ...] = (),
+    scrape: Scrape | None = None,
 ) -> StatusApplication:
-    return StatusApplication(
-        lambda: statistics, lambda: Scrape(statistics, {"no_buffer": 7}, clients)
-    )
+    told = scrape or Scrape(statistics, {"no_buffer": 7}, clients)
+    return StatusApplication(lambda: statistics, lambda: told)
 
 
 async def get(
@@ -44,6 +51,7 @@ async def get(
     path: str,
     method: str = "GET",
     clients: tuple[ClientList, ...] = (),
+    scrape: Scrape | None = None,
 ) -> tuple[int, dict[bytes, bytes], bytes]:
     sent: list[MutableMapping[str, Any]] = []
 
@@ -54,7 +62,7 @@ async def get(
         raise AssertionError("the body is not read")
 
     scope = {"type": "http", "method": method, "path": path}
-    await application(statistics, clients)(scope, receive, send)
+    await application(statistics, clients, scrape)(scope, receive, send)
     start, body = sent
     return start["status"], dict(start["headers"]), body["body"]
 
@@ -120,6 +128,32 @@ async def test_figures_of_conntrackd(statistics: NodeStatistics) -> None:
         'ovpnha_conntrack_order_seconds{kind="tell"} 0.25',
     ):
         assert line in lines, line
+
+
+@pytest.mark.parametrize(
+    ("place", "sync", "ready"),
+    [("standby", Sync.IN_SYNC, 1), ("standby", Sync.SYNCING, 0), ("absent", Sync.NONE, 0)],
+)
+async def test_figures_of_a_spare(
+    statistics: NodeStatistics, place: str, sync: Sync, ready: int
+) -> None:
+    other = ProcessFigures(place, sync)
+    spare = SpareFigures(Process.MAIN, ProcessFigures("master"), other, restarts=2, crashes=3)
+    told = replace(statistics, instances=(change(statistics.instances[0], spare=spare),))
+    scrape = Scrape(told, {}, spares={InstanceName("udp"): SparePolicy.ALWAYS}, alone=True)
+    _, _, body = await get(told, "/metrics", scrape=scrape)
+    lines = body.decode().splitlines()
+    assert f'ovpnha_spare_ready{{instance="udp",policy="always"}} {ready}.0' in lines
+    assert 'ovpnha_spare_restarts_total{instance="udp"} 2.0' in lines
+    assert 'ovpnha_spare_crashes_total{instance="udp"} 3.0' in lines
+    assert "ovpnha_alone 1.0" in lines
+
+
+async def test_without_a_spare_there_are_no_figures_of_one(statistics: NodeStatistics) -> None:
+    _, _, body = await get(statistics, "/metrics")
+    assert b"ovpnha_spare_ready{" not in body
+    assert b"ovpnha_spare_crashes_total{" not in body
+    assert b"ovpnha_alone 0.0\n" in body
 
 
 async def test_a_conntrackd_that_is_down_is_a_problem_of_the_node(
@@ -431,7 +465,8 @@ SHOWN_TEXT = """
     name role epoch sync grade grade_reason vip management_up openvpn seamless clients protected
     oldest_unprotected records stale lacking refused following promotions last_promotion
     last_promotion_phases counters nodes protect_times promotion_times server room rekey problems
-    managed checks switchover paused_for fence_failures fence_waits fencing
+    managed stock meant_stock leases leases_remembered leases_from addresses_kept
+    addresses_changed apart checks switchover paused_for fence_failures fence_waits fencing spare
 """
 SHOWN = set(SHOWN_TEXT.split())
 

@@ -12,48 +12,11 @@ from typing import Any
 import pytest
 
 from ovpnha.model import Unreachable
-from ovpnha.runtime.management import ManagementChannel
+from ovpnha.runtime import management
+from ovpnha.runtime.descriptors import DescriptorPair
+from tests.unit.runtime.channel import FakeOpenvpn, is_refused, running, serving
 
 Until = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
-
-
-class Notes:
-    """What the channel told its owner."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self.received = b""
-        self.missed: list[Unreachable] = []
-
-    def take(self, data: bytes) -> None:
-        self.received += data
-
-
-class FakeOpenvpn:
-    """The listening end of a management socket; one connection at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.listening: socket.socket | None = None
-        self.connection: socket.socket | None = None
-
-    def listen(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self.listening = socket.socket(socket.AF_UNIX)
-        self.listening.bind(str(self.path))
-        self.listening.listen(1)
-        self.listening.setblocking(False)
-
-    async def accept(self) -> socket.socket:
-        assert self.listening is not None
-        async with asyncio.timeout(5):
-            self.connection, _ = await asyncio.get_running_loop().sock_accept(self.listening)
-        return self.connection
-
-    def close(self) -> None:
-        for one in (self.connection, self.listening):
-            if one is not None:
-                one.close()
 
 
 @pytest.fixture
@@ -61,26 +24,6 @@ async def openvpn(tmp_path: Path) -> AsyncIterator[FakeOpenvpn]:
     fake = FakeOpenvpn(tmp_path / "udp.sock")
     yield fake
     fake.close()
-
-
-@contextlib.asynccontextmanager
-async def running(path: Path) -> AsyncIterator[tuple[ManagementChannel, Notes]]:
-    notes = Notes()
-    channel = ManagementChannel(
-        path,
-        up=lambda: notes.events.append("up"),
-        down=lambda reason: notes.events.append(f"down: {reason}"),
-        received=notes.take,
-        missed=notes.missed.append,
-    )
-    task = asyncio.create_task(channel.run())
-    try:
-        yield channel, notes
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await asyncio.sleep(0)  # let the transport tell its end
 
 
 async def test_bytes_go_both_ways(openvpn: FakeOpenvpn, until: Until) -> None:
@@ -181,3 +124,124 @@ async def test_an_openvpn_that_never_reads_is_given_up(openvpn: FakeOpenvpn, unt
         for _ in range(70):
             channel.write(bytes(1_000_000))
         await until(lambda: "down: openvpn does not read" in notes.events)
+
+
+def open_files(tmp_path: Path) -> tuple[int, int]:
+    for name in ("link", "tun"):
+        (tmp_path / name).write_text(name)
+    first, second = (os.open(tmp_path / name, os.O_RDONLY) for name in ("link", "tun"))
+    return first, second
+
+
+def count_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_descriptors_are_taken_from_one_and_passed_to_another(
+    openvpn: FakeOpenvpn, tmp_path: Path, until: Until
+) -> None:
+    openvpn.listen()
+    spare = FakeOpenvpn(tmp_path / "udp-spare.sock")
+    spare.listen()
+    async with running(openvpn.path) as (channel, notes), running(spare.path) as (target, _):
+        source, other = await openvpn.accept(), await spare.accept()
+        numbers = open_files(tmp_path)
+        socket.send_fds(source, [b"SUCCESS: cluster-descriptors\n"], numbers)
+        for one in numbers:
+            os.close(one)
+        await until(lambda: notes.received)
+        before = count_files()
+        beside = channel.take_descriptors()
+        assert beside is not None
+        assert channel.take_descriptors() is None
+        target.write(b"cluster-take\n", beside)
+        assert count_files() == before - 2
+        other.setblocking(True)
+        data, found, _, _ = socket.recv_fds(other, 100, 2)
+        assert data == b"cluster-take\n"
+        assert [os.read(one, 10) for one in found] == [b"link", b"tun"]
+        for one in found:
+            os.close(one)
+    spare.close()
+
+
+@pytest.mark.parametrize("how", ["late", "again", "lost"])
+async def test_descriptors_that_nobody_takes_are_closed(
+    openvpn: FakeOpenvpn,
+    tmp_path: Path,
+    until: Until,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(management, "DESCRIPTORS_KEPT", 0.01 if how == "late" else 60.0)
+    openvpn.listen()
+    async with running(openvpn.path) as (channel, notes):
+        source = await openvpn.accept()
+        numbers = open_files(tmp_path)
+        before = count_files()
+        socket.send_fds(source, [b"1"], numbers)
+        await until(lambda: notes.received == b"1")
+        if how == "again":
+            assert count_files() == before + 2
+            socket.send_fds(source, [b"2"], numbers)
+            await until(lambda: notes.received == b"12")
+            assert count_files() == before + 2
+            beside = channel.take_descriptors()
+            assert beside is not None
+            beside.close()
+        elif how == "lost":
+            channel.close("broken")
+            await until(lambda: len(notes.events) >= 2)
+        await until(lambda: count_files() <= before)
+        assert channel.take_descriptors() is None
+        for one in numbers:
+            os.close(one)
+
+
+async def test_descriptors_for_nobody_are_closed(tmp_path: Path) -> None:
+    numbers = open_files(tmp_path)
+    before = count_files()
+    async with running(tmp_path / "none.sock") as (channel, _):
+        channel.write(b"cluster-take\n", DescriptorPair(*numbers))
+        assert count_files() <= before - 2 + 3  # those of its own attempts to connect
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(numbers[0])
+
+
+async def test_the_end_of_the_process_is_told_and_not_that_of_a_connection(
+    tmp_path: Path, until: Until
+) -> None:
+    path = tmp_path / "udp.sock"
+    with serving(path) as process:
+        async with running(path) as (channel, notes):
+            await until(lambda: notes.events)
+            channel.write(b"x")
+            await until(lambda: len(notes.events) == 3)  # down, and up again
+            assert channel.peer == process.pid
+            assert not notes.ended
+            channel.end()
+            await until(lambda: notes.ended)
+            assert notes.ended == [process.pid]
+
+
+@pytest.mark.parametrize("pidfd", [True, False])
+async def test_no_other_process_is_talked_to_while_the_one_before_lives(
+    tmp_path: Path, until: Until, monkeypatch: pytest.MonkeyPatch, pidfd: bool
+) -> None:
+    """It may serve, and who is led in its place would do so as well, without its clients."""
+    if not pidfd:
+        monkeypatch.setattr(management, "open_peer", lambda _source, _pid: None)
+    path = tmp_path / "udp.sock"
+    with contextlib.ExitStack() as ends:
+        first = ends.enter_context(serving(path))
+        async with running(path, exclusive=True) as (channel, notes):
+            await until(lambda: notes.events)
+            path.unlink()
+            second = ends.enter_context(serving(path))
+            await until(path.exists)
+            channel.write(b"x")
+            await until(lambda: is_refused(notes))
+            assert (len(notes.events), notes.ended) == (2, [])
+            first.kill()
+            await until(lambda: channel.peer == second.pid)
+            assert notes.ended == [first.pid]

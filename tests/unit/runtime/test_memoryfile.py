@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ovpnha.config.fields import draft_of
+from ovpnha.config.paths import draft_of
 from ovpnha.model import NO_EPOCH, Epoch, HolderId, NodeName
 from ovpnha.node.memory import AWAY_MAX, Remembered
 from ovpnha.replication.records import NUMBER_LIMIT
@@ -22,6 +22,7 @@ COPY = Remembered(HOLDER, False, Epoch(3, NodeName("a")), whole=True)
 SOURCES = (
     Remembered(HOLDER, True, Epoch(4, NodeName("b")), Epoch(3, NodeName("a")), whole=False),
     Remembered(HOLDER, True, Epoch(4, NodeName("b")), NO_EPOCH, whole=None),
+    Remembered(HOLDER, True, Epoch(5, NodeName("b:spare")), Epoch(4, NodeName("b")), whole=True),
 )
 
 

@@ -16,7 +16,7 @@ from ovpnha.runtime.network import IFF_LOWER_UP, IFF_UP, NetworkTable
 from ovpnha.runtime.network_events import NetworkEvents
 from tests.openvpn_status import make_status
 
-VIP = "192.0.2.10"
+VIP, OTHER = "192.0.2.10", "192.0.2.11"
 Make = Callable[..., NetworkEvents]
 
 
@@ -34,7 +34,7 @@ def network(*addresses: str, name: str = "eth0") -> NetworkTable:
 
 @pytest.fixture
 def make(driver: Driver) -> Make:
-    def build(**instance: str) -> NetworkEvents:
+    def build(**instance: object) -> NetworkEvents:
         plain = {
             "cluster": {"name": "x", "node": "a"},
             "bcn": {"links": [{"interface": "oha-none"}]},
@@ -111,6 +111,25 @@ async def test_openvpn_tells_the_vip(make: Make, core: Any) -> None:
     assert core.notes[-1] == ("vip_changed", "udp", True)
 
 
+async def test_an_openvpn_that_starts_anew_may_serve_another_address(make: Make, core: Any) -> None:
+    network_events = make()
+    network_events.changed(network(VIP))
+    network_events.openvpn_found(found(OTHER))
+    assert core.notes[-1] == ("vip_changed", "udp", False)
+    network_events.openvpn_found(found(VIP))
+    assert core.notes[-1] == ("vip_changed", "udp", True)
+    network_events.openvpn_found(found("vpn.example.com"))
+    assert network_events.addresses("udp") == (VIP,)
+
+
+async def test_what_is_configured_counts_whatever_openvpn_says(make: Make, core: Any) -> None:
+    network_events = make(vip=VIP)
+    network_events.openvpn_found(found(OTHER))
+    network_events.changed(network(VIP))
+    assert network_events.addresses("udp") == (VIP,)
+    assert ("vip_changed", "udp", True) in core.notes
+
+
 async def test_openvpn_may_write_the_vip_otherwise(make: Make, core: Any) -> None:
     network_events = make()
     network_events.openvpn_found(found("2001:DB8:0::10"))
@@ -123,3 +142,73 @@ async def test_a_name_is_no_vip(make: Make, core: Any) -> None:
     network_events.openvpn_found(found("vpn.example.com"))
     network_events.changed(network(VIP))
     assert not [note for note in core.notes if note[0] == "vip_changed"]
+
+
+async def test_who_is_alone_serves_wherever_its_address_is(driver: Driver, core: Any) -> None:
+    plain = {
+        "cluster": {"alone": True, "node": "a"},
+        "instance": [{"name": "udp", "management": "/run/udp.sock"}],
+    }
+    bcn = BcnSockets(None, lambda _batch, _link: None)
+    network_events = NetworkEvents(Config.model_validate(plain), bcn, driver)
+    network_events.changed(network())
+    network_events.changed(network(VIP))
+    network_events.openvpn_found(found(VIP))
+    assert [note for note in core.notes if note[0] == "vip_changed"] == [
+        ("vip_changed", "udp", True)
+    ]
+    bcn.send(b"to nobody")
+    assert network_events.addresses("udp") == (VIP,)
+
+
+SIX = "2001:db8::10"
+
+
+async def test_of_several_vips_one_is_enough_and_those_that_lack_are_told(
+    make: Make, core: Any
+) -> None:
+    network_events = make(vip=[VIP, SIX])
+    for table in (network(), network(VIP), network(VIP, SIX), network(SIX), network()):
+        network_events.changed(table)
+    assert [note for note in core.notes if note[0] == "vip_changed"] == [
+        ("vip_changed", "udp", False),
+        ("vip_changed", "udp", True),
+        ("vip_changed", "udp", False),
+    ]
+    assert [note[2] for note in core.notes if note[0] == "vip_placed"] == [
+        VipPlace("", exists=False),
+        VipPlace("", exists=False, here=True, missing=(SIX,)),
+        VipPlace("", exists=False, here=True),
+        VipPlace("", exists=False, here=True, missing=(VIP,)),
+        VipPlace("", exists=False),
+    ]
+
+
+async def test_several_vips_count_on_one_interface(make: Make, core: Any) -> None:
+    network_events = make(vip=[VIP, SIX], vip_interface="eth7")
+    network_events.changed(network(SIX))
+    assert core.notes[-1] == ("vip_placed", "udp", VipPlace("eth7", exists=False, found="eth0"))
+
+
+async def test_openvpn_tells_several_vips(make: Make, core: Any) -> None:
+    network_events = make()
+    assert network_events.addresses("udp") == ()
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as one:
+        one.bind(("::", 0))
+        status = make_status(
+            port=one.getsockname()[1], proto="udp6", addresses=(VIP, "2001:DB8:0::10")
+        )
+        network_events.openvpn_found(OpenvpnFound(InstanceName("udp"), status))
+        assert network_events.inode("udp") == os.fstat(one.fileno()).st_ino
+    assert network_events.addresses("udp") == (VIP, SIX)
+    network_events.changed(network(SIX))
+    assert ("vip_changed", "udp", True) in core.notes
+
+
+async def test_the_socket_for_any_address_of_ipv4_is_known(make: Make) -> None:
+    network_events = make()
+    with socket.socket(type=socket.SOCK_DGRAM) as one:
+        one.bind(("0.0.0.0", 0))  # noqa: S104
+        status = make_status(port=one.getsockname()[1], proto="udp4", addresses=(VIP,))
+        network_events.openvpn_found(OpenvpnFound(InstanceName("udp"), status))
+        assert network_events.inode("udp") == os.fstat(one.fileno()).st_ino

@@ -105,3 +105,14 @@ def test_they_are_a_problem_of_a_node_that_is_believed(seen: NodeStatistics) -> 
     doubted = replace(differs, believed=False)
     found = find_problems(replace(seen, heard=(doubted,)))
     assert ProblemKind.NODE_KEYS_DIFFER not in {one.kind for one in found}
+
+
+def test_a_node_without_the_patch_is_told_as_such(seen: NodeStatistics) -> None:
+    [instance] = seen.instances
+    [view] = instance.nodes
+    stock = replace(instance.discovery, seamless=False, stock=True)
+    told = replace(instance, discovery=stock, nodes=(replace(view, seamless=False),))
+    instances, _ = texts(list_nodes(replace(seen, instances=(told,))))
+    assert [row[-1] for row in instances] == ["2.6.14, seamless: no", "seamless: no"]
+    listed = list_nodes(replace(seen, instances=(told,)))
+    assert [node.instances[0].seamless for node in listed.nodes] == [False, False]

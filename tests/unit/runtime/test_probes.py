@@ -15,9 +15,9 @@ import pytest
 from ovpnha.checks.judge import CheckOutcome
 from ovpnha.config import CheckSection
 from ovpnha.runtime.bounded import plain_environment
+from ovpnha.runtime.checksum import checksum
 from ovpnha.runtime.clientprobe import (
     Pushed,
-    checksum,
     echo_request,
     is_answer,
     probe_client,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ovpnha.config.bcn import MACHINE_LINK
 from ovpnha.model import Role
 from ovpnha.node.statistics import NodeStatistics, TrackingFigures
 from ovpnha.problems import KINDS, Problem, ProblemKind
@@ -136,3 +137,11 @@ def test_a_vip_that_nobody_has_is_told(statistics: NodeStatistics) -> None:
     assert told(statistics, **STANDBY) == ["vip_nowhere"]
     (other,) = statistics.instances[0].nodes
     assert told(statistics, **STANDBY, nodes=(replace(other, vip=True),)) == []
+
+
+def test_who_is_alone_misses_nobody(statistics: NodeStatistics) -> None:
+    instances = tuple(replace(one, nodes=()) for one in statistics.instances)
+    alone = replace(statistics, instances=instances, links={MACHINE_LINK: True})
+    assert ProblemKind.NO_OTHER_NODE not in {one.kind for one in find_problems(alone)}
+    apart = replace(alone, links={"bcn0": True})
+    assert ProblemKind.NO_OTHER_NODE in {one.kind for one in find_problems(apart)}

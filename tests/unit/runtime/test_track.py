@@ -3,8 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ovpnha.model import Vouched
-from ovpnha.runtime.track import UNREAD_LIMIT, TrackFile
+from ovpnha.runtime.track import UNREAD_LIMIT, TrackFile, Vouched
 
 
 def make(path: Path) -> tuple[TrackFile, list[str]]:
@@ -49,7 +48,7 @@ class Watched:
     def __init__(self, directory: Path) -> None:
         self.path = directory / "udp.grade"
         self.told: list[bool] = []
-        self.vouched: Vouched | None = Vouched(4711, "192.0.2.10")
+        self.vouched: Vouched | None = Vouched(4711, ("192.0.2.10",))
         self.now = 0.0
         self.track = TrackFile(
             self.path, _fail, lambda: self.vouched, self.told.append, lambda: self.now
@@ -97,12 +96,12 @@ def test_the_openvpn_that_the_grade_speaks_of_is_named_beside_it(tmp_path: Path)
     watched.vouched = None
     watched.track.set_grade(-254)
     assert not beside.exists()
-    watched.vouched = Vouched(4712, "192.0.2.10")
+    watched.vouched = Vouched(4712, ("192.0.2.10",))
     watched.track.touch()
     assert beside.read_text() == "4712 192.0.2.10\n"
-    watched.vouched = Vouched(4712, "192.0.2.10", 33)
+    watched.vouched = Vouched(4712, ("192.0.2.10", "2001:db8::10"), 33)
     watched.track.touch()
-    assert beside.read_text() == "4712 192.0.2.10\n33\n"
+    assert beside.read_text() == "4712 192.0.2.10 2001:db8::10\n33\n"
 
 
 def test_a_removed_file_comes_back(tmp_path: Path) -> None:

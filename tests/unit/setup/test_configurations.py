@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ def test_all_are_expected() -> None:
     assert len(EXPECTED) == 30
 
 
-def proposed(name: str) -> tuple[Proposal, ServerSource]:
+def proposed(name: str, answers: Answers = ANSWERS) -> tuple[Proposal, ServerSource]:
     text = (DIRECTORY / f"{name}.conf").read_text()
     source = ServerSource(f"/etc/openvpn/server/{name}.conf", text)
     where = host(files={source.path: text})
-    return propose(plan(ANSWERS, where), source, where, supplies()), source
+    return propose(plan(answers, where), source, where, supplies()), source
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -40,6 +41,17 @@ def test_what_is_said(name: str) -> None:
     assert all(one.startswith(text) for one, text in zip(said, expected["notes"], strict=True)), (
         said
     )
+
+
+def test_how_many_start_is_what_the_page_says() -> None:
+    """Protected, and with the distribution's OpenVPN."""
+    protected = [name for name in EXPECTED if not proposed(name)[0].problems]
+    stock = replace(ANSWERS, openvpn="stock")
+    beside = [name for name in EXPECTED if not proposed(name, stock)[0].problems]
+    assert EXPECTED.keys() - set(beside) == {"qnap-old"}
+    page = (DIRECTORY.parents[1] / "docs/operations.md").read_text()
+    assert f"Of the {len(protected)} that start every client went on" in page
+    assert f" {len(beside)} of the {len(EXPECTED)} start as they are " in page
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -11,7 +11,7 @@ from ovpnha.setup.addresses import find_in_tunnels, note_far_nodes, note_local
 from ovpnha.setup.answers import Answers, find_questions
 from ovpnha.setup.cluster import make_plan
 from ovpnha.setup.host import DefaultRoute
-from ovpnha.setup.refusals import find_refused, find_tunnels, is_wrong_family
+from ovpnha.setup.refusals import find_refused, find_served, find_tunnels, is_wrong_family
 from ovpnha.setup.server import Server, parse_server
 from tests.unit.setup.builders import ANSWERS, SOURCE, host, plan
 
@@ -40,7 +40,13 @@ REFUSED = {
     "local 2001:db8::1\nproto udp6": [],
     "local 2001:db8::1\nproto udp4": ["family"],
     "local ::\nproto udp4": ["wildcard"],
-    "multihome": ["multihome"],
+    "local ::\nproto udp6\ncluster-address 192.0.2.10\ncluster-address 2001:db8::1": [],
+    "local 0.0.0.0\ncluster-address 192.0.2.10": [],
+    "local 0.0.0.0\ncluster-address 2001:db8::1": ["ipv6"],
+    "local ::\nproto udp6\nbind ipv6only\ncluster-address 192.0.2.10": ["ipv4"],
+    "local ::\nproto udp6\nbind ipv6only\ncluster-address 2001:db8::1": [],
+    "cluster-address 192.0.2.10": ["both"],
+    "multihome": [],
     "fragment 1300": [],
     "comp-lzo": [],
     "comp-lzo yes": [],
@@ -68,6 +74,29 @@ REFUSED = {
 @pytest.mark.parametrize("text", REFUSED)
 def test_what_cluster_refuses(text: str) -> None:
     assert list(find_refused(server(GOOD + text))) == REFUSED[text]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "x", "0.0.0.1", "127.0.0.1", "224.0.0.1", "240.0.0.1", "::", "::1", "fe80::1", "ff02::1"],
+)
+def test_what_is_no_address_that_nodes_share(address: str) -> None:
+    text = f"{GOOD}local ::\nproto udp6\ncluster-address {address}"
+    assert list(find_refused(server(text))) == ["address"]
+
+
+def test_which_addresses_a_server_serves() -> None:
+    def served(text: str) -> list[str]:
+        return [str(one) for one in find_served(server(text))]
+
+    assert served("local 192.0.2.10") == ["192.0.2.10"]
+    assert served("local vpn.example.net") == []
+    assert served("cluster-address 192.0.2.10\ncluster-address 2001:db8::1\ncluster-address x") == [
+        "192.0.2.10",
+        "2001:db8::1",
+    ]
+    assert served("local 192.0.2.10\ncluster-address 192.0.2.11") == ["192.0.2.10"]
+    assert served("local 0.0.0.0\ncluster-address 192.0.2.11") == ["192.0.2.11"]
 
 
 def test_what_must_be_there() -> None:
@@ -189,6 +218,16 @@ def test_nodes_that_a_router_leads_to() -> None:
     assert told("192.168.77.2", "eth1") == ["bcn: 192.168.77.2"]
 
 
+def test_the_bcn_is_where_the_first_node_is_that_is_named() -> None:
+    for nodes, interface in (
+        ("192.168.77.2", "bcn0"),
+        ("192.168.77.2 198.51.100.2", "bcn0"),
+        ("198.51.100.2 192.168.77.2", "eth1"),
+    ):
+        answers = Answers(vip="192.0.2.10", inside_vip="none", bcn_nodes=nodes)
+        assert plan(answers).bcn_interface == interface
+
+
 def test_clients_that_know_another_address() -> None:
     assert list(note_local(plan(), server("local 192.0.2.10"))) == []
     assert list(note_local(plan(), server("local 0.0.0.0"))) == []
@@ -251,3 +290,18 @@ def test_nodes_of_the_bcn_are_sorted_and_have_this_one_once() -> None:
     answers = Answers(vip="192.0.2.10", inside_vip="none", bcn_nodes="10.0.0.9 10.0.0.2")
     nodes = [ipaddress.ip_address(f"10.0.0.{one}") for one in (2, 5, 9)]
     assert list(plan(answers, where).bcn_nodes) == nodes
+
+
+def test_several_vips_are_each_looked_at() -> None:
+    def said(vip: str) -> list[str]:
+        answers = Answers(vip=vip, inside_vip="none", bcn_interface="bcn0")
+        return make_plan("office", answers, host())[1]
+
+    assert said("192.0.2.10 192.0.2.20 2001:db8::10") == []
+    assert said("192.0.2.10 192.0.2.10/24") == ["--vip: names an address twice; name each once"]
+    many = " ".join(f"192.0.2.{one}" for one in range(10, 19))
+    assert said(many) == ["--vip: names 9 addresses; no more than 8 are possible"]
+    (line,) = said("192.0.2.10 x")
+    assert line.startswith("--vip: x is no address")
+    (line,) = said("192.0.2.10 ff02::1")
+    assert line.startswith("--vip: ff02::1 is not an address that a host can have")

@@ -65,6 +65,10 @@ def test_a_template_that_has_changed_is_refused() -> None:
         set_variables("nothing", {"NODE": "a"})
     with pytest.raises(ConfigError, match="the template lacks"):
         render_keepalived(plan(LONE), replace(TEMPLATES, keepalived=""), "/x")
+    more = plan(replace(ANSWERS, vip="192.0.2.10 192.0.2.11"))
+    lacks = TEMPLATES.keepalived.replace("$OUTSIDE_VIP dev", "$OTHER_VIP dev")
+    with pytest.raises(ConfigError, match=r"the template lacks \$OUTSIDE_VIP"):
+        render_keepalived(more, replace(TEMPLATES, keepalived=lacks), "/x")
 
 
 OWN = replace(plan().outside, own=None)

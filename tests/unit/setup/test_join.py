@@ -72,6 +72,29 @@ def test_what_is_not_whole_is_one_line(data: bytes, said: str) -> None:
         open_untrusted(data, "correct horse", "f")
 
 
+def test_a_sealed_file_begins_with_its_format_and_what_opening_it_costs() -> None:
+    """Another release opens it by that; a passphrase that is tried costs 64 MiB each time."""
+    sealed = seal(b"", "correct horse", b"s" * 16, b"n" * 12)
+    assert sealed[:47] == b"OVPNHA-SEALED-1\n" + bytes([16, 8, 1]) + b"s" * 16 + b"n" * 12
+
+
+def test_a_file_of_more_than_64_mib_is_not_even_looked_at() -> None:
+    most = MAGIC.ljust(64 * 1024 * 1024, b"x")
+    with pytest.raises(ConfigError, match="another release"):
+        open_untrusted(most, "correct horse", "f")
+    with pytest.raises(ConfigError, match="is no sealed file"):
+        open_untrusted(most + b"x", "correct horse", "f")
+
+
+@pytest.mark.parametrize(("letters", "well"), [(7, False), (8, True)])
+def test_a_passphrase_has_eight_characters(letters: int, well: bool) -> None:
+    if well:
+        assert check_passphrase("p" * letters, "f") == "p" * letters
+    else:
+        with pytest.raises(ConfigError, match="at least 8"):
+            check_passphrase("p" * letters, "f")
+
+
 def test_another_passphrase_and_a_short_one() -> None:
     with pytest.raises(ConfigError, match="the passphrase is another one, or the file is damaged"):
         open_untrusted(SEALED, "wrong horse", "f")
@@ -188,8 +211,17 @@ def test_names_that_say_nothing_on_this_node_are_told_and_states_are_taken_over(
 
 
 def test_another_key_is_not_replaced_without_a_word() -> None:
-    where = second(files={KEY_PATH: "another"})
-    assert any("another key is there" in one for one in joined(bundle(), where).notes)
+    def is_told(files: dict[str, str], last: dict[str, str]) -> bool:
+        first = bundle()
+        made, _ = make_plan(first.instance, adapt_answers(first, Answers(), second()), second())
+        assert made is not None
+        found = propose_join(made, first, second(files=files), supplies(last=last))
+        return any("another key is there" in one for one in found.notes)
+
+    assert is_told({KEY_PATH: "another"}, {})
+    assert not is_told({KEY_PATH: "another"}, {KEY_PATH: "of an earlier run of ours"})
+    assert not is_told({KEY_PATH: "key\n"}, {})
+    assert not is_told({}, {})
 
 
 def test_a_bundle_comes_back() -> None:
@@ -218,6 +250,8 @@ def test_a_node_like_the_first_gets_the_same_files() -> None:
     assert "$NODE=b\n$PRIORITY=99\n" in texts(found)[NODE_PATH]
     key = next(one for one in found.changes if one.path == KEY_PATH)
     assert (key.secret, key.owner) == (True, "ovpnha")
+    modes = {one.path: one.mode for one in found.changes}
+    assert (modes[KEY_PATH], modes[CHECK_PATH], modes[TOML_PATH]) == (0o600, 0o755, None)
     assert [one for one in found.notes if one.startswith("/bin/up")]
     assert not [one for one in found.notes if one.startswith("/usr/sbin")]
 

@@ -590,14 +590,50 @@ def test_networkd_reads_its_files_again_before_anybody_has_the_address() -> None
     assert taken < back.index(again) < back.index(("systemctl", "start", STOCK.name))
 
 
-def test_multihome_goes_and_a_file_that_is_included_is_named() -> None:
+def test_a_server_for_any_address_stays_one() -> None:
     text = TEXT + "multihome\n"
     found = made(host(files={SERVER: text}), replace(SOURCE, text=text))
+    after = found.changes[-1].after
     assert found.problems == ()
-    assert "\n#multihome\n" in found.changes[-1].after
-    assert any(one.startswith("multihome: becomes a comment") for one in found.notes)
+    assert "\nmultihome\n" in after
+    assert "\ncluster-address 192.0.2.10\n" in after
+    assert "\nlocal" not in after
+    assert any(one.startswith("multihome, or no local") for one in found.notes)
+    again = made(host(files={SERVER: after}), replace(SOURCE, text=after))
+    assert again.problems == ()
+    assert not [one for one in again.changes if one.path == SERVER]
+
+
+def test_several_addresses_that_clients_use() -> None:
+    both = replace(ANSWERS, vip="192.0.2.10 2001:db8::10 192.0.2.20/24", own_address="192.0.2.11")
+    text = TEXT + "local 192.0.2.10\nproto udp4\n"
+    found = made(host(files={SERVER: text}), replace(SOURCE, text=text), both)
+    after = {one.path: one.after for one in found.changes}
+    assert found.problems == ()
+    assert "\n#local 192.0.2.10\n#proto udp4\n" in after[SERVER]
+    for line in ("192.0.2.10", "2001:db8::10", "192.0.2.20"):
+        assert f"\ncluster-address {line}\n" in after[SERVER]
+    assert "\nproto udp6\n" in after[SERVER]
+    assert 'vip = ["192.0.2.10", "2001:db8::10", "192.0.2.20"]\n' in after[TOML_PATH]
+    assert any(one.startswith("proto udp4: becomes udp6") for one in found.notes)
+    keepalived = after[KEEPALIVED_PATH]
+    moved = "        $OUTSIDE_VIP dev $OUTSIDE_IF\n        192.0.2.20/24 dev $OUTSIDE_IF\n"
+    assert moved in keepalived
+    assert "        $OUTSIDE_VIP6\n        2001:db8::10/128 dev $OUTSIDE_IF\n" in keepalived
+
+
+def test_an_included_file_that_says_something_else_is_named() -> None:
     included = replace(
-        SOURCE, text=TEXT + "config more\n", make_load=lambda: {"more": "multihome\n"}.get
+        SOURCE,
+        text=TEXT + "multihome\nconfig more\n",
+        make_load=lambda: {"more": "cluster-address 192.0.2.77\n"}.get,
     )
     found = made(host(files={SERVER: included.text}), included)
-    assert [one for one in found.problems if "multihome: it stands in a file" in one]
+    assert found.problems == ()  # it is one more
+    included = replace(
+        SOURCE,
+        text=TEXT + "local 192.0.2.10\nconfig more\n",
+        make_load=lambda: {"more": "local 192.0.2.77\n"}.get,
+    )
+    found = made(host(files={SERVER: included.text}), included)
+    assert [one for one in found.problems if "local: a file that this one includes" in one]

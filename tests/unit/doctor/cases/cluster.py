@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from ovpnha.doctor.facts import ConfigurationFacts, Facts, KeyFacts, LinkFacts, NodeFacts, UnitFacts
 from ovpnha.doctor.kinds import DoctorKind
+from ovpnha.machines import SparePolicy
 from ovpnha.problems import Problem, ProblemKind
-from tests.unit.doctor.good import before_step_9, changed
+from tests.unit.doctor.good import also, before_step_9, changed
 
 LINK_DOWN = Problem(ProblemKind.LINK_DOWN, "BCN link bcn0 is down")
 
@@ -127,6 +128,15 @@ CASES: dict[str, tuple[DoctorKind, Facts, str]] = {
         DoctorKind.SIDECAR_CAPABILITIES,
         changed("sidecar", capabilities=frozenset({"cap_net_admin"})),
         "lacks CAP_NET_RAW",
+    ),
+    "capability for a spare": (
+        DoctorKind.SIDECAR_CAPABILITIES,
+        also(
+            changed("server", spare=SparePolicy.RESTART),
+            "sidecar",
+            capabilities=frozenset({"cap_net_admin", "cap_net_raw"}),
+        ),
+        "lacks CAP_KILL, which it needs for the end of an OpenVPN that hangs",
     ),
     "silent standby": (
         DoctorKind.SILENT_AFTER_REBOOT,

@@ -13,6 +13,8 @@ from ovpnha.doctor.facts import (
     UnitFacts,
     Unread,
 )
+from ovpnha.machines import SparePolicy
+from tests.unit.doctor.cases.server import spare
 from tests.unit.doctor.good import (
     GOOD,
     KEEPALIVED,
@@ -27,6 +29,14 @@ from tests.unit.doctor.good import (
 )
 
 QUIET: dict[str, Facts] = {
+    "a spare that is wanted all the time": spare(SparePolicy.ALWAYS),
+    "a spare that runs for a restart": spare(SparePolicy.RESTART),
+    "a spare of a server that is not clustered yet": also(
+        also(spare(SparePolicy.ALWAYS, active=False), "server", cluster=False), keepalived=None
+    ),
+    "no capability for a spare that is not wanted": changed(
+        "sidecar", capabilities=frozenset({"cap_net_admin", "cap_net_raw"})
+    ),
     "nothing is known yet": Facts(
         NOW, "a", "0.2.0", ConfigurationFacts("f"), changed().packages, firewall=None
     ),
@@ -35,7 +45,7 @@ QUIET: dict[str, Facts] = {
         "configuration",
         instances=(
             *GOOD.configuration.instances,
-            InstanceFacts("o", "192.0.2.11", keepalived=False),
+            InstanceFacts("o", ("192.0.2.11",), keepalived=False),
         ),
     ),
     "the VIP is not known": changed("configuration", instances=(InstanceFacts("udp"),)),
@@ -133,7 +143,7 @@ QUIET: dict[str, Facts] = {
             GOOD.configuration,
             instances=(
                 *GOOD.configuration.instances,
-                InstanceFacts("two", "192.0.2.11", "eth0", "/run/ovpnha/udp.grade"),
+                InstanceFacts("two", ("192.0.2.11",), "eth0", "/run/ovpnha/udp.grade"),
             ),
         ),
     ),

@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ovpnha.doctor.facts import CertificateFacts, Facts, ProcessFacts, UnitFacts
+from ovpnha.doctor.facts import (
+    CertificateFacts,
+    Facts,
+    ProcessFacts,
+    SocketFacts,
+    UnitFacts,
+)
 from ovpnha.doctor.kinds import DoctorKind
+from ovpnha.machines import SparePolicy
 from tests.unit.doctor.good import DAY, NOW, OTHER, UNIT, also, changed, server_with
 
 
@@ -17,6 +24,11 @@ def certificate(role: str, begins: float, ends: float | None, *, fits: bool = Tr
 
 def unit(**values: Any) -> Facts:
     return changed("server", unit=replace(UNIT, **values))
+
+
+def spare(policy: SparePolicy, **values: Any) -> Facts:
+    name = "openvpn-cluster-spare@udp.service"
+    return changed("server", spare=policy, spare_unit=replace(UNIT, name=name, **values))
 
 
 PREPARED = also(
@@ -80,6 +92,41 @@ CASES: dict[str, tuple[DoctorKind, Facts, str]] = {
         DoctorKind.SERVER_UNIT_LACKS,
         unit(hands_over=False, may_chown=False),
         "lacks ExecStop with ovpnha hand-over: a stop is no planned move; and CAP_CHOWN",
+    ),
+    "spare unit without drop-in": (
+        DoctorKind.SERVER_UNIT_LACKS,
+        spare(SparePolicy.ALWAYS, hands_over=False),
+        "openvpn-cluster-spare@udp.service lacks ExecStop",
+    ),
+    "a spare that runs and is not wanted": (
+        DoctorKind.SPARE_LEFTOVER,
+        spare(SparePolicy.NEVER),
+        "openvpn-cluster-spare@udp.service runs, and udp is to have no second process",
+    ),
+    "a spare that will run and is not wanted": (
+        DoctorKind.SPARE_LEFTOVER,
+        spare(SparePolicy.NEVER, active=False),
+        "openvpn-cluster-spare@udp.service is enabled, and udp is to have no second process",
+    ),
+    "no spare": (
+        DoctorKind.SPARE_MISSING,
+        spare(SparePolicy.ALWAYS, active=False),
+        "does not run: the clients of udp notice when OpenVPN dies then",
+    ),
+    "no spare after a reboot": (
+        DoctorKind.SPARE_MISSING,
+        spare(SparePolicy.ALWAYS, enabled=False),
+        "does not come back after a reboot",
+    ),
+    "replaced spare": (
+        DoctorKind.PROGRAM_REPLACED,
+        changed("server", spare_process=ProcessFacts(8, replaced=True)),
+        "(pid 8) runs a program that was replaced",
+    ),
+    "open socket of a spare": (
+        DoctorKind.MANAGEMENT_MODE,
+        changed("server", spare_socket=SocketFacts("/run/udp-spare.sock", 0o666)),
+        "others may use /run/udp-spare.sock",
     ),
     "stale units": (
         DoctorKind.UNIT_STALE,

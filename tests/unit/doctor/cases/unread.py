@@ -16,6 +16,7 @@ LACKING: dict[str, tuple[Facts, str]] = {
     "server": (changed(servers=(UNREAD,)), "a server's configuration"),
     "unit": (changed("server", unit=UNREAD), UNITS),
     "stock unit": (changed("server", stock_unit=UNREAD), UNITS),
+    "spare unit": (changed("server", spare_unit=UNREAD), "the second process of udp"),
     "reachable": (changed("socket", reachable=UNREAD), "whether the sidecar's user may open"),
     "strangers": (changed("socket", strangers=UNREAD), "who uses /run/openvpn-cluster/udp.sock"),
     "certificates": (changed("server", certificates=(UNREAD,)), "certificates of"),

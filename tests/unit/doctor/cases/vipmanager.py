@@ -84,9 +84,21 @@ CASES: dict[str, tuple[DoctorKind, Facts, str]] = {
         keepalived("track_file ovpnha_grade", "unknown ovpnha_grade"),
         "does not go by /run/ovpnha/udp.grade, the grade of instance udp",
     ),
+    "an IPv6 one lacks": (
+        DoctorKind.KEEPALIVED_VIP,
+        changed(
+            "configuration",
+            instances=(
+                InstanceFacts(
+                    "udp", ("192.0.2.10", "2001:db8::10"), "eth0", "/run/ovpnha/udp.grade"
+                ),
+            ),
+        ),
+        "no vrrp_instance of keepalived has 2001:db8::10, the VIP of instance udp",
+    ),
     "no track_file": (
         DoctorKind.KEEPALIVED_GRADE,
-        changed("configuration", instances=(InstanceFacts("udp", "192.0.2.10"),)),
+        changed("configuration", instances=(InstanceFacts("udp", ("192.0.2.10",)),)),
         "instance udp has no track_file",
     ),
     "weight": (DoctorKind.KEEPALIVED_WEIGHT, keepalived("weight 1\n", "weight 2\n"), "weight 2"),
@@ -135,6 +147,21 @@ CASES: dict[str, tuple[DoctorKind, Facts, str]] = {
         DoctorKind.KEEPALIVED_STATE,
         keepalived("state BACKUP", "state MASTER\n nopreempt"),
         "says state MASTER and nopreempt",
+    ),
+    "VIPs that part": (
+        DoctorKind.KEEPALIVED_SPLIT,
+        replace(
+            split(),
+            configuration=replace(
+                GOOD.configuration,
+                instances=(
+                    InstanceFacts(
+                        "udp", ("192.0.2.10", "198.51.100.10"), "", "/run/ovpnha/udp.grade"
+                    ),
+                ),
+            ),
+        ),
+        "lan moves 198.51.100.10 by itself, and ovpnha the other VIPs of instance udp",
     ),
     "split": (
         DoctorKind.KEEPALIVED_SPLIT,

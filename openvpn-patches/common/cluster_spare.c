@@ -1,0 +1,574 @@
+/*
+ *  OpenVPN -- An application to securely tunnel IP networks
+ *             over a single TCP/UDP port, with support for SSL/TLS-based
+ *             session authentication and key exchange,
+ *             packet encryption, packet authentication, and
+ *             packet compression.
+ *
+ *  Copyright (C) 2026 the ovpnha authors
+ *
+ *  This program is free software; you can redistribute it and/or modify
+ *  it under the terms of the GNU General Public License version 2
+ *  as published by the Free Software Foundation.
+ *
+ *  This program is distributed in the hope that it will be useful,
+ *  but WITHOUT ANY WARRANTY; without even the implied warranty of
+ *  MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+ *  GNU General Public License for more details.
+ *
+ *  You should have received a copy of the GNU General Public License along
+ *  with this program; if not, write to the Free Software Foundation, Inc.,
+ *  51 Franklin Street, Fifth Floor, Boston, MA 02110-1301 USA.
+ */
+
+/**
+ * @file cluster_spare.c
+ * Two processes with the same descriptors; see cluster_spare.h.
+ */
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "syshead.h"
+
+#include <sys/file.h>
+
+#ifdef ENABLE_CLUSTER
+
+#include "buffer.h"
+#include "cluster_spare.h"
+#include "error.h"
+#include "platform.h"
+
+#include "memdbg.h"
+
+/** Room for more descriptors than there may be: those that have no room are
+ * closed by the kernel, and it shows only that there were more. */
+#define ROOM 8
+
+struct cluster_spare cluster_spare = { .fd = { -1, -1 }, .pid_fd = -1,
+                                       .lock_fd = -1 }; /* GLOBAL */
+
+/** Came along with the line that is being read. */
+static struct
+{
+    bool there;
+    bool read;                          /**< the line has been read */
+    int fd[CLUSTER_DESCRIPTORS];
+} received; /* GLOBAL */
+
+/** Go along with a line that is to be sent. */
+static struct
+{
+    bool due;
+    size_t after;                       /**< bytes that are sent before */
+    int fd[CLUSTER_DESCRIPTORS];
+} given; /* GLOBAL */
+
+/*
+ * Addresses
+ */
+
+bool
+cluster_bound_get(int sd, struct cluster_bound *bound)
+{
+    socklen_t len = sizeof(bound->v6only);
+
+    CLEAR(*bound);
+    bound->len = sizeof(bound->addr);
+    if (getsockname(sd, (struct sockaddr *)&bound->addr, &bound->len))
+    {
+        bound->len = 0;
+        return false;
+    }
+    if (bound->addr.ss_family == AF_INET6)
+    {
+        getsockopt(sd, IPPROTO_IPV6, IPV6_V6ONLY, &bound->v6only, &len);
+    }
+    len = sizeof(bound->dev);
+    getsockopt(sd, SOL_SOCKET, SO_BINDTODEVICE, bound->dev, &len);
+    return true;
+}
+
+static bool
+prepare(int sd, const struct cluster_bound *bound)
+{
+    const int on = 1;
+
+    if (bound->addr.ss_family == AF_INET6)
+    {
+        setsockopt(sd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on));
+        setsockopt(sd, IPPROTO_IPV6, IPV6_V6ONLY, &bound->v6only, sizeof(bound->v6only));
+    }
+    else
+    {
+        setsockopt(sd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
+    }
+    return !bound->dev[0]
+           || !setsockopt(sd, SOL_SOCKET, SO_BINDTODEVICE, bound->dev, strlen(bound->dev) + 1);
+}
+
+int
+cluster_bound_try(const struct cluster_bound *bound)
+{
+    const int sd = socket(bound->addr.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP);
+    int ret = 0;
+
+    if (sd < 0)
+    {
+        return errno;
+    }
+    if (!prepare(sd, bound) || bind(sd, (const struct sockaddr *)&bound->addr, bound->len))
+    {
+        ret = errno;
+    }
+    close(sd);
+    return ret;
+}
+
+/**
+ * The name of a file for that port, beside another file, which no process of another
+ * port has, nor one of another network namespace.
+ *
+ * @return whether it has room
+ */
+static bool
+name_of(const struct cluster_bound *bound, const char *beside, char *name, size_t size)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&bound->addr;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&bound->addr;
+    const bool is_v6 = bound->addr.ss_family == AF_INET6;
+    const char *slash = strrchr(beside, '/');
+    const int directory = slash ? (int)(slash - beside) + 1 : 0;
+    char text[INET6_ADDRSTRLEN] = "";
+    struct stat net = { 0 };
+
+    inet_ntop(bound->addr.ss_family,
+              is_v6 ? (const void *)&v6->sin6_addr : (const void *)&v4->sin_addr,
+              text, sizeof(text));
+    stat("/proc/self/ns/net", &net);
+    const int len = snprintf(name, size, "%.*s.cluster-spare-%s-%d-%s-%lu", directory, beside, text,
+                             ntohs(is_v6 ? v6->sin6_port : v4->sin_port), bound->dev,
+                             (unsigned long)net.st_ino);
+    return len > 0 && (size_t)len < size;
+}
+
+/** Is it a file that only we, or root, can have opened? */
+static bool
+is_ours(int fd)
+{
+    struct stat st;
+
+    return !fstat(fd, &st) && S_ISREG(st.st_mode) && !(st.st_mode & (S_IRWXG | S_IRWXO))
+           && (st.st_uid == geteuid() || !st.st_uid);
+}
+
+int
+cluster_bound_lock(const struct cluster_bound *bound, const char *beside)
+{
+    char name[PATH_MAX];
+    int why = ENAMETOOLONG;
+
+    if (name_of(bound, beside, name, sizeof(name)))
+    {
+        const int fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+        if (fd >= 0 && is_ours(fd) && !flock(fd, LOCK_EX | LOCK_NB))
+        {
+            return fd;
+        }
+        why = fd >= 0 && !is_ours(fd) ? EPERM : errno;
+        if (fd >= 0)
+        {
+            close(fd);
+        }
+    }
+    errno = why;
+    return -1;
+}
+
+bool
+cluster_bound_match(const struct cluster_bound *bound, const struct addrinfo *list)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&bound->addr;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&bound->addr;
+
+    for (; list; list = list->ai_next)
+    {
+        const struct sockaddr_in *want4 = (const struct sockaddr_in *)list->ai_addr;
+        const struct sockaddr_in6 *want6 = (const struct sockaddr_in6 *)list->ai_addr;
+        if (list->ai_family != bound->addr.ss_family)
+        {
+            continue;
+        }
+        if (list->ai_family == AF_INET && v4->sin_port == want4->sin_port
+            && v4->sin_addr.s_addr == want4->sin_addr.s_addr)
+        {
+            return true;
+        }
+        if (list->ai_family == AF_INET6 && v6->sin6_port == want6->sin6_port
+            && IN6_ARE_ADDR_EQUAL(&v6->sin6_addr, &want6->sin6_addr))
+        {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Descriptors that were brought
+ */
+
+static bool
+is_udp(int sd)
+{
+    int type = 0, protocol = 0;
+    socklen_t len = sizeof(type);
+
+    return !getsockopt(sd, SOL_SOCKET, SO_TYPE, &type, &len) && type == SOCK_DGRAM
+           && !getsockopt(sd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) && protocol == IPPROTO_UDP;
+}
+
+bool
+cluster_spare_check_link(int sd, const struct addrinfo *list, struct cluster_reason *why)
+{
+    struct cluster_bound bound;
+
+    if (!is_udp(sd) || !cluster_bound_get(sd, &bound))
+    {
+        return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE, "the first descriptor is no UDP socket");
+    }
+    if (!cluster_bound_match(&bound, list))
+    {
+        return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE,
+                              "the socket has another address or port than the configuration says");
+    }
+    return true;
+}
+
+/** Does \c --dev say which one it is to be? */
+static bool
+is_named(const char *dev)
+{
+    return strcmp(dev, "tun") && strcmp(dev, "tap");
+}
+
+bool
+cluster_spare_check_tun(const struct ifreq *ifr, const char *dev, const char *dev_type,
+                        struct cluster_reason *why)
+{
+    const char *type = dev_type ? dev_type : dev;
+    const short want = !strncmp(type, "tap", 3) ? IFF_TAP : IFF_TUN;
+
+    if ((ifr->ifr_flags & (IFF_TUN | IFF_TAP)) != want)
+    {
+        return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE, "%s is no %s", ifr->ifr_name,
+                              want == IFF_TAP ? "tap" : "tun");
+    }
+    if (!(ifr->ifr_flags & IFF_NO_PI) || (ifr->ifr_flags & (IFF_VNET_HDR | IFF_MULTI_QUEUE)))
+    {
+        return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE, "%s was not opened by OpenVPN",
+                              ifr->ifr_name);
+    }
+    if (is_named(dev) && strcmp(dev, ifr->ifr_name))
+    {
+        return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE,
+                              "the device is %s, the configuration says %s", ifr->ifr_name, dev);
+    }
+    return true;
+}
+
+static void
+close_all(int *fd, int n)
+{
+    for (int i = 0; i < n; ++i)
+    {
+        if (fd[i] >= 0)
+        {
+            close(fd[i]);
+            fd[i] = -1;
+        }
+    }
+}
+
+void
+cluster_spare_drop(void)
+{
+    close_all(cluster_spare.fd, CLUSTER_DESCRIPTORS);
+}
+
+static void
+forget_received(void)
+{
+    if (received.there)
+    {
+        received.there = false;
+        close_all(received.fd, CLUSTER_DESCRIPTORS);
+    }
+}
+
+/**
+ * All descriptors of a message, which are ours now.
+ *
+ * @return their number
+ */
+static int
+descriptors_of(struct msghdr *message, int fd[ROOM])
+{
+    int n = 0;
+
+    for (struct cmsghdr *one = CMSG_FIRSTHDR(message); one; one = CMSG_NXTHDR(message, one))
+    {
+        if (one->cmsg_level == SOL_SOCKET && one->cmsg_type == SCM_RIGHTS)
+        {
+            const int here = (int)((one->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+            memcpy(fd + n, CMSG_DATA(one), here * sizeof(int));
+            n += here;
+        }
+    }
+    return n;
+}
+
+static void
+keep_received(struct msghdr *message)
+{
+    int fd[ROOM];
+    const int n = descriptors_of(message, fd);
+
+    if (!n)
+    {
+        return;
+    }
+    forget_received();
+    if (n != CLUSTER_DESCRIPTORS || (message->msg_flags & MSG_CTRUNC))
+    {
+        close_all(fd, n);
+        return;
+    }
+    memcpy(received.fd, fd, sizeof(received.fd));
+    received.there = true;
+    received.read = false;
+}
+
+ssize_t
+cluster_spare_recv(int sd, void *data, size_t size)
+{
+    union
+    {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(ROOM * sizeof(int))];
+    } control;
+    struct iovec part = { data, size };
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1,
+        .msg_control = control.room, .msg_controllen = sizeof(control.room)
+    };
+
+    if (received.read)
+    {
+        forget_received();
+    }
+    if (!cluster_spare.waiting)
+    {
+        return recv(sd, data, size, MSG_NOSIGNAL);
+    }
+    const ssize_t len = recvmsg(sd, &message, MSG_NOSIGNAL | MSG_CMSG_CLOEXEC);
+    if (len > 0)
+    {
+        keep_received(&message);
+        received.read = ((const char *)data)[len - 1] == '\n';
+    }
+    else if (len == 0)
+    {
+        forget_received();
+    }
+    return len;
+}
+
+bool
+cluster_spare_received(int fd[CLUSTER_DESCRIPTORS])
+{
+    const bool there = received.there;
+
+    if (there)
+    {
+        memcpy(fd, received.fd, sizeof(received.fd));
+        received.there = false;
+    }
+    return there;
+}
+
+/*
+ * Descriptors that are given
+ */
+
+void
+cluster_spare_give(const int fd[CLUSTER_DESCRIPTORS], size_t after)
+{
+    memcpy(given.fd, fd, sizeof(given.fd));
+    given.after = after;
+    given.due = true;
+}
+
+/** Send the first bytes together with the descriptors. */
+static ssize_t
+send_given(int sd, const void *data, size_t size)
+{
+    union
+    {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(given.fd))];
+    } control;
+    struct iovec part = { (void *)data, size };
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1,
+        .msg_control = control.room, .msg_controllen = sizeof(control.room)
+    };
+
+    CLEAR(control);
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof(given.fd));
+    memcpy(CMSG_DATA(head), given.fd, sizeof(given.fd));
+    return sendmsg(sd, &message, MSG_NOSIGNAL);
+}
+
+ssize_t
+cluster_spare_send(int sd, const void *data, size_t size)
+{
+    ssize_t sent;
+
+    if (!given.due)
+    {
+        return send(sd, data, size, MSG_NOSIGNAL);
+    }
+    if (!given.after)
+    {
+        sent = send_given(sd, data, size);
+        given.due = sent <= 0;
+        cluster_spare.given |= sent > 0;
+        return sent;
+    }
+    sent = send(sd, data, size < given.after ? size : given.after, MSG_NOSIGNAL);
+    given.after -= sent > 0 ? (size_t)sent : 0;
+    return sent;
+}
+
+void
+cluster_spare_gone(void)
+{
+    given.due = false;
+}
+
+/*
+ * What both have
+ */
+
+void
+cluster_spare_unlock(void)
+{
+    if (cluster_spare.lock_fd >= 0)
+    {
+        close(cluster_spare.lock_fd);
+        cluster_spare.lock_fd = -1;
+    }
+}
+
+static int
+receive_buffer(int sd)
+{
+    int value = 0;
+    socklen_t len = sizeof(value);
+
+    /* the kernel counts its own part, too */
+    return getsockopt(sd, SOL_SOCKET, SO_RCVBUF, &value, &len) ? 0 : value / 2;
+}
+
+void
+cluster_spare_raise_buffer(int sd, int configured)
+{
+    const int want = configured > CLUSTER_SPARE_RCVBUF ? configured : CLUSTER_SPARE_RCVBUF;
+    const int before = receive_buffer(sd);
+
+    if (before >= want)
+    {
+        return;
+    }
+    if (setsockopt(sd, SOL_SOCKET, SO_RCVBUFFORCE, &want, sizeof(want)))
+    {
+        setsockopt(sd, SOL_SOCKET, SO_RCVBUF, &want, sizeof(want));
+    }
+    if (receive_buffer(sd) < before)
+    {
+        setsockopt(sd, SOL_SOCKET, SO_RCVBUF, &before, sizeof(before));
+    }
+    if (receive_buffer(sd) < want)
+    {
+        msg(M_WARN, "CLUSTER: the receive buffer has %d bytes, %d are wanted while no process reads: "
+            "CAP_NET_ADMIN or net.core.rmem_max gives them", receive_buffer(sd), want);
+    }
+}
+
+static void
+keep_fd(int fd)
+{
+    if (cluster_spare.pid_fd >= 0)
+    {
+        close(cluster_spare.pid_fd);
+    }
+    cluster_spare.pid_fd = fd;
+}
+
+void
+cluster_spare_keep_pid(const char *name)
+{
+    free(cluster_spare.pid_file);
+    cluster_spare.pid_file = name ? string_alloc(name, NULL) : NULL;
+    keep_fd(name ? platform_open(name, O_WRONLY | O_CLOEXEC, 0) : -1);
+}
+
+void
+cluster_spare_write_pid(void)
+{
+    char text[16];
+
+    if (!cluster_spare.pid_file)
+    {
+        return;
+    }
+    const int fd = platform_open(cluster_spare.pid_file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd >= 0)
+    {
+        keep_fd(fd);
+    } /* else, with fewer rights now, into the file that was there before */
+    const int len = snprintf(text, sizeof(text), "%u\n", platform_getpid());
+    if (pwrite(cluster_spare.pid_fd, text, len, 0) != len || ftruncate(cluster_spare.pid_fd, len))
+    {
+        msg(M_WARN | M_ERRNO, "CLUSTER: cannot write the pid file %s", cluster_spare.pid_file);
+    }
+}
+
+bool
+cluster_spare_remove_pid(void)
+{
+    unsigned int pid = 0;
+
+    if (!cluster_spare.wanted)
+    {
+        return false;
+    }
+    FILE *file = cluster_spare.pid_file ? platform_fopen(cluster_spare.pid_file, "r") : NULL;
+    if (file)
+    {
+        const bool ours = fscanf(file, "%u", &pid) == 1 && pid == platform_getpid();
+        fclose(file);
+        if (ours)
+        {
+            platform_unlink(cluster_spare.pid_file);
+        }
+    }
+    return true;
+}
+
+#endif /* ifdef ENABLE_CLUSTER */

@@ -1,0 +1,130 @@
+"""The two processes of an instance: what each is, and what they share.
+
+Decides who passes descriptors on, and who leaves what arrives to the other: see docs/roles.md, "A
+spare". What else is done with the two is decided by ``arbiter`` and ``moving``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ovpnha.machines import Process
+from ovpnha.model import InstanceName, Role, Silence, Sync
+from ovpnha.node.arbiter import SOURCES, Place, Side
+from ovpnha.node.outputs import PassDescriptors
+from ovpnha.node.parts import Parts
+from ovpnha.node.statistics import ProcessFigures
+
+
+def place_of(parts: Parts) -> Place:
+    """What is known of a process; before its role is taken up, what it has said itself."""
+    role, discovery = parts.role.role, parts.discovery
+    if not parts.openvpn.connected:
+        return Place.ABSENT
+    if parts.sharing.waiting:
+        return Place.WAITING
+    if role is Role.FAULT:
+        return Place.FAULT
+    if discovery.slow:
+        return Place.SILENT
+    if role is not Role.INIT:
+        return Place(role.value)
+    if discovery.status is not None and discovery.answered:
+        return Place(discovery.status.role.value)
+    return Place.SILENT
+
+
+@dataclass
+class ProcessEnd:
+    """Whether a process may live, as the kernel has said it: not the end of a connection.
+
+    A process that was never connected may have served before this sidecar began, until it is known
+    that nobody has its socket open. One that comes after a death is no master: nobody but this
+    sidecar promotes it.
+    """
+
+    ended: bool = False  # it is certain that none is there that may serve
+    seen: bool = False  # one was connected
+    doubted: bool = False  # the process before the one of now may live
+
+    def begin(self) -> None:
+        """It is connected."""
+        self.doubted = self.seen and not self.ended
+        self.ended, self.seen = False, True
+
+    def miss(self, *, absent: bool) -> None:
+        """It cannot be connected; ``absent``: nobody has its socket open."""
+        if absent and not self.seen:
+            self.ended = True
+
+    def leave(self, *, waiting: bool) -> None:
+        """The connection has ended: one that waited has nothing to serve with, if it lives."""
+        if waiting:
+            self.ended = not self.doubted
+
+    def end(self) -> None:
+        """It is dead."""
+        self.ended, self.doubted = True, False
+
+
+def look(parts: Parts, end: ProcessEnd, now: float) -> Side:
+    """A process, as the arbiter sees it."""
+    place, status = place_of(parts), parts.discovery.status
+    return Side(
+        place=place,
+        epoch=max(parts.own.epoch, status.epoch) if status is not None else parts.own.epoch,
+        own=not parts.sharing.is_taken,
+        whole=parts.sync(now) is Sync.IN_SYNC,
+        promised=parts.vip.promised(now),
+        ended=not end.doubted if place is Place.WAITING else end.ended,
+        told=parts.discovery.settled,
+    )
+
+
+def pass_wishes(mine: Parts, other: Parts) -> None:
+    """What was asked of the machine holds for the process that has the slot from now on."""
+    mine.pause.pass_on(other.pause)
+    mine.vip.pass_on(other.vip)
+
+
+def pass_on(instance: InstanceName, pairs: Mapping[Process, Parts]) -> bool:
+    """Let one that waits have the descriptors of the other; True: they are on their way.
+
+    What has come and is not wanted any more, the shell closes: it does so with all that it is told
+    nothing of.
+    """
+    for source, mine in pairs.items():
+        other = pairs[source.other]
+        if mine.sharing.offered:
+            mine.sharing.offered = False
+            data = other.sharing.begin_take() if other.sharing.needs else None
+            if data is not None:
+                other.openvpn.put(PassDescriptors(instance, source, source.other, data))
+                return True
+        elif other.sharing.needs and mine.sharing.gives and mine.discovery.settled:
+            mine.sharing.ask()
+            mine.openvpn.flush()
+    return False
+
+
+def set_silence(pairs: Mapping[Process, Parts], slot: Process) -> None:
+    """Who has the slot drains what it does not serve; the other one leaves it."""
+    for process, parts in pairs.items():
+        if parts.discovery.settled and not parts.openvpn.unanswered:
+            silence = Silence.DRAIN if process is slot else Silence.LEAVE
+            parts.sharing.be_silent(silence)
+            parts.openvpn.flush()
+
+
+def describe_process(parts: Parts, now: float) -> ProcessFigures:
+    """A process, for those who look."""
+    place = place_of(parts)
+    return ProcessFigures(
+        place=place.value,
+        sync=parts.own.sync if place in SOURCES else parts.sync(now),
+        clients=parts.clients,
+        openvpn=parts.discovery.version,
+        descriptors=parts.sharing.descriptors,
+        problem=parts.role.why if place is Place.FAULT else parts.sharing.problem,
+    )

@@ -1,0 +1,1 @@
+"""Beside an OpenVPN without the patch: who has which address, and nothing that carries keys."""

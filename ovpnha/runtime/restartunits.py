@@ -1,0 +1,151 @@
+"""Starts and stops the units of an instance's two processes, for a restart.
+
+Decides how another program than the installed one is started: by a drop-in of both units that
+lasts until the host's next start, and that the next restart without one takes away. systemd starts
+an ended process anew within 0.2 s, so the drop-in must be there before any process ends; and it
+must not stay behind a restart that was called off, or a later crash would start that program.
+Restarts the main unit only when clients are to notice: it is the one that an administrator watches,
+and systemd starts its process anew by itself. That is one job of systemd's, which starts it again
+whatever becomes of this command; after a stop alone nobody might come to start it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from ovpnha.config import InstanceSection
+from ovpnha.errors import OvpnhaError
+from ovpnha.machines import Process
+
+UNITS = {
+    Process.MAIN: "openvpn-cluster@{}.service",
+    Process.SPARE: "openvpn-cluster-spare@{}.service",
+}
+DROP_INS = Path("/run/systemd/system")
+DROP_IN = "ovpnha-binary.conf"
+TIMEOUT = 240.0
+"""Seconds: more than systemd gives a unit to stop, by force at last, and to start."""
+
+
+class UnitError(OvpnhaError):
+    """A unit could not be started or stopped; says why."""
+
+
+class OtherUnits:
+    """Those of one instance."""
+
+    def __init__(self, one: InstanceSection, drop_ins: Path | None = None) -> None:
+        name = one.server_config.stem if one.server_config is not None else one.name
+        self._units = {process: unit.format(name) for process, unit in UNITS.items()}
+        self._drop_ins = drop_ins or DROP_INS
+        self._before: dict[Path, str | None] = {}
+
+    def use(self, binary: Path | None) -> None:
+        """Start this program from now on, for None the installed one; what runs goes on.
+
+        Raises:
+            UnitError: systemd refuses, or has no such unit.
+        """
+        wanted = {
+            self._drop_ins / f"{unit}.d" / DROP_IN: None if binary is None else _text(unit, binary)
+            for unit in self._units.values()
+        }
+        self._before = {file: _read(file) for file in wanted}
+        self._write(wanted)
+
+    def take_back(self) -> bool:
+        """The programs are those from before ``use``; whether they were others.
+
+        Raises:
+            UnitError: systemd refuses: it may start the other program later.
+        """
+        try:
+            return self._write(self._before)
+        except UnitError as error:
+            raise UnitError(
+                f"{error}; the units may start what was tried, until that is done"
+            ) from None
+
+    def start(self, process: Process) -> None:
+        """Start its unit; one that runs starts its process anew by itself.
+
+        Raises:
+            UnitError: systemd refuses.
+        """
+        _systemctl("start", "--no-block", self._units[process])
+
+    def renew(self, process: Process) -> None:
+        """End the process of its unit, however it does, and start another; waits for neither.
+
+        Raises:
+            UnitError: systemd refuses.
+        """
+        _systemctl("restart", "--no-block", self._units[process])
+
+    def stop_spare(self, *, wait: bool = True) -> None:
+        """Stop the unit of the second process; UnitError when systemd refuses."""
+        _systemctl("stop", *([] if wait else ["--no-block"]), self._units[Process.SPARE])
+
+    def restart(self) -> None:
+        """End the server, and start its main process: clients are told, and reconnect.
+
+        Raises:
+            UnitError: systemd refuses, or has not done it yet: it goes on with what it was told.
+        """
+        try:
+            self.stop_spare()
+        finally:
+            _systemctl("restart", self._units[Process.MAIN])
+
+    def _write(self, texts: Mapping[Path, str | None]) -> bool:
+        changed = False
+        try:
+            for file, text in texts.items():
+                changed |= _replace(file, text)
+        except OSError as error:
+            raise UnitError(f"{error.filename}: {error.strerror}; be root") from None
+        if changed:
+            _systemctl("daemon-reload")
+        return changed
+
+
+def _replace(file: Path, text: str | None) -> bool:
+    """Whether it was another one."""
+    if text == _read(file):
+        return False
+    if text is None:
+        file.unlink()
+    else:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return True
+
+
+def _read(file: Path) -> str | None:
+    return file.read_text() if file.exists() else None
+
+
+def _text(unit: str, binary: Path) -> str:
+    command = _systemctl("show", "--property=ExecStart", "--value", unit)
+    arguments = command.partition("argv[]=")[2].partition(" ;")[0].partition(" ")[2]
+    if not arguments:
+        raise UnitError(f"systemd has no unit {unit} that starts OpenVPN")
+    return f"[Service]\nExecStart=\nExecStart={binary.resolve()} {arguments}\n"
+
+
+def _systemctl(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["systemctl", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UnitError(f"systemctl {arguments[0]}: {error}") from None
+    if done.returncode:
+        raise UnitError(f"systemctl {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout

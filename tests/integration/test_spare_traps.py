@@ -1,0 +1,369 @@
+"""What two processes of one server have in common is changed by one of them, whatever happens.
+
+Ruled by docs/adr/0068-one-socket-two-processes.md.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.integration.pace import PATIENCE
+from tests.integration.sparepair import (
+    ADDED,
+    RUNNING,
+    TELL,
+    UP,
+    Managed,
+    SparePair,
+    expect_untouched,
+    restarts,
+)
+from tests.integration.sparestreams import RATE, Wire
+from tests.lab.nonces import count
+from tests.lab.splitbrain import TRACED
+from tests.lab.waiting import wait_patiently, wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+
+def switched(pair: SparePair) -> None:
+    """``b`` serves the client, ``a`` is held."""
+    pair.connect()
+    pair.carry(pair.a, pair.b)
+    pair.switch(pair.a, pair.b, "2/b")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_held_process_that_is_told_to_end_or_to_start_anew_ends(
+    pair: SparePair, number: signal.Signals
+) -> None:
+    """What it opened belongs to the one that serves now."""
+    switched(pair)
+    with pair.streams() as streams:
+        pair.a.process.signal(number)
+        assert pair.a.ends() == 0
+        streams.linger(RUNNING)
+    assert [one.missing for one in streams.counted] == [(), ()]
+    expect_untouched(pair)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_master_refuses_to_start_anew(pair: SparePair, number: signal.Signals) -> None:
+    pair.connect()
+    with pair.streams() as streams:
+        pair.a.process.signal(number)
+        said = "use 'ovpnha restart-openvpn'"
+        wait_until(lambda: said in pair.a.process.log.read_text(), "it is refused", PATIENCE)
+        streams.linger(RUNNING)
+    assert [one.missing for one in streams.counted] == [(), ()]
+    assert pair.a.status()["role"] == "master"
+
+
+def test_whoever_ends_last_takes_everything_down(pair: SparePair) -> None:
+    switched(pair)
+    pair.b.process.signal(signal.SIGTERM)
+    assert pair.b.ends() == 0
+    assert pair.tun() == (True, True)
+    assert pair.scripts("down") == []
+    pair.a.process.signal(signal.SIGTERM)
+    assert pair.a.ends() == 0
+    assert pair.tun() == (False, False)
+    assert pair.scripts("down") == UP
+    assert pair.scripts("learn") == [*ADDED, "delete 10.8.0.2"]
+    assert pair.pid_file() is None
+
+
+def test_a_master_that_ends_while_a_spare_is_ready_says_nothing(pair: SparePair) -> None:
+    client = pair.connect()
+    pair.carry(pair.a, pair.b)
+    with pair.streams() as streams:
+        assert pair.a.one("cluster-wait on 3").startswith("SUCCESS")
+        pair.a.process.signal(signal.SIGTERM)
+        assert pair.a.ends() == 0
+        assert pair.b.one("cluster-promote 2/b").startswith("SUCCESS")
+        streams.linger(RUNNING)
+    assert [one.missing for one in streams.counted] == [(), ()]
+    assert pair.tun() == (True, True)
+    assert pair.pid_file() == pair.b.process.pid
+    assert pair.scripts("learn") == ADDED
+    assert restarts(client.log()) == []
+
+
+def test_the_end_of_the_connection_is_no_end_of_the_process(pair: SparePair) -> None:
+    pair.connect()
+    with pair.streams() as streams:
+        pair.a.leave()
+        streams.linger(RUNNING)
+    assert [one.missing for one in streams.counted] == [(), ()]
+    pair.a.reach()
+    assert pair.a.status()["role"] == "master"
+
+
+def test_any_other_process_waits_too(pair: SparePair) -> None:
+    """What systemd starts in the place of a dead one must not fail, nor serve."""
+    switched(pair)
+    pair.a.process.kill()
+    third = pair.process("third").start()
+    third.expect(">CLUSTER:WAITING")
+    pair.share(pair.b, third)
+    pair.carry(pair.b, third)
+    with pair.streams() as streams:
+        streams.linger(RUNNING)
+        pair.switch(pair.b, third, "3/third")
+        streams.linger(RUNNING)
+    assert [one.missing for one in streams.counted] == [(), ()]
+    assert pair.pid_file() == third.process.pid
+
+
+def test_another_start_leaves_the_management_socket_to_who_has_it(lone: SparePair) -> None:
+    """By hand, of the same configuration: else nobody could reach the one that serves any more."""
+    lone.a.start()
+    assert lone.a.status()["role"] == "standby"
+    tried = lone.process("a").process
+    tried.log = lone.home / "tried.log"
+    tried.start()
+    assert tried.wait(PATIENCE) == 1
+    (told,) = [line for line in tried.log.read_text().splitlines() if "MANAGEMENT" in line]
+    assert f"another process has the socket {lone.a.path} open" in told
+    lone.a.reach()  # nobody has waited there meanwhile, and the path is where it was
+    assert lone.a.status()["role"] == "standby"
+    lone.a.process.kill()  # what it leaves behind is nobody's
+    assert lone.a.path.exists()
+    tried.start()
+    lone.a.reach()
+    assert lone.a.status()["descriptors"] == "own"
+
+
+GATE = TELL + "read -r _ <{gate}\n"
+"""A script that goes on when somebody writes into a pipe."""
+
+
+def opening(pair: SparePair) -> Path:
+    """``a`` is about to open the port: it has its tun, and its script ``up`` waits for the pipe."""
+    pair.write(change=("dev tun0\n", "dev tun\n"))
+    gate = pair.home / "gate"
+    os.mkfifo(gate)
+    script = GATE.format(word="up", log=pair.home / "scripts.log", gate=gate)
+    (pair.home / "up.sh").write_text(script)
+    pair.a.start()
+    wait_until(lambda: pair.scripts("up"), "it has its tun", PATIENCE)
+    return gate
+
+
+def test_who_starts_while_another_one_opens_its_port_waits(lone: SparePair) -> None:
+    """At boot: else both have a tun, and the one that comes too late takes down what both need."""
+    gate = opening(lone)
+    lone.b.start()
+    lone.b.expect(">CLUSTER:WAITING")
+    assert not wait_patiently(lambda: not lone.b.process.running, INTERVALS)
+    assert len(lone.scripts("up")) == 1
+    gate.write_text("\n")
+    assert lone.a.status()["descriptors"] == "own"
+    assert lone.a.one("cluster-promote 1/a").startswith("SUCCESS")
+    lone.share(lone.a, lone.b)
+    lone.connect()
+    assert (lone.scripts("down"), lone.tun()) == ([], (True, True))
+
+
+def test_one_that_dies_while_it_opens_is_not_waited_for(lone: SparePair) -> None:
+    gate = opening(lone)
+    lone.b.start()
+    lone.b.expect(">CLUSTER:WAITING")
+    lone.a.process.kill()
+    wait_until(lambda: len(lone.scripts("up")) == 2, "the other one opens its own", PATIENCE)
+    with gate.open("r+b", buffering=0) as both:  # each of the two scripts reads a line
+        both.write(b"\n\n")
+        assert lone.b.status()["descriptors"] == "own"
+
+
+INTERVALS = 2.5
+"""Seconds in which files that are written every second are written twice."""
+
+
+def test_files_are_written_by_whom_they_concern(pair: SparePair) -> None:
+    """Status and pool: not by the held one, while the one that serves is stopped."""
+    switched(pair)
+    files = [pair.home / name for name in ("openvpn.status", "pool")]
+    wait_until(lambda: all("client" in one.read_text() for one in files), "they are", PATIENCE)
+    pair.b.process.signal(signal.SIGSTOP)
+    before = [one.stat().st_mtime_ns for one in files]
+
+    def written() -> bool:
+        pair.a.status()
+        return [one.stat().st_mtime_ns for one in files] != before
+
+    assert not wait_patiently(written, INTERVALS)
+    pair.b.process.signal(signal.SIGCONT)
+    wait_until(written, "they are written by the one that serves", PATIENCE)
+
+
+def test_a_spare_that_starts_leaves_the_files_as_they_are(lone: SparePair) -> None:
+    """They are never empty, however often somebody looks."""
+    lone.a.start()
+    lone.a.status()
+    assert lone.a.one("cluster-promote 1/a").startswith("SUCCESS")
+    lone.connect()
+    status = lone.home / "openvpn.status"
+    wait_until(lambda: "client" in status.read_text(), "the client is in the file", PATIENCE)
+    inode = status.stat().st_ino
+    lone.a.process.signal(signal.SIGSTOP)
+    lone.b.start()
+    lone.b.expect(">CLUSTER:WAITING")
+    lone.a.process.signal(signal.SIGCONT)
+    lone.a.descriptors()
+    fds = lone.a.take_given()
+    lone.a.process.signal(signal.SIGSTOP)
+    assert lone.b.one("cluster-take", fds) == "SUCCESS: cluster-take"
+    for one in fds:
+        os.close(one)
+    lone.b.status()
+    assert "client" in status.read_text()
+    assert status.stat().st_ino == inode
+    assert lone.pid_file() == lone.a.process.pid
+    lone.a.process.signal(signal.SIGCONT)
+
+
+def test_an_address_is_added_once_and_deleted_once(pair: SparePair) -> None:
+    client = pair.connect()
+    pair.carry(pair.a, pair.b)
+    pair.switch(pair.a, pair.b, "2/b")
+    assert pair.a.one("cluster-demote").startswith("SUCCESS")
+    pair.carry(pair.b, pair.a)
+    (uid,) = [line.split(",")[0] for line in pair.b.ask("cluster-list")[:-1]]
+    client.process.stop()
+    assert pair.a.one(f"cluster-drop {uid}").startswith("SUCCESS")
+    assert pair.b.one("kill client").startswith("SUCCESS")
+    gone = [*ADDED, "delete 10.8.0.2"]
+    wait_until(lambda: pair.scripts("learn") == gone, "the address is deleted", PATIENCE)
+    assert not wait_patiently(lambda: pair.scripts("learn") != gone, INTERVALS)
+
+
+def test_what_only_this_process_can_finish_is_counted(pair: SparePair) -> None:
+    """A client that connects, and one that renegotiates."""
+
+    def handshakes() -> int:
+        return int(pair.a.status()["handshakes"])
+
+    assert pair.a.one("cluster-wait on 30").startswith("SUCCESS")
+    connecting = pair.begin_client()
+    wait_until(lambda: handshakes() == 1, "the client connects", PATIENCE)
+    assert pair.a.one("cluster-wait off").startswith("SUCCESS")
+    connecting.wait_connected(PATIENCE)
+    wait_until(lambda: handshakes() == 0, "it is connected", PATIENCE)
+    assert pair.carry(pair.a, pair.b) == 1
+    (uid,) = [line.split(",")[0] for line in pair.a.ask("cluster-list")[:-1]]
+    connecting.process.signal(signal.SIGSTOP)
+    assert pair.a.one(f"cluster-reneg {uid}").startswith("SUCCESS")
+    wait_until(lambda: handshakes() == 1, "it is asked for new keys", PATIENCE)
+    assert pair.b.status()["handshakes"] == "0"
+    connecting.process.signal(signal.SIGCONT)
+    wait_until(lambda: handshakes() == 0, "it has new keys", PATIENCE)
+
+
+def test_systemd_is_told_that_it_is_ready(lone: SparePair) -> None:
+    """While it waits, and again when it goes on: a unit that waited would be ended."""
+    path = lone.home / "notify.sock"
+    lone.a.start()
+    lone.a.status()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(path))
+        notify.settimeout(PATIENCE)
+        waiting = lone.process("b", environment={"NOTIFY_SOCKET": str(path)}).start()
+        told = ""
+        while "READY=1" not in told:
+            told = notify.recv(4096).decode()
+        waiting.expect(">CLUSTER:WAITING")
+        assert f"MAINPID={waiting.process.pid}" in told
+
+
+def test_a_spare_needs_no_rights(lone: SparePair) -> None:
+    """It drops them as soon as it has the descriptors."""
+    lone.write(change=("learn-address", "user nobody\nmark 7\n;learn-address"))
+    lone.serve()
+    lone.connect()
+    lone.carry(lone.a, lone.b)
+    with lone.streams() as streams:
+        streams.linger(RUNNING)
+        lone.switch(lone.a, lone.b, "2/b")
+        streams.linger(RUNNING)
+    assert [one.missing for one in streams.counted] == [(), ()]
+    assert Path(f"/proc/{lone.b.process.pid}").stat().st_uid != 0
+    assert lone.pid_file() == lone.b.process.pid
+
+
+MANY = 20
+LOW = 100_000
+SHORT = ("keepalive 10 60\n", "keepalive 10 60\nhand-window 2\n")
+
+
+def room(serving: Managed) -> int:
+    return int(serving.one("cluster-room").rpartition("=")[2])
+
+
+def test_many_changes_in_a_row_use_no_packet_id_twice(lone: SparePair) -> None:
+    """Each eats packet ids of a key; new keys come before they run low, and nothing is lost."""
+    lone.write(change=SHORT)
+    lone.serve()
+    client = lone.connect()
+    old, new = lone.a, lone.b
+    rooms = []
+    with closing(Wire(lone.client)) as wire:
+        with lone.streams() as streams:
+            for number in range(MANY):
+                lone.carry(old, new)
+                streams.linger(RUNNING / 5)
+                lone.switch(old, new, f"{number + 2}/x")
+                assert old.one("cluster-demote").startswith("SUCCESS")
+                old, new = new, old
+                rooms.append(room(old))
+                if rooms[-1] < LOW:
+                    lone.renew(old)
+        came = wire.came()
+    assert [one.missing for one in streams.counted] == [(), ()]
+    assert len(came) > MANY * RATE * RUNNING / 5
+    assert len(came) == len(set(came))
+    assert min(rooms) > 0
+    assert rooms[3] < rooms[2] < rooms[1]  # or there would be nothing to look after
+    assert restarts(client.log()) == []
+
+
+USED = 200
+"""Packet ids between two changes: ranges of the traced build have tens of them."""
+
+
+def use_some(pair: SparePair, serving: Managed, spare: Managed) -> None:
+    """Packet ids of the one that serves, with the rounds of ranges that this needs."""
+
+    def used() -> int:
+        path = pair.nonces / f"nonces.{serving.process.pid}"
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
+    goal = used() + USED
+    wait_until(lambda: pair.carry(serving, spare) and used() > goal, "ids are used", PATIENCE)
+
+
+def test_no_nonce_is_used_twice_over_many_changes(tmp_path: Path) -> None:
+    """The traced build writes down every packet id that a process has used, sent or not."""
+    with SparePair(tmp_path, TRACED.resolve()) as pair:
+        pair.write(change=SHORT)
+        pair.serve()
+        pair.connect()
+        processes = [pair.a, pair.b]
+        with pair.streams():
+            for number in range(MANY):
+                old, new = processes
+                use_some(pair, old, new)
+                pair.switch(old, new, f"{number + 2}/x")
+                assert old.one("cluster-demote").startswith("SUCCESS")
+                processes.reverse()
+                pair.renew(new)
+        found = count({one.name: one.read_text().splitlines() for one in pair.nonces.iterdir()})
+    assert found.duplicates == 0, found
+    assert found.shared_keys >= MANY / 2, found
+    assert found.packets > MANY * USED

@@ -1,0 +1,700 @@
+"""``ovpnha restart-openvpn``: its order, what it starts and stops, what it says, its exit codes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovpnha.cli import restart, restartsteps
+from ovpnha.runtime import control, restartunits
+from ovpnha.runtime.restartunits import UnitError
+from tests.unit.cli.answers import run
+
+PLACES = {"main": "master", "spare": "standby"}
+LOOK: dict[str, Any] = {
+    "instance": "udp",
+    "policy": "restart",
+    "serving": "main",
+    "places": PLACES,
+    "pids": {"main": 10, "spare": 0},
+}
+SPARE: dict[str, Any] = {
+    **LOOK,
+    "serving": "spare",
+    "phase": "done",
+    "seconds": 0.4,
+    "places": {"main": "held", "spare": "master"},
+    "pids": {"main": 10, "spare": 20},
+}
+MAIN: dict[str, Any] = {**SPARE, "serving": "main", "places": PLACES, "pids": {"main": 11}}
+THERE: dict[str, Any] = {**LOOK, "pids": {"main": 10, "spare": 20}}
+STARTED: dict[str, Any] = {**LOOK, "pids": {"main": 11, "spare": 0}}
+APART: dict[str, Any] = {
+    **LOOK,
+    "pids": {"main": 10, "spare": 20},
+    "places": {"main": "standby", "spare": "standby"},
+}
+UNIT = "openvpn-cluster-spare@udp.service"
+BOTH = [UNIT, "openvpn-cluster@udp.service"]
+SHOWN = (
+    "{ path=/usr/sbin/openvpn-cluster ; argv[]=/usr/sbin/openvpn-cluster --status s.log --config"
+    " udp.conf ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 }\n"
+)
+FAILED: dict[str, Any] = {**LOOK, "phase": "failed", "reason": "it differs"}
+
+
+@pytest.fixture
+def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], list[dict[str, Any]]]]:
+    """The steps that were asked for, and what is answered, one after the other."""
+    asked: list[str] = []
+    answers: list[dict[str, Any]] = []
+
+    def answer(_path: Path, request: Any, _timeout: float) -> dict[str, Any]:
+        asked.append(request.step)
+        return answers.pop(0)
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    monkeypatch.setattr(restartsteps, "WATCH", 0.0)
+    monkeypatch.delenv("MAINPID", raising=False)
+    yield asked, answers
+    assert not answers
+
+
+@pytest.fixture
+def orders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """What systemd was told."""
+    told: list[str] = []
+
+    def order(*arguments: str) -> str:
+        if arguments[0] == "show":
+            return SHOWN
+        told.append(" ".join(arguments))
+        return ""
+
+    monkeypatch.setattr(restartunits, "_systemctl", order)
+    monkeypatch.setattr(restartunits, "DROP_INS", tmp_path / "units")
+    return told
+
+
+Daemon = tuple[list[str], list[dict[str, Any]]]
+
+
+def watch_after_the_second_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that has the role again is seen to serve for longer than the one before."""
+    ask, moves = control.ask_plain, itertools.count(1)
+
+    def asked(path: Path, request: Any, timeout: float) -> dict[str, Any]:
+        if request.step == "move" and next(moves) == 2:
+            monkeypatch.setattr(restartsteps, "WATCH", 60.0)
+        return ask(path, request, timeout)
+
+    monkeypatch.setattr(control, "ask_plain", asked)
+
+
+def test_the_role_comes_back_to_the_usual_process(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    asked, answers = daemon
+    waits = {**LOOK, "phase": "waiting", "reason": "its copy is not complete"}
+    answers += [LOOK, LOOK, waits, waits, SPARE, SPARE, MAIN]
+    code, out, err = run("restart-openvpn", "-c", config)
+    assert (code, out) == (0, "udp: the main process serves, no client was told\n")
+    assert asked == ["look", "renew", "move", "wait", "wait", "renew", "move"]
+    main = "openvpn-cluster@udp.service"
+    assert orders == [f"start --no-block {UNIT}", f"start --no-block {main}", f"stop {UNIT}"]
+    assert err.count("its copy is not complete") == 1
+
+
+def test_who_dies_after_the_role_came_back_still_has_a_spare(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = daemon
+    answers += [LOOK, LOOK, SPARE, SPARE, MAIN, SPARE]
+    watch_after_the_second_move(monkeypatch)
+    code, _, err = run("restart-openvpn", "-c", config)
+    assert code == 1
+    assert "the main process has died, see the log of OpenVPN; the spare process serves on" in err
+    assert asked[-1] == "wait"
+    assert f"stop {UNIT}" not in orders
+
+
+def test_a_process_that_is_not_another_one_is_no_success(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    _, answers = daemon
+    there = {**LOOK, "pids": {"main": 10, "spare": 20}}
+    answers += [there, there, SPARE]
+    code, out, err = run("restart-openvpn", "-c", config)
+    assert (code, out) == (1, "")
+    assert "nothing was started anew" in err
+    assert f"stop {UNIT}" not in orders
+
+
+@pytest.mark.parametrize("policy", ["always", "restart"])
+def test_where_no_client_is_served_each_is_started_anew_and_nothing_is_moved(
+    config: Path, daemon: Daemon, orders: list[str], policy: str
+) -> None:
+    asked, answers = daemon
+    there = APART | {"policy": policy}
+    first = there | {"pids": {"main": 10, "spare": 21}}
+    gone = first | {"places": {"main": "absent", "spare": "standby"}, "pids": {"spare": 21}}
+    answers += [there, there, there, first, first, gone, first | {"pids": {"main": 11}}]
+    code, out, err = run("restart-openvpn", "-c", config)
+    assert (code, out) == (0, "udp: OpenVPN was started anew; no client is served on this node\n")
+    assert asked == ["look", "renew", "wait", "wait", "renew", "wait", "wait"]
+    assert orders == [f"start --no-block {one}" for one in BOTH]
+    assert "moved" not in err
+
+
+def test_the_second_one_is_ended_when_the_first_one_is_whole(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    """Another node that dies in between is gone on from by one of the two."""
+    asked, answers = daemon
+    whole = {"copies": {"main": "in_sync", "spare": "in_sync"}}
+    partly = {"pids": {"main": 10, "spare": 21}, "copies": {"main": "in_sync", "spare": "syncing"}}
+    first = {"pids": {"main": 10, "spare": 21}} | whole
+    last = {"pids": {"main": 11, "spare": 21}}
+    unheard = {"copies": {"main": "none", "spare": "in_sync"}}
+    told = (whole, whole, partly, first, first, last | unheard, last | whole)
+    answers += [APART | one for one in told]
+    assert run("restart-openvpn", "-c", config)[0] == 0
+    assert asked == ["look", "renew", "wait", "wait", "renew", "wait", "wait"]
+    assert orders == [f"start --no-block {one}" for one in BOTH]
+
+
+def test_one_that_does_not_come_in_sync_leaves_the_other_one_alone(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [APART, APART]
+    apart = {"pids": {"main": 10, "spare": 21}, "copies": {"main": "in_sync", "spare": "none"}}
+
+    def answer(*_: Any) -> dict[str, Any]:
+        return answers.pop() if answers else APART | apart
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    code, _, err = run("restart-openvpn", "-c", config, "--within", "100ms")
+    assert (code, orders) == (1, [f"start --no-block {UNIT}"])
+    assert "the spare process has not come in sync; no client is served here" in err
+    assert daemon[0] == []
+
+
+def test_one_without_a_spare_is_started_anew_alone(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    asked, answers = daemon
+    alone = APART | {"places": {"main": "standby", "spare": "absent"}}
+    answers += [alone, alone, alone | {"pids": {"main": 11}}]
+    assert run("restart-openvpn", "-c", config)[0] == 0
+    assert asked == ["look", "renew", "wait"]
+    assert orders == [f"start --no-block {BOTH[1]}"]
+
+
+def test_one_that_does_not_come_up_anew_is_told(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, _ = daemon
+    monkeypatch.setattr(control, "ask_plain", lambda _path, _request, _timeout: APART)
+    code, _, err = run("restart-openvpn", "-c", config, "--within", "100ms")
+    assert (code, asked) == (1, [])
+    assert "has not come up anew" in err
+    assert len(orders) == 1
+
+
+def test_a_reload_waits_for_no_process_that_is_started_when_it_is_over(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = daemon
+    assert orders == []
+    monkeypatch.setenv("MAINPID", "77")
+    alone = APART | {"places": {"main": "standby", "spare": "absent"}}
+    answers += [alone, alone]
+    assert run("restart-openvpn", "-c", config)[0] == 0
+    assert asked == ["look", "renew"]
+
+
+def test_a_dry_run_says_that_nothing_would_be_moved(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    daemon[1].append(APART)
+    code, out, _ = run("restart-openvpn", "-c", config, "--dry-run")
+    assert (code, out) == (0, f"{restart.APART}\n")
+    assert orders == []
+
+
+def test_a_spare_that_is_always_there_goes_on_serving(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    asked, answers = daemon
+    always = {"policy": "always"}
+    answers += [LOOK | always, LOOK | always, SPARE | always, SPARE | always]
+    assert run("restart-openvpn", "-c", config, "udp")[0] == 0
+    assert asked == ["look", "renew", "move", "renew"]
+    assert orders == [f"start --no-block {UNIT}"]
+
+
+def test_a_reload_leaves_both_running(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = daemon
+    monkeypatch.setenv("MAINPID", "77")
+    answers += [LOOK, LOOK, SPARE, SPARE]
+    assert run("restart-openvpn", "-c", config)[0] == 0
+    assert asked == ["look", "renew", "move", "renew"]
+    assert orders == [f"start --no-block {UNIT}"]
+
+
+def test_a_spare_that_serves_gives_the_role_back_and_is_stopped(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    _, answers = daemon
+    there = {**SPARE, "phase": ""}
+    answers += [there, there, MAIN]
+    assert run("restart-openvpn", "-c", config)[0] == 0
+    assert orders[-1] == f"stop {UNIT}"
+
+
+def test_one_that_waits_for_a_socket_is_ended(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, answers = daemon
+    ended: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _number: ended.append(pid))
+    failed = {**LOOK, "phase": "failed", "reason": "the other process does not run"}
+    answers += [LOOK, {**LOOK, "waiting": 88}, failed]
+    code, _, err = run("restart-openvpn", "-c", config)
+    assert (code, ended) == (1, [88])
+    assert err.endswith("udp: the other process does not run; the main process serves on\n")
+    assert orders == [f"start --no-block {UNIT}"]
+
+
+def test_a_new_process_that_dies_is_told(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, answers = daemon
+    monkeypatch.setattr(restartsteps, "WATCH", 60.0)
+    answers += [LOOK, LOOK, SPARE, LOOK]
+    code, out, err = run("restart-openvpn", "-c", config)
+    assert (code, out, len(orders)) == (1, "", 1)
+    assert "the spare process has died, see the log of OpenVPN; the main process serves on" in err
+
+
+def test_what_stands_against_it_begins_nothing(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    asked, answers = daemon
+    answers.append({**LOOK, "obstacles": ["OpenVPN is absent"]})
+    assert run("restart-openvpn", "-c", config) == (3, "", "ovpnha: udp: OpenVPN is absent\n")
+    assert (asked, orders) == (["look"], [])
+
+
+def test_a_dry_run_says_what_would_be_done(config: Path, daemon: Daemon, orders: list[str]) -> None:
+    _, answers = daemon
+    answers.append(LOOK)
+    code, out, _ = run("restart-openvpn", "-c", config, "--dry-run")
+    assert (code, len(out.splitlines()), orders) == (0, 6, [])
+    assert "the spare process is stopped" in out
+
+
+def test_programs_get_the_outcome(config: Path, daemon: Daemon) -> None:
+    _, answers = daemon
+    answers += [LOOK, LOOK, SPARE, SPARE]
+    code, out, _ = run("restart-openvpn", "-c", config, "--json", "--no-start")
+    assert code == 0
+    assert '"serving": "spare"' in out
+
+
+def test_a_unit_that_cannot_be_started_ends_it(
+    config: Path, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: str) -> str:
+        raise UnitError("systemctl start: no such unit")
+
+    monkeypatch.setattr(restartunits, "_systemctl", refuse)
+    daemon[1].extend([LOOK, LOOK, LOOK])
+    code, _, err = run("restart-openvpn", "-c", config)
+    assert code == 1
+    assert "no such unit; the main process serves" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [(("--within", "4000s"), "100ms to 1h"), (("--binary", "/none"), "no program")],
+)
+def test_what_makes_no_sense_is_refused(config: Path, option: tuple[str, str], says: str) -> None:
+    code, _, err = run("restart-openvpn", "-c", config, *option)
+    assert code == 2
+    assert says in err
+
+
+# Another program.
+
+
+def used(tmp_path: Path) -> dict[str, str]:
+    """What the drop-ins of the units start."""
+    found = (tmp_path / "units").glob("*.d/ovpnha-binary.conf")
+    return {one.parent.name.removesuffix(".d"): one.read_text() for one in found}
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    made = tmp_path / "openvpn-new"
+    made.touch(0o755)
+    return made
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A restart to another program, and what comes of it."""
+
+    config: Path
+    program: Path
+    answers: list[dict[str, Any]]  # the daemon's
+    orders: list[str]
+    directory: Path
+
+    def run(self, *options: str) -> tuple[int, str, str]:
+        return run("restart-openvpn", "-c", self.config, "--binary", self.program, *options)
+
+    @property
+    def used(self) -> dict[str, str]:
+        return used(self.directory)
+
+
+@pytest.fixture
+def trial(config: Path, daemon: Daemon, orders: list[str], tmp_path: Path, program: Path) -> Trial:
+    return Trial(config, program, daemon[1], orders, tmp_path)
+
+
+def note_renewals(monkeypatch: pytest.MonkeyPatch, orders: list[str]) -> None:
+    """Among the orders, when a process is told to end."""
+    ask = control.ask_plain
+
+    def asked(path: Path, request: Any, timeout: float) -> dict[str, Any]:
+        if request.step == "renew":
+            orders.append("renew")
+        return ask(path, request, timeout)
+
+    monkeypatch.setattr(control, "ask_plain", asked)
+
+
+@pytest.mark.parametrize("policy", ["restart", "always"])
+def test_another_program_is_that_of_both_units_before_a_process_ends(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    """systemd starts anew what has ended, within 0.2 s."""
+    note_renewals(monkeypatch, trial.orders)
+    answers = (
+        [LOOK, LOOK, SPARE, SPARE, MAIN] if policy == "restart" else [LOOK, LOOK, SPARE, SPARE]
+    )
+    trial.answers.extend(answer | {"policy": policy} for answer in answers)
+    assert trial.run()[0] == 0
+    assert trial.orders[:2] == ["daemon-reload", "renew"]
+    line = f"ExecStart={trial.program} --status s.log --config udp.conf\n"
+    assert trial.used == dict.fromkeys(BOTH, f"[Service]\nExecStart=\n{line}")
+
+
+def test_the_next_restart_is_to_the_installed_program(
+    config: Path, daemon: Daemon, orders: list[str], tmp_path: Path, program: Path
+) -> None:
+    for more in (["--binary", str(program)], []):
+        daemon[1].extend([LOOK, LOOK, SPARE, SPARE, MAIN])
+        assert run("restart-openvpn", "-c", config, *more)[0] == 0
+    assert used(tmp_path) == {}
+    assert orders.count("daemon-reload") == 2
+
+
+def test_a_program_that_did_not_come_to_serve_is_started_by_nobody_later(trial: Trial) -> None:
+    trial.answers.extend([THERE, THERE, {**THERE, **FAILED}, THERE])
+    assert trial.run()[0] == 1
+    assert trial.used == {}
+    assert trial.orders[-2:] == ["daemon-reload", f"restart --no-block {UNIT}"]
+
+
+@pytest.mark.parametrize("policy", ["restart", "always"])
+def test_a_program_that_served_and_died_is_started_by_nobody_later(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    """Nor does it stay beside the one that serves, to go on when that dies."""
+    monkeypatch.setattr(restartsteps, "WATCH", 60.0)
+    gone = {**LOOK, "places": {"main": "master", "spare": "absent"}}
+    answers = (gone, LOOK, SPARE, LOOK, LOOK)
+    trial.answers.extend(answer | {"policy": policy} for answer in answers)
+    code, _, err = trial.run()
+    assert (code, trial.used) == (1, {})
+    order = "stop" if policy == "restart" else "restart"
+    assert trial.orders[-2:] == ["daemon-reload", f"{order} --no-block {UNIT}"]
+    assert err.endswith("see the log of OpenVPN; the main process serves on\n")
+
+
+def test_one_that_died_with_the_role_that_it_had_again_is_not_started_either(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch_after_the_second_move(monkeypatch)
+    trial.answers.extend([LOOK, LOOK, SPARE, SPARE, MAIN, SPARE, SPARE])
+    code, _, err = trial.run()
+    assert (code, trial.used) == (1, {})
+    assert trial.orders[-2:] == ["daemon-reload", f"restart --no-block {BOTH[1]}"]
+    assert err.endswith("see the log of OpenVPN; the spare process serves on\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_ends_it_leaves_no_program_that_has_not_served(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """A lost terminal or SIGTERM is as Ctrl-C; a second one does not keep it from that."""
+    before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)]
+    waits = {**LOOK, "phase": "waiting"}
+    trial.answers.extend([THERE, LOOK, waits, waits, waits])
+    ask, order = control.ask_plain, restartunits._systemctl
+
+    def asked(path: Path, request: Any, timeout: float) -> dict[str, Any]:
+        if request.step == "wait":
+            signal.raise_signal(number)
+        return ask(path, request, timeout)
+
+    def ordered(*arguments: str) -> str:
+        if arguments[0] == "restart":
+            signal.raise_signal(number)
+        return order(*arguments)
+
+    monkeypatch.setattr(control, "ask_plain", asked)
+    monkeypatch.setattr(restartunits, "_systemctl", ordered)
+    code, _, err = trial.run()
+    assert (code, trial.used) == (1, {})
+    assert trial.orders[-1] == f"restart --no-block {UNIT}"
+    said = "was ended; the main process serves, and a move that is under way goes on\n"
+    assert err.endswith(f"ovpnha: udp: {said}")
+    assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_who_ends_it_in_the_midst_of_a_move_ends_no_process_that_gets_the_role(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended then, it would cost every client a second takeover."""
+    waits, holds = {**LOOK, "phase": "waiting"}, {**APART, "phase": "holding"}
+    done = {**SPARE, "phase": "done"}
+    trial.answers.extend([THERE, LOOK, waits, holds, done, done])
+    ask = control.ask_plain
+    interrupted: list[str] = []
+
+    def asked(path: Path, request: Any, timeout: float) -> dict[str, Any]:
+        if request.step == "wait" and not interrupted:
+            interrupted.append(request.step)
+            raise KeyboardInterrupt
+        return ask(path, request, timeout)
+
+    monkeypatch.setattr(control, "ask_plain", asked)
+    code, _, err = trial.run()
+    assert (code, trial.used, trial.orders[-1]) == (1, {}, "daemon-reload")
+    assert "the spare process runs what was tried, until it is started anew" in err
+
+
+def test_who_cannot_ask_ends_nobody_who_may_serve(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = control.ask_plain
+
+    def asked(path: Path, request: Any, timeout: float) -> dict[str, Any]:
+        if not trial.answers:
+            raise control.ControlError("control.sock: ovpnha does not run here")
+        return ask(path, request, timeout)
+
+    monkeypatch.setattr(control, "ask_plain", asked)
+    trial.answers.extend([LOOK, LOOK])
+    code, _, err = trial.run()
+    assert (code, trial.used, trial.orders[-1]) == (1, {}, "daemon-reload")
+    assert "the spare process may run what was tried" in err
+    assert "ovpnha does not run here; who serves is not known" in err
+
+
+def test_one_that_serves_is_not_ended_for_what_it_runs(trial: Trial) -> None:
+    """The sidecar that was to move the role was started anew, and finds it moved."""
+    forgot = {**SPARE, "phase": ""}
+    trial.answers.extend([LOOK, LOOK, forgot, forgot])
+    code, _, err = trial.run("--force")
+    assert (code, trial.used, trial.orders[-1]) == (1, {}, "daemon-reload")
+    assert "the spare process runs what was tried, until it is started anew" in err
+    assert err.endswith(f"{restartsteps.FORGOTTEN}; the spare process serves on\n")
+
+
+def test_who_cannot_take_a_program_out_again_says_so(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = restartunits._systemctl
+
+    def refuse(*arguments: str) -> str:
+        if arguments[0] == "daemon-reload" and not trial.used:
+            raise UnitError("systemctl daemon-reload: refused")
+        return order(*arguments)
+
+    monkeypatch.setattr(restartunits, "_systemctl", refuse)
+    trial.answers.extend([LOOK, LOOK, FAILED, LOOK])
+    code, _, err = trial.run()
+    assert (code, len(trial.orders)) == (1, 2)
+    assert "refused; the units may start what was tried, until that is done" in err
+    assert err.endswith("; the main process serves\n")
+
+
+def test_a_directory_that_cannot_be_written_is_told(trial: Trial) -> None:
+    (trial.directory / "units").touch()
+    trial.answers.extend([LOOK, LOOK])
+    code, _, err = trial.run()
+    assert (code, trial.orders) == (1, [])
+    assert "be root; the main process serves" in err
+
+
+def test_a_unit_that_is_not_there_gets_no_program(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restartunits, "_systemctl", lambda *_: "\n")
+    trial.answers.extend([LOOK, LOOK])
+    code, _, err = trial.run()
+    assert (code, trial.used) == (1, {})
+    assert "no unit openvpn-cluster@udp.service that starts OpenVPN; the main process serves" in err
+
+
+# By force.
+
+
+@pytest.mark.parametrize("policy", ["restart", "always"])
+def test_by_force_clients_may_notice(
+    config: Path, daemon: Daemon, orders: list[str], policy: str
+) -> None:
+    """The usual process is restarted by one job of systemd's, which nothing leaves half done."""
+    answers = (LOOK, LOOK, FAILED, LOOK, STARTED)
+    daemon[1].extend(answer | {"policy": policy} for answer in answers)
+    code, out, err = run("restart-openvpn", "-c", config, "--force")
+    main, spare = "openvpn-cluster@udp.service", UNIT
+    again = [f"start --no-block {spare}"] if policy == "always" else []
+    assert code == 0
+    assert orders[1:] == [f"stop {spare}", f"restart {main}", *again]
+    assert "it differs; the main process serves on" in err
+    assert err.endswith("udp: OpenVPN is stopped and started, its clients reconnect\n")
+    assert out == "udp: OpenVPN was stopped and started; the main process serves\n"
+
+
+@pytest.mark.parametrize("earlier", ["", "done", "failed"])
+def test_by_force_nothing_stands_against_it(
+    config: Path, daemon: Daemon, orders: list[str], earlier: str
+) -> None:
+    """Whatever has become of an earlier restart."""
+    daemon[1].append(
+        {**LOOK, "phase": earlier, "obstacles": ["OpenVPN shares its socket with nobody"]}
+    )
+    daemon[1].extend([LOOK, STARTED])
+    code, _, err = run("restart-openvpn", "-c", config, "--force")
+    assert (code, len(orders)) == (0, 2)
+    assert "shares its socket with nobody" in err
+
+
+def test_by_force_one_that_hangs_is_started_whatever_becomes_of_the_other(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spare that does not stop in time keeps nobody from starting the one that clients need."""
+    order = restartunits._systemctl
+
+    def late(*arguments: str) -> str:
+        order(*arguments)
+        if arguments[0] == "stop":
+            raise UnitError("systemctl stop: timed out")
+        return ""
+
+    monkeypatch.setattr(restartunits, "_systemctl", late)
+    gone = {**LOOK, "places": {"main": "absent", "spare": "absent"}, "obstacles": ["it is absent"]}
+    daemon[1].extend([gone, gone, gone])
+    code, out, err = run("restart-openvpn", "-c", config, "--force")
+    assert (code, out) == (1, "")
+    assert orders == [f"stop {UNIT}", f"restart {BOTH[1]}"]
+    assert err.endswith("timed out; no client is served here: the main process is absent\n")
+
+
+def test_a_program_that_does_not_come_up_by_force_is_taken_out_again(
+    config: Path,
+    orders: list[str],
+    tmp_path: Path,
+    program: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
+    gone = {**LOOK, "places": {"main": "absent"}}
+    first = [against]
+
+    def answer(*_: Any) -> dict[str, Any]:
+        return first.pop() if first else gone
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    options = ("--force", "--binary", str(program), "--within", "100ms")
+    code, _, err = run("restart-openvpn", "-c", config, *options)
+    assert (code, used(tmp_path)) == (1, {})
+    assert orders[-2:] == ["daemon-reload", f"restart --no-block {BOTH[1]}"]
+    assert err.endswith("it is absent; no client is served here: the main process is absent\n")
+
+
+def test_a_new_process_that_serves_is_not_thrown_out_by_force(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    """The clients that the first move brought it wait for new keys before they can go back."""
+    keys = "7000 clients are still to have new keys"
+    daemon[1].extend([LOOK, LOOK, SPARE, SPARE, {**SPARE, "phase": "failed", "reason": keys}])
+    code, out, err = run("restart-openvpn", "-c", config, "--force")
+    assert (code, out) == (0, "udp: the spare process serves, no client was told\n")
+    assert orders == [f"start --no-block {one}" for one in BOTH]
+    assert keys in err
+
+
+def test_nor_is_the_old_one_when_the_new_one_has_died(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restartsteps, "WATCH", 60.0)
+    daemon[1].extend([LOOK, LOOK, SPARE, LOOK])
+    assert run("restart-openvpn", "-c", config, "--force")[0] == 1
+    assert orders == [f"start --no-block {UNIT}"]
+
+
+def test_force_is_not_needed_where_nobody_notices(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    daemon[1].extend([LOOK, LOOK, SPARE, SPARE, MAIN])
+    assert run("restart-openvpn", "-c", config, "--force")[0] == 0
+    assert not any(one.startswith("stop openvpn-cluster@") for one in orders)
+
+
+def test_a_dry_run_with_force_says_what_stands_against_it(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    daemon[1].append({**LOOK, "obstacles": ["OpenVPN is absent"]})
+    assert run("restart-openvpn", "-c", config, "--force", "--dry-run")[0] == 3
+    assert orders == []
+
+
+@pytest.mark.parametrize("option", [("--force",), ("--binary", "/bin/true")])
+def test_who_starts_no_units_cannot(config: Path, option: tuple[str, ...]) -> None:
+    code, _, err = run("restart-openvpn", "-c", config, "--no-start", *option)
+    assert (code, "does not go with --no-start" in err) == (2, True)
+
+
+def test_a_reload_is_never_forced(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAINPID", "77")
+    code, _, err = run("restart-openvpn", "-c", config, "--force")
+    assert (code, "a reload of the unit" in err) == (2, True)
+
+
+def test_an_instance_is_found_by_the_name_of_its_unit(
+    config: Path, daemon: Daemon, orders: list[str], tmp_path: Path
+) -> None:
+    """By which ExecReload and the package call it."""
+    text = config.read_text().replace(
+        'name = "udp"', f'name = "udp"\nserver_config = "{tmp_path}/office.conf"', 1
+    )
+    config.write_text(text)
+    daemon[1].extend([LOOK, LOOK, SPARE, SPARE, MAIN])
+    assert run("restart-openvpn", "-c", config, "office")[0] == 0
+    assert orders[-1] == "stop openvpn-cluster-spare@office.service"
