@@ -292,6 +292,18 @@ class Wait(Command):
 
 
 @dataclass(frozen=True)
+class Quiesce(Command):
+    """Begin no handshake and no renegotiation for so long; 0 ends it."""
+
+    name = "cluster-quiesce"
+    seconds: int
+
+    def encode(self) -> bytes:
+        """The seconds."""
+        return _lines(f"{self.name} {self.seconds}")
+
+
+@dataclass(frozen=True)
 class Release(Command):
     """Let one new client finish its connection."""
 

@@ -57,6 +57,8 @@ HOLDER = HolderId(bytes(range(16)))
         (commands.Renegotiate(UID, 20), "cluster-reneg 0011223344556677 20\n"),
         (commands.Kick(UID), "cluster-kick 0011223344556677\n"),
         (commands.Renegotiate(UID), "cluster-reneg 0011223344556677 50\n"),
+        (commands.Quiesce(5), "cluster-quiesce 5\n"),
+        (commands.Quiesce(0), "cluster-quiesce 0\n"),
         (commands.Cookie(bytes(32)), f"cluster-cookie\n{'00' * 32}\nEND\n"),
         (commands.ReleaseHold(), "hold release\n"),
         (commands.Identities(), "cluster-list\n"),
