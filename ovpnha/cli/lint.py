@@ -200,7 +200,7 @@ def lint_firewall(config: Config, table: NetworkTable) -> Iterator[str]:
     reading = read_rules()
     for finding in find_findings(site, reading.rules):
         yield f"firewall: {finding}"
-    for line in reading.unread:
+    for line in (*reading.unread, *site.services.unread):
         yield f"firewall: {line}"
 
 

@@ -60,6 +60,8 @@ class UnitFacts:
     """Its ExecStop gives the role away."""
     restarts: bool = False
     may_chown: bool = False
+    masked: bool = False
+    """Nobody can start it."""
     since: int = 0
     """When it came to be what it is, in whole seconds of the clock; 0: not known."""
 
@@ -294,6 +296,8 @@ class Facts:
     firewall: tuple[Finding, ...] | Unread | None = None
     """None: there is nothing to be looked at yet."""
     firewall_unread: tuple[str, ...] = ()
+    firewall_sparing: tuple[str, ...] = ()
+    """Other services with rules that leave our table alone; empty where we have none."""
     links: tuple[LinkFacts, ...] = ()
     sidecar: SidecarFacts | Unread | None = None
     """None: it does not run."""

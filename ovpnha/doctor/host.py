@@ -29,6 +29,7 @@ FIREWALL_KINDS = {
     FindingKind.RP_FILTER: DoctorKind.FIREWALL_RP_FILTER,
     FindingKind.FLOWTABLE: DoctorKind.FIREWALL_FLOWTABLE,
     FindingKind.LEFTOVER: DoctorKind.FIREWALL_LEFTOVER,
+    FindingKind.FLUSHED: DoctorKind.FIREWALL_FLUSHED,
 }
 
 
@@ -174,6 +175,13 @@ def check_firewall(facts: Facts) -> Iterator[Told]:
     elif facts.firewall is not None:
         for found in facts.firewall:
             yield find(FIREWALL_KINDS[found.kind], found.what, found.fix, found.kind.value)
+    if facts.firewall_sparing:
+        yield find(
+            DoctorKind.FIREWALL_SPARED,
+            f"{' and '.join(facts.firewall_sparing)} may change rules at any time, and the table"
+            " inet ovpnha stays as it is at each start, reload and stop",
+            "nothing: it was tried with each of them",
+        )
     for line in facts.firewall_unread:
         what, _, why = line.partition(" was not looked at: ")
         yield Unmade(what, why or line)

@@ -115,6 +115,8 @@ class DoctorKind(StrEnum):
     FIREWALL_RP_FILTER = "firewall_rp_filter"
     FIREWALL_FLOWTABLE = "firewall_flowtable"
     FIREWALL_LEFTOVER = "firewall_leftover"
+    FIREWALL_FLUSHED = "firewall_flushed"
+    FIREWALL_SPARED = "firewall_spared"
 
 
 @dataclass(frozen=True)
@@ -308,5 +310,14 @@ CATALOGUE: dict[DoctorKind, tuple[Severity, str]] = {
     _K.FIREWALL_RP_FILTER: (_W, "the kernel drops what comes by another way than it would answer"),
     _K.FIREWALL_FLOWTABLE: (_W, "a flowtable hides the tunnels' connections from conntrackd"),
     _K.FIREWALL_LEFTOVER: (_N, "our table of the packet filter is there, and nobody keeps it"),
+    _K.FIREWALL_FLUSHED: (
+        _W,
+        "a reload of the host's rules takes our table of the packet filter away, or sets an old"
+        " one: connections that are busy break",
+    ),
+    _K.FIREWALL_SPARED: (
+        _N,
+        "another service has rules here, and leaves our table of the packet filter as it is",
+    ),
 }
 """By kind, its severity and what it means."""

@@ -29,6 +29,7 @@ from ovpnha.firewall.rules import (
     Ruleset,
     parse_network,
 )
+from ovpnha.firewall.services import NFTABLES_FILE, find_flushed, judge_text
 from ovpnha.firewall.site import Finding, FindingKind, LinkTraffic, Site, find_paths
 from ovpnha.firewall.table import FAMILY, TABLE, planned_rules
 from ovpnha.firewall.translations import find_wrong_addresses
@@ -41,6 +42,9 @@ GUIDE = 'docs/operations.md, "Firewall and NAT"'
 def find_findings(site: Site, rules: Ruleset) -> Iterator[Finding]:
     """What should be changed, the worst first."""
     yield from _leftover(site, rules)
+    loaded = _has_table(rules)
+    for what, fix in find_flushed(site.services, site.plan, loaded=loaded):
+        yield Finding(FindingKind.FLUSHED, what, fix)
     if site.plan is not None:
         rules = rules.without(FAMILY, TABLE).joined(planned_rules(site.plan))
         site = replace(site, tunables={**site.tunables, LIBERAL: 1})
@@ -54,13 +58,25 @@ def find_findings(site: Site, rules: Ruleset) -> Iterator[Finding]:
 
 
 def _leftover(site: Site, rules: Ruleset) -> Iterator[Finding]:
-    has = any((one.family, one.table) == (FAMILY, TABLE) for one in rules.chains)
-    if has and site.plan is None:
+    if site.plan is not None:
+        return
+    if _has_table(rules):
         yield Finding(
             FindingKind.LEFTOVER,
             f"the table {FAMILY} {TABLE} is there, and nobody keeps it: manage is false",
             "remove it: ovpnha firewall --remove",
         )
+    if judge_text(site.services.text, None).has_table:
+        yield Finding(
+            FindingKind.LEFTOVER,
+            f"{NFTABLES_FILE} loads the table {FAMILY} {TABLE}, and nobody keeps it: manage is"
+            " false",
+            f"take it, or the line that includes it, out of {NFTABLES_FILE}",
+        )
+
+
+def _has_table(rules: Ruleset) -> bool:
+    return any((one.family, one.table) == (FAMILY, TABLE) for one in rules.chains)
 
 
 def _resets(paths: Sequence[LinkTraffic], rules: Ruleset) -> Iterator[Finding]:

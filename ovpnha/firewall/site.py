@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ovpnha.firewall.rules import IpAddress, IpNetwork, Outcome, Packet, Ruleset
+from ovpnha.firewall.services import FirewallServices
 from ovpnha.firewall.table import Plan
 
 LOCAL_PORT, REMOTE_PORT = 40000, 443
@@ -31,6 +32,7 @@ class FindingKind(StrEnum):
     BCN = "bcn"
     VRRP = "vrrp"
     LEFTOVER = "leftover"
+    FLUSHED = "flushed"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Site:
     vrrp_links: tuple[str, ...] = ()
     plan: Plan | None = None
     """The table that the sidecar keeps."""
+    services: FirewallServices = field(default_factory=FirewallServices)
     conntrackd: bool = False
     tunables: Mapping[str, int] = field(default_factory=dict)
     """By name; one that could not be read is missing."""

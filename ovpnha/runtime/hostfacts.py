@@ -90,7 +90,8 @@ def read_facts(known: Known) -> Facts:
             key=read_key(config.cluster.key_file, user) if config is not None else None,
             host=read_host(config, {net.version for net in site.tunnels} if site else ()),
             firewall=_judge(site, rules.result()),
-            firewall_unread=rules.result().unread if site is not None and site.tunnels else (),
+            firewall_unread=_unread(site, rules.result()),
+            firewall_sparing=site.services.sparing if site is not None and site.plan else (),
             sidecar_unit=units.get(SIDECAR),
             keepalived=keepalived.result() if _wants_keepalived(config) else None,
             conntrackd=_conntrackd(known, units),
@@ -141,6 +142,12 @@ def _judge(site: Site | None, reading: Reading) -> tuple[Finding, ...] | Unread 
             " [firewall], or server_config of the instance"
         )
     return tuple(find_findings(site, reading.rules))
+
+
+def _unread(site: Site | None, reading: Reading) -> tuple[str, ...]:
+    if site is None or not site.tunnels:
+        return ()
+    return (*reading.unread, *site.services.unread)
 
 
 def _wants_keepalived(config: Config | None) -> bool:

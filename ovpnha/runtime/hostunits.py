@@ -79,6 +79,7 @@ def _unit(values: Mapping[str, str]) -> UnitFacts:
         active=values.get("ActiveState") in {*RUNS, "activating"},
         runs=values.get("ActiveState") in RUNS,
         enabled=values.get("UnitFileState") in ENABLED,
+        masked=values.get("LoadState") == "masked",
         stale=values.get("NeedDaemonReload") == "yes",
         pid=int(pid) if pid.isdigit() else 0,
         hands_over="hand-over" in values.get("ExecStop", ""),

@@ -16,6 +16,7 @@ from ovpnha.firewall.site import Site
 from ovpnha.firewall.table import Plan, Translation
 from ovpnha.model import VipManager
 from ovpnha.runtime.firewall import SYSCTLS, read_number, read_tunables
+from ovpnha.runtime.firewallservices import read_services
 from ovpnha.runtime.network import NetworkTable
 from ovpnha.runtime.serverfile import (
     Server,
@@ -68,6 +69,7 @@ def make_site(config: Config, table: NetworkTable) -> Site:
         bcn_answers=config.bcn.mode is BcnMode.UNICAST,
         vrrp_links=outside,
         plan=plan,
+        services=read_services(),
         conntrackd=_exists(config.conntrack.socket),
         tunables=dict(read_tunables()),
         strict=tuple(name for name in (*interfaces, *filter(None, [tun])) if _is_strict(name)),

@@ -96,6 +96,11 @@ CASES: dict[str, tuple[DoctorKind, Facts, str]] = {
         changed("conntrackd", unit=UnitFacts("conntrackd.service")),
         "conntrackd.service is not enabled",
     ),
+    "another firewall": (
+        DoctorKind.FIREWALL_SPARED,
+        changed(firewall_sparing=("ufw", "firewalld")),
+        "ufw and firewalld may change rules at any time",
+    ),
     **{
         f"firewall {kind.value}": (FIREWALL_KINDS[kind], firewall(kind), "a rule")
         for kind in FindingKind
