@@ -1,0 +1,153 @@
+"""deploy/ucarp's scripts among programs that do what the real ones do, a moment later."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+UCARP = Path(__file__).parents[3] / "deploy" / "ucarp"
+SECONDS = 30.0
+
+# ucarp: master at once, runs its up script, and waits for it.
+MASTER = """#!/bin/bash
+while [[ $1 != --upscript ]]; do shift; done
+echo $$ >>"$PLACE/ucarps"
+"$2" & up=$!
+trap 'exit 0' TERM
+wait $up
+echo done >>"$PLACE/ups"
+while :; do sleep 0.05; done
+"""
+# As the sidecar does: with the addresses comes another grade, and ip takes its time to return.
+IP = """#!/bin/sh
+said=$(cat)
+echo "$said" >>"$PLACE/orders"
+case $said in
+*replace*)
+    echo 120 >"$PLACE/grade"
+    sleep 0.5 ;;
+esac
+"""
+LOG = "#!/bin/sh\n"
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+class Node:
+    """run-ucarp, and what its programs leave in one directory."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        for name, text in (("ucarp", MASTER), ("ip", IP), ("logger", LOG)):
+            self.program(name, text)
+        self.grade("60")
+        self.set("password", "secret\n").chmod(0o600)
+        home = place / "home"
+        home.mkdir()
+        for name in ("run-ucarp", "vip-up", "vip-down"):
+            (home / name).write_bytes((UCARP / name).read_bytes())
+            (home / name).chmod(0o755)
+        self.program("home/neighbours", "#!/bin/sh\n[ $1 = announce ] && exec sleep 60\nexit 1\n")
+        values = {
+            "SOURCE": "192.0.2.1",
+            "SKEW": "0",
+            "OUTSIDE_IF": "lo",
+            "OUTSIDE_VIP": "192.0.2.10/24",
+            "OUTSIDE_VIP6": "",
+            "INSIDE_IF": "lo",
+            "INSIDE_VIP": "198.51.100.10/24",
+            "INSIDE_VIP6": "",
+            "VHID": "1",
+            "PASSWORD_FILE": str(place / "password"),
+            "DEAD_RATIO": "2",
+            "GRADE_FILE": str(place / "grade"),
+            "CHECK_GRADE": "true",
+            "GUARD": str(place / "guard"),
+            "UCARP": str(place / "ucarp"),
+            "STATE": str(place / "state"),
+        }
+        self.set("node.conf", "".join(f'{name}="{value}"\n' for name, value in values.items()))
+        self.running: subprocess.Popen[bytes] | None = None
+
+    def set(self, name: str, text: str) -> Path:
+        (self.place / name).write_text(text)
+        return self.place / name
+
+    def program(self, name: str, text: str) -> None:
+        self.set(name, text).chmod(0o755)
+
+    def grade(self, value: str) -> None:
+        """As the sidecar writes it: whole."""
+        self.set("grade.new", f"{value}\n").rename(self.place / "grade")
+
+    def lines(self, name: str) -> list[str]:
+        file = self.place / name
+        return file.read_text().splitlines() if file.exists() else []
+
+    def start(self, guard: str) -> None:
+        self.program("guard", guard)
+        path = f"{self.place}:{os.environ['PATH']}"
+        with (self.place / "log").open("wb") as log:
+            self.running = subprocess.Popen(
+                [self.place / "home/run-ucarp", self.place / "node.conf"],
+                env={**os.environ, "PATH": path, "PLACE": str(self.place)},
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        if self.running is None:
+            return
+        self.running.send_signal(signal.SIGTERM)
+        try:
+            self.running.wait(SECONDS)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(self.running.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    made = Node(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_who_takes_the_addresses_is_not_started_anew_because_the_grade_changes_with_them(
+    node: Node,
+) -> None:
+    node.start("#!/bin/sh\nexit 0\n")
+    wait_until(lambda: node.lines("ups"), "the up script has ended")
+    assert len(node.lines("ucarps")) == 1
+    assert "address replace" in node.lines("orders")[-1]
+
+
+def test_nor_while_others_are_asked_before(node: Node) -> None:
+    """The grade falls in that moment, as that of one which is alone now does."""
+    node.start('#!/bin/sh\necho 120 >"$PLACE/grade"\nsleep 0.5\n')
+    wait_until(lambda: node.lines("ups"), "the up script has ended")
+    assert len(node.lines("ucarps")) == 1
+
+
+def test_a_ucarp_that_was_ended_while_others_were_asked_takes_nothing(node: Node) -> None:
+    node.start('#!/bin/sh\necho >"$PLACE/asked"\nwhile [ ! -e "$PLACE/go" ]; do sleep 0.01; done\n')
+    wait_until(lambda: (node.place / "asked").exists(), "others are asked")
+    node.grade("-100")  # this node must not have them
+    wait_until(lambda: not (node.place / "state/pid").exists(), "ucarp is ended")
+    node.set("go", "")
+    wait_until(
+        lambda: "this ucarp has been ended" in (node.place / "log").read_text(), "it is told"
+    )
+    assert not [line for line in node.lines("orders") if "replace" in line]
