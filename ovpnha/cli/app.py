@@ -173,10 +173,14 @@ def firewall(
     nf_conntrack_tcp_be_liberal. The table stays when the sidecar ends; `--remove` takes it away and
     restores the tunable. docs/operations.md, "Firewall and NAT".
     """
-    from ovpnha.cli.firewall import run_firewall
+    from ovpnha.cli.firewall import run_firewall, run_removal
+    from ovpnha.runtime.firewall import DEFAULT_DIRECTORY
 
     if show + apply + remove > 1:
         raise typer.BadParameter("choose one of --show, --apply and --remove")
+    if remove and not as_json and config == DEFAULT_PATH and not config.exists():
+        typer.echo(run_removal(DEFAULT_DIRECTORY), nl=False)
+        return
     verb = "apply" if apply else "remove" if remove else "show"
     typer.echo(run_firewall(load_config(config, node), verb, as_json=as_json), nl=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from ovpnha.config import Config
 from ovpnha.errors import ConfigError
@@ -13,8 +14,8 @@ from ovpnha.runtime.firewall import (
     read_rules,
     read_table,
     remove_table,
+    set_liberal,
     set_table,
-    write_liberal,
 )
 from ovpnha.runtime.netlink import read_network
 from ovpnha.runtime.site import make_plan, make_site
@@ -30,16 +31,32 @@ def run_firewall(config: Config, verb: str, *, as_json: bool) -> str:
         FirewallError: It could not be done.
     """
     plan = make_plan(config)
+    directory = config.control.socket.parent
     done = ""
     if verb == "apply":
-        set_table(_needed(plan))
-        write_liberal(1)
+        set_table(_needed(plan), directory)
+        set_liberal(directory)
         done = f"{NAME}: set, and {LIBERAL} = 1\n"
     elif verb == "remove":
-        done = f"{NAME}: {'removed' if remove_table() else 'is not there'}{_again(plan)}\n"
+        done = f"{_remove(directory)}{_again(plan)}\n"
     if as_json:
         return json.dumps(_describe(config, plan), indent=2) + "\n"
     return done or render_table(_needed(plan))
+
+
+def run_removal(directory: Path) -> str:
+    """Remove without a configuration, which was taken away before; gives what is to be printed.
+
+    Raises:
+        FirewallError: It could not be done.
+    """
+    return f"{_remove(directory)}\n"
+
+
+def _remove(directory: Path) -> str:
+    done = "removed" if remove_table(directory) else "is not there"
+    liberal = read_liberal()
+    return f"{NAME}: {done}" + (f"; {LIBERAL} = {liberal}" if liberal is not None else "")
 
 
 def _needed(plan: Plan | None) -> Plan:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ovpnha.cli.setupprepared import PreparedReturn, PreparedServer
 from ovpnha.errors import ConfigError
+from ovpnha.runtime.firewall import DEFAULT_DIRECTORY, is_table_left
 from ovpnha.runtime.installation import STATE, Installation
 from ovpnha.runtime.keyfile import make_key_text, parse_keys
 from ovpnha.runtime.netlink import read_network
@@ -297,7 +298,12 @@ class Session:
             gone=self._find_gone(noted),
             files=[path for path, _ in files],
         )
-        return PreparedReturn(files, tuple(commands), noted)
+        return PreparedReturn(files, (*commands, *self._clear_firewall()), noted)
+
+    def _clear_firewall(self) -> Iterator[Command]:
+        """Nobody keeps our table any more."""
+        if self._runs and is_table_left(DEFAULT_DIRECTORY):
+            yield ("ovpnha", "firewall", "--remove")
 
     def _find_gone(self, before: Before) -> frozenset[str]:
         """What the host was given instead of its addresses, and has not any more."""

@@ -66,6 +66,12 @@ def _leftover(site: Site, rules: Ruleset) -> Iterator[Finding]:
             f"the table {FAMILY} {TABLE} is there, and nobody keeps it: manage is false",
             "remove it: ovpnha firewall --remove",
         )
+    elif site.liberal_before == 0 and site.tunables.get(LIBERAL) == 1:
+        yield Finding(
+            FindingKind.LEFTOVER,
+            f"{LIBERAL} = 1, as ovpnha set it with its table, and nobody keeps it: manage is false",
+            "restore it: ovpnha firewall --remove",
+        )
     if judge_text(site.services.text, None).has_table:
         yield Finding(
             FindingKind.LEFTOVER,

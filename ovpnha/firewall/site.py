@@ -71,6 +71,8 @@ class Site:
     conntrackd: bool = False
     tunables: Mapping[str, int] = field(default_factory=dict)
     """By name; one that could not be read is missing."""
+    liberal_before: int | None = None
+    """What nf_conntrack_tcp_be_liberal was before we set it; None when we have not."""
     strict: tuple[str, ...] = ()
     """Interfaces with rp_filter = 1."""
     strictly_dropped: int = 0

@@ -17,7 +17,7 @@ import structlog
 from ovpnha.config import Config
 from ovpnha.errors import ConfigError
 from ovpnha.firewall.table import Plan
-from ovpnha.runtime.firewall import FirewallError, read_table, set_table, write_liberal
+from ovpnha.runtime.firewall import FirewallError, read_table, set_liberal, set_table
 from ovpnha.runtime.site import make_plan
 
 NETLINK_NETFILTER = 12
@@ -36,6 +36,7 @@ class FirewallKeeper:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._directory = config.control.socket.parent
         self._changed = asyncio.Event()
         self._kept: str | None = None  # the table as the kernel shows it
         self.problem = ""
@@ -66,10 +67,10 @@ class FirewallKeeper:
         """Set what is not as we left it; gives what went wrong, or ""."""
         try:
             if self._kept is None or read_table() != self._kept:
-                set_table(plan)
+                set_table(plan, self._directory)
                 self._kept = read_table()
                 log.info("firewall set", translations=len(plan.translations))
-            write_liberal(1)
+            set_liberal(self._directory)
         except FirewallError as error:
             return str(error)
         return ""

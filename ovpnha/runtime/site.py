@@ -15,7 +15,7 @@ from ovpnha.firewall.rules import IpAddress, IpNetwork
 from ovpnha.firewall.site import Site
 from ovpnha.firewall.table import Plan, Translation
 from ovpnha.model import VipManager
-from ovpnha.runtime.firewall import SYSCTLS, read_number, read_tunables
+from ovpnha.runtime.firewall import SYSCTLS, read_note, read_number, read_tunables
 from ovpnha.runtime.firewallservices import read_services
 from ovpnha.runtime.network import NetworkTable
 from ovpnha.runtime.serverfile import (
@@ -72,6 +72,7 @@ def make_site(config: Config, table: NetworkTable) -> Site:
         services=read_services(),
         conntrackd=_exists(config.conntrack.socket),
         tunables=dict(read_tunables()),
+        liberal_before=read_note(config.control.socket.parent),
         strict=tuple(name for name in (*interfaces, *filter(None, [tun])) if _is_strict(name)),
         strictly_dropped=_count_strictly_dropped(),
     )

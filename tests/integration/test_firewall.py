@@ -187,6 +187,8 @@ def configure(host: Host, firewall: str = "") -> None:
 name = "lab"
 [bcn]
 links = [{{ interface = "bcn0" }}]
+[control]
+socket = "{host.config.parent}/control.sock"
 [conntrack]
 socket = "{host.config.parent}/conntrackd.ctl"
 [[instance]]
@@ -334,6 +336,41 @@ def test_the_table_of_our_own(host: Host) -> None:
     assert host.liberal() == "0"
     assert "is not there" in host.ovpnha("firewall", "--remove")
     assert "masquerade" in host.run("nft", "list", "table", "inet", "own")
+
+
+def test_the_tunable_is_as_before_after_a_flush(host: Host) -> None:
+    """Also when the table came back from a file, which notes nothing, and twice."""
+    configure(host, f"manage = true\n{SNAT_TO_VIPS}")
+    for _ in range(2):
+        host.ovpnha("firewall", "--apply")
+        host.run("nft", "-f", "-", given=f"flush ruleset\n{host.ovpnha('firewall')}")
+    host.run("nft", "flush", "ruleset")
+    assert host.liberal() == "1"
+    assert "is not there" in host.ovpnha("firewall", "--remove")
+    assert host.liberal() == "0"
+
+
+PURGE = """
+for dir in /run /var/lib /etc; do mount -t tmpfs none $dir; done
+mkdir /run/ovpnha
+[ ! -e "$2" ] || cp "$2" /run/ovpnha
+sed "/#DEBHELPER#/d" "$1" | sh -s purge
+"""
+POSTRM = Path(__file__).parents[2] / "deploy/packages/debian/ovpnha.postrm"
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_purge_takes_table_and_tunable_back(host: Host, flushed: bool) -> None:
+    configure(host, f"manage = true\n{SNAT_TO_VIPS}")
+    host.ovpnha("firewall", "--apply")
+    note = host.config.parent / "tcp_be_liberal"
+    if flushed:
+        host.run("nft", "flush", "ruleset")
+    else:
+        note.unlink()
+    host.run("sh", "-ec", PURGE, "sh", str(POSTRM), str(note))
+    assert host.run("nft", "list", "ruleset") == ""
+    assert host.liberal() == "0"
 
 
 def test_nothing_is_set_unless_it_is_asked_for(host: Host) -> None:

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from ovpnha.firewall.findings import find_findings
+from ovpnha.firewall.findings import LIBERAL, find_findings
 from ovpnha.firewall.rules import Ruleset
 from ovpnha.firewall.services import FirewallServices
 from ovpnha.firewall.site import Finding, FindingKind, Site
@@ -93,3 +93,12 @@ def test_a_file_that_brings_back_what_nobody_keeps_is_told() -> None:
     assert found.kind is FindingKind.LEFTOVER
     assert found.fix == "take it, or the line that includes it, out of /etc/nftables.conf"
     assert find(DEBIAN, kept=False) == []
+
+
+def test_a_tunable_that_nobody_keeps_is_told() -> None:
+    left = Site(tunables={LIBERAL: 1}, liberal_before=0)
+    (found,) = find_findings(left, Ruleset())
+    assert found.kind is FindingKind.LEFTOVER
+    assert found.fix == "restore it: ovpnha firewall --remove"
+    for other in (replace(left, liberal_before=None), replace(left, liberal_before=1)):
+        assert list(find_findings(other, Ruleset())) == []

@@ -11,11 +11,13 @@ from ovpnha.firewall.table import Plan
 from ovpnha.runtime import firewall
 from ovpnha.runtime.firewall import (
     FirewallError,
+    is_table_left,
+    read_note,
     read_rules,
     read_table,
     remove_table,
+    set_liberal,
     set_table,
-    write_liberal,
 )
 
 EMPTY = '{"nftables": []}'
@@ -122,43 +124,94 @@ def tunable(directory: Path, value: int) -> Path:
 def test_the_table_is_set_and_removed(tools: Tools, tmp_path: Path) -> None:
     path = tunable(tmp_path, 0)
     calls = tools.notes("nft", 'comment "nf_conntrack_tcp_be_liberal was 0"')
-    set_table(Plan((), ()))
-    write_liberal(1)
+    set_table(Plan((), ()), tmp_path)
+    set_liberal(tmp_path)
     assert path.read_text() == "1"
     assert "-f -" in calls.read_text()
-    assert remove_table()
+    assert remove_table(tmp_path)
     assert "delete table inet ovpnha" in calls.read_text()
     assert path.read_text() == "0"
+    assert read_note(tmp_path) is None
+    assert remove_table(tmp_path)
+    assert path.read_text() == "0"
     tools.notes("nft", "no note")
-    write_liberal(1)
-    assert remove_table()
+    path.write_text("1")
+    assert remove_table(tmp_path)
     assert path.read_text() == "1"
 
 
-def test_there_is_none(tools: Tools) -> None:
+def test_a_flush_forgets_nothing(tools: Tools, tmp_path: Path) -> None:
+    """Nor does a table that was loaded anew from a file, which notes nothing."""
+    path = tunable(tmp_path, 0)
+    tools.prints("nft", "no note")
+    for _ in range(2):
+        set_table(Plan((), ()), tmp_path)
+        set_liberal(tmp_path)
+    tools.fails("nft", "Error: No such file or directory")
+    assert is_table_left(tmp_path)
+    assert not remove_table(tmp_path)
+    assert path.read_text() == "0"
+    assert not is_table_left(tmp_path)
+
+
+def test_what_is_noted_is_of_this_boot(tools: Tools, tmp_path: Path) -> None:
+    tools.fails("nft", "Error: No such file or directory")
+    path = tunable(tmp_path, 0)
+    set_liberal(tmp_path)
+    note = tmp_path / "tcp_be_liberal"
+    for junk in (note.read_text() + "more", note.read_text().replace("0", "7", 1), "", "\udcff"):
+        note.write_bytes(junk.encode(errors="surrogateescape"))
+        assert read_note(tmp_path) is None
+        assert not remove_table(tmp_path)
+        assert path.read_text() == "1"
+
+
+def test_where_the_file_cannot_be_written_the_table_has_it(tools: Tools, tmp_path: Path) -> None:
+    path = tunable(tmp_path, 1)
+    tools.prints("nft", 'comment "nf_conntrack_tcp_be_liberal was 0"')
+    set_table(Plan((), ()), tmp_path / "none")
+    set_liberal(tmp_path / "none")
+    assert remove_table(tmp_path / "none")
+    assert path.read_text() == "0"
+
+
+def test_a_removal_that_fails_can_be_said_again(tools: Tools, tmp_path: Path) -> None:
+    path = tunable(tmp_path, 0)
+    tools.fails("nft", "Error: No such file or directory")
+    set_liberal(tmp_path)
+    path.unlink()
+    with pytest.raises(FirewallError, match="was not set"):
+        remove_table(tmp_path)
+    path.write_text("1")
+    assert not remove_table(tmp_path)
+    assert path.read_text() == "0"
+
+
+def test_there_is_none(tools: Tools, tmp_path: Path) -> None:
     tools.fails("nft", "Error: No such file or directory")
     assert read_table() is None
-    assert not remove_table()
+    assert not remove_table(tmp_path)
     with pytest.raises(FirewallError, match="was not set"):
-        set_table(Plan((), ()))
+        set_table(Plan((), ()), tmp_path)
 
 
-def test_nobody_can_tell(tools: Tools) -> None:
+def test_nobody_can_tell(tools: Tools, tmp_path: Path) -> None:
     tools.fails("nft", "Operation not permitted")
     with pytest.raises(FirewallError, match="nftables cannot be read: nft: Operation not"):
         read_table()
+    assert not is_table_left(tmp_path)
 
 
-def test_it_cannot_be_removed(tools: Tools) -> None:
+def test_it_cannot_be_removed(tools: Tools, tmp_path: Path) -> None:
     tools._make("nft", '[ "$1" = -s ] || { echo busy >&2; exit 1; }')
     with pytest.raises(FirewallError, match="was not removed: nft: busy"):
-        remove_table()
+        remove_table(tmp_path)
 
 
-@pytest.mark.usefixtures("tools")
-def test_a_tunable_that_may_not_be_set(tmp_path: Path) -> None:
+def test_a_tunable_that_may_not_be_set(tools: Tools, tmp_path: Path) -> None:
+    tools.fails("nft", "Error: No such file or directory")
     with pytest.raises(FirewallError, match=r"install deploy/systemd/ovpnha\.service\.d/firewall"):
-        write_liberal(1)
+        set_liberal(tmp_path)
     path = tunable(tmp_path, 1)
     path.chmod(0o444)
-    write_liberal(1)  # nothing to do
+    set_liberal(tmp_path)  # nothing to do

@@ -18,11 +18,13 @@ from tests.lab.waiting import wait_until
 DEADLINE = 10.0
 
 
-def config(more: str) -> Config:
+def config(more: str, directory: Path = Path("/nonexistent")) -> Config:
     return parse_config(
         f"""
 [cluster]
 name = "office"
+[control]
+socket = "{directory}/control.sock"
 [[instance]]
 name = "udp"
 management = "/run/openvpn-server/udp.sock"
@@ -109,6 +111,7 @@ async def test_a_tunable_that_cannot_be_set_is_said_once_and_the_table_is_kept(n
 
 
 async def test_all_is_well(nft: Path, tunable: Path) -> None:
-    logs = await keep(config(MANAGED), nft, 8)
+    logs = await keep(config(MANAGED, nft.parent), nft, 8)
     assert [line["event"] for line in logs] == ["firewall set"]
     assert said(tunable) == ["1"]
+    assert firewall.read_note(nft.parent) == 0
