@@ -41,6 +41,7 @@
 #include "cluster_address.h"
 #include "cluster_announce.h"
 #include "cluster_last_message.h"
+#include "cluster_quiesce.h"
 #include "cluster_report.h"
 #include "crypto.h"
 #include "forward.h"
@@ -79,6 +80,7 @@ set_role(enum cluster_role role)
     cluster->successor_until = 0;
     cluster->apart = 0;
     cluster_announce_end();
+    cluster_quiesce_end();
     msg(M_INFO, "CLUSTER: role is %s now", cluster_role_name());
     if (management)
     {
@@ -360,6 +362,7 @@ cluster_leave(struct multi_context *m)
     if (cluster)
     {
         cluster->leaving = !cluster_silent();
+        cluster_quiesce_end(); /* to a moved client a goodbye begins a renegotiation */
     }
     return cluster_silent();
 }

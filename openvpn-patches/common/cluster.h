@@ -45,6 +45,7 @@
 
 #include "cluster_client.h"
 #include "cluster_event.h"
+#include "cluster_quiesce.h"
 #include "cluster_range.h"
 #include "cluster_rekey.h"
 #include "cluster_reset.h"

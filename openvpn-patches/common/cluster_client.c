@@ -37,6 +37,7 @@
 
 #include "cluster_address.h"
 #include "cluster_client.h"
+#include "cluster_quiesce.h"
 #include "cluster_state.h"
 #include "manage.h"
 #include "multi.h"
@@ -133,7 +134,7 @@ cluster_ks_imported(const struct key_state *ks)
 bool
 cluster_reneg_waits(const struct key_state *ks)
 {
-    return cluster_ks_pending(ks);
+    return cluster_ks_pending(ks) || cluster_quiesced();
 }
 
 int
@@ -176,6 +177,22 @@ cluster_wake_initial(struct tls_multi *multi)
     }
 }
 
+/**
+ * What is to be said waits for a renegotiation, which has its turn later: so does
+ * a new auth-token, which every renegotiation brings.
+ */
+static void
+renegotiate_later(const struct tls_session *session)
+{
+    const struct multi_instance *mi = cluster_lookup(session->session_id.id);
+
+    if (mi)
+    {
+        cluster_client_get(mi->context.c2.tls_multi)->reneg_wanted = true;
+    }
+    msg(D_MULTI_LOW, "CLUSTER: nothing can be said to a moved client while nothing begins");
+}
+
 bool
 cluster_prepare_control(struct tls_session *session)
 {
@@ -189,6 +206,11 @@ cluster_prepare_control(struct tls_session *session)
     {
         /* a soft reset would not be taken, and end the key that the client uses */
         msg(D_MULTI_LOW, "CLUSTER: nothing can be said to a client whose newest key is pending");
+        return false;
+    }
+    if (cluster_quiesced())
+    {
+        renegotiate_later(session);
         return false;
     }
     key_state_soft_reset(session);

@@ -160,7 +160,8 @@ void cluster_keep_line(const char *line, const char *name, int lines_inline);
 bool cluster_ks_imported(const struct key_state *ks);
 
 /** May this key not be renegotiated yet? While it is pending a soft reset would
- *  end the key that the client uses, and meet it inside a handshake. */
+ *  end the key that the client uses, and meet it inside a handshake; and there are
+ *  whiles in which nothing begins, see cluster_quiesce.h. */
 bool cluster_reneg_waits(const struct key_state *ks);
 
 /** A new session may begin: an imported instance has none ready. */
@@ -170,7 +171,7 @@ void cluster_wake_initial(struct tls_multi *multi);
  * Something will be sent on the control channel: have one.
  *
  * @return false if there can be none now, since the client may still be inside
- *         the handshake of the newest key
+ *         the handshake of the newest key, or nothing may begin
  */
 bool cluster_prepare_control(struct tls_session *session);
 

@@ -35,6 +35,7 @@
 #ifdef ENABLE_CLUSTER
 
 #include "cluster_client.h"
+#include "cluster_quiesce.h"
 #include "cluster_reset.h"
 #include "cluster_state.h"
 #include "multi.h"
@@ -83,7 +84,7 @@ cluster_doubt_reset(struct tls_multi *multi, const struct link_socket_actual *fr
     }
     if (!can_be_asked(multi))
     {
-        return false;
+        return cluster_quiesce_drops();
     }
 
     struct cluster_client *cc = cluster_client_get(multi);
@@ -95,7 +96,7 @@ cluster_doubt_reset(struct tls_multi *multi, const struct link_socket_actual *fr
         cc->reset = clone_buf(buf);
         cc->reset_from = *from;
     }
-    return step != CLUSTER_DOUBT_TAKE;
+    return step != CLUSTER_DOUBT_TAKE || cluster_quiesce_drops();
 }
 
 void

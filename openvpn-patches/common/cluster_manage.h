@@ -111,6 +111,9 @@ void cluster_command_wait(struct multi_context *m, const char **p);
 /** cluster-release */
 void cluster_command_release(struct multi_context *m, const char **p);
 
+/** cluster-quiesce */
+void cluster_command_quiesce(struct multi_context *m, const char **p);
+
 /** Remember the parameters of a command that lines follow. */
 void cluster_command_collect(struct multi_context *m, const char **p);
 

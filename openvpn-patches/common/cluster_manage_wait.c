@@ -23,7 +23,7 @@
 
 /**
  * @file cluster_manage_wait.c
- * cluster-wait and cluster-release; see cluster_manage.h.
+ * cluster-wait, cluster-release and cluster-quiesce; see cluster_manage.h.
  */
 
 #ifdef HAVE_CONFIG_H
@@ -35,6 +35,7 @@
 #ifdef ENABLE_CLUSTER
 
 #include "cluster_manage.h"
+#include "cluster_quiesce.h"
 #include "multi.h"
 
 #include "memdbg.h"
@@ -69,6 +70,22 @@ cluster_command_release(struct multi_context *m, const char **p)
     {
         cluster_wait_release(m, mi);
         msg(M_CLIENT, "SUCCESS: cluster-release %s", p[1]);
+    }
+}
+
+void
+cluster_command_quiesce(struct multi_context *m, const char **p)
+{
+    uint64_t seconds;
+
+    if (!cluster_parse_u64(p[1], &seconds) || seconds > CLUSTER_QUIESCE_MAX)
+    {
+        cluster_fail(p[0], NULL, CLUSTER_CODE_MALFORMED, "SECONDS is a number up to 60");
+    }
+    else if (cluster_need_role(p, cluster->role == CLUSTER_MASTER))
+    {
+        cluster_quiesce_set((int)seconds);
+        msg(M_CLIENT, "SUCCESS: cluster-quiesce %d", (int)seconds);
     }
 }
 

@@ -35,6 +35,7 @@
 #ifdef ENABLE_CLUSTER
 
 #include "cluster_client.h"
+#include "cluster_quiesce.h"
 #include "cluster_rekey.h"
 #include "cluster_state.h"
 #include "forward.h"
@@ -145,7 +146,7 @@ cluster_reneg_possible(const struct multi_instance *mi)
 
     /* a soft reset would end the key that a client without the pending one uses,
      * and be answered by one that is about to leave */
-    return ks->state >= S_GENERATED_KEYS && !cluster_ks_pending(ks)
+    return ks->state >= S_GENERATED_KEYS && !cluster_reneg_waits(ks)
            && !(multi->cluster_client && multi->cluster_client->heal.spoke)
            && now >= ks->established + multi->opt.handshake_window;
 }
@@ -408,8 +409,28 @@ is_last_word_due(const struct context *c, const struct key_state *ks)
     const struct event_timeout *et = &c->c2.scheduled_exit;
 
     return event_timeout_defined(et)
-           && (cluster_ks_pending(ks)
+           && (cluster_ks_pending(ks) || (cluster_ks_imported(ks) && cluster_quiesced())
                || (ks->state < S_ACTIVE && now >= et->last + et->n - CLUSTER_HEAL_LAST_WORD));
+}
+
+/**
+ * Help a client of which something was heard. That may begin a renegotiation, and
+ * can wait for when one may begin.
+ */
+static void
+heal_heard(struct multi_context *m, struct multi_instance *mi)
+{
+    struct tls_multi *multi = mi->context.c2.tls_multi;
+    struct cluster_client *cc = multi->cluster_client;
+    const struct key_state *ks = &multi->session[TM_ACTIVE].key[KS_PRIMARY];
+
+    apply(m, mi, cluster_heal_data(&cc->heal, received_marks(multi)),
+          "data under a key that never arrived");
+    apply(m, mi, cluster_heal_control(&cc->heal, received_marks(multi)),
+          "a handshake that cannot be finished here");
+    apply(m, mi, cluster_heal_spoken(&cc->heal, received_marks(multi), has_answered(ks), now,
+                                     cluster->read_all),
+          "a word on the client's old control channel");
 }
 
 void
@@ -423,13 +444,10 @@ cluster_heal(struct multi_context *m, struct multi_instance *mi)
     {
         return;
     }
-    apply(m, mi, cluster_heal_data(&cc->heal, received_marks(multi)),
-          "data under a key that never arrived");
-    apply(m, mi, cluster_heal_control(&cc->heal, received_marks(multi)),
-          "a handshake that cannot be finished here");
-    apply(m, mi, cluster_heal_spoken(&cc->heal, received_marks(multi), has_answered(ks), now,
-                                     cluster->read_all),
-          "a word on the client's old control channel");
+    if (!cluster_quiesced())
+    {
+        heal_heard(m, mi);
+    }
     if (ks->state == S_INITIAL)
     {
         /* a token that is due has begun a renegotiation, and is in no hurry: it

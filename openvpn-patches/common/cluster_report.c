@@ -38,6 +38,7 @@
 #include "cluster_client.h"
 #include "cluster_mac.h"
 #include "cluster_patience.h"
+#include "cluster_quiesce.h"
 #include "cluster_rekey.h"
 #include "cluster_report.h"
 #include "cluster_state.h"
@@ -256,6 +257,19 @@ is_deferred(const struct multi_instance *mi)
 }
 
 /**
+ * Has a session begun beside the one in use, or a first one? A hard reset was taken
+ * then, or an answer to one is about to be sent.
+ */
+static bool
+has_begun(const struct multi_instance *mi)
+{
+    const struct key_state *ks =
+        &mi->context.c2.tls_multi->session[TM_INITIAL].key[KS_PRIMARY];
+
+    return ks->state > S_INITIAL || session_id_defined(&ks->session_id_remote);
+}
+
+/**
  * Is a client in the middle of something that only this process can finish: its
  * connection, a renegotiation, or a session that it begins anew?
  */
@@ -266,8 +280,7 @@ is_shaking_hands(const struct multi_instance *mi)
     const struct cluster_client *cc = multi->cluster_client;
 
     return !cc || !(cc->announced || cc->apart) || cc->reply.held || is_renegotiating(mi)
-           || is_deferred(mi) || multi->multi_state < CAS_CONNECT_DONE
-           || multi->session[TM_INITIAL].key[KS_PRIMARY].state > S_INITIAL;
+           || is_deferred(mi) || has_begun(mi) || multi->multi_state < CAS_CONNECT_DONE;
 }
 
 int
@@ -275,7 +288,7 @@ cluster_report_handshakes(const struct multi_context *m)
 {
     struct hash_iterator hi;
     struct hash_element *he;
-    int n = 0;
+    int n = cluster_quiesce_expected();
 
     hash_iterator_init(m->iter, &hi);
     while ((he = hash_iterator_next(&hi)))
@@ -344,6 +357,7 @@ report(struct multi_context *m)
     struct hash_iterator hi;
     struct hash_element *he;
 
+    cluster_quiesce_expire();
     cluster->read_all += is_all_read(m);
     cluster->renegs = 0;
     hash_iterator_init(m->iter, &hi);

@@ -53,7 +53,9 @@ struct tls_session;
  * A server that has said goodbye drops it, as OpenVPN does from addresses that
  * are new to it: a client that comes again by the address that it had would hold
  * to the answer of a process that is about to end until its hand-window is over.
- * One that hears nothing asks again after 2 s, and finds the next server.
+ * One that hears nothing asks again after 2 s, and finds the next server. While
+ * nothing begins (cluster_quiesce.h) the client is asked all the same: what it
+ * sends next is then taken at once.
  *
  * @param buf           the packet, nothing of which was verified
  */

@@ -73,6 +73,11 @@ struct cluster
     unsigned int unreleased;            /**< what waited and went out by itself */
     int wait_missed;                    /**< nobody released the last ones */
     time_t successor_until;             /**< another server has the clients */
+    time_t quiesced_until;              /**< nothing begins up to this second, or 0 */
+    unsigned int unanswered;            /**< packets that would have begun something */
+    int answered;                       /**< first packets that were, and did not come
+                                         *   to an instance yet */
+    time_t answered_last;               /**< when the last one was */
     struct cluster_announce *announce;  /**< what is left to say of a takeover */
     bool leaving;                       /**< has said goodbye: begins no session */
 };

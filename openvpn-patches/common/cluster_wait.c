@@ -36,6 +36,7 @@
 
 #include "cluster_address.h"
 #include "cluster_client.h"
+#include "cluster_quiesce.h"
 #include "cluster_state.h"
 #include "cluster_wait.h"
 #include "multi.h"
@@ -101,9 +102,9 @@ cluster_hold_reply(struct context *c)
     {
         cc->reply.released = false;
     }
-    else if (cc->moved)
+    else if (cc->moved || (cluster_quiesced() && !cc->reply.held))
     {
-        return false;
+        return false; /* who is connected does not begin to wait while nothing begins */
     }
     return cluster_reply_hold(&cc->reply, now);
 }
@@ -211,6 +212,7 @@ cluster_wait_gone(void *arg)
     /* what waits now is sent within a second */
     if (cluster)
     {
+        cluster_quiesce_end();
         cluster->successor_until = is_waiting() ? now + CLUSTER_SUCCESSOR_MEMORY : 0;
         cluster->wait = false;
     }

@@ -80,7 +80,8 @@ void cluster_hold_last_message(struct tls_multi *multi, struct tls_session *sess
 /** Send what has waited for too long. To be called every second. */
 void cluster_wait_expire(struct multi_context *m, struct multi_instance *mi);
 
-/** The management client is gone: nobody will release anything. */
+/** The management client is gone: nobody will release anything, nor say that what
+ *  waits to begin may. */
 void cluster_wait_gone(void *arg);
 
 /**

@@ -257,11 +257,15 @@ command(const uint8_t *uid, int number)
         "cluster-status"
     };
     struct gc_arena gc = gc_new();
-    const int which = number % ((int)SIZE(names) + 2);
+    const int which = number % ((int)SIZE(names) + 3);
 
     if (which == SIZE(names))
     {
         server_second();
+    }
+    else if (which == SIZE(names) + 1)
+    {
+        server_command("cluster-quiesce", number % 2 ? "3" : "0", NULL);
     }
     else if (which > (int)SIZE(names))
     {

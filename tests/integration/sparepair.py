@@ -63,8 +63,8 @@ remote {address} 1194 udp4
 nobind
 dev tun
 ca {pki}/ca.crt
-cert {pki}/client.crt
-key {pki}/client.key
+cert {pki}/{name}.crt
+key {pki}/{name}.key
 tls-crypt {pki}/tls-crypt.key
 remote-cert-tls server
 verb 4
@@ -205,7 +205,7 @@ class SparePair:
             for link in ("lo", "veth0"):
                 run("ip", "-n", name, "link", "set", link, "up")
         pki = Pki(self.home / "pki")
-        for name in ("server", "client"):
+        for name in ("server", "client", "guest"):
             pki.issue(name, server=name == "server")
         for word in ("up", "down", "learn"):
             script = self.home / f"{word}.sh"
@@ -266,21 +266,23 @@ class SparePair:
         assert answer == "SUCCESS: cluster-take"
         assert target.status()["descriptors"] == "taken"
 
-    def connect(self) -> Client:
-        """A stock client, connected."""
-        client = self.begin_client()
+    def connect(self, *options: str) -> Client:
+        """A stock client, connected; with more lines in its configuration."""
+        client = self.begin_client(*options)
         client.wait_connected(PATIENCE)
         return client
 
-    def begin_client(self) -> Client:
-        """A stock client that connects."""
-        text = CLIENT.format(address=SERVER_ADDRESS, pki=self.home / "pki")
-        (self.home / "client.conf").write_text(text)
+    def begin_client(self, *options: str, name: str = "client") -> Client:
+        """A stock client that connects; ``guest`` is another one."""
+        text = CLIENT.format(address=SERVER_ADDRESS, pki=self.home / "pki", name=name)
+        if any(one.startswith("lport") for one in options):
+            text = text.replace("nobind\n", "")
+        (self.home / f"{name}.conf").write_text(text + "".join(f"{one}\n" for one in options))
         process = Process(
-            [STOCK, "--config", self.home / "client.conf"],
+            [STOCK, "--config", self.home / f"{name}.conf"],
             namespace=self.client,
             directory=self.home,
-            log=self.home / "client.log",
+            log=self.home / f"{name}.log",
         )
         self._stack.callback(process.discard)
         return Client(process.start())

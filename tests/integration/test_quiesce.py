@@ -1,0 +1,228 @@
+"""A while in which a server begins no handshake, and finishes those that are under way.
+
+Ruled by docs/adr/0079-a-moment-in-which-nothing-begins.md. The test says cluster-quiesce itself;
+datagrams with numbers run both ways through the tunnel of a stock client.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.integration.pace import PATIENCE
+from tests.integration.sparepair import RUNNING, Managed, SparePair, restarts
+from tests.lab.clientlog import noticed
+from tests.lab.openvpn import Client
+from tests.lab.waiting import wait_patiently, wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+LONG = 60
+"""Seconds: the test ends it before."""
+WINDOW = 4
+"""Seconds of a hand-window: the server asks nobody for new keys whose last ones are younger."""
+SOON = 6
+"""Seconds after which one side wants new keys."""
+TRIES = 3.0
+"""Seconds in which a client tries twice."""
+BEGUN = "TLS: soft reset sec="
+UNANSWERED = re.compile(r"(\d+) packets that would have begun one were not answered")
+
+
+def handshakes(one: Managed) -> int:
+    return int(one.status()["handshakes"])
+
+
+def unanswered(one: Managed) -> list[int]:
+    """How many packets were not answered, in each while that is over."""
+    return [int(count) for count in UNANSWERED.findall(one.process.log.read_text())]
+
+
+def renegotiations(client: Client) -> int:
+    return noticed(client.log()).renegotiations
+
+
+def quiesce(one: Managed, seconds: int = LONG) -> None:
+    assert one.one(f"cluster-quiesce {seconds}") == f"SUCCESS: cluster-quiesce {seconds}"
+
+
+def begin_again(one: Managed) -> None:
+    quiesce(one, 0)
+
+
+def lose_the_sidecar(one: Managed) -> None:
+    one.leave()
+    one.reach()
+
+
+def hold_and_go_on(one: Managed) -> None:
+    """Told to fall silent, and back."""
+    assert one.one("cluster-hold").startswith("SUCCESS")
+    assert one.one("cluster-promote 1/a").startswith("SUCCESS")
+
+
+def wait_for_the_end(one: Managed) -> None:
+    """It was the shortest while."""
+
+
+def serve(lone: SparePair, *options: str) -> SparePair:
+    """The pair, with more lines in its configuration."""
+    lone.write(change=("verb 4", "\n".join(["verb 4", f"hand-window {WINDOW}", *options])))
+    lone.serve()
+    return lone
+
+
+def move(pair: SparePair) -> Managed:
+    """The client comes to the other process, which serves now."""
+    assert pair.carry(pair.a, pair.b) == 1
+    pair.switch(pair.a, pair.b, "2/b")
+    return pair.b
+
+
+@pytest.mark.parametrize(
+    ("seconds", "end"),
+    [
+        (LONG, begin_again),
+        (LONG, lose_the_sidecar),
+        (LONG, hold_and_go_on),
+        (1, wait_for_the_end),
+    ],
+)
+def test_a_new_client_connects_when_it_is_over(
+    pair: SparePair, seconds: int, end: Callable[[Managed], None]
+) -> None:
+    """By itself: nothing of its first packets was noted. Who is connected notices nothing."""
+    client = pair.connect()
+    with pair.streams() as streams:
+        quiesce(pair.a, seconds)
+        guest = pair.begin_client(name="guest")
+        if seconds == LONG:
+            assert not wait_patiently(lambda: handshakes(pair.a) or guest.connected(), TRIES)
+        end(pair.a)
+        guest.wait_connected(PATIENCE)
+        streams.linger(RUNNING)
+    assert [one.missing for one in streams.counted] == [(), ()]
+    assert restarts(client.log()) == restarts(guest.log()) == []
+    (count,) = unanswered(pair.a)
+    assert count > 0
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_renegotiation_of_the_client_waits(lone: SparePair, *, moved: bool) -> None:
+    """It asks again, and goes on under its keys meanwhile."""
+    pair = serve(lone)
+    client = pair.connect(f"reneg-sec {SOON} {SOON}")
+    serving = move(pair) if moved else pair.a
+    with pair.streams() as streams:
+        quiesce(serving)
+        begun = f"{BEGUN}{SOON}/{SOON}"
+        wait_until(lambda: any(begun in one.text for one in client.log()), "it begins", PATIENCE)
+        assert not wait_patiently(lambda: handshakes(serving) or renegotiations(client), TRIES)
+        begin_again(serving)
+        wait_until(lambda: renegotiations(client), "it has new keys", PATIENCE)
+        streams.linger(RUNNING)
+    assert [one.missing for one in streams.counted] == [(), ()]
+    assert restarts(client.log()) == []
+    assert noticed(client.log()).hard_resets == 1
+    assert unanswered(serving)[0] > 0
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_renegotiation_of_the_server_waits(lone: SparePair, *, asked: bool, moved: bool) -> None:
+    """That of its own accord, and one that it was asked for."""
+    pair = serve(lone, "reneg-sec 0" if asked else f"reneg-sec {SOON} {SOON}")
+    client = pair.connect("reneg-sec 0")
+    serving = move(pair) if moved else pair.a
+    quiesce(serving)
+    if asked:
+        assert serving.one("cluster-reneg all") == "SUCCESS: cluster-reneg all instances=1"
+    assert not wait_patiently(lambda: handshakes(serving) or renegotiations(client), SOON + TRIES)
+    assert BEGUN not in serving.process.log.read_text()
+    begin_again(serving)
+    wait_until(lambda: renegotiations(client), "it has new keys", PATIENCE)
+    assert restarts(client.log()) == []
+    assert noticed(client.log()).hard_resets == 1
+
+
+def test_a_moved_client_that_is_ended_meanwhile_is_told(pair: SparePair) -> None:
+    """By the data channel: on its control channel nothing can be said without a renegotiation."""
+    client = pair.connect()
+    serving = move(pair)
+    (cid,) = [line.split(",")[2] for line in serving.ask("cluster-list")[:-1]]
+    quiesce(serving)
+    assert serving.one(f"client-kill {cid}").startswith("SUCCESS")
+    wait_until(lambda: restarts(client.log()), "it is told to reconnect", PATIENCE)
+    assert handshakes(serving) == 0
+    begin_again(serving)
+    wait_until(lambda: noticed(client.log()).reconnects == 2, "it has come back", PATIENCE)
+
+
+def test_what_is_under_way_goes_on(lone: SparePair) -> None:
+    """One renegotiates and one connects: both finish in it, and nothing is added to them."""
+    pair = serve(lone)
+    client = pair.connect("reneg-sec 0")
+    client.process.signal(signal.SIGSTOP)
+    assert pair.a.one("cluster-reneg all").startswith("SUCCESS")
+    wait_until(lambda: handshakes(pair.a) == 1, "the client is asked for new keys", PATIENCE)
+    assert pair.a.one(f"cluster-wait on {LONG}").startswith("SUCCESS")
+    guest = pair.begin_client(name="guest")
+    wait_until(lambda: handshakes(pair.a) == 2, "the guest waits to be let in", PATIENCE)
+    quiesce(pair.a)
+    counts = [2]
+
+    def over() -> bool:
+        counts.append(handshakes(pair.a))
+        return not counts[-1]
+
+    client.process.signal(signal.SIGCONT)
+    wait_until(over, "both are done", PATIENCE)
+    guest.wait_connected(PATIENCE)
+    wait_until(lambda: renegotiations(client), "the client has new keys", PATIENCE)
+    assert not wait_patiently(lambda: not over(), TRIES)
+    assert counts == sorted(counts, reverse=True)
+    assert restarts(client.log()) == restarts(guest.log()) == []
+
+
+def test_a_client_that_begins_anew_waits(pair: SparePair) -> None:
+    """Its process was killed, and the next one has its port."""
+    port = "lport 1195"
+    pair.connect(port).process.kill()
+    quiesce(pair.a)
+    again = pair.begin_client(port)
+    assert not wait_patiently(lambda: handshakes(pair.a), TRIES)
+    begin_again(pair.a)
+    wait_until(lambda: noticed(again.log()).reconnects, "it is connected anew", PATIENCE)
+    assert restarts(again.log()) == []
+    assert unanswered(pair.a)[0] > 0
+
+
+def test_who_was_answered_before_is_let_in(pair: SparePair) -> None:
+    """Of such a client nothing is remembered, and some say only once what they bring back."""
+    guest = pair.begin_client()
+
+    def answered() -> bool:
+        quiesce(pair.a)
+        expected = handshakes(pair.a)
+        if not expected:
+            begin_again(pair.a)
+        return bool(expected)
+
+    wait_until(answered, "the guest has begun", PATIENCE)
+    guest.wait_connected(PATIENCE)
+    assert noticed(guest.log()).hard_resets == 1
+
+
+@pytest.mark.parametrize("words", ["", " soon", " -1", " 61", " 5s"])
+def test_it_needs_seconds(pair: SparePair, words: str) -> None:
+    assert pair.a.one(f"cluster-quiesce{words}").startswith("ERROR: cluster-quiesce: malformed")
+
+
+def test_only_who_serves_can_begin_nothing(pair: SparePair) -> None:
+    refused = "ERROR: cluster-quiesce 5: wrong-role"
+    assert pair.b.one("cluster-quiesce 5").startswith(refused)
+    assert pair.a.one("cluster-hold").startswith("SUCCESS")
+    assert pair.a.one("cluster-quiesce 5").startswith(refused)
