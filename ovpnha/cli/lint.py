@@ -23,6 +23,7 @@ from ovpnha.runtime.firewall import read_rules
 from ovpnha.runtime.hostcheck import check_host, find_alone, has_own_address
 from ovpnha.runtime.listening import listen_on
 from ovpnha.runtime.network import NetworkTable
+from ovpnha.runtime.restartunits import OtherUnits
 from ovpnha.runtime.serverfile import check_server_files, find_server_file, read_server
 from ovpnha.runtime.site import make_plan, make_site
 from ovpnha.runtime.status import StatusAnswer
@@ -41,6 +42,11 @@ def lint(config: Config, table: NetworkTable) -> Iterator[str]:
             yield from _lint_spare(one)
         elif is_listened_at(one.spare_socket):
             yield _left_spare(one)
+        if program := OtherUnits(one).find_cut_off():
+            yield (
+                f"instance[{one.name}]: a restart that tried {program} was cut off, and its units"
+                f" start that program still; ovpnha restart-openvpn {one.name}"
+            )
     if config.conntrack.manager is ConntrackManager.CONNTRACKD:
         yield from _lint_conntrack(config.conntrack.socket)
     if not config.control.socket.parent.is_dir():

@@ -139,10 +139,14 @@ class Restart:
         self._passed = False
         try:
             if self._start:  # before any process ends, which systemd starts anew at once
+                if program := self._units.take_back_cut_off():
+                    self._say(f"an earlier restart with {program} was cut off: it is taken back")
                 self._units.use(self._binary)
             yield
         finally:
-            if self._start and not self._passed:
+            if self._start and self._passed:
+                self._units.keep()
+            elif self._start:
                 with _handling(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     self._call_off()
 

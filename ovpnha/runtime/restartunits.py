@@ -11,13 +11,15 @@ whatever becomes of this command; after a stop alone nobody might come to start 
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ovpnha.config import InstanceSection
 from ovpnha.errors import OvpnhaError
 from ovpnha.machines import Process
+from ovpnha.runtime.trialmarks import find_marks, put_marks, remove_mark
 
 UNITS = {
     Process.MAIN: "openvpn-cluster@{}.service",
@@ -41,19 +43,30 @@ class OtherUnits:
         self._units = {process: unit.format(name) for process, unit in UNITS.items()}
         self._drop_ins = drop_ins or DROP_INS
         self._before: dict[Path, str | None] = {}
+        self._marks = contextlib.ExitStack()
 
     def use(self, binary: Path | None) -> None:
         """Start this program from now on, for None the installed one; what runs goes on.
+
+        Another program is on trial until ``keep`` or ``take_back``.
 
         Raises:
             UnitError: systemd refuses, or has no such unit.
         """
         wanted = {
-            self._drop_ins / f"{unit}.d" / DROP_IN: None if binary is None else _text(unit, binary)
-            for unit in self._units.values()
+            file: None if binary is None else _text(unit, binary)
+            for unit, file in self._files().items()
         }
         self._before = {file: _read(file) for file in wanted}
+        if binary is not None:
+            with _told():
+                self._marks = put_marks(self._before, binary.resolve())
         self._write(wanted)
+
+    def keep(self) -> None:
+        """What is on trial has passed; UnitError when that cannot be noted."""
+        with _told():
+            self._marks.close()
 
     def take_back(self) -> bool:
         """The programs are those from before ``use``; whether they were others.
@@ -62,11 +75,41 @@ class OtherUnits:
             UnitError: systemd refuses: it may start the other program later.
         """
         try:
-            return self._write(self._before)
+            changed = self._write(self._before)
+            self.keep()
         except UnitError as error:
             raise UnitError(
                 f"{error}; the units may start what was tried, until that is done"
             ) from None
+        return changed
+
+    def take_back_cut_off(self) -> str:
+        """Take back what a trial has left that was cut off; which program it was, or "".
+
+        Raises:
+            UnitError: A trial is under way, or systemd refuses.
+        """
+        marks = find_marks(self._files().values())
+        for one in marks.values():
+            if one.held:
+                raise UnitError(f"another restart is under way, which tries {one.program}")
+        if not marks:
+            return ""
+        self._write({file: one.before for file, one in marks.items()})
+        _systemctl("daemon-reload")  # whoever was cut off may not have said it
+        with _told():
+            for file in marks:
+                remove_mark(file)
+        return next(iter(marks.values())).program
+
+    def find_cut_off(self) -> str:
+        """The program that a trial has left in the units when it was cut off, or ""."""
+        marks = find_marks(self._files().values()).values()
+        return next((one.program for one in marks if not one.held), "")
+
+    def _files(self) -> dict[str, Path]:
+        """By unit, its drop-in."""
+        return {unit: self._drop_ins / f"{unit}.d" / DROP_IN for unit in self._units.values()}
 
     def start(self, process: Process) -> None:
         """Start its unit; one that runs starts its process anew by itself.
@@ -101,14 +144,21 @@ class OtherUnits:
 
     def _write(self, texts: Mapping[Path, str | None]) -> bool:
         changed = False
-        try:
+        with _told():
             for file, text in texts.items():
                 changed |= _replace(file, text)
-        except OSError as error:
-            raise UnitError(f"{error.filename}: {error.strerror}; be root") from None
         if changed:
             _systemctl("daemon-reload")
         return changed
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """A file that may not be written is an error of the unit's."""
+    try:
+        yield
+    except OSError as error:
+        raise UnitError(f"{error.filename}: {error.strerror}; be root") from None
 
 
 def _replace(file: Path, text: str | None) -> bool:

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 
 from ovpnha.cli import restart, restartsteps
+from ovpnha.cli.lint import lint
+from ovpnha.config import load_config
 from ovpnha.runtime import control, restartunits
-from ovpnha.runtime.restartunits import UnitError
+from ovpnha.runtime.network import NetworkTable
+from ovpnha.runtime.restartunits import OtherUnits, UnitError
 from tests.unit.cli.answers import run
 
 PLACES = {"main": "master", "spare": "standby"}
@@ -409,6 +412,74 @@ def test_the_next_restart_is_to_the_installed_program(
         assert run("restart-openvpn", "-c", config, *more)[0] == 0
     assert used(tmp_path) == {}
     assert orders.count("daemon-reload") == 2
+
+
+@pytest.fixture
+def cut_off(trial: Trial) -> Trial:
+    """Somebody has tried the program, and was killed."""
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        OtherUnits(load_config(trial.config, "a").instance[0]).use(trial.program)
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert str(trial.program) in trial.used[UNIT]
+    return trial
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_cut_off_is_taken_back_first(cut_off: Trial, again: bool) -> None:
+    """Also when the next one fails: what was there before both is there again."""
+    cut_off.answers.extend([THERE, THERE, {**THERE, **FAILED}, *([THERE] if again else [])])
+    options: list[str | Path] = ["--binary", cut_off.program] if again else []
+    code, _, err = run("restart-openvpn", "-c", cut_off.config, *options)
+    assert code == 1
+    assert f"an earlier restart with {cut_off.program} was cut off" in err
+    assert cut_off.orders[0] == "daemon-reload"
+    assert cut_off.used == {}
+    assert not list(cut_off.directory.glob("units/*.d/*"))
+
+
+def test_what_was_cut_off_is_told(cut_off: Trial) -> None:
+    config = load_config(cut_off.config, "a")
+    said = [line for line in lint(config, NetworkTable()) if "cut off" in line]
+    assert said == [
+        f"instance[udp]: a restart that tried {cut_off.program} was cut off, and its units start"
+        " that program still; ovpnha restart-openvpn udp"
+    ]
+
+
+def test_of_two_that_try_a_program_the_second_is_refused(trial: Trial) -> None:
+    units = OtherUnits(load_config(trial.config, "a").instance[0])
+    units.use(trial.program)
+    assert OtherUnits(load_config(trial.config, "a").instance[0]).find_cut_off() == ""
+    trial.answers.extend([LOOK, LOOK])
+    code, _, err = trial.run()
+    assert code == 1
+    assert f"another restart is under way, which tries {trial.program}" in err
+    units.keep()
+    assert str(trial.program) in trial.used[UNIT]
+    assert units.find_cut_off() == ""
+
+
+def test_a_mark_that_cannot_be_written_leaves_none(trial: Trial) -> None:
+    units = OtherUnits(load_config(trial.config, "a").instance[0])
+    trial.directory.joinpath("units").mkdir()
+    (trial.directory / "units" / f"{UNIT}.d").touch()
+    with pytest.raises(UnitError, match="File exists"):
+        units.use(trial.program)
+    assert units.find_cut_off() == ""
+    assert trial.used == {}
+
+
+def test_a_program_that_passed_once_comes_back_after_a_trial_that_was_cut_off(
+    cut_off: Trial,
+) -> None:
+    units = OtherUnits(load_config(cut_off.config, "a").instance[0])
+    for file in units._files().values():
+        file.with_name(f"{file.name}.before").write_text("/tried\n[Service]\nExecStart=/passed\n")
+    assert units.take_back_cut_off() == "/tried"
+    assert cut_off.used == dict.fromkeys(BOTH, "[Service]\nExecStart=/passed\n")
+    assert units.take_back_cut_off() == ""
 
 
 def test_a_program_that_did_not_come_to_serve_is_started_by_nobody_later(trial: Trial) -> None:
