@@ -17,6 +17,8 @@ RATE = 500
 """Datagrams a second, each way."""
 FLOWING = 20
 LAST_SECONDS = 1.0
+"""A full machine delivers late, and then one after the other: who hears nothing for so long has
+heard all."""
 POLL = 0.1
 IPV4, UDP_HEAD, P_DATA_V2 = 0x0800, 8, 9
 SO_RCVBUFFORCE, ROOM = 33, 4 << 20
@@ -44,19 +46,26 @@ class Stream:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def arrived(self) -> int:
+        """How many have arrived so far."""
+        return len(self._arrived)
+
     def flows(self) -> bool:
         """Whether what is sent now arrives."""
         return bool(self._arrived) and self.sent - max(self._arrived) < FLOWING
 
     def lacks(self, count: int) -> bool:
-        """Whether more of it have not arrived, beside those that may be on their way."""
-        return self.sent - min(self._arrived) - len(self._arrived) > count + FLOWING
+        """Whether more of it have not arrived, though one that was sent after them has."""
+        first, last = min(self._arrived), max(self._arrived)
+        return last - first + 1 - self.arrived > count
 
     def end(self) -> Counted:
         """Stop, wait for the last ones, and count from the first that has arrived."""
         self._ended.set()
         self._threads[0].join()
-        wait_patiently(lambda: self.sent - 1 in self._arrived, LAST_SECONDS)
+        while self._goes_on():
+            pass
         self._over.set()
         self._threads[1].join()
         self._target.close()
@@ -65,6 +74,15 @@ class Stream:
         missing = tuple(one for one in range(first, self.sent) if one not in self._arrived)
         gaps = [after - before for before, after in itertools.pairwise(times)]
         return Counted(self.sent - first, missing, max(gaps, default=0.0))
+
+    def _goes_on(self) -> bool:
+        """Whether the last one has not arrived, and another one just has."""
+        before = self.arrived
+
+        def comes() -> bool:
+            return self.sent - 1 in self._arrived or self.arrived > before
+
+        return wait_patiently(comes, LAST_SECONDS) and self.sent - 1 not in self._arrived
 
     def _send(self) -> None:
         due = time.monotonic()
