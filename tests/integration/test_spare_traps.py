@@ -26,6 +26,7 @@ from tests.integration.sparepair import (
 )
 from tests.integration.sparestreams import RATE, Wire
 from tests.lab.nonces import count
+from tests.lab.processes import is_stopped
 from tests.lab.splitbrain import TRACED
 from tests.lab.waiting import wait_patiently, wait_until
 
@@ -192,6 +193,7 @@ def test_files_are_written_by_whom_they_concern(pair: SparePair) -> None:
     files = [pair.home / name for name in ("openvpn.status", "pool")]
     wait_until(lambda: all("client" in one.read_text() for one in files), "they are", PATIENCE)
     pair.b.process.signal(signal.SIGSTOP)
+    wait_until(lambda: is_stopped(pair.b.process.pid), "it is stopped", PATIENCE)
     before = [one.stat().st_mtime_ns for one in files]
 
     def written() -> bool:

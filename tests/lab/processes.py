@@ -61,6 +61,11 @@ def is_running(pid: int) -> bool:
     return bool(state) and state[0] != "Z"
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal to stop has been obeyed: it may do something in between."""
+    return _read(pid, "stat").rpartition(")")[2].split()[:1] == ["T"]
+
+
 def open_process(pid: int) -> int | None:
     """A descriptor that can be read when the process ends; None when it is gone already."""
     with contextlib.suppress(ProcessLookupError):

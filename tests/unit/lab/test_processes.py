@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,15 @@ def test_one_that_ends_is_seen_to_end() -> None:
         assert select.select([descriptor], [], [], SECONDS)[0]
         os.close(descriptor)
         assert not processes.is_running(one.pid)  # nobody has waited for it yet
+
+
+def test_one_that_is_told_to_stop_is_seen_to_have_stopped() -> None:
+    with subprocess.Popen(["sleep", "60"]) as one:
+        assert not processes.is_stopped(one.pid)
+        one.send_signal(signal.SIGSTOP)
+        wait_until(lambda: processes.is_stopped(one.pid), "it is stopped", SECONDS)
+        one.kill()
+    assert not processes.is_stopped(one.pid)
 
 
 def test_one_that_is_gone_is_no_error() -> None:
