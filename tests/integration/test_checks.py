@@ -107,9 +107,9 @@ def test_a_critical_check_that_fails_moves_the_vip_and_one_that_fails_everywhere
     (a.directory / "broken").touch()
     lab.wait_master("b", PATIENCE)
     wait_until(lambda: a.grade() == 30, "a is worth little", PATIENCE)
-    wait_until(
-        lambda: told(b, a, "lan").get("text") == "the LAN is gone", "b has heard why", PATIENCE
-    )
+    # Each on its way: a says why when it has failed once, and what it is worth after that.
+    wait_until(lambda: told(b, a, "lan").get("verdict") == "failed", "b has heard it", PATIENCE)
+    assert told(b, a, "lan")["text"] == "the LAN is gone"
     code, text = run(b, lab, "checks", "--json")
     assert code == 1
     rows = {(one["node"], one["verdict"]): one for one in json.loads(text)["checks"]}
