@@ -25,6 +25,7 @@ from tests.lab.topology import inside
 from tests.lab.waiting import connect, wait_until
 
 SERVER_ADDRESS, CLIENT_ADDRESS = "10.99.0.1", "10.99.0.2"
+PORT = 1194
 INSIDE = "10.8.0.1"
 ROUTE = "10.55.0.0/16"
 AMPLE = 1 << 28
@@ -59,7 +60,7 @@ cluster-spare
 """
 CLIENT = """\
 client
-remote {address} 1194 udp4
+remote {address} {port} udp4
 nobind
 dev tun
 ca {pki}/ca.crt
@@ -272,9 +273,10 @@ class SparePair:
         client.wait_connected(PATIENCE)
         return client
 
-    def begin_client(self, *options: str, name: str = "client") -> Client:
+    def begin_client(self, *options: str, name: str = "client", port: int = PORT) -> Client:
         """A stock client that connects; ``guest`` is another one."""
-        text = CLIENT.format(address=SERVER_ADDRESS, pki=self.home / "pki", name=name)
+        pki = self.home / "pki"
+        text = CLIENT.format(address=SERVER_ADDRESS, port=port, pki=pki, name=name)
         if any(one.startswith("lport") for one in options):
             text = text.replace("nobind\n", "")
         (self.home / f"{name}.conf").write_text(text + "".join(f"{one}\n" for one in options))

@@ -7,15 +7,26 @@ datagrams with numbers run both ways through the tunnel of a stock client.
 from __future__ import annotations
 
 import re
+import select
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
 from tests.integration.pace import PATIENCE
-from tests.integration.sparepair import RUNNING, Managed, SparePair, restarts
+from tests.integration.sparepair import (
+    PORT,
+    RUNNING,
+    SERVER_ADDRESS,
+    Managed,
+    SparePair,
+    restarts,
+)
 from tests.lab.clientlog import noticed
 from tests.lab.openvpn import Client
+from tests.lab.topology import inside
 from tests.lab.waiting import wait_patiently, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -26,8 +37,11 @@ WINDOW = 4
 """Seconds of a hand-window: the server asks nobody for new keys whose last ones are younger."""
 SOON = 6
 """Seconds after which one side wants new keys."""
+DOOR = 1195
 TRIES = 3.0
 """Seconds in which a client tries twice."""
+ROUND = 17.0
+"""Seconds in which the server looks after each of its clients: every 15, if nothing comes."""
 BEGUN = "TLS: soft reset sec="
 UNANSWERED = re.compile(r"(\d+) packets that would have begun one were not answered")
 
@@ -187,6 +201,20 @@ def test_what_is_under_way_goes_on(lone: SparePair) -> None:
     assert restarts(client.log()) == restarts(guest.log()) == []
 
 
+def test_a_session_that_the_server_would_begin_waits(lone: SparePair) -> None:
+    """As it does when a client has not answered a renegotiation for a hand-window."""
+    pair = serve(lone)
+    client = pair.connect("reneg-sec 0")
+    client.process.signal(signal.SIGSTOP)
+    assert pair.a.one("cluster-reneg all").startswith("SUCCESS")
+    wait_until(lambda: handshakes(pair.a) == 1, "the client is asked for new keys", PATIENCE)
+    quiesce(pair.a)
+    wait_until(lambda: not handshakes(pair.a), "the server gives it up", PATIENCE)
+    assert not wait_patiently(lambda: handshakes(pair.a), ROUND)
+    begin_again(pair.a)
+    wait_until(lambda: handshakes(pair.a), "the server begins a session", PATIENCE)
+
+
 def test_a_client_that_begins_anew_waits(pair: SparePair) -> None:
     """Its process was killed, and the next one has its port."""
     port = "lport 1195"
@@ -200,20 +228,93 @@ def test_a_client_that_begins_anew_waits(pair: SparePair) -> None:
     assert unanswered(pair.a)[0] > 0
 
 
-def test_who_was_answered_before_is_let_in(pair: SparePair) -> None:
-    """Of such a client nothing is remembered, and some say only once what they bring back."""
-    guest = pair.begin_client()
+class Doorman:
+    """Stands between a guest and the server, and passes on what it is told to, then all."""
 
-    def answered() -> bool:
-        quiesce(pair.a)
-        expected = handshakes(pair.a)
-        if not expected:
-            begin_again(pair.a)
-        return bool(expected)
+    def __init__(self, pair: SparePair) -> None:
+        with inside(pair.server):
+            self._front, self._back = (
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)
+            )
+        for one in (self._front, self._back):
+            one.settimeout(PATIENCE)
+        self._front.bind((SERVER_ADDRESS, DOOR))
+        self._back.connect((SERVER_ADDRESS, PORT))
+        self._guest = ("", 0)
 
-    wait_until(answered, "the guest has begun", PATIENCE)
-    guest.wait_connected(PATIENCE)
+    def close(self) -> None:
+        """Nothing more comes through."""
+        self._front.close()
+        self._back.close()
+
+    def hear(self) -> bytes:
+        """What the guest says next."""
+        said, self._guest = self._front.recvfrom(2048)
+        return said
+
+    def say(self, said: bytes) -> None:
+        """Pass it on."""
+        self._back.send(said)
+
+    def answer(self) -> None:
+        """Bring the guest the server's next word."""
+        self._front.sendto(self._back.recv(2048), self._guest)
+
+    def pass_all(self) -> None:
+        """What waits on either side."""
+        for ready in select.select([self._front, self._back], [], [], 0)[0]:
+            if ready is self._front:
+                self.say(self.hear())
+            else:
+                self.answer()
+
+
+@pytest.fixture
+def doorman(pair: SparePair) -> Iterator[Doorman]:
+    with closing(Doorman(pair)) as made:
+        yield made
+
+
+def greet(pair: SparePair, doorman: Doorman) -> tuple[Client, bytes]:
+    """A guest has been answered, and a while begins. What the guest has said then."""
+    guest = pair.begin_client(name="guest", port=DOOR)
+    doorman.say(doorman.hear())
+    doorman.answer()
+    second = doorman.hear()
+    assert handshakes(pair.a) == 0
+    quiesce(pair.a)
+    assert handshakes(pair.a) == 1
+    return guest, second
+
+
+def wait_let_in(doorman: Doorman, guest: Client) -> None:
+    def is_in() -> bool:
+        doorman.pass_all()
+        return guest.connected()
+
+    wait_until(is_in, "the guest is connected", PATIENCE)
     assert noticed(guest.log()).hard_resets == 1
+    assert restarts(guest.log()) == []
+
+
+def test_who_was_answered_just_before_is_let_in(pair: SparePair, doorman: Doorman) -> None:
+    """Some say only once what they bring back."""
+    guest, second = greet(pair, doorman)
+    doorman.say(second)
+    wait_let_in(doorman, guest)
+    assert handshakes(pair.a) == 0
+    begin_again(pair.a)
+    assert unanswered(pair.a) == []
+
+
+def test_who_brings_nothing_back_is_not_waited_for(pair: SparePair, doorman: Doorman) -> None:
+    guest, second = greet(pair, doorman)
+    wait_until(lambda: not handshakes(pair.a), "it is expected no more", PATIENCE)
+    doorman.say(second)
+    assert not wait_patiently(lambda: handshakes(pair.a), RUNNING)
+    begin_again(pair.a)
+    assert unanswered(pair.a) == [1]
+    wait_let_in(doorman, guest)
 
 
 @pytest.mark.parametrize("words", ["", " soon", " -1", " 61", " 5s"])
