@@ -19,7 +19,7 @@ LAST_ID = 0xFF000000
 ROUND = 1 << 24
 RANGES_HELD = 64
 INPUT_LIMIT = 4096
-OF_SPARES = frozenset({"descriptors", "take", "silence", "retire"})
+OF_SPARES = frozenset({"descriptors", "take", "silence", "retire", "quiesce"})
 PENDING = 0x80
 """In a hot part, with the number of keys: the newest is pending."""
 
@@ -207,6 +207,8 @@ class ModelOpenvpn:
         self.descriptors = None if taken else Descriptors.OWN  # None: it waits for them
         self.silence = Silence.LEAVE if taken else Silence.DRAIN
         self.handshakes_told = 0  # inside a handshake, as the status tells
+        self.guests = False  # handshakes begin all the time, as long as any may
+        self.quiesced = 0  # seconds for which none may, as told last
         self.retired = False
         self.local = "192.0.2.10"
         self.early = False  # the kernel lets it send from an IPv6 address that is not here
@@ -354,7 +356,13 @@ class ModelOpenvpn:
         return f"{told},handshakes={self._count_handshakes()}"
 
     def _count_handshakes(self) -> int:
-        return self.handshakes_told
+        begin = self.role is Role.MASTER and not self.quiesced
+        return self.handshakes_told + int(self.guests and begin)
+
+    def _do_quiesce(self, words: list[str], _lines: list[str]) -> None:
+        assert self.role is Role.MASTER
+        self.quiesced = int(words[1])
+        self._say(f"SUCCESS: cluster-quiesce {words[1]}")
 
     def _do_descriptors(self, _words: list[str], _lines: list[str]) -> None:
         self._say("SUCCESS: cluster-descriptors")
@@ -585,7 +593,7 @@ class ModelOpenvpn:
 
     def _change_role(self, role: Role) -> None:
         self._let_go()
-        self.role = role
+        self.role, self.quiesced = role, 0
         self._say(f">CLUSTER:STATE,{role.value},{self.holder.hex()}")
 
     def plays(self, role: Role) -> bool:

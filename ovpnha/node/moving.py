@@ -29,6 +29,9 @@ that hangs, so that the machine says what is wrong, and another one may have the
 that is under way in a move would stall for its hand-window, and a renegotiation would cost a
 restart; so a moment without either is waited for. Between the word that there is none and the hold
 one may begin, the longer the busier the machine is: only what a silent process says of it stands.
+Where clients connect and renegotiate all the time there is no such moment. Then one is made:
+``QUIESCE_AFTER`` after nothing else stood against the move the process that serves begins none for
+``QUIESCE_FOR``, those under way end, and who wanted to begin one tries again a little later.
 Clients that came by the last move must have new keys, as far as they are to have any, and enough
 packet ids: each promotion takes more than half of what is left of a key (rule R3).
 
@@ -50,6 +53,13 @@ from ovpnha.node.statistics import SpareFigures
 
 ANSWER_MAX = 0.5
 """Seconds that a process may take for an order: a thousand clients take it some milliseconds."""
+QUIESCE_AFTER = 2.0
+"""Seconds for which a moment without handshakes is waited for before one is made."""
+QUIESCE_FOR = 5
+"""Seconds for which none begins then, at most: a handshake takes less, and a client whose first
+packet is not answered sends it again after one or two."""
+QUIESCE_EVERY = 15.0
+"""Least seconds from one such time to the next: what was put off is done in between."""
 END_AFTER = 1.0
 """Seconds until a process that answers no hold is ended."""
 RETURN_MAX = 5.0
@@ -59,6 +69,7 @@ ASK_EVERY = 0.02
 """Least seconds between questions for handshakes."""
 
 GIVEN_UP = ", and could not be ended: nobody serves until it answers or is dead"
+HANDSHAKES = "clients are inside a handshake all the time"
 NOBODY_SERVED = "no client is served here: the same command starts both processes anew"
 
 ABSENT = {
@@ -95,6 +106,8 @@ class Move:
     since: float = 0.0  # of the phase
     reason: str = ""  # why it failed, or what it waits for
     ask_at: float = 0.0  # when handshakes are asked for again; 0: no answer counts yet
+    quiesce_at: float = 0.0  # when no handshake is to begin for a while; 0: other things come first
+    quiesced: bool = False  # that has been said, and may still count
     end_at: float = 0.0  # while returning: when the other one is to be ended
     ended_at: float | None = None
 
@@ -130,12 +143,28 @@ class Move:
             mine.openvpn.flush()
         return False
 
+    def make_calm(self, mine: Parts, now: float) -> None:
+        """Only handshakes have stood against it for some time: have none begin for a while."""
+        if not self.quiesce_at:
+            self.quiesce_at = now + QUIESCE_AFTER
+        elif now >= self.quiesce_at:
+            self.quiesce_at, self.quiesced = now + QUIESCE_EVERY, True
+            mine.sharing.quiesce(QUIESCE_FOR)
+            mine.openvpn.flush()
+
+    def give_up(self, mine: Parts, now: float, reason: str) -> None:
+        """It has not come to pass within its time, and nothing was touched."""
+        self.enter(MovePhase.FAILED, now, reason)
+        if self.quiesced:
+            mine.sharing.quiesce(0)
+            mine.openvpn.flush()
+
     def get_timer(self, after: float) -> float | None:
         """When time alone takes it further."""
         if self.over:
             return None
         if self.phase is MovePhase.WAITING:
-            return first((self.until, self.ask_at), after=after)
+            return first((self.until, self.ask_at, self.quiesce_at), after=after)
         if self.phase is MovePhase.RETURNING:
             return first((self.end_at, self.since + RETURN_MAX), after=after)
         return first((self.since + ANSWER_MAX,), after=after)
@@ -155,6 +184,13 @@ class RestartFigures:
 
 def find_obstacles(mine: Parts, other: Parts, place: Place, now: float) -> Iterator[str]:
     """What stands against giving the slot of one process to the other, in words."""
+    yield from find_lasting(mine, other, place, now)
+    if place not in ABSENT:
+        yield from find_bustle(mine, other)
+
+
+def find_lasting(mine: Parts, other: Parts, place: Place, now: float) -> Iterator[str]:
+    """Those of them that do not end if only no handshake begins."""
     if place in ABSENT:
         yield other.sharing.problem or ABSENT[place]
         return
@@ -173,16 +209,28 @@ def find_obstacles(mine: Parts, other: Parts, place: Place, now: float) -> Itera
 
 def _find_gaps(mine: Parts, other: Parts, now: float) -> Iterator[str]:
     """What a client would notice."""
-    table, sibling = mine.exporter.table, mine.view.sibling
-    if other.sync(now) is not Sync.IN_SYNC or other.importer.table.lacks():
-        yield f"its copy is not complete: {other.clients} of {mine.clients} clients are there"
-    elif not (mine.exporter.complete and table.is_at(sibling)):
-        yield "not all clients are there as they are now"
+    if other.sync(now) is not Sync.IN_SYNC:
+        yield _lacks(mine, other)
     if other.importer.rangeless(now):
         yield "clients are there that have no packet ids"
-    if mine.exporter.busy:
-        yield "clients are inside a renegotiation"
     if pending := mine.rekey.statistics(now).pending:
         yield f"{pending} clients are still to have new keys after the last move"
     if mine.traffic.room is not None and mine.traffic.room < SHORT:
         yield "a client has few packet ids left: ovpnha renegotiate gives it new keys"
+
+
+def find_bustle(mine: Parts, other: Parts) -> Iterator[str]:
+    """What stands against it only because clients come and renegotiate."""
+    if mine.role.role is not Role.MASTER:
+        return
+    table, sibling = mine.exporter.table, mine.view.sibling
+    if other.importer.table.lacks():
+        yield _lacks(mine, other)
+    elif not (mine.exporter.complete and table.is_at(sibling)):
+        yield "not all clients are there as they are now"
+    if mine.exporter.busy:
+        yield "clients are inside a renegotiation"
+
+
+def _lacks(mine: Parts, other: Parts) -> str:
+    return f"its copy is not complete: {other.clients} of {mine.clients} clients are there"

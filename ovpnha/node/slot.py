@@ -17,10 +17,13 @@ from ovpnha.node.moving import (
     ANSWER_MAX,
     END_AFTER,
     GIVEN_UP,
+    HANDSHAKES,
     NOBODY_SERVED,
     RETURN_MAX,
     Move,
     MovePhase,
+    find_bustle,
+    find_lasting,
 )
 from ovpnha.node.node import Node
 from ovpnha.node.outputs import EndProcess, LogEvent, Output
@@ -287,7 +290,8 @@ class VipSlot(SlotView):
     def _prepare(self, move: Move, slot: Process, now: float) -> bool:
         mine, other = self.parts(slot), self.parts(slot.other)
         serves = mine.role.role is Role.MASTER
-        move.reason = next(iter(self.obstacles(now)), "")
+        lasting = next(find_lasting(mine, other, place_of(other), now), "")
+        move.reason = lasting or next(find_bustle(mine, other), "")
         if not move.reason and serves and move.is_calm(mine, now):
             for parts in (mine, other):
                 parts.sharing.be_silent(Silence.LEAVE)
@@ -298,11 +302,11 @@ class VipSlot(SlotView):
         if move.reason or not serves:
             move.ask_at = 0.0  # what is said meanwhile is old when nothing stands against it
         if not (move.reason or serves or self._vip):
-            move.enter(MovePhase.FAILED, now, NOBODY_SERVED)
-            return False
-        if now >= move.until:
-            reason = move.reason or "clients are inside a handshake all the time"
-            move.enter(MovePhase.FAILED, now, reason)
+            move.give_up(mine, now, NOBODY_SERVED)
+        elif now >= move.until:
+            move.give_up(mine, now, move.reason or HANDSHAKES)
+        elif serves and not lasting:
+            move.make_calm(mine, now)
         return False
 
     def _await_hold(self, move: Move, slot: Process, now: float) -> bool:

@@ -9,7 +9,16 @@ import pytest
 from ovpnha.machines import Process
 from ovpnha.model import Descriptors, FencePolicy, Grade, NodeName, Role, Silence, Sync
 from ovpnha.node.config import InstanceConfig
-from ovpnha.node.moving import ANSWER_MAX, END_AFTER, RETURN_MAX, MovePhase
+from ovpnha.node.moving import (
+    ANSWER_MAX,
+    END_AFTER,
+    HANDSHAKES,
+    QUIESCE_AFTER,
+    QUIESCE_EVERY,
+    QUIESCE_FOR,
+    RETURN_MAX,
+    MovePhase,
+)
 from ovpnha.node.openvpn.discovery import ANSWER_WITHIN, PORT_WITHIN
 from ovpnha.node.outputs import (
     EndProcess,
@@ -569,6 +578,63 @@ def test_but_not_for_ever() -> None:
     assert one.told.phase is MovePhase.FAILED
     assert one.told.reason == "clients are inside a handshake all the time"
     assert one.serves is MAIN
+
+
+def quiesced(one: ModelPair) -> list[str]:
+    found = [line for line in one.openvpns[MAIN].commands if line.startswith("cluster-quiesce")]
+    return [line.partition(" ")[2] for line in found]
+
+
+def test_where_handshakes_begin_all_the_time_none_begins_for_a_while() -> None:
+    world, one = lone()
+    one.openvpns[MAIN].guests = True
+    ask(one, 60.0)
+    took = world.run_until(phase(one, MovePhase.DONE))
+    assert took == pytest.approx(QUIESCE_AFTER, abs=0.1)
+    assert quiesced(one) == [str(QUIESCE_FOR)]
+    assert one.serves is SPARE
+
+
+def test_nobody_is_put_off_for_a_move_that_need_not_wait() -> None:
+    world, one = lone()
+    move(world, one)
+    assert not quiesced(one)
+
+
+def test_a_handshake_that_does_not_end_lets_all_the_others_begin_in_between() -> None:
+    world, one = lone()
+    one.openvpns[MAIN].handshakes_told = 1
+    ask(one, QUIESCE_AFTER + QUIESCE_EVERY + 1.0)
+    world.run_until(lambda: quiesced(one) == ["5"])
+    assert world.run_until(lambda: quiesced(one) == ["5", "5"]) == pytest.approx(QUIESCE_EVERY)
+    world.run_until(phase(one, MovePhase.FAILED))
+    world.run(0.01)
+    assert one.told.reason == HANDSHAKES
+    assert quiesced(one) == ["5", "5", "0"]
+
+
+def test_nobody_is_put_off_while_something_else_stands_against_it() -> None:
+    world, one = lone()
+    one.openvpns[MAIN].guests = True
+    one.do(lambda pair, now: pair.ask_pause(INSTANCE, 60.0, now))
+    ask(one, 60.0)
+    world.run(QUIESCE_AFTER + 1.0)
+    assert not quiesced(one)
+    one.do(lambda pair, now: pair.ask_resume(INSTANCE, now))
+    took = world.run_until(phase(one, MovePhase.DONE))
+    assert took == pytest.approx(QUIESCE_AFTER, abs=0.1)
+
+
+def test_an_openvpn_that_cannot_put_anybody_off_is_waited_for_as_ever() -> None:
+    world, one = lone()
+    main = one.openvpns[MAIN]
+    main.guests = True
+    main.refuse_for_good["cluster-quiesce"] = "unknown command"
+    ask(one, 60.0)
+    world.run(QUIESCE_AFTER + 1.0)
+    assert phase(one, MovePhase.WAITING)()
+    main.guests = False
+    world.run_until(phase(one, MovePhase.DONE))
 
 
 def test_a_spare_that_lacks_clients_is_waited_for() -> None:
