@@ -55,9 +55,6 @@ ANSWER_MAX = 0.5
 """Seconds that a process may take for an order: a thousand clients take it some milliseconds."""
 QUIESCE_AFTER = 2.0
 """Seconds for which a moment without handshakes is waited for before one is made."""
-QUIESCE_FOR = 5
-"""Seconds for which none begins then, at most: a handshake takes less, and a client whose first
-packet is not answered sends it again after one or two."""
 QUIESCE_EVERY = 15.0
 """Least seconds from one such time to the next: what was put off is done in between."""
 END_AFTER = 1.0
@@ -149,14 +146,14 @@ class Move:
             self.quiesce_at = now + QUIESCE_AFTER
         elif now >= self.quiesce_at:
             self.quiesce_at, self.quiesced = now + QUIESCE_EVERY, True
-            mine.sharing.quiesce(QUIESCE_FOR)
+            mine.openvpn.quiesce(on=True)
             mine.openvpn.flush()
 
     def give_up(self, mine: Parts, now: float, reason: str) -> None:
         """It has not come to pass within its time, and nothing was touched."""
         self.enter(MovePhase.FAILED, now, reason)
         if self.quiesced:
-            mine.sharing.quiesce(0)
+            mine.openvpn.quiesce(on=False)
             mine.openvpn.flush()
 
     def get_timer(self, after: float) -> float | None:

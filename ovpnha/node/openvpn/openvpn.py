@@ -15,13 +15,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ovpnha.management.channel import Channel
-from ovpnha.management.commands import Command, Demote, Hold, Promote, ReleaseHold
+from ovpnha.management.commands import Command, Demote, Hold, Promote, Quiesce, ReleaseHold
 from ovpnha.management.notices import CappedNotice, FatalNotice, HoldNotice, NeedNotice, Notice
 from ovpnha.management.replies import DemoteReply, Done, PromoteReply, Refused, Reply, StatusReply
 from ovpnha.model import HolderId, InstanceName
 from ovpnha.node.carried import CarriedCounts
 from ovpnha.node.outputs import CloseManagement, LogEvent, Output, WriteManagement
 from ovpnha.node.part import Part, PartStatistics
+
+QUIESCE_FOR = 5
+"""Seconds for which no handshake begins, at most: a switchover, and one that is under way, take
+less. A client whose first packet is not answered sends it again after one or two."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Openvpn(Part):
             case PromoteReply() | Done(command=Hold()):
                 self.unanswered -= 1
                 self.carried_out_at = now
+            case Refused(command=Quiesce()):
+                pass  # an older release knows no such command: handshakes begin as they ever did
             case Refused(command=command, reason=reason):
                 self._note_refusal(command.name, reason)
             case HoldNotice():
@@ -146,6 +152,10 @@ class Openvpn(Part):
     def follow(self, command: Command) -> None:
         """Have this leave in one write with the next order, behind it: both are read at once."""
         self._behind = command
+
+    def quiesce(self, *, on: bool) -> None:
+        """Have it begin no handshake and no renegotiation for ``QUIESCE_FOR``, or let it again."""
+        self.send(Quiesce(QUIESCE_FOR if on else 0))
 
     def flush(self) -> None:
         """Write what was ordered, at once."""

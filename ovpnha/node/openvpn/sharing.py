@@ -8,7 +8,7 @@ themselves never come here: they are the shell's, for a moment. Rules: docs/role
 
 from __future__ import annotations
 
-from ovpnha.management.commands import Handshakes, PassOn, Quiesce, Retire, SetSilence, Take
+from ovpnha.management.commands import Handshakes, PassOn, Retire, SetSilence, Take
 from ovpnha.management.notices import WaitingNotice
 from ovpnha.management.replies import Done, HandshakesReply, Refused, StatusReply
 from ovpnha.model import Descriptors, Silence
@@ -135,10 +135,6 @@ class Sharing(Part):
             self._openvpn.follow(self._question)
         else:
             self._openvpn.send(self._question)
-
-    def quiesce(self, seconds: int) -> None:
-        """Have it begin no handshake for so long; 0: it may again."""
-        self._openvpn.send(Quiesce(seconds))
 
     def retire(self) -> None:
         """Have it end at once."""

@@ -15,11 +15,11 @@ from ovpnha.node.moving import (
     HANDSHAKES,
     QUIESCE_AFTER,
     QUIESCE_EVERY,
-    QUIESCE_FOR,
     RETURN_MAX,
     MovePhase,
 )
 from ovpnha.node.openvpn.discovery import ANSWER_WITHIN, PORT_WITHIN
+from ovpnha.node.openvpn.openvpn import QUIESCE_FOR
 from ovpnha.node.outputs import (
     EndProcess,
     OpenvpnFound,

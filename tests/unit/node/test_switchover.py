@@ -20,6 +20,7 @@ from ovpnha.node.cluster.switchover import (
     Switchover,
 )
 from ovpnha.node.node import Node
+from ovpnha.node.openvpn.openvpn import QUIESCE_FOR
 from tests.model_cluster import INSTANCE, World
 from tests.unit.node.test_takeover import connect
 
@@ -528,6 +529,35 @@ def test_a_renegotiation_waits_until_it_is_over() -> None:
     assert rekey._paused
     run_to_end(world, "a")
     assert not rekey._paused
+
+
+def quiesced(world: World) -> list[str]:
+    openvpn = world.nodes["a"].openvpn
+    assert openvpn is not None
+    commands = openvpn.commands
+    return [line.partition(" ")[2] for line in commands if line.startswith("cluster-quiesce")]
+
+
+def test_no_handshake_begins_in_one() -> None:
+    world = cluster(2, managed=False)
+    assert not quiesced(world)
+    ask(world, "a", "b")
+    world.run_until(lambda: phase(world, "a") == "moving")
+    assert quiesced(world) == [str(QUIESCE_FOR)]
+    world.run_until(lambda: phase(world, "a") == "failed")
+    world.run(0.01)
+    assert quiesced(world) == [str(QUIESCE_FOR), "0"]
+
+
+def test_an_older_openvpn_that_knows_no_such_command_has_not_refused_one() -> None:
+    world = cluster(2)
+    a = world.nodes["a"]
+    assert a.openvpn is not None
+    a.openvpn.refuse_for_good["cluster-quiesce"] = "unknown command"
+    ask(world, "a", "b")
+    assert run_to_end(world, "a") == ""
+    assert "commands_refused" not in a.figures.openvpn.counters
+    assert not [one for one in a.outputs if "refused" in str(one)]
 
 
 def test_what_cannot_be_done_is_not_begun() -> None:
