@@ -306,8 +306,7 @@ class Instance:
         before = parts.switchover.freezes
         parts.switchover.observe(parts.switch_facts(now), now)
         if self.role is Role.MASTER and parts.switchover.freezes is not before:
-            (parts.rekey.resume(now) if before else parts.rekey.pause())
-            parts.openvpn.quiesce(on=not before)
+            parts.rekey.freeze(now, on=not before)
 
     def _watch_successor(self, now: float) -> None:
         """Held: listen to the node that was promoted after this one."""

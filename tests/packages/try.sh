@@ -98,6 +98,17 @@ check_contents() {
     [[ ! $found ]] || die "$1 says where it was built: $found"
 }
 
+# What the pages tell people to start, in the package that they install.
+check_units() { # PACKAGE FILE ...
+    local package=$1 file path
+    shift
+    for file in "$@"; do
+        path=$(files_of "$package" | grep -xE "(/usr)?/lib/systemd/system/$file") ||
+            die "$package lacks $file"
+        [[ -f $path ]] || die "$path is no file"
+    done
+}
+
 check_texts() {
     local page
     for page in ovpnha.1 ovpnha.toml.5; do
@@ -175,6 +186,8 @@ for package in "${ours[@]}"; do
     check_contents "$package"
 done
 check_modes
+check_units openvpn-cluster openvpn-cluster{,-spare}@.service
+check_units ovpnha ovpnha.service openvpn-beside@.service {keepalived,conntrackd}.service.d/ovpnha.conf
 check_texts
 say "files are where they should be, and say nothing of the machine that built them"
 check_program

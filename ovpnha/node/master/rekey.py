@@ -112,6 +112,11 @@ class Rekey(Part):
         self._paused = False
         self._be_quiet(now)
 
+    def freeze(self, now: float, *, on: bool) -> None:
+        """A switchover of this master goes on: no handshake begins; or it is over."""
+        (self.pause() if on else self.resume(now))
+        self._openvpn.quiesce(on=on)
+
     def hurry(self) -> None:
         """Clients may not hear us before they have new keys: no quiet for them."""
         self._quiet_until = 0.0

@@ -16,7 +16,7 @@ from ovpnha.runtime.restartrequest import RestartRequest
 
 ROOT = Path(__file__).parents[3]
 OURS = ROOT / "openvpn-patches" / "debian" / "openvpn-cluster@.service"
-SPARE = OURS.with_name("openvpn-cluster.openvpn-cluster-spare@.service")
+SPARE = OURS.with_name("openvpn-cluster-spare@.service")
 DROP_IN = ROOT / "deploy" / "systemd" / "openvpn-server@.service.d" / "ovpnha.conf"
 THEIRS = Path("/usr/lib/systemd/system/openvpn-server@.service")
 OTHERS = {"openvpn-server@%i.service", "openvpn@%i.service"}
