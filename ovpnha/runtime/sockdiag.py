@@ -48,10 +48,12 @@ class SocketAddress:
 
     path: As whoever bound it gave it.
     device: The file system with that, though the path may be gone; None where that is not told.
+    inode: The file's number there, as far as the kernel tells it: the lower 32 bits.
     """
 
     path: str
     device: int | None = None
+    inode: int | None = None
 
 
 def dump_listeners() -> list[SocketAddress]:
@@ -133,9 +135,9 @@ def _read_address(body: bytes) -> SocketAddress | None:
     file = parts.get(UNIX_DIAG_VFS)
     if file is None:
         return SocketAddress(os.fsdecode(path))
-    device = FILE.unpack(file)[1]
+    inode, device = FILE.unpack(file)
     major, minor = device >> MINOR_BITS, device & ((1 << MINOR_BITS) - 1)
-    return SocketAddress(os.fsdecode(path), os.makedev(major, minor))
+    return SocketAddress(os.fsdecode(path), os.makedev(major, minor), inode)
 
 
 def _read_attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -17,6 +17,9 @@ from ovpnha.runtime.sockdiag import SocketAddress, dump_listeners, find_device
 LISTENS = 0x10000
 """Among the flags of a socket (``__SO_ACCEPTCON``)."""
 
+INODE_BITS = 0xFFFFFFFF
+"""Of a file's number, what the kernel tells with a socket."""
+
 TABLE = Path("/proc/self/net/unix")
 
 
@@ -26,9 +29,20 @@ def is_listened_at(path: Path) -> bool:
 
 
 def is_surely_listened_at(path: Path) -> bool:
-    """Whether one does; not, where it may be at another file of the same path."""
-    told = [one.device for one in _find_listeners(path) or () if one.device is not None]
-    return bool(told) and find_device(path.parent) in told
+    """Whether one does; not, where it may be at another file of the same path.
+
+    One that was bound by a relative path is, where the file of that path is its own.
+    """
+    told = [one for one in _find_listeners(path) or () if one.device is not None]
+    sure = {one.device for one in told if os.path.isabs(one.path) or _is_file_of(path, one)}
+    return bool(sure) and find_device(path.parent) in sure
+
+
+def _is_file_of(path: Path, bound: SocketAddress) -> bool:
+    try:
+        return bound.inode == path.lstat().st_ino & INODE_BITS
+    except OSError:
+        return False
 
 
 def count_listeners(path: Path) -> int | None:

@@ -145,7 +145,21 @@ def test_a_relative_path_on_another_file_system_is_another_one(
     for listeners, count in ((found[:1], 0), (found[:2], 0), (found, 1)):
         monkeypatch.setattr(unixlisteners, "dump_listeners", listeners.copy)
         assert count_listeners(path) == count
-        assert is_surely_listened_at(path) is bool(count)
+        assert not is_surely_listened_at(path)
+
+
+def test_a_relative_path_is_surely_at_the_file_that_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not at one of the same name elsewhere on that file system."""
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    with listening("udp.sock"):
+        assert not is_surely_listened_at(tmp_path / "udp.sock")
+        assert is_surely_listened_at(tmp_path / "there" / "udp.sock")
+        with listening(tmp_path / "other.sock"):
+            (tmp_path / "other.sock").rename(tmp_path / "udp.sock")
+            assert not is_surely_listened_at(tmp_path / "udp.sock")
 
 
 def test_where_the_directory_cannot_be_seen_its_path_counts(
