@@ -7,11 +7,13 @@ OpenVPN's, the table of links and addresses, and ``/proc``; changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ovpnha.config import BcnMode, Config, InstanceSection
 from ovpnha.errors import ConfigError
 from ovpnha.firewall.rules import IpAddress, IpNetwork
+from ovpnha.firewall.services import FirewallServices
 from ovpnha.firewall.site import Site
 from ovpnha.firewall.table import Plan, Translation
 from ovpnha.model import VipManager
@@ -69,13 +71,19 @@ def make_site(config: Config, table: NetworkTable) -> Site:
         bcn_answers=config.bcn.mode is BcnMode.UNICAST,
         vrrp_links=outside,
         plan=plan,
-        services=read_services(),
+        services=_find_services(plan),
         conntrackd=_exists(config.conntrack.socket),
         tunables=dict(read_tunables()),
         liberal_before=read_note(config.control.socket.parent),
         strict=tuple(name for name in (*interfaces, *filter(None, [tun])) if _is_strict(name)),
         strictly_dropped=_count_strictly_dropped(),
     )
+
+
+def _find_services(plan: Plan | None) -> FirewallServices:
+    """Where no table is wanted it does not matter that nobody tells."""
+    found = read_services()
+    return found if plan is not None else replace(found, unread=())
 
 
 def _exists(path: Path) -> bool:

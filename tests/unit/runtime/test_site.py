@@ -10,6 +10,7 @@ import pytest
 from ovpnha.config import BcnMode, Config, parse_config
 from ovpnha.errors import ConfigError
 from ovpnha.firewall.findings import LIBERAL
+from ovpnha.firewall.services import FirewallServices
 from ovpnha.firewall.table import Plan, Translation
 from ovpnha.runtime import firewall, site
 from ovpnha.runtime.network import NetworkTable
@@ -99,6 +100,16 @@ networks = ["10.8.0.0/24"]
     }
     assert found.vrrp_links == ("wan0",)
     assert found.conntrackd
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_who_flushes_matters_where_a_table_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    untold = FirewallServices(unread=("no bus",))
+    monkeypatch.setattr(site, "read_services", lambda: untold)
+    more = "[firewall]\nmanage = true" if wanted else ""
+    assert make_site(config(tmp_path, more), table()).services.unread == ("no bus",) * wanted
 
 
 def bridge(*ports: tuple[str, ...]) -> NetworkTable:
