@@ -59,7 +59,7 @@ def restart_openvpn(  # noqa: PLR0913 - each is an option of the command line
     ] = None,
     within: Annotated[
         str, typer.Option("--within", help="How long to wait for every client: 60s, 500ms.")
-    ] = "60s",
+    ] = "90s",
     start: Annotated[
         bool,
         typer.Option("--start/--no-start", help="Start and stop units; else the caller does."),

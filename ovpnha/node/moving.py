@@ -50,6 +50,7 @@ from ovpnha.node.master.rekey import SHORT
 from ovpnha.node.part import first
 from ovpnha.node.parts import Parts
 from ovpnha.node.statistics import SpareFigures
+from ovpnha.problems import ProblemKind
 
 ANSWER_MAX = 0.5
 """Seconds that a process may take for an order: a thousand clients take it some milliseconds."""
@@ -202,6 +203,13 @@ def find_lasting(mine: Parts, other: Parts, place: Place, now: float) -> Iterato
         yield "the VIP is only promised, and has not come yet"
     if mine.role.role is Role.MASTER:
         yield from _find_gaps(mine, other, now)
+
+
+def is_in_vain(other: Parts, place: Place) -> bool:
+    """Whether the other process would have to be started anew, with something else, before it."""
+    fault = other.role.fault
+    differs = fault is not None and fault.kind is ProblemKind.DIFFERS_FROM_MASTER
+    return place is Place.FAULT and differs
 
 
 def _find_gaps(mine: Parts, other: Parts, now: float) -> Iterator[str]:

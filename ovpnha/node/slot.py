@@ -24,6 +24,7 @@ from ovpnha.node.moving import (
     MovePhase,
     find_bustle,
     find_lasting,
+    is_in_vain,
 )
 from ovpnha.node.node import Node
 from ovpnha.node.outputs import EndProcess, LogEvent, Output
@@ -290,7 +291,8 @@ class VipSlot(SlotView):
     def _prepare(self, move: Move, slot: Process, now: float) -> bool:
         mine, other = self.parts(slot), self.parts(slot.other)
         serves = mine.role.role is Role.MASTER
-        lasting = next(find_lasting(mine, other, place_of(other), now), "")
+        place = place_of(other)
+        lasting = next(find_lasting(mine, other, place, now), "")
         move.reason = lasting or next(find_bustle(mine, other), "")
         if not move.reason and serves and move.is_calm(mine, now):
             for parts in (mine, other):
@@ -303,7 +305,7 @@ class VipSlot(SlotView):
             move.ask_at = 0.0  # what is said meanwhile is old when nothing stands against it
         if not (move.reason or serves or self._vip):
             move.give_up(mine, now, NOBODY_SERVED)
-        elif now >= move.until:
+        elif now >= move.until or is_in_vain(other, place):
             move.give_up(mine, now, move.reason or HANDSHAKES)
         elif serves and not lasting:
             move.make_calm(mine, now)
