@@ -237,6 +237,6 @@ def test_without_the_option_nothing_is_given(lone: SparePair) -> None:
     assert "descriptors" not in lone.a.status()
     for command in ("cluster-descriptors", "cluster-silence leave", "cluster-retire"):
         assert lone.a.one(command).startswith(f"ERROR: {command.split()[0]}: failed")
-    lone.b.start()
+    lone.b.process.start()  # its management interface is gone again at once
     wait_until(lambda: not lone.b.process.running, "the second one ends", PATIENCE)
     assert lone.b.process.wait() == 1
