@@ -74,6 +74,7 @@ def lose_the_sidecar(one: Managed) -> None:
 
 def hold_and_go_on(one: Managed) -> None:
     """Told to fall silent, and back."""
+    assert one.one("cluster-silence leave").startswith("SUCCESS")
     assert one.one("cluster-hold").startswith("SUCCESS")
     assert one.one("cluster-promote 1/a").startswith("SUCCESS")
 
