@@ -32,8 +32,10 @@ one may begin, the longer the busier the machine is: only what a silent process 
 Where clients connect and renegotiate all the time there is no such moment. Then one is made:
 ``QUIESCE_AFTER`` after nothing else stood against the move the process that serves begins none for
 ``QUIESCE_FOR``, those under way end, and who wanted to begin one tries again a little later.
-Clients that came by the last move must have new keys, as far as they are to have any, and enough
-packet ids: each promotion takes more than half of what is left of a key (rule R3).
+Clients that came by the last move must have enough packet ids: each promotion takes more than half
+of what is left of a key (rule R3). So they are to have new keys first, as far as they are to have
+any. For ``RENEWED_WITHIN`` that is waited for: one that has left since then could not say so, as
+this process cannot read its control channel, and is missed only by the server's ``ping-restart``.
 
 Decides only how far the move is; ``pair`` carries it out. Rules: docs/roles.md, "A spare".
 """
@@ -43,6 +45,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from ovpnha.model import Role, Sync
 from ovpnha.node.arbiter import Place
@@ -58,6 +61,9 @@ QUIESCE_AFTER = 2.0
 """Seconds for which a moment without handshakes is waited for before one is made."""
 QUIESCE_EVERY = 15.0
 """Least seconds from one such time to the next: what was put off is done in between."""
+RENEWED_WITHIN = 65.0
+"""Seconds for which new keys after the last move are waited for: a key must be older than a
+hand-window, 60 s, before it is followed by another."""
 END_AFTER = 1.0
 """Seconds until a process that answers no hold is ended."""
 RETURN_MAX = 5.0
@@ -141,6 +147,13 @@ class Move:
             mine.openvpn.flush()
         return False
 
+    def find_lasting(self, mine: Parts, other: Parts, place: Place, now: float) -> str:
+        """What stands against it now, and does not end if only no handshake begins; or ""."""
+        found = find_lasting(mine, other, place, now)
+        if now < self.begun + RENEWED_WITHIN:
+            found = chain(found, find_unrenewed(mine, now))
+        return next(found, "")
+
     def make_calm(self, mine: Parts, now: float) -> None:
         """Only handshakes have stood against it for some time: have none begin for a while."""
         if not self.quiesce_at:
@@ -162,7 +175,8 @@ class Move:
         if self.over:
             return None
         if self.phase is MovePhase.WAITING:
-            return first((self.until, self.ask_at, self.quiesce_at), after=after)
+            moments = (self.until, self.ask_at, self.quiesce_at, self.begun + RENEWED_WITHIN)
+            return first(moments, after=after)
         if self.phase is MovePhase.RETURNING:
             return first((self.end_at, self.since + RETURN_MAX), after=after)
         return first((self.since + ANSWER_MAX,), after=after)
@@ -184,6 +198,7 @@ def find_obstacles(mine: Parts, other: Parts, place: Place, now: float) -> Itera
     """What stands against giving the slot of one process to the other, in words."""
     yield from find_lasting(mine, other, place, now)
     if place not in ABSENT:
+        yield from find_unrenewed(mine, now)
         yield from find_bustle(mine, other)
 
 
@@ -218,10 +233,15 @@ def _find_gaps(mine: Parts, other: Parts, now: float) -> Iterator[str]:
         yield _lacks(mine, other)
     if other.importer.rangeless(now):
         yield "clients are there that have no packet ids"
-    if pending := mine.rekey.statistics(now).pending:
-        yield f"{pending} clients are still to have new keys after the last move"
     if mine.traffic.room is not None and mine.traffic.room < SHORT:
         yield "a client has few packet ids left: ovpnha renegotiate gives it new keys"
+
+
+def find_unrenewed(mine: Parts, now: float) -> Iterator[str]:
+    """Clients that came by the last move, and are to have new keys."""
+    pending = mine.rekey.statistics(now).pending
+    if mine.role.role is Role.MASTER and pending:
+        yield f"{pending} clients are still to have new keys after the last move"
 
 
 def find_bustle(mine: Parts, other: Parts) -> Iterator[str]:

@@ -23,7 +23,6 @@ from ovpnha.node.moving import (
     Move,
     MovePhase,
     find_bustle,
-    find_lasting,
     is_in_vain,
 )
 from ovpnha.node.node import Node
@@ -292,7 +291,7 @@ class VipSlot(SlotView):
         mine, other = self.parts(slot), self.parts(slot.other)
         serves = mine.role.role is Role.MASTER
         place = place_of(other)
-        lasting = next(find_lasting(mine, other, place, now), "")
+        lasting = move.find_lasting(mine, other, place, now)
         move.reason = lasting or next(find_bustle(mine, other), "")
         if not move.reason and serves and move.is_calm(mine, now):
             for parts in (mine, other):

@@ -15,6 +15,7 @@ from ovpnha.node.moving import (
     HANDSHAKES,
     QUIESCE_AFTER,
     QUIESCE_EVERY,
+    RENEWED_WITHIN,
     RETURN_MAX,
     MovePhase,
 )
@@ -360,6 +361,21 @@ def test_fifty_moves_in_a_row() -> None:
         for uid in clients:
             assert one.openvpns[serving].send_packet(uid) is not None
     assert one.told.figures.restarts == 50
+
+
+def test_who_has_left_without_a_word_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It came by a move, so its goodbye cannot be read, and it gets no new key."""
+    world, one = lone()
+    monkeypatch.setattr(one.openvpns[SPARE], "renegotiate", lambda _uid: None)
+    move(world, one)
+    ask(one, 90.0)
+    world.run(5.0)
+    assert "new keys after the last move" in one.told.obstacles[0]
+    took = 5.0 + world.run_until(phase(one, MovePhase.DONE), 90.0)
+    assert took == pytest.approx(RENEWED_WITHIN, abs=0.1)
+    assert one.serves is MAIN
 
 
 def test_one_that_dies_before_anything_is_moved_is_followed_and_the_move_is_off() -> None:
