@@ -246,6 +246,19 @@ is_renegotiating(const struct multi_instance *mi)
 }
 
 /**
+ * Has this client not said a word to a renegotiation that was begun here, for so
+ * long that it must be away? Whatever it says first, another server can answer.
+ */
+static bool
+is_away(const struct multi_instance *mi)
+{
+    const struct key_state *ks = get_primary_key(mi->context.c2.tls_multi);
+
+    return is_renegotiating(mi) && ks->state > S_INITIAL && now >= ks->initial + CLUSTER_AWAY_AFTER
+           && ks->rec_reliable && !ks->rec_reliable->packet_id && reliable_empty(ks->rec_reliable);
+}
+
+/**
  * Has this client begun a session anew, whose user is not found good yet?
  */
 static bool
@@ -279,8 +292,9 @@ is_shaking_hands(const struct multi_instance *mi)
     const struct tls_multi *multi = mi->context.c2.tls_multi;
     const struct cluster_client *cc = multi->cluster_client;
 
-    return !cc || !(cc->announced || cc->apart) || cc->reply.held || is_renegotiating(mi)
-           || is_deferred(mi) || has_begun(mi) || multi->multi_state < CAS_CONNECT_DONE;
+    return !cc || !(cc->announced || cc->apart) || cc->reply.held
+           || ((is_renegotiating(mi) || is_deferred(mi)) && !is_away(mi))
+           || has_begun(mi) || multi->multi_state < CAS_CONNECT_DONE;
 }
 
 int

@@ -44,6 +44,10 @@ struct multi_context;
 /** Tell what changed in the last second, and start renegotiations. */
 void cluster_per_second(struct multi_context *m);
 
+/** Seconds after which a client that has not said a word to a renegotiation is away:
+ * it was asked three times. */
+#define CLUSTER_AWAY_AFTER 7
+
 /** How many clients are inside a handshake, which nobody else could finish? */
 int cluster_report_handshakes(const struct multi_context *m);
 

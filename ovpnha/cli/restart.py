@@ -14,6 +14,7 @@ docs/adr/0070-either-process-may-serve.md.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ import typer
 
 from ovpnha.cli.common import ConfigOption, NodeOption, parse_duration, print_json
 from ovpnha.cli.restartsteps import (
+    FAILED_PHASE,
     WATCH,
     Restart,
     ended_by_signals,
@@ -116,7 +118,7 @@ def _carry_out(restart: Restart, *, back: bool, force: bool) -> tuple[RestartAns
     try:
         with ended_by_signals():
             if not told.obstacles:
-                told = restart.run(back=back)
+                told = _try(restart, back=back, force=force)
             if not force or restart.served or (is_done(told) and not told.obstacles):
                 return told, False
             _report(told, as_json=False)
@@ -126,6 +128,16 @@ def _carry_out(restart: Restart, *, back: bool, force: bool) -> tuple[RestartAns
     except KeyboardInterrupt:
         typer.echo(f"ovpnha: {told.instance}: was ended; {restart.tell()}", err=True)
         raise typer.Exit(FAILED) from None
+
+
+def _try(restart: Restart, *, back: bool, force: bool) -> RestartAnswer:
+    """The outcome without force; where there is some, an error is one that may be forced."""
+    try:
+        return restart.run(back=back)
+    except (UnitError, ControlError) as error:
+        if not force or restart.served:
+            raise
+        return replace(restart.first, phase=FAILED_PHASE, reason=str(error))
 
 
 def _check_starts(*, start: bool, binary: Path | None, force: bool) -> None:

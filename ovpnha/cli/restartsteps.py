@@ -263,7 +263,7 @@ class Restart:
         """End both, start the usual one, and see that it is another one."""
         before = told.pids.get(Process.MAIN, 0)
         try:
-            self._units.restart()
+            self._units.restart(told.serving if is_master(told) else Process.MAIN)
         except UnitError as error:
             return replace(self._look(), phase=FAILED_PHASE, reason=str(error))
         told = self._await_anew(told, Process.MAIN, before, {STANDBY, MASTER})

@@ -253,8 +253,6 @@ def find_bustle(mine: Parts, other: Parts) -> Iterator[str]:
         yield _lacks(mine, other)
     elif not (mine.exporter.complete and table.is_at(sibling)):
         yield "not all clients are there as they are now"
-    if mine.exporter.busy:
-        yield "clients are inside a renegotiation"
 
 
 def _lacks(mine: Parts, other: Parts) -> str:

@@ -131,12 +131,19 @@ class OtherUnits:
         """Stop the unit of the second process; UnitError when systemd refuses."""
         _systemctl("stop", *([] if wait else ["--no-block"]), self._units[Process.SPARE])
 
-    def restart(self) -> None:
+    def restart(self, serving: Process) -> None:
         """End the server, and start its main process: clients are told, and reconnect.
+
+        The process that serves goes last. Else the other one would go on in its place for a moment,
+        and clients would reconnect twice.
 
         Raises:
             UnitError: systemd refuses, or has not done it yet: it goes on with what it was told.
         """
+        if serving is Process.SPARE:
+            _systemctl("restart", self._units[Process.MAIN])
+            self.stop_spare()
+            return
         try:
             self.stop_spare()
         finally:

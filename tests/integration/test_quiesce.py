@@ -37,6 +37,8 @@ SHORT = 5
 """Seconds, and up to one more: a guest is there before it ends, and tries again after it."""
 WINDOW = 4
 """Seconds of a hand-window: the server asks nobody for new keys whose last ones are younger."""
+AWAY = 12
+"""Seconds of one that is longer than a client which says nothing is waited for."""
 SOON = 8
 """Seconds after which one side wants new keys."""
 DOOR = 1195
@@ -219,6 +221,24 @@ def test_a_session_that_the_server_would_begin_waits(lone: SparePair) -> None:
     assert not wait_patiently(lambda: handshakes(pair.a), ROUND)
     begin_again(pair.a)
     wait_until(lambda: handshakes(pair.a), "the server begins a session", PATIENCE)
+
+
+def test_who_is_away_in_a_renegotiation_is_moved_all_the_same(lone: SparePair) -> None:
+    """It has not said a word of it, and whoever serves when it comes back can answer."""
+    lone.write(change=("verb 4", f"verb 4\nhand-window {AWAY}"))
+    lone.serve()
+    client = lone.connect("reneg-sec 0")
+    client.process.signal(signal.SIGSTOP)
+    assert lone.a.one("cluster-reneg all").startswith("SUCCESS")
+    wait_until(lambda: handshakes(lone.a) == 1, "the client is asked for new keys", PATIENCE)
+    wait_until(lambda: not handshakes(lone.a), "it is not waited for any more", PATIENCE)
+    assert "TLS key negotiation failed" not in lone.a.process.log.read_text()
+    serving = move(lone)
+    client.process.signal(signal.SIGCONT)
+    wait_until(lambda: renegotiations(client), "it has new keys", PATIENCE)
+    assert serving.status()["instances"] == "1"
+    assert restarts(client.log()) == []
+    assert noticed(client.log()).hard_resets == 1
 
 
 def test_a_client_that_begins_anew_waits(pair: SparePair) -> None:

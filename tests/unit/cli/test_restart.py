@@ -16,6 +16,7 @@ from ovpnha.cli import restart, restartsteps
 from ovpnha.cli.lint import lint
 from ovpnha.config import load_config
 from ovpnha.runtime import control, restartunits
+from ovpnha.runtime.control import ControlError
 from ovpnha.runtime.network import NetworkTable
 from ovpnha.runtime.restartunits import OtherUnits, UnitError
 from tests.unit.cli.answers import run
@@ -650,6 +651,36 @@ def test_by_force_clients_may_notice(
     assert "it differs; the main process serves on" in err
     assert err.endswith("udp: OpenVPN is stopped and started, its clients reconnect\n")
     assert out == "udp: OpenVPN was stopped and started; the main process serves\n"
+
+
+def test_by_force_the_process_that_serves_goes_last(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    """The usual one would serve for a moment when the other ends, and be ended, too."""
+    failed = {**SPARE, "phase": "failed", "reason": "it differs"}
+    served = {**SPARE, "phase": ""}
+    daemon[1].extend([served, served, failed, served, STARTED])
+    code, _, err = run("restart-openvpn", "-c", config, "--force")
+    assert code == 0
+    assert orders[-2:] == [f"restart {BOTH[1]}", f"stop {UNIT}"]
+    assert "it differs" in err
+
+
+def test_by_force_one_that_does_not_end_when_it_is_asked_is_no_end_of_it(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = "the spare process was told to end and has not; see its log"
+
+    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
+        if request.step == "renew":
+            raise ControlError(hangs)
+        return STARTED if f"restart {BOTH[1]}" in orders else LOOK
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    code, _, err = run("restart-openvpn", "-c", config, "--force")
+    assert code == 0
+    assert orders == [f"stop {UNIT}", f"restart {BOTH[1]}"]
+    assert hangs in err
 
 
 @pytest.mark.parametrize("earlier", ["", "done", "failed"])
