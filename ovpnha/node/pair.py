@@ -230,7 +230,7 @@ class Pair(Delegating):
 
     def ask_retire(self, instance: InstanceName, process: Process, now: float) -> bool:
         """Have a process end that has not the slot; False: it has, or cannot be asked."""
-        taken = instance in self._slots and self._slots[instance].retire(process)
+        taken = instance in self._slots and self._slots[instance].retire(process, now)
         self._go_on(now)
         return taken
 

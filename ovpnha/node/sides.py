@@ -6,15 +6,23 @@ spare". What else is done with the two is decided by ``arbiter`` and ``moving``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from ovpnha.machines import Process
 from ovpnha.model import InstanceName, Role, Silence, Sync
-from ovpnha.node.arbiter import SOURCES, Place, Side
+from ovpnha.node.arbiter import ABLE, SOURCES, Place, Side
 from ovpnha.node.outputs import PassDescriptors
 from ovpnha.node.parts import Parts
 from ovpnha.node.statistics import ProcessFigures
+from ovpnha.problems import ProblemKind
+
+HEED_WITHIN = 3.0
+"""Seconds within which a process that was told to end has ended; a person is told after five."""
+PAUSE_MIN = 5.0
+"""Seconds until a process that hangs is ended again; twice as long each time, up to ``PAUSE_MAX``.
+Shorter would end one that has only just begun to start."""
+PAUSE_MAX = 300.0
 
 
 def place_of(parts: Parts) -> Place:
@@ -35,6 +43,54 @@ def place_of(parts: Parts) -> Place:
     return Place.SILENT
 
 
+class EndOrder:
+    """When a process without the slot that hangs, or heeds no order to end, is ended.
+
+    At once when it hangs, after ``HEED_WITHIN`` when it was told to end; again after pauses that
+    grow until one is able to serve, so that one that systemd starts anew has its time.
+    """
+
+    def __init__(self) -> None:
+        self._at: float | None = None  # when it is ended, if that lasts
+        self._free = 0.0  # not before
+        self._pause = PAUSE_MIN
+        self._heeds_by: float | None = None
+
+    def begin(self) -> None:
+        """Another process may be there."""
+        self._heeds_by = None
+
+    def tell(self, now: float) -> None:
+        """It was told to end; a person waits for it, so that no pause counts."""
+        self._heeds_by = now + HEED_WITHIN
+        self._free = now
+
+    def watch(self, parts: Parts, now: float) -> str:
+        """Why it is to be ended now; nothing: it is not."""
+        fault = parts.role.fault
+        hangs = fault is not None and fault.kind is ProblemKind.SERVER_SILENT
+        told = self._heeds_by
+        if not parts.openvpn.connected or not (hangs or told is not None):
+            self._at = None
+            if place_of(parts) in ABLE:
+                self._free, self._pause = now, PAUSE_MIN
+            return ""
+        self._at = self._free if hangs or told is None else max(self._free, told)
+        if now < self._at:
+            return ""
+        self._at = self._free = now + self._pause
+        self._pause = min(2 * self._pause, PAUSE_MAX)
+        return parts.role.why if hangs else "it was told to end and has not"
+
+    def rest(self) -> None:
+        """It is not to be ended, whatever it does."""
+        self._at = self._heeds_by = None
+
+    def get_timer(self) -> float | None:
+        """When it is to be ended."""
+        return self._at
+
+
 @dataclass
 class ProcessEnd:
     """Whether a process may live, as the kernel has said it: not the end of a connection.
@@ -47,11 +103,14 @@ class ProcessEnd:
     ended: bool = False  # it is certain that none is there that may serve
     seen: bool = False  # one was connected
     doubted: bool = False  # the process before the one of now may live
+    order: EndOrder = field(default_factory=EndOrder)
 
     def begin(self) -> None:
         """It is connected."""
         self.doubted = self.seen and not self.ended
         self.ended, self.seen = False, True
+        if not self.doubted:  # else it may be the one that was told to end
+            self.order.begin()
 
     def miss(self, *, absent: bool) -> None:
         """It cannot be connected; ``absent``: nobody has its socket open."""
@@ -66,6 +125,23 @@ class ProcessEnd:
     def end(self) -> None:
         """It is dead."""
         self.ended, self.doubted = True, False
+        self.order.begin()
+
+
+def watch_other(
+    ends: Mapping[Process, ProcessEnd],
+    slot: Process,
+    parts: Callable[[Process], Parts],
+    now: float,
+    *,
+    calm: bool,
+) -> str:
+    """Why the process without the slot is to be ended; ``calm``: the other can do without it."""
+    ends[slot].order.rest()
+    if calm:
+        return ends[slot.other].order.watch(parts(slot.other), now)
+    ends[slot.other].order.rest()
+    return ""
 
 
 def look(parts: Parts, end: ProcessEnd, now: float) -> Side:

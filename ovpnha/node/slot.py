@@ -35,6 +35,7 @@ from ovpnha.node.sides import (
     pass_wishes,
     place_of,
     set_silence,
+    watch_other,
 )
 from ovpnha.node.slotview import SlotView
 from ovpnha.node.voice import MachineVoice, OfMachine
@@ -139,7 +140,7 @@ class VipSlot(SlotView):
         """What waits is not wanted any more."""
         self._wish = None
 
-    def retire(self, process: Process) -> bool:
+    def retire(self, process: Process, now: float) -> bool:
         """Have it end, unless it serves or is about to, or has clients that may still be wanted."""
         side = self._look(process)
         may = side.place in (Place.STANDBY, Place.HELD, Place.WAITING, Place.FAULT)
@@ -147,6 +148,7 @@ class VipSlot(SlotView):
             may = may and not (self._vip or side.engaged)
         if may and not self._moves:
             self._retired.add(process)
+            self._ends[process].order.tell(now)
             self.parts(process).sharing.retire()
             self.parts(process).openvpn.flush()
         return may and not self._moves
@@ -178,6 +180,10 @@ class VipSlot(SlotView):
     def _arbitrate(self, now: float) -> bool:
         sides = {one: self._look(one) for one in Process}
         self._watch(sides, now)
+        if self._slot is not None:
+            calm = sides[self._slot].able and not self._moves
+            if why := watch_other(self._ends, self._slot, self.parts, now, calm=calm):
+                self._outputs.append(EndProcess(self._name, self._slot.other, why))
         choice = choose(self._slot, sides, vip=bool(self._vip), waited=now - self._started)
         if choice.why == CRASHED and self._slot in self._retired:
             choice = Choice(choice.slot, RESTARTED)
@@ -386,7 +392,8 @@ class VipSlot(SlotView):
         lost = None if self._lost_at is None else self._lost_at + DEATH_MAX
         moves = self._move.get_timer(self._seen) if self._move is not None else None
         find = self._started + FIND if self._slot is None else None
-        return first((lost, self._end_at, moves, find), after=self._seen)
+        hung = (one.order.get_timer() for one in self._ends.values())
+        return first((lost, self._end_at, moves, find, *hung), after=self._seen)
 
     def handle_timer(self, now: float) -> None:
         """It is seen in the step that follows."""

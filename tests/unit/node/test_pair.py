@@ -225,6 +225,49 @@ def test_one_that_hangs_is_ended_at_once() -> None:
     assert one.grades[-1].grade == Grade.MASTER
 
 
+def test_a_spare_that_hangs_is_ended_and_the_next_one_follows() -> None:
+    world, one = lone()
+    one.deaf.add(SPARE)
+    world.run_until(lambda: SPARE not in one.openvpns, 20.0)
+    [end] = ends_asked(one)
+    assert (end.process, end.reason) == (SPARE, "OpenVPN does not answer")
+    assert one.serves is MAIN
+    one.run_process(SPARE)
+    world.run_until(lambda: not one.told.obstacles)
+    world.run(20.0)
+    assert len(ends_asked(one)) == 1
+
+
+def test_one_that_cannot_be_ended_is_ended_again_ever_more_rarely() -> None:
+    world, one = lone()
+    one.ends = False
+    one.deaf.add(SPARE)
+    world.run(200.0)
+    assert 3 <= len(ends_asked(one)) <= 7
+    assert {end.process for end in ends_asked(one)} == {SPARE}
+    assert one.serves is MAIN
+    before = len(ends_asked(one))
+    one.do(lambda pair, now: pair.ask_retire(INSTANCE, SPARE, now))
+    assert len(ends_asked(one)) == before + 1
+
+
+def test_a_spare_that_hangs_beside_one_that_cannot_serve_is_left() -> None:
+    world, one = lone()
+    one.ends = False
+    one.deaf |= {MAIN, SPARE}
+    world.run(60.0)
+    assert not [end for end in ends_asked(one) if end.process is SPARE]
+
+
+def test_a_spare_that_was_told_to_end_and_hangs_is_ended() -> None:
+    world, one = lone()
+    one.deaf.add(SPARE)
+    one.do(lambda pair, now: pair.ask_retire(INSTANCE, SPARE, now))
+    world.run_until(lambda: SPARE not in one.openvpns, 3.5)
+    assert [end.reason for end in ends_asked(one)] == ["it was told to end and has not"]
+    assert one.serves is MAIN
+
+
 def test_both_at_once_are_a_fault_as_ever() -> None:
     world, one = lone()
     one.kill_process(SPARE)
