@@ -470,6 +470,8 @@ cluster_spare_unlock(void)
 {
     if (cluster_spare.lock_fd >= 0)
     {
+        /* a child may have inherited it */
+        flock(cluster_spare.lock_fd, LOCK_UN);
         close(cluster_spare.lock_fd);
         cluster_spare.lock_fd = -1;
     }

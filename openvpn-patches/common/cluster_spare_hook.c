@@ -34,12 +34,14 @@
 
 #ifdef ENABLE_CLUSTER
 
+#include <pthread.h>
 #ifdef ENABLE_SYSTEMD
 #include <systemd/sd-daemon.h>
 #endif
 
 #include "cluster.h"
 #include "cluster_config.h"
+#include "cluster_patience.h"
 #include "fdmisc.h"
 #include "manage.h"
 #include "multi.h"
@@ -87,7 +89,7 @@ cluster_spare_resolve(const struct options *o)
 static bool
 is_locked(const struct cluster_bound *bound, const char *beside)
 {
-    static time_t since = 0; /* GLOBAL */
+    static int64_t since = 0; /* GLOBAL */
 
     if (cluster_spare.lock_fd < 0)
     {
@@ -98,8 +100,8 @@ is_locked(const struct cluster_bound *bound, const char *beside)
         since = 0;
         return false;
     }
-    since = since ? since : time(NULL);
-    return time(NULL) < since + LOCK_PATIENCE;
+    since = since ? since : cluster_patience_now();
+    return cluster_patience_now() < since + 1000 * LOCK_PATIENCE;
 }
 
 /** Does another process have the port, or is it about to? If that cannot be found
@@ -153,11 +155,49 @@ wait_for_descriptors(const struct options *o)
     cluster_spare.options = NULL;
 }
 
+/** In a child of this process: it must not keep open what says that this process is
+ *  there, or what another one shall have. One that becomes another program has no use
+ *  for it either. */
+static void
+let_go_in_child(void)
+{
+    const int held[] = {
+        cluster_spare.fd[0], cluster_spare.fd[1], cluster_spare.lock_fd, cluster_spare.pid_fd,
+        management ? management->connection.sd_top : -1,
+        management ? management->connection.sd_cli : -1,
+    };
+
+    for (size_t i = 0; i < SIZE(held); ++i)
+    {
+        if (held[i] >= 0)
+        {
+            close(held[i]);
+        }
+    }
+}
+
+/** A plugin may leave a process behind, which outlives this one and closes nothing. */
+static void
+let_go_in_children(void)
+{
+    static bool done = false; /* GLOBAL */
+
+    if (!done && pthread_atfork(NULL, NULL, let_go_in_child))
+    {
+        msg(M_WARN, "CLUSTER: what plugins start may keep the management socket open");
+    }
+    done = true;
+}
+
 void
 cluster_spare_begin(struct context *c)
 {
     const struct options *o = &c->options;
 
+    if (o->cluster)
+    {
+        let_go_in_children();
+    }
     cluster_spare.wanted = o->cluster_spare;
     if (!o->cluster_spare)
     {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tests.integration.sparepair import (
 )
 from tests.integration.sparestreams import RATE, Wire
 from tests.lab.nonces import count
+from tests.lab.openvpn import READY
 from tests.lab.processes import is_stopped
 from tests.lab.splitbrain import TRACED
 from tests.lab.waiting import wait_patiently, wait_until
@@ -369,3 +371,66 @@ def test_no_nonce_is_used_twice_over_many_changes(tmp_path: Path) -> None:
     assert found.duplicates == 0, found
     assert found.shared_keys >= MANY / 2, found
     assert found.packets > MANY * USED
+
+
+HELPER = """
+#include <openvpn-plugin.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* what is left behind lives longer than OpenVPN, and has all that was open */
+OPENVPN_EXPORT int openvpn_plugin_min_version_required_v1(void) { return 3; }
+OPENVPN_EXPORT int openvpn_plugin_open_v3(const int v, struct openvpn_plugin_args_open_in const *a,
+                                          struct openvpn_plugin_args_open_return *r)
+{
+    r->type_mask = OPENVPN_PLUGIN_MASK(OPENVPN_PLUGIN_TLS_FINAL);
+    r->handle = malloc(1);
+    if (!fork()) { signal(SIGTERM, SIG_IGN); alarm(120); pause(); _exit(0); }
+    return OPENVPN_PLUGIN_FUNC_SUCCESS;
+}
+OPENVPN_EXPORT int openvpn_plugin_func_v3(const int v, struct openvpn_plugin_args_func_in const *a,
+                                          struct openvpn_plugin_args_func_return *r)
+{ return OPENVPN_PLUGIN_FUNC_SUCCESS; }
+OPENVPN_EXPORT void openvpn_plugin_close_v1(openvpn_plugin_handle_t h) { }
+"""
+HEADERS = Path(__file__).parents[2] / "build" / "openvpn" / "tree" / "include"
+FREE = 15.0
+"""Seconds: less than what a helper lives, more than a start takes."""
+
+
+@pytest.fixture
+def helped(lone: SparePair) -> SparePair:
+    """Its processes have a plugin that leaves a process behind."""
+    source = lone.home / "helper.c"
+    source.write_text(HELPER)
+    plugin = source.with_suffix(".so")
+    build = ["gcc", "-shared", "-fPIC", f"-I{HEADERS}", "-o", str(plugin), str(source)]
+    subprocess.run(build, check=True)
+    lone.write(change=("cluster-spare", f"cluster-spare\nplugin {plugin}"))
+    return lone
+
+
+def test_what_a_plugin_leaves_behind_keeps_no_socket_of_a_dead_process(helped: SparePair) -> None:
+    """Nobody could serve until that has ended: who starts would take it for an OpenVPN."""
+    helped.a.start()
+    helped.a.status()
+    helped.a.leave()
+    helped.a.process.kill()
+    again = helped.process("a").process
+    again.log = helped.home / "again.log"
+    again.start()
+    wait_until(lambda: READY in again.log.read_text(), "it serves", FREE)
+
+
+def test_nor_the_port_of_one_that_had_taken_it(helped: SparePair) -> None:
+    helped.serve()
+    helped.connect()
+    helped.carry(helped.a, helped.b)
+    helped.switch(helped.a, helped.b, "2/b")
+    helped.a.leave()
+    helped.a.process.kill()
+    helped.b.leave()
+    helped.b.process.kill()
+    third = helped.process("c").start()
+    wait_until(lambda: READY in third.process.log.read_text(), "it has the port", FREE)
