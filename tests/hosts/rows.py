@@ -13,6 +13,7 @@ from typing import Any
 from ovpnha.errors import OvpnhaError
 from tests.hosts.connections import cut_power_under_nat, reload_rules_under_nat
 from tests.hosts.host import Host
+from tests.hosts.restarting import reload_openvpn, restart_by_force
 from tests.hosts.site import STOCK_UNIT, TCP_UNIT, UNIT, Site
 from tests.lab.clientlog import Noticed, noticed
 from tests.lab.errors import LabError
@@ -253,6 +254,8 @@ DEEDS = (
     Deed("TCP instance bound to the VIP", take_over_with_tcp),
     Deed("power cut under NAT with conntrackd", cut_power_under_nat),
     Deed("reload of nftables under NAT", reload_rules_under_nat),
+    Deed("reload of the master's OpenVPN, which starts it anew", reload_openvpn),
+    Deed("restart by force without another node", restart_by_force, restarts=2),
 )
 
 
