@@ -98,6 +98,8 @@ def restart_openvpn(  # noqa: PLR0913 - each is an option of the command line
     _check_starts(start=start, binary=binary, force=force)
     restart = Restart(load_config(config, node), instance, seconds, start=start, binary=binary)
     told = restart.first
+    if restart.in_vain:
+        raise ControlError(f"{told.instance}: {restart.in_vain}")
     back = start and not is_reload() and is_lent(told)
     if dry_run and not told.obstacles:
         _print_steps(told, back=back)
@@ -116,7 +118,7 @@ def _carry_out(restart: Restart, *, back: bool, force: bool) -> tuple[RestartAns
     """The outcome of all steps, and whether OpenVPN was stopped and started in the end."""
     told = restart.first
     try:
-        with ended_by_signals():
+        with ended_by_signals(), restart.alone():
             if not told.obstacles:
                 told = _try(restart, back=back, force=force)
             if not force or restart.served or (is_done(told) and not told.obstacles):

@@ -27,6 +27,7 @@ from ovpnha.config import Config, InstanceSection
 from ovpnha.machines import Process, SparePolicy
 from ovpnha.model import Sync
 from ovpnha.runtime.control import ControlError, ask
+from ovpnha.runtime.restartlock import alone
 from ovpnha.runtime.restartrequest import (
     ABSENT,
     CRITICAL,
@@ -86,6 +87,26 @@ class Restart:
         self._tried: Process | None = None  # the last one that was started with what is on trial
         self._passed = False
         self.served = False  # a new process has served for a while
+
+    @property
+    def in_vain(self) -> str:
+        """Why a reload can start nothing anew; "" when it can.
+
+        The process that goes on must be started anew for it, which systemd does only after the
+        reload of its own unit.
+        """
+        other = self.first.serving.other
+        own = os.environ.get("MAINPID") == str(self.first.pids.get(other, 0))
+        if not (own and is_master(self.first)):
+            return ""
+        return (
+            f"the {self.first.serving} process serves, by another unit: systemctl reload"
+            f" {self._units.name(self.first.serving)}, or ovpnha restart-openvpn {self._name}"
+        )
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """No other restart of this instance goes on meanwhile; ControlError when one does."""
+        return alone(self._control, self.first.instance)
 
     def run(self, *, back: bool) -> RestartAnswer:
         """All of it; the outcome of the last move that was tried."""

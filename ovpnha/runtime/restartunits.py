@@ -45,6 +45,10 @@ class OtherUnits:
         self._before: dict[Path, str | None] = {}
         self._marks = contextlib.ExitStack()
 
+    def name(self, process: Process) -> str:
+        """What its unit is called."""
+        return self._units[process]
+
     def use(self, binary: Path | None) -> None:
         """Start this program from now on, for None the installed one; what runs goes on.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import signal
@@ -18,6 +19,7 @@ from ovpnha.config import load_config
 from ovpnha.runtime import control, restartunits
 from ovpnha.runtime.control import ControlError
 from ovpnha.runtime.network import NetworkTable
+from ovpnha.runtime.restartlock import LOCK
 from ovpnha.runtime.restartunits import OtherUnits, UnitError
 from tests.unit.cli.answers import run
 
@@ -253,6 +255,37 @@ def test_a_reload_leaves_both_running(
     assert run("restart-openvpn", "-c", config)[0] == 0
     assert asked == ["look", "renew", "move", "renew"]
     assert orders == [f"start --no-block {UNIT}"]
+
+
+def test_a_reload_that_would_wait_for_itself_is_refused_at_once(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd starts no process of a unit anew while its reload runs: the second one of a row."""
+    asked, answers = daemon
+    monkeypatch.setenv("MAINPID", "10")
+    answers += [SPARE]
+    code, _, err = run("restart-openvpn", "-c", config)
+    assert (code, asked, orders) == (1, ["look"], [])
+    assert "the spare process serves, by another unit" in err
+    assert f"systemctl reload {UNIT}, or ovpnha restart-openvpn udp" in " ".join(err.split())
+
+
+def test_one_restart_of_a_server_goes_on_at_a_time(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    """The second one would end what the first one falls back on."""
+    asked, answers = daemon
+    answers += [LOOK, LOOK, LOOK]
+    lock = config.with_name(LOCK.format("udp"))
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        code, _, err = run("restart-openvpn", "-c", config)
+        assert (code, asked, orders) == (1, ["look", "look"], [])
+        assert "another restart of it is under way" in err
+        assert run("restart-openvpn", "-c", config, "--dry-run")[0] == 0
+    answers += [LOOK, LOOK, FAILED]
+    run("restart-openvpn", "-c", config)
+    assert "move" in asked
 
 
 def test_a_spare_that_serves_gives_the_role_back_and_is_stopped(

@@ -1,0 +1,50 @@
+"""One restart of an instance at a time, whoever has given the command: a person or a package.
+
+A second one would end the process that the first falls back on. The lock ends with the process that
+has it, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ovpnha.model import InstanceName
+from ovpnha.runtime.control import ControlError
+
+LOCK = "restart-{}.lock"
+"""Beside the control socket."""
+
+
+@contextlib.contextmanager
+def alone(control: Path, name: InstanceName) -> Iterator[None]:
+    """No other restart of this instance goes on meanwhile.
+
+    Who may not write beside the control socket starts no unit either, and has no lock.
+
+    Raises:
+        ControlError: One does.
+    """
+    with contextlib.ExitStack() as stack:
+        file = _open(control.with_name(LOCK.format(name)))
+        if file is not None:
+            stack.callback(os.close, file)
+            _lock(file)
+        yield
+
+
+def _open(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return None
+
+
+def _lock(file: int) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ControlError("another restart of it is under way: wait for its end") from None
