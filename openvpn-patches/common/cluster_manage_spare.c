@@ -192,10 +192,17 @@ cluster_command_silence(struct multi_context *m, const char **p)
 void
 cluster_command_retire(struct multi_context *m, const char **p)
 {
-    if (need_spare(p) && cluster_need_role(p, cluster_silent()))
+    if (!need_spare(p) || !cluster_need_role(p, cluster_silent()))
+    {
+        return;
+    }
+    if (cluster_spare_shared())
     {
         retire(p[0]);
     }
+    /* nobody goes on with what it has opened: all of that is taken back */
+    msg(M_CLIENT, "SUCCESS: %s", p[0]);
+    register_signal(m->top.sig, SIGTERM, "cluster-retire");
 }
 
 void

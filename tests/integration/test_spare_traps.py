@@ -434,3 +434,17 @@ def test_nor_the_port_of_one_that_had_taken_it(helped: SparePair) -> None:
     helped.b.process.kill()
     third = helped.process("c").start()
     wait_until(lambda: READY in third.process.log.read_text(), "it has the port", FREE)
+
+
+def test_one_that_shares_nothing_takes_back_what_it_has_opened_when_it_is_to_go(
+    lone: SparePair,
+) -> None:
+    """Else ``up`` would run twice for one ``down``, and the next start find an old device."""
+    for _ in range(2):
+        one = lone.process("a").start()
+        one.status()
+        assert one.one("cluster-retire").startswith("SUCCESS")
+        assert one.ends() == 0
+    said = [line.split()[0] for line in (lone.home / "scripts.log").read_text().splitlines()]
+    assert said == ["up", "down"] * 2
+    assert not (lone.home / "openvpn.pid").exists()
