@@ -98,8 +98,6 @@ def restart_openvpn(  # noqa: PLR0913 - each is an option of the command line
     _check_starts(start=start, binary=binary, force=force)
     restart = Restart(load_config(config, node), instance, seconds, start=start, binary=binary)
     told = restart.first
-    if restart.in_vain:
-        raise ControlError(f"{told.instance}: {restart.in_vain}")
     back = start and not is_reload() and is_lent(told)
     if dry_run and not told.obstacles:
         _print_steps(told, back=back)

@@ -84,25 +84,24 @@ class Restart:
         self.first = self._look()
         self._name = self.first.instance
         self._units = OtherUnits(_find_section(config, self.first.instance))
+        self._reloaded = _find_reloaded(self.first)
+        self.first = replace(self.first, obstacles=(*self._find_vain(), *self.first.obstacles))
         self._tried: Process | None = None  # the last one that was started with what is on trial
         self._passed = False
         self.served = False  # a new process has served for a while
 
-    @property
-    def in_vain(self) -> str:
-        """Why a reload can start nothing anew; "" when it can.
+    def _find_vain(self) -> tuple[str, ...]:
+        """Why a reload can start nothing anew; nothing when it can.
 
         The process that goes on must be started anew for it, which systemd does only after the
         reload of its own unit.
         """
-        other = self.first.serving.other
-        own = os.environ.get("MAINPID") == str(self.first.pids.get(other, 0))
-        if not (own and is_master(self.first)):
-            return ""
-        return (
-            f"the {self.first.serving} process serves, by another unit: systemctl reload"
-            f" {self._units.name(self.first.serving)}, or ovpnha restart-openvpn {self._name}"
-        )
+        serving = self.first.serving
+        if not is_master(self.first) or self._reloaded is not serving.other:
+            return ()
+        reload = f"systemctl reload {self._units.name(serving)}"
+        other = f"the {serving} process serves, by another unit: {reload}"
+        return (f"{other}, or ovpnha restart-openvpn {self._name}",)
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
         """No other restart of this instance goes on meanwhile; ControlError when one does."""
@@ -246,19 +245,22 @@ class Restart:
     # Where none is served.
 
     def _renew_both(self, told: RestartAnswer) -> RestartAnswer:
-        """No client is served here: each is started anew where it is, the one beside first."""
+        """No client is served here: each is started anew where it is, the one beside first.
+
+        By a reload, the one of another unit: that of its own is not there again before its end.
+        """
         other, answer = told.serving.other, told
-        if told.policy is SparePolicy.ALWAYS or told.places.get(other, ABSENT) != ABSENT:
-            answer = self._renew_one(told, other)
-            if not is_done(answer):
-                return answer
-        return self._renew_one(answer, told.serving)
+        if told.policy is not SparePolicy.ALWAYS and told.places.get(other, ABSENT) == ABSENT:
+            return self._renew_one(answer, told.serving)
+        last = self._reloaded or told.serving
+        answer = self._renew_one(told, last.other)
+        return self._renew_one(answer, last) if is_done(answer) else answer
 
     def _renew_one(self, told: RestartAnswer, process: Process) -> RestartAnswer:
         """Start one anew, and see that it is another one, which lacks nothing."""
         before = told.pids.get(process, 0)
         self._begin(told, process)
-        if is_reload() and process is Process.MAIN:  # it is started when that is over
+        if process is self._reloaded:  # it is started when that is over
             return replace(told, phase=DONE, reason="")
         return self._await_anew(told, process, before, {STANDBY})
 
@@ -334,6 +336,15 @@ def is_lent(told: RestartAnswer) -> bool:
 def is_reload() -> bool:
     """Whether it is a unit's reload, before whose end systemd starts no process of it anew."""
     return "MAINPID" in os.environ
+
+
+def _find_reloaded(told: RestartAnswer) -> Process | None:
+    """Whose unit's reload this is; None: it is none. Whoever is not known is the usual one."""
+    if not is_reload():
+        return None
+    pid = os.environ["MAINPID"]
+    known = {str(number): Process(name) for name, number in told.pids.items()}
+    return known.get(pid, Process.MAIN)
 
 
 def say_serving(answer: RestartAnswer, more: str = "") -> str:

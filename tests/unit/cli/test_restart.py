@@ -226,6 +226,36 @@ def test_a_reload_waits_for_no_process_that_is_started_when_it_is_over(
     assert asked == ["look", "renew"]
 
 
+@pytest.mark.parametrize("serving", ["main", "spare"])
+@pytest.mark.parametrize(("reloaded", "first"), [("10", "spare"), ("20", "main")])
+def test_a_reload_where_none_is_served_renews_the_other_unit_s_process_first(
+    config: Path,
+    orders: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    reloaded: str,
+    first: str,
+    serving: str,
+) -> None:
+    """And waits for it, since that of its own unit is there again only afterwards."""
+    pids = {"main": 10, "spare": 20}
+    own = next(name for name, pid in pids.items() if str(pid) == reloaded)
+    renewed: list[str] = []
+
+    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
+        if request.step == "renew":
+            renewed.append(request.process)
+            pids[request.process] = 0 if request.process == own else 99
+        places = {name: "standby" if pid else "absent" for name, pid in pids.items()}
+        told = {"serving": serving, "places": places, "pids": dict(pids), "policy": "always"}
+        return APART | told
+
+    monkeypatch.setenv("MAINPID", reloaded)
+    monkeypatch.setattr(control, "ask_plain", answer)
+    assert run("restart-openvpn", "-c", config)[0] == 0
+    assert renewed == [first, own]
+    assert len(orders) == 2
+
+
 def test_a_dry_run_says_that_nothing_would_be_moved(
     config: Path, daemon: Daemon, orders: list[str]
 ) -> None:
@@ -265,7 +295,7 @@ def test_a_reload_that_would_wait_for_itself_is_refused_at_once(
     monkeypatch.setenv("MAINPID", "10")
     answers += [SPARE]
     code, _, err = run("restart-openvpn", "-c", config)
-    assert (code, asked, orders) == (1, ["look"], [])
+    assert (code, asked, orders) == (3, ["look"], [])
     assert "the spare process serves, by another unit" in err
     assert f"systemctl reload {UNIT}, or ovpnha restart-openvpn udp" in " ".join(err.split())
 
