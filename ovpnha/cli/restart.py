@@ -137,7 +137,8 @@ def _try(restart: Restart, *, back: bool, force: bool) -> RestartAnswer:
     except (UnitError, ControlError) as error:
         if not force or restart.served:
             raise
-        return replace(restart.first, phase=FAILED_PHASE, reason=str(error))
+        reason = str(error).removeprefix(f"{restart.first.instance}: ")
+        return replace(restart.first, phase=FAILED_PHASE, reason=reason)
 
 
 def _check_starts(*, start: bool, binary: Path | None, force: bool) -> None:
