@@ -155,24 +155,31 @@ wait_for_descriptors(const struct options *o)
     cluster_spare.options = NULL;
 }
 
+/** A child of a child closes it no more: the number may be another file's by then. */
+static void
+let_go(int *fd)
+{
+    if (*fd >= 0)
+    {
+        close(*fd);
+        *fd = -1;
+    }
+}
+
 /** In a child of this process: it must not keep open what says that this process is
  *  there, or what another one shall have. One that becomes another program has no use
- *  for it either. */
+ *  for it either. What is noted here is noted in the child's copy. */
 static void
 let_go_in_child(void)
 {
-    const int held[] = {
-        cluster_spare.fd[0], cluster_spare.fd[1], cluster_spare.lock_fd, cluster_spare.pid_fd,
-        management ? management->connection.sd_top : -1,
-        management ? management->connection.sd_cli : -1,
-    };
-
-    for (size_t i = 0; i < SIZE(held); ++i)
+    let_go(&cluster_spare.fd[0]);
+    let_go(&cluster_spare.fd[1]);
+    let_go(&cluster_spare.lock_fd);
+    let_go(&cluster_spare.pid_fd);
+    if (management)
     {
-        if (held[i] >= 0)
-        {
-            close(held[i]);
-        }
+        let_go(&management->connection.sd_top);
+        let_go(&management->connection.sd_cli);
     }
 }
 

@@ -37,7 +37,7 @@ SHORT = 5
 """Seconds, and up to one more: a guest is there before it ends, and tries again after it."""
 WINDOW = 4
 """Seconds of a hand-window: the server asks nobody for new keys whose last ones are younger."""
-AWAY = 12
+AWAY = 30
 """Seconds of one that is longer than a client which says nothing is waited for."""
 SOON = 8
 """Seconds after which one side wants new keys."""

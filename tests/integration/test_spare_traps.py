@@ -374,10 +374,22 @@ def test_no_nonce_is_used_twice_over_many_changes(tmp_path: Path) -> None:
 
 
 HELPER = """
+#include <fcntl.h>
 #include <openvpn-plugin.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+static int asks_a_helper_of_its_own(void)
+{
+    int ends[2];
+    char word = 0;
+
+    if (pipe(ends)) { return 0; }
+    if (!fork()) { word = 'y'; _exit(write(ends[1], &word, 1) != 1); }
+    close(ends[1]);
+    return read(ends[0], &word, 1) == 1;
+}
 
 /* what is left behind lives longer than OpenVPN, and has all that was open */
 OPENVPN_EXPORT int openvpn_plugin_min_version_required_v1(void) { return 3; }
@@ -386,7 +398,14 @@ OPENVPN_EXPORT int openvpn_plugin_open_v3(const int v, struct openvpn_plugin_arg
 {
     r->type_mask = OPENVPN_PLUGIN_MASK(OPENVPN_PLUGIN_TLS_FINAL);
     r->handle = malloc(1);
-    if (!fork()) { signal(SIGTERM, SIG_IGN); alarm(120); pause(); _exit(0); }
+    if (!fork())
+    {
+        if (asks_a_helper_of_its_own()) { close(open("answered", O_CREAT | O_WRONLY, 0600)); }
+        signal(SIGTERM, SIG_IGN);
+        alarm(120);
+        pause();
+        _exit(0);
+    }
     return OPENVPN_PLUGIN_FUNC_SUCCESS;
 }
 OPENVPN_EXPORT int openvpn_plugin_func_v3(const int v, struct openvpn_plugin_args_func_in const *a,
@@ -421,6 +440,12 @@ def test_what_a_plugin_leaves_behind_keeps_no_socket_of_a_dead_process(helped: S
     again.log = helped.home / "again.log"
     again.start()
     wait_until(lambda: READY in again.log.read_text(), "it serves", FREE)
+
+
+def test_what_it_opens_itself_is_left_to_it(helped: SparePair) -> None:
+    """Under the numbers that were free then, as PAM does to ask a helper for each login."""
+    helped.a.start()
+    wait_until((helped.home / "answered").exists, "its own child has answered", FREE)
 
 
 def test_nor_the_port_of_one_that_had_taken_it(helped: SparePair) -> None:

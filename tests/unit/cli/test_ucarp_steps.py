@@ -151,3 +151,23 @@ def test_a_ucarp_that_was_ended_while_others_were_asked_takes_nothing(node: Node
         lambda: "this ucarp has been ended" in (node.place / "log").read_text(), "it is told"
     )
     assert not [line for line in node.lines("orders") if "replace" in line]
+
+
+def test_the_addresses_go_while_a_log_is_stuck(node: Node) -> None:
+    """The up script's last words are not waited for, nor is there a lock on them."""
+    node.program("logger", '#!/bin/sh\necho >>"$PLACE/logs"\nexec sleep 60\n')
+    node.start("#!/bin/sh\nexit 0\n")
+    wait_until(lambda: node.lines("logs"), "the up script says that it is done")
+    begun = len(node.lines("orders"))
+    node.grade("-100")
+    wait_until(lambda: "address del" in "".join(node.lines("orders")[begun:]), "they go")
+    assert node.lines("ups") == []
+
+
+def test_the_addresses_go_where_there_is_no_place_for_a_lock(node: Node) -> None:
+    values = {"STATE": str(node.place / "nowhere"), "PLACE": str(node.place)}
+    settings = dict(line.split("=", 1) for line in node.lines("node.conf"))
+    environment = {name: value.strip('"') for name, value in settings.items()} | values
+    path = {"PATH": f"{node.place}:{os.environ['PATH']}"}
+    subprocess.run([node.place / "home/vip-down"], env=environment | path, check=True)
+    assert "address del 192.0.2.10/24 dev lo" in node.lines("orders")
