@@ -135,7 +135,7 @@ def _try(restart: Restart, *, back: bool, force: bool) -> RestartAnswer:
     try:
         return restart.run(back=back)
     except (UnitError, ControlError) as error:
-        if not force or restart.served:
+        if not force or restart.served or not restart.is_as_before():
             raise
         reason = str(error).removeprefix(f"{restart.first.instance}: ")
         return replace(restart.first, phase=FAILED_PHASE, reason=reason)

@@ -144,6 +144,11 @@ class Restart:
                 self._units.start(Process.SPARE)
         return replace(told, obstacles=())  # it was begun all the same
 
+    def is_as_before(self) -> bool:
+        """Whether the process that served goes on, and no move is under way: nothing has come."""
+        told = self._look()
+        return told.phase not in CRITICAL and not self._has_come(told)
+
     def tell(self) -> str:
         """Who serves now, in words."""
         try:

@@ -166,7 +166,7 @@ class Move:
     def give_up(self, mine: Parts, now: float, reason: str) -> None:
         """It has not come to pass within its time, and nothing was touched."""
         self.enter(MovePhase.FAILED, now, reason)
-        if self.quiesced:
+        if self.quiesced and not mine.switchover.freezes:  # which has asked for it, too
             mine.openvpn.quiesce(on=False)
             mine.openvpn.flush()
 

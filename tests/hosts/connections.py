@@ -55,6 +55,8 @@ def reload_rules_under_nat(site: Site) -> str:
     """The administrator's rules are loaded anew, again and again, and no session minds."""
     site.carry_connections()
     load_with = page.blocks_under("Let ovpnha set it")[1]
+    words = page.quoted_under("Let ovpnha set it")
+    (reload,) = {one for one in words if one.startswith("systemctl reload nftables")}
     for host in site.hosts.values():
         for line in (*load_with, "systemctl enable --now nftables"):
             host.run(line)
@@ -62,7 +64,7 @@ def reload_rules_under_nat(site: Site) -> str:
         session = site.start_tcp("tcp-reload")
         name = site.wait_settled()
         for _ in range(RELOADS):
-            site.hosts[name].run(page.quoted_under("Let ovpnha set it")[-1])
+            site.hosts[name].run(reload)
             _wait_goes_on(session)
         _finish(session)
     return f"{RELOADS} times on {name}; every byte came"

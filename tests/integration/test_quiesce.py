@@ -185,7 +185,9 @@ def test_a_moved_client_that_is_ended_meanwhile_is_told(pair: SparePair) -> None
 
 def test_what_is_under_way_goes_on(lone: SparePair) -> None:
     """One renegotiates and one connects: both finish in it, and nothing is added to them."""
-    pair = serve(lone)
+    lone.write(change=("verb 4", f"verb 4\nhand-window {AWAY}"))
+    lone.serve()
+    pair = lone
     client = pair.connect("reneg-sec 0")
     client.process.signal(signal.SIGSTOP)
     assert pair.a.one("cluster-reneg all").startswith("SUCCESS")

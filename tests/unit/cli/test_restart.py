@@ -746,6 +746,25 @@ def test_by_force_one_that_does_not_end_when_it_is_asked_is_no_end_of_it(
     assert f"ovpnha: udp: {hangs}" in " ".join(err.split())
 
 
+def test_by_force_nobody_is_thrown_out_when_the_answer_alone_was_lost(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sidecar was away as the move came to its end: the new process serves."""
+    lost: list[bool] = []
+
+    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
+        if request.step == "move":
+            lost.append(True)
+            raise ControlError("the daemon does not answer")
+        return SPARE if lost else LOOK
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    code, _, err = run("restart-openvpn", "-c", config, "--force")
+    assert code == 1
+    assert "the spare process serves" in err
+    assert not [one for one in orders if one.startswith(("restart", "stop"))]
+
+
 @pytest.mark.parametrize("earlier", ["", "done", "failed"])
 def test_by_force_nothing_stands_against_it(
     config: Path, daemon: Daemon, orders: list[str], earlier: str

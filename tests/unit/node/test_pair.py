@@ -8,6 +8,7 @@ import pytest
 
 from ovpnha.machines import Process
 from ovpnha.model import Descriptors, FencePolicy, Grade, NodeName, Role, Silence, Sync
+from ovpnha.node.cluster.switchover import Switchover
 from ovpnha.node.config import InstanceConfig
 from ovpnha.node.moving import (
     ANSWER_MAX,
@@ -670,6 +671,19 @@ def test_a_handshake_that_does_not_end_lets_all_the_others_begin_in_between() ->
     world.run(0.01)
     assert one.told.reason == HANDSHAKES
     assert quiesced(one) == ["5", "5", "0"]
+
+
+def test_a_move_that_is_given_up_ends_no_while_of_a_switchover(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, one = lone()
+    one.openvpns[MAIN].handshakes_told = 1
+    ask(one, QUIESCE_AFTER + 1.0)
+    world.run_until(lambda: quiesced(one) == ["5"])
+    monkeypatch.setattr(Switchover, "freezes", True)
+    world.run_until(phase(one, MovePhase.FAILED))
+    world.run(0.01)
+    assert quiesced(one) == ["5"]
 
 
 def test_nobody_is_put_off_while_something_else_stands_against_it() -> None:
