@@ -88,9 +88,9 @@ def wait_for_the_end(one: Managed) -> None:
     """It was a short while."""
 
 
-def serve(lone: SparePair, *options: str) -> SparePair:
+def serve(lone: SparePair, *options: str, window: int = WINDOW) -> SparePair:
     """The pair, with more lines in its configuration."""
-    lone.write(change=("verb 4", "\n".join(["verb 4", f"hand-window {WINDOW}", *options])))
+    lone.write(change=("verb 4", "\n".join(["verb 4", f"hand-window {window}", *options])))
     lone.serve()
     return lone
 
@@ -185,9 +185,7 @@ def test_a_moved_client_that_is_ended_meanwhile_is_told(pair: SparePair) -> None
 
 def test_what_is_under_way_goes_on(lone: SparePair) -> None:
     """One renegotiates and one connects: both finish in it, and nothing is added to them."""
-    lone.write(change=("verb 4", f"verb 4\nhand-window {AWAY}"))
-    lone.serve()
-    pair = lone
+    pair = serve(lone, window=AWAY)
     client = pair.connect("reneg-sec 0")
     client.process.signal(signal.SIGSTOP)
     assert pair.a.one("cluster-reneg all").startswith("SUCCESS")
@@ -227,8 +225,7 @@ def test_a_session_that_the_server_would_begin_waits(lone: SparePair) -> None:
 
 def test_who_is_away_in_a_renegotiation_is_moved_all_the_same(lone: SparePair) -> None:
     """It has not said a word of it, and whoever serves when it comes back can answer."""
-    lone.write(change=("verb 4", f"verb 4\nhand-window {AWAY}"))
-    lone.serve()
+    serve(lone, window=AWAY)
     client = lone.connect("reneg-sec 0")
     client.process.signal(signal.SIGSTOP)
     assert lone.a.one("cluster-reneg all").startswith("SUCCESS")

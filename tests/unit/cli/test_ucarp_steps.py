@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from tests.lab.waiting import wait_until
 
 UCARP = Path(__file__).parents[3] / "deploy" / "ucarp"
 SECONDS = 30.0
@@ -38,11 +39,8 @@ esac
 LOG = "#!/bin/sh\n"
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    wait_until(condition, what, SECONDS)
 
 
 class Node:
@@ -129,7 +127,7 @@ def test_who_takes_the_addresses_is_not_started_anew_because_the_grade_changes_w
     node: Node,
 ) -> None:
     node.start("#!/bin/sh\nexit 0\n")
-    wait_until(lambda: node.lines("ups"), "the up script has ended")
+    wait_for(lambda: node.lines("ups"), "the up script has ended")
     assert len(node.lines("ucarps")) == 1
     assert "address replace" in node.lines("orders")[-1]
 
@@ -137,19 +135,17 @@ def test_who_takes_the_addresses_is_not_started_anew_because_the_grade_changes_w
 def test_nor_while_others_are_asked_before(node: Node) -> None:
     """The grade falls in that moment, as that of one which is alone now does."""
     node.start('#!/bin/sh\necho 120 >"$PLACE/grade"\nsleep 0.5\n')
-    wait_until(lambda: node.lines("ups"), "the up script has ended")
+    wait_for(lambda: node.lines("ups"), "the up script has ended")
     assert len(node.lines("ucarps")) == 1
 
 
 def test_a_ucarp_that_was_ended_while_others_were_asked_takes_nothing(node: Node) -> None:
     node.start('#!/bin/sh\necho >"$PLACE/asked"\nwhile [ ! -e "$PLACE/go" ]; do sleep 0.01; done\n')
-    wait_until(lambda: (node.place / "asked").exists(), "others are asked")
+    wait_for(lambda: (node.place / "asked").exists(), "others are asked")
     node.grade("-100")  # this node must not have them
-    wait_until(lambda: not (node.place / "state/pid").exists(), "ucarp is ended")
+    wait_for(lambda: not (node.place / "state/pid").exists(), "ucarp is ended")
     node.set("go", "")
-    wait_until(
-        lambda: "this ucarp has been ended" in (node.place / "log").read_text(), "it is told"
-    )
+    wait_for(lambda: "this ucarp has been ended" in (node.place / "log").read_text(), "it is told")
     assert not [line for line in node.lines("orders") if "replace" in line]
 
 
@@ -157,10 +153,10 @@ def test_the_addresses_go_while_a_log_is_stuck(node: Node) -> None:
     """The up script's last words are not waited for, nor is there a lock on them."""
     node.program("logger", '#!/bin/sh\necho >>"$PLACE/logs"\nexec sleep 60\n')
     node.start("#!/bin/sh\nexit 0\n")
-    wait_until(lambda: node.lines("logs"), "the up script says that it is done")
+    wait_for(lambda: node.lines("logs"), "the up script says that it is done")
     begun = len(node.lines("orders"))
     node.grade("-100")
-    wait_until(lambda: "address del" in "".join(node.lines("orders")[begun:]), "they go")
+    wait_for(lambda: "address del" in "".join(node.lines("orders")[begun:]), "they go")
     assert node.lines("ups") == []
 
 
