@@ -37,8 +37,8 @@ def read_keepalived(
 ) -> KeepalivedFacts:
     """All that is known of it; ``named`` is the file that somebody asked for."""
     program = find_program(PROGRAM)
-    pid = next(list_processes(PROGRAM), None)
-    path = named or (_used_file(pid) if pid is not None else None) or DEFAULT_FILE
+    pid, words = _find_running()
+    path = named or (_used_file(pid, words) if pid is not None else None) or DEFAULT_FILE
     blocks = _read_blocks(str(path.absolute()))
     known = () if blocks is None or isinstance(blocks, Unread) else blocks
     return KeepalivedFacts(
@@ -57,9 +57,16 @@ def find_program(name: str) -> str | None:
     return shutil.which(name, path=PROGRAM_PATHS)
 
 
-def _used_file(pid: int) -> Path | None:
+def _find_running() -> tuple[int | None, list[str]]:
+    """The oldest that runs and its command line, which one that ends meanwhile has no more."""
+    for pid in list_processes(PROGRAM):
+        if words := read_command(pid):
+            return pid, words
+    return None, []
+
+
+def _used_file(pid: int, words: list[str]) -> Path | None:
     """The file that a running keepalived was given; None for the usual one."""
-    words = read_command(pid)
     used = find_option(words, "-f", "--use-file")
     return (read_directory(pid) or Path("/")) / used if used else None
 

@@ -49,8 +49,10 @@ def _descends(pid: int, seen: Mapping[int, ProcessStat], name: str) -> bool:
 def _is_near(pid: int) -> bool:
     try:
         theirs = (PROC / str(pid) / "ns/net").readlink()
-    except OSError:  # another user's: nobody can tell
+    except PermissionError:  # another user's: nobody can tell
         return True
+    except OSError:  # it has ended since its name was read, and was anybody's
+        return False
     return theirs == (PROC / "self/ns/net").readlink()
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from ovpnha.doctor.facts import UnitFacts, Unread
 from ovpnha.runtime import hostbasics, hostprocesses, hostunits
+from ovpnha.runtime.hostkeepalived import read_keepalived
 from ovpnha.runtime.hostpackages import (
     parse_changelog,
     parse_policy,
@@ -245,6 +246,30 @@ def test_a_process_of_another_network_is_not_ours(
     (tmp_path / "7/ns/net").unlink()
     (tmp_path / "7/ns/net").symlink_to("net:[2]")
     assert list(list_processes("keepalived")) == []
+
+
+def test_a_process_of_another_network_that_ends_while_it_is_looked_at(
+    proc: Callable[..., None], tmp_path: Path
+) -> None:
+    proc(7, "keepalived", 1, 100)
+    (tmp_path / "7/ns/net").unlink()  # its name was read before, and it is the oldest
+    proc(300, "keepalived", 1, 500)
+    assert list(list_processes("keepalived")) == [300]
+
+
+def test_the_files_in_use_are_those_of_a_keepalived_that_still_runs(
+    proc: Callable[..., None], tmp_path: Path
+) -> None:
+    proc(7, "keepalived", 1, 100)
+    (tmp_path / "7/cmdline").write_bytes(b"")  # it ended after its network was looked at
+    proc(300, "keepalived", 1, 500)
+    used = tmp_path / "used.conf"
+    (tmp_path / "300/cmdline").write_bytes(b"keepalived\0-f\0used.conf\0")
+    (tmp_path / "300/cwd").symlink_to(tmp_path)
+    used.write_text("global_defs {\n}\n")
+    found = read_keepalived(None, None, 10.0)
+    assert isinstance(found.blocks, tuple)
+    assert (found.path, len(found.blocks)) == (str(used), 1)
 
 
 def test_this_process_is_found_by_its_name() -> None:
