@@ -38,6 +38,14 @@ NAMES = ("one", "two", "three")
 PREFERRED = dict(zip(NAMES, "abc", strict=True))
 PRIORITIES = {"a": (100, 55, 60), "b": (60, 100, 55), "c": (55, 60, 100)}
 HEIR = {"one": "b", "two": "c", "three": "a"}
+ROAMERS = tuple(f"roamer{number}" for number in range(1, 13))
+"""So many that one of three hundred thousand runs has all of them at one address by chance."""
+ROAMING = """\
+ifconfig-noexec
+route-noexec
+pull-filter ignore ping-restart
+ping-restart 25
+"""
 PLACES = {"192.0.2.": "10.99.1.", "198.51.100.": "10.99.2.", "eth0": plan.OUT.interface}
 PLACES["eth1"] = plan.LAN.interface
 
@@ -239,7 +247,9 @@ def make_keepalived(lab: Lab, node: str) -> Process:
     )
 
 
-def make_client(lab: Lab, name: str, remotes: set[str], options: str = "") -> Client:
+def make_client(
+    lab: Lab, name: str, remotes: set[str], options: str = "", dev: str = "tun"
+) -> Client:
     """A stock client with the users' file, which knows these addresses of the three."""
     lab.pki.issue(name, server=False)
     text = translate((SHARED / "client.conf").read_text())
@@ -248,7 +258,7 @@ def make_client(lab: Lab, name: str, remotes: set[str], options: str = "") -> Cl
         for line in text.splitlines()
         if not line.startswith("remote ") or line.split()[1] in remotes
     ]
-    text = "\n".join([*kept, f"dev {device(name)}", "verb 4", "machine-readable-output", options])
+    text = "\n".join([*kept, f"dev {dev}", "verb 4", "machine-readable-output", options])
     for file in ("ca.crt", "tls-crypt.key"):
         text = text.replace(f" {file}", f" {lab.pki.directory / file}")
     for file in ("crt", "key"):
@@ -274,7 +284,7 @@ def shared(lab: Lab) -> Iterator[Shared]:
         {(at, name): make_openvpn(lab, at, name) for at in lab.nodes for name in NAMES},
         {at: make_keepalived(lab, at) for at in lab.nodes},
         {
-            name: make_client(lab, name, {outside(number)}, "route-nopull")
+            name: make_client(lab, name, {outside(number)}, "route-nopull", device(name))
             for number, name in enumerate(NAMES, 1)
         },
         {
@@ -319,3 +329,42 @@ def test_one_third_moves(make_lab: MakeLab) -> None:
             wait_until(functools.partial(made.reaches_lan, name), f"the LAN, {name}", PATIENCE)
             assert noticed(made.clients[name].log(), wall).nothing
         assert others == {name: made.epoch(name, PREFERRED[name]) for name in others}
+
+
+@pytest.mark.timeout(300)
+def test_clients_choose_at_random_and_go_where_somebody_serves(make_lab: MakeLab) -> None:
+    lab = make_lab(nodes=3, vip_manager=None)
+    with shared(lab) as made:
+        made.start()
+        every = {outside(number) for number in (1, 2, 3)}
+        made.clients |= {name: make_client(lab, name, every, ROAMING) for name in ROAMERS}
+        for name in ROAMERS:
+            made.clients[name].process.start()
+        for name in ROAMERS:
+            made.clients[name].wait_connected(PATIENCE)
+
+        def shares() -> dict[str, int]:
+            """How many clients each instance has, as its master counts them."""
+            found = {name: instances(lab, at)[name] for name, at in PREFERRED.items()}
+            return {name: int(one["clients"]) for name, one in found.items()}
+
+        def are_all_at(*names: str) -> bool:
+            return sum(shares()[name] for name in names) == len(ROAMERS)
+
+        wait_until(lambda: are_all_at(*NAMES), "all clients", PATIENCE)
+        first = shares()
+        print(first)
+        chosen = [name for name in NAMES if first[name]]
+        assert len(chosen) > 1
+
+        # Nobody serves one of those that they chose: they go where somebody does.
+        left = chosen[0]
+        for (_, name), process in made.openvpns.items():
+            if name == left:
+                process.kill()
+        others = [name for name in NAMES if name != left]
+        wait_until(lambda: are_all_at(*others), f"nobody waits for {left}", 2 * PATIENCE)
+        second = shares()
+        print(second)
+        for name in others:
+            assert second[name] >= first[name], "who was served stays where it is"
