@@ -28,6 +28,7 @@ while :; do sleep 0.05; done
 """
 # As the sidecar does: with the addresses comes another grade, and ip takes its time to return.
 IP = """#!/bin/sh
+case "$*" in *show*) exec cat "$PLACE/shown" ;; esac
 said=$(cat)
 echo "$said" >>"$PLACE/orders"
 case $said in
@@ -167,3 +168,47 @@ def test_the_addresses_go_where_there_is_no_place_for_a_lock(node: Node) -> None
     path = {"PATH": f"{node.place}:{os.environ['PATH']}"}
     subprocess.run([node.place / "home/vip-down"], env=environment | path, check=True)
     assert "address del 192.0.2.10/24 dev lo" in node.lines("orders")
+
+
+def test_an_address_that_somebody_takes_away_comes_back(node: Node) -> None:
+    node.start("#!/bin/sh\nexit 0\n")
+    wait_for(lambda: node.lines("ups"), "the up script has ended")
+    before = len(node.lines("orders"))
+    node.set("shown", "")
+    node.set("state/lacking", "")  # as `neighbours` says it
+    wait_for(lambda: "192.0.2.10/24" in (node.place / "log").read_text(), "it is told")
+    node.set("shown", "9: lo inet ...\n")
+    told = (node.place / "log").read_text().count("taken away")
+    (set_again,) = {line.split()[1] for line in node.lines("orders")[before:]}
+    assert set_again == "replace"
+
+    # Nothing is missing any more: nothing is done, and no other ucarp was needed.
+    before = len(node.lines("orders"))
+    node.program("guard", '#!/bin/sh\necho >"$PLACE/asked"\nexit 1\n')
+    node.grade("60")
+    wait_for(lambda: (node.place / "asked").exists(), "it looks at what has changed")
+    assert len(node.lines("ucarps")) == 1
+    assert (node.place / "log").read_text().count("taken away") == told
+    assert len(node.lines("orders")) == before
+
+
+def test_nor_does_it_come_back_where_it_should_be_gone(node: Node) -> None:
+    node.start("#!/bin/sh\nexit 0\n")
+    wait_for(lambda: node.lines("ups"), "the up script has ended")
+    node.set("shown", "")
+    before = len(node.lines("orders"))
+    (node.place / "state/master").unlink()  # ucarp's own down script has taken them
+    environment = {**os.environ, "PATH": f"{node.place}:{os.environ['PATH']}", "AGAIN": "1"}
+    up = node.place / "home" / "vip-up"
+    command = ["bash", "-c", f"set -a; . {node.place}/node.conf; exec {up}"]
+    subprocess.run(command, env={**environment, "PLACE": str(node.place)}, check=True)
+    assert len(node.lines("orders")) == before
+
+
+def test_the_addresses_come_whatever_becomes_of_the_files_about_them(node: Node) -> None:
+    """The lock cannot be opened, the disk is full: ucarp says already that it has them."""
+    (node.place / "state/lock").mkdir(parents=True)
+    (node.place / "state/refused").mkdir()
+    node.start("#!/bin/sh\n: >$STATE/pid\nexit 0\n")  # others are asked: here is room to act
+    wait_for(lambda: node.lines("ups"), "the up script has ended")
+    assert "address replace" in node.lines("orders")[-1]

@@ -1,0 +1,70 @@
+"""The virtual addresses are on one node, all of them, whatever takes one of them away.
+
+An administrator's command, a network manager or a script deletes one address on the master. ovpnha
+watches the outside one only; the manager is who knows that they belong together.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from tests.integration.pace import PATIENCE
+from tests.lab import plan
+from tests.lab.frr import FrrKeepalived
+from tests.lab.keepalived import Keepalived
+from tests.lab.lab import Lab
+from tests.lab.node import Node
+from tests.lab.pacemaker import Pacemaker
+from tests.lab.plan import Segment
+from tests.lab.session import Session
+from tests.lab.ucarp import Ucarp
+from tests.lab.vip_manager import VipProgram
+from tests.lab.waiting import wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+def find(node: Node, segment: Segment) -> list[str]:
+    """The segment's virtual address on a node, as `ip address` takes it; empty without it.
+
+    Where routers announce the address it is on no interface of the segment.
+    """
+    command = ["ip", "-n", node.namespace, "-oneline", "address", "show", "to", segment.vip]
+    words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return [words[words.index("inet") + 1], "dev", words[1]] if words else []
+
+
+def places(lab: Lab, segment: Segment) -> list[str]:
+    return [name for name, node in lab.nodes.items() if find(node, segment)]
+
+
+def are_together(lab: Lab) -> bool:
+    outside, inside = (places(lab, segment) for segment in (plan.OUT, plan.LAN))
+    return len(outside) == 1 and outside == inside
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("segment", [plan.OUT, plan.LAN], ids=["outside", "inside"])
+@pytest.mark.parametrize("manager", [Keepalived, Ucarp, Pacemaker, FrrKeepalived])
+def test_an_address_that_is_taken_away_leaves_none_alone(
+    make_lab: Callable[..., Lab], manager: type[VipProgram], segment: Segment
+) -> None:
+    lab = make_lab(vip_manager=manager)
+    lab.start_cluster()
+    session = Session(lab)
+
+    def take_away(_lab: Lab, node: Node) -> None:
+        command = ["ip", "-n", node.namespace, "address", "del", *find(node, segment)]
+        subprocess.run(command, check=True)
+
+    moment = session.strike(take_away)
+    wait_until(lambda: are_together(lab), "both addresses on one node", PATIENCE)
+    assert session.recovers(moment, PATIENCE)
+    print(f"{manager.__name__}: {session.outage_ms(moment):.0f} ms, now {places(lab, plan.OUT)}")
+    lab.wait_master(lab.master.name)
+    lab.wait_standbys()
+    assert session.noticed(moment).nothing
+    assert session.finish() == ""
