@@ -22,7 +22,7 @@ from tests.lab.waiting import wait_until
 
 GRADE_MASTER = 120
 GRADE_IN_SYNC = 90
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 def quiet(_text: str) -> None:
