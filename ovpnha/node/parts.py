@@ -212,15 +212,12 @@ class Parts(Assembly):
 
     def _is_kept(self) -> bool:
         """Whether a held node, with the same options, keeps clients that this master lacks."""
-        return (
-            self.role.role is Role.MASTER
-            and self.own.sync is Sync.SYNCING
-            and any(
-                state.role is Role.HELD
-                and state.grade == Grade.MASTER
-                and not self.differs(node, state)
-                for node, state in self.view.states()
-            )
+        lacks = self.role.role is Role.MASTER and self.own.sync is Sync.SYNCING
+        return lacks and any(
+            state.role is Role.HELD
+            and state.grade == Grade.MASTER
+            and not self.differs(node, state)
+            for node, state in self.view.states()
         )
 
     @property
@@ -258,6 +255,7 @@ class Parts(Assembly):
             seamless=self.discovery.seamless,
             vip=bool(self.vip.here),
             handing_over=self.vip.handing_over(now),
+            handed_over=self.vip.handed_over and view.anyone_awaited(),
             complete=self.importer.is_complete(view.highest) and not self._is_unheard(now),
             master_heard=self.importer.following is not None,
             links_up=view.links_up,

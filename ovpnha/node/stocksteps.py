@@ -44,6 +44,7 @@ class StockSteps:
             if parts.vip.here:
                 parts.stock.serve(now)
             else:
+                parts.vip.handed_over &= not parts.view.serving()
                 parts.stock.follow(choose_stock(parts.view.states(), parts.stock.following), now)
             parts.two_masters.watch(parts.view.serving() if parts.vip.here else [], now)
         parts.openvpn.flush()

@@ -24,6 +24,10 @@ FAILING = (Grade.DEGRADED, "a critical check fails")
 left keeps the VIP. One that serves stands above one that does not and fails as well, so that a
 check that fails on all nodes at once moves nothing; and below every standby that is in sync."""
 
+HANDED_OVER = (Grade.DEGRADED, "demote asked, and nobody has taken the VIP yet")
+"""Between the moment in which the VIP leaves a node that was asked to demote, and the one in which
+another node has it: whatever this node is worth by itself, it would draw the VIP back."""
+
 UNFENCED = "a required fence has not succeeded"
 """A node that may not serve is worth less than it would be: how much, its fence says."""
 
@@ -70,6 +74,7 @@ class GradeInput:
     guarded: bool = False  # a fence is required, and a standby in sync is worth the VIP
     copied: bool = False  # without the patch: leases of the one that serves, or served last
     failing: bool = False  # a critical check of the service fails here
+    handed_over: bool = False  # it has left, that was asked, and who could take it has not yet
     proved: bool = True  # what the followed master says it has arrives, or did while it was heard
 
 
@@ -150,6 +155,8 @@ def _grade_held(given: GradeInput) -> tuple[Grade, str]:
         return Grade.DEGRADED, "held, and a node has fallen silent"
     if given.superseded:
         return _grade_superseded(given)
+    if given.handed_over:
+        return HANDED_OVER
     if given.unused:
         return Grade.LONE, "held, and the VIP was only promised"
     return Grade.MASTER, "held, and nobody else was promoted"
@@ -169,6 +176,8 @@ def _grade_stock(given: GradeInput) -> tuple[Grade, str]:
         return Grade.DEGRADED, "demote asked: handing the VIP over"
     if given.vip:
         return Grade.MASTER, "OpenVPN without the patch, and the VIP is here"
+    if given.handed_over:
+        return HANDED_OVER
     if not given.links_up:
         return Grade.DEGRADED, "a BCN link is down"
     if given.copied:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ovpnha.model import SOURCES, HolderId, InstanceState, NodeName, Role
+from ovpnha.model import SOURCES, Grade, HolderId, InstanceState, NodeName, Role
 
 NO_HOLDER = HolderId(bytes(16))
 
@@ -24,8 +24,16 @@ class Picture:
         self.serving = [
             name for name, state in told if state.vip and state.shown_role is Role.MASTER
         ]
+        self.awaited = not self.serving and any(_may_take(state) for _, state in told)
         self.holders = {name: state.holder for name, state in standbys if state.holder != NO_HOLDER}
         self.served = any(state.role in SOURCES for _, state in told)
         self.syncs = frozenset(state.sync for _, state in standbys)
         self.apart = any(name != sibling for name in states)  # another machine is heard
         self.syncs_apart = frozenset(state.sync for name, state in standbys if name != sibling)
+
+
+def _may_take(state: InstanceState) -> bool:
+    """Whether this node does not serve, and is worth the VIP: a standby in sync, as a rule."""
+    if state.stock is not None:
+        return state.stock.role is Role.STANDBY and state.grade >= Grade.LONE
+    return state.role is Role.STANDBY and state.grade >= Grade.IN_SYNC

@@ -385,6 +385,10 @@ class ClusterView(Part):
             for _, state in self.states()
         )
 
+    def anyone_awaited(self) -> bool:
+        """Whether nobody is heard that serves, and a node is that is worth the VIP."""
+        return self._picture.awaited
+
     def most_clients(self) -> int:
         """The most clients that a node says it has."""
         return max((one.clients for _, one in self.states() if one.stock is None), default=0)

@@ -35,14 +35,14 @@ class Vip(Part):
             self.handed_over = self.unused = False
         else:
             self.arrived = False
-            self.handed_over = self.handing_over(now)
+            self.handed_over |= self.handing_over(now)
             self._handover_until = None
         self.here = present
 
     def promise(self, until: float) -> None:
         """The VIP will come until then: to the process that it is for."""
         self._promised_until = until if self.ours else None
-        self._handover_until = None
+        self._handover_until, self.handed_over = None, False
 
     def set_slot(self, slot: bool) -> None:
         """The VIP of this machine is for this process, or for the other one."""
@@ -64,8 +64,8 @@ class Vip(Part):
         self._handover_until = now + HANDOVER_MAX if self.here else None
 
     def keep(self) -> None:
-        """The VIP shall stay after all."""
-        self._handover_until = None
+        """The VIP shall stay after all, or come back."""
+        self._handover_until, self.handed_over = None, False
 
     def break_promise(self) -> None:
         """The VIP will not come."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -367,6 +368,9 @@ FRESH = GradeInput(
         ({"role": Role.MASTER, "links_up": False}, Grade.MASTER),
         ({"role": Role.MASTER, "outranked": True}, Grade.DEGRADED),
         ({"role": Role.HELD}, Grade.MASTER),
+        ({"role": Role.HELD, "handed_over": True}, Grade.DEGRADED),
+        ({"role": Role.HELD, "handed_over": True, "superseded": True}, Grade.LONE),
+        ({"seamless": False, "handed_over": True, "copied": True}, Grade.DEGRADED),
         ({"role": Role.HELD, "links_up": False}, Grade.DEGRADED),
         ({"role": Role.HELD, "relinked": 0.9}, Grade.DEGRADED),
         ({"role": Role.HELD, "relinked": 1.0}, Grade.MASTER),
@@ -478,6 +482,7 @@ STANDINGS = st.builds(
     wanting=st.booleans(),
     empty=st.booleans(),
     bettered=st.booleans(),
+    handed_over=st.booleans(),
 )
 
 
@@ -660,8 +665,21 @@ def test_wishes_of_the_vip_end_when_they_are_fulfilled_or_too_old() -> None:
     vip.set(False, 6.0)
     assert not vip.handing_over(6.0)
     assert vip.handed_over
+    vip.set(False, 6.5)
+    assert vip.handed_over, "it is told once more that it has left"
     assert not vip.arrived
     vip.set(True, 7.0)
+    assert not vip.handed_over
+
+
+@pytest.mark.parametrize("wish", [lambda vip: vip.keep(), lambda vip: vip.promise(9.0)])
+def test_the_vip_that_left_on_purpose_is_wanted_back(wish: Callable[[Vip], None]) -> None:
+    vip = Vip(0.0)
+    vip.set(True, 1.0)
+    vip.hand_over(2.0)
+    vip.set(False, 3.0)
+    assert vip.handed_over
+    wish(vip)
     assert not vip.handed_over
 
 

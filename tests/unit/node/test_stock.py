@@ -136,6 +136,19 @@ class TestRoles:
         assert a.openvpn is not None
         assert not [line for line in a.openvpn.commands if "reneg" in line]
 
+    def test_it_stays_low_until_another_node_has_the_vip(self) -> None:
+        world, a, b = pair()
+        a.step(lambda node, now: node.ask_demote(INSTANCE, now))
+        world.move_vip(None)
+        world.run(3)
+        assert (a.figures.role, a.grade, b.grade) == (Role.STANDBY, Grade.DEGRADED, Grade.IN_SYNC)
+        world.move_vip("b")
+        world.run(1)
+        assert a.grade == Grade.IN_SYNC
+        world.move_vip(None)
+        world.run(1)
+        assert a.grade == Grade.IN_SYNC, "what was asked has been done"
+
     def test_two_that_have_the_vip_raise_the_alarm(self) -> None:
         world, a, b = pair()
         a.set_vip(True)

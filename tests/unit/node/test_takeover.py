@@ -401,6 +401,32 @@ def test_a_demote_asked_of_a_held_node_is_forgotten_when_it_serves_again() -> No
     assert a.in_sync
 
 
+def test_a_vip_that_left_because_of_a_demote_is_not_drawn_back_before_another_node_has_it() -> None:
+    """A VIP manager needs a while in between; this node is held then, and was worth 120."""
+    world, a, b = serve(5)
+    a.step(lambda node, now: node.ask_demote(INSTANCE, now))
+    told = len(a.grades)
+    world.move_vip(None)
+    world.run(5.0)
+    assert (a.figures.role, a.grade) == (Role.HELD, Grade.DEGRADED)
+    assert b.grade == Grade.IN_SYNC
+    world.move_vip("b")
+    world.run_until(lambda: a.in_sync)
+    assert max(one.grade for one in a.grades[told:-1]) < Grade.IN_SYNC
+
+
+def test_it_is_where_no_other_node_could_serve() -> None:
+    world, a, b = serve(5)
+    a.step(lambda node, now: node.ask_demote(INSTANCE, now))
+    world.move_vip(None)
+    assert a.grade == Grade.DEGRADED
+    b.kill_openvpn()
+    world.run(0.1)
+    assert (a.figures.role, a.grade) == (Role.HELD, Grade.MASTER)
+    world.move_vip("a")
+    assert a.plays(Role.MASTER)
+
+
 def test_demote_asked_of_a_master_hands_the_vip_over() -> None:
     world, a, _b = serve(5)
     a.step(lambda node, now: node.ask_demote(INSTANCE, now))
