@@ -95,16 +95,23 @@ def find_taker(lab: Lab, moment: Moment) -> str:
     return lab.vips.taker(plan.OUT.vip, moment.node, moment.monotonic) or ""
 
 
+def takers(lab: Lab, moment: Moment) -> list[str]:
+    """The nodes to which the VIP has come since then, each as often as it has."""
+    events = [one for one in lab.vips.events() if one.time >= moment.monotonic]
+    return [one.node for one in events if one.present and one.address == plan.OUT.vip]
+
+
 def expect_move(
     lab: Lab, session: Session, deed: Callable[[Lab, Node], None], *, ended: bool
 ) -> str:
-    """The role goes to another node, no client notices, and who is fenced was to be."""
+    """The role goes to another node and stays there, no client notices, who is fenced was to be."""
     before = fenced(lab)
     moment = session.strike(deed)
     taker = wait_until(lambda: find_taker(lab, moment), "another node gets the VIP", PATIENCE)
     lab.wait_master(taker, PATIENCE)
     assert session.recovers(moment, PATIENCE), "no answer"
     print(f"{session.outage_ms(moment):.0f} ms without an answer, then {taker}")
+    assert takers(lab, moment) == [taker], "the VIP went to and fro"
     assert session.noticed(moment).nothing
     assert fenced(lab) == [*before, *([moment.node] if ended else [])]
     return taker

@@ -1,15 +1,26 @@
-"""``deploy/pacemaker/ovpnha`` says a score that has not changed again, whatever the clock does."""
+"""``deploy/pacemaker/ovpnha`` among programs that do what Pacemaker's and the host's do."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
+from tests.lab.waiting import wait_until
+
 AGENT = Path(__file__).parents[2] / "deploy/pacemaker/ovpnha"
+SECONDS = 30.0
+SERVES = 8  # what monitor says of a node that is promoted
+
 HARNESS = """
 set -eu
-OCF_RESKEY_addresses='' poll=0 name=x round=0 found=5
+OCF_RESKEY_addresses='' poll=0 name=x round=0 found=5 state=/nowhere/x
 judge() { :; }
 ocf_log() { :; }
 nap() { :; }
@@ -19,17 +30,144 @@ score() { # a clock that is set back in every round
     ((round <= 350)) || exit 0
 }
 """
+FUNCTIONS = """
+OCF_SUCCESS=0 OCF_ERR_GENERIC=1 OCF_ERR_UNIMPLEMENTED=3 OCF_ERR_INSTALLED=5 OCF_ERR_CONFIGURED=6
+OCF_NOT_RUNNING=7
+ocf_log() { :; }
+ocf_exit_reason() { echo "$1" >&2; }
+"""
+# crm_master takes its time, as it does.
+CRM_MASTER = """#!/bin/bash
+sleep 0.1
+echo "${@: -1}" >>"$PLACE/scores"
+"""
+# With the addresses comes another grade, where there is one.
+IP = """#!/bin/bash
+cat >/dev/null
+[[ $(cat "$HA_RSCTMP/ovpnha-udp.role" 2>/dev/null) == promoted && -e $PLACE/then ]] || exit 0
+mv "$PLACE/then" "$PLACE/grade"
+"""
 
 
-def test_a_score_is_said_again_though_the_clock_is_set_back() -> None:
+def test_a_score_is_said_again_though_the_clock_is_set_back(tmp_path: Path) -> None:
     text = AGENT.read_text()
     (again,) = re.findall(r"^again=\d+", text, re.MULTILINE)
     (watch,) = re.findall(r"^watch\(\) \{\n.*?^\}\n", text, re.MULTILINE | re.DOTALL)
+    harness = HARNESS.replace("/nowhere", str(tmp_path))
     done = subprocess.run(
-        ["bash", "-c", f"{HARNESS}{again}\n{watch}watch"],
+        ["bash", "-c", f"{harness}{again}\n{watch}watch"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["said"] * 4
+
+
+class Node:
+    """One node with the agent, and what its programs leave in one directory."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.agent = self._program("ovpnha", AGENT.read_text())
+        (place / "ocf-shellfuncs").write_text(FUNCTIONS)
+        self._program("crm_master", CRM_MASTER)
+        self._program("ip", IP)
+        self.grade(90)
+
+    def _program(self, name: str, text: str) -> Path:
+        path = self.place / name
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    def grade(self, grade: int, name: str = "grade") -> None:
+        (self.place / name).write_text(f"{grade}\n")
+
+    def run(self, action: str) -> int:
+        """The exit code of an action."""
+        environment = {
+            "PATH": f"{self.place}:{os.environ['PATH']}",
+            "PLACE": str(self.place),
+            "HA_RSCTMP": str(self.place / "run"),
+            "OCF_FUNCTIONS_DIR": str(self.place),
+            "OCF_RESOURCE_INSTANCE": "udp:0",
+            "OCF_RESKEY_grade_file": str(self.place / "grade"),
+            "OCF_RESKEY_check_grade": "true",
+        }
+        return subprocess.run([self.agent, action], env=environment, check=False).returncode
+
+    def said(self) -> list[str]:
+        """Every score that Pacemaker was told, and -D where there is none any more."""
+        path = self.place / "scores"
+        return path.read_text().split() if path.exists() else []
+
+    def watches(self) -> list[int]:
+        """The programs that watch, and lead a session of their own."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (path / "cmdline").read_bytes().split(b"\0")
+                pid = int(path.name)
+                if words[1:3] == [bytes(self.agent), b"watch"] and os.getsid(pid) == pid:
+                    found.append(pid)
+        return found
+
+    def wait_watch(self) -> int:
+        """The only one, which has said what it thinks of this node."""
+        wait_until(lambda: len(self.said()) > 1, "not only start says a score", SECONDS)
+        (pid,) = wait_until(self.watches, "a program watches", SECONDS)
+        return pid
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    one = Node(tmp_path)
+    yield one
+    for pid in one.watches():
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def test_one_program_watches_from_start_to_stop(node: Node) -> None:
+    assert node.run("start") == 0
+    first = node.wait_watch()
+    for _ in range(3):
+        assert node.run("monitor") == 0
+        assert node.wait_watch() == first
+    node.grade(60)
+    wait_until(lambda: node.said()[-1] == "60", "the watch says another score", SECONDS)
+    assert node.run("stop") == 0
+    assert node.watches() == []
+    assert node.said()[-1] == "-D"
+    assert node.run("stop") == 0
+
+
+def test_a_watch_that_is_gone_is_started_anew_and_its_children_keep_none_from_that(
+    node: Node,
+) -> None:
+    assert node.run("start") == 0
+    first = node.wait_watch()
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{first}").exists(), "it has ended", SECONDS)
+    assert node.run("monitor") == 0
+    assert node.wait_watch() != first
+    os.killpg(first, signal.SIGKILL)  # its children lived all the while
+
+
+def test_a_node_is_promoted_when_it_is_said_that_it_serves(node: Node) -> None:
+    """The node before is in sync again by then: its score must not be above this one's."""
+    assert node.run("start") == 0
+    wait_until(lambda: "90" in node.said(), "the watch says the score", SECONDS)
+    node.grade(120, "then")
+    assert node.run("promote") == 0
+    assert node.said()[-1] == "120"
+    assert node.run("monitor") == SERVES
+
+
+@pytest.mark.parametrize("grade", [60, -254])
+def test_one_that_does_not_serve_yet_is_promoted_all_the_same(node: Node, grade: int) -> None:
+    node.grade(grade)
+    assert node.run("start") == 0
+    assert node.run("promote") == 0
+    assert node.run("monitor") == SERVES
