@@ -211,8 +211,8 @@ class Parts(Assembly):
         )
 
     def _is_kept(self) -> bool:
-        """Whether a held node, with the same options, keeps clients that this master lacks."""
-        lacks = self.role.role is Role.MASTER and self.own.sync is Sync.SYNCING
+        """Whether a held node, with the same options, keeps clients that this source lacks."""
+        lacks = self.role.role in SOURCES and self.own.sync is Sync.SYNCING
         return lacks and any(
             state.role is Role.HELD
             and state.grade == Grade.MASTER

@@ -57,7 +57,7 @@ class GradeInput:
     outdone: bool  # another standby knows more clients
     lone_after: float
     vip_problem: VipProblem | None = None  # what keeps this node from serving on the VIP
-    lacking: bool = False  # as master: a held node keeps clients that this one lacks
+    lacking: bool = False  # as source: a held node keeps clients that this one lacks
     superseded: bool = False  # as held: another node was promoted since
     outlived: bool = False  # by the node that our clients came from: they went on there
     wanting: bool = False  # it is heard, and lacks clients that this node has
@@ -155,6 +155,8 @@ def _grade_held(given: GradeInput) -> tuple[Grade, str]:
         return Grade.DEGRADED, "held, and a node has fallen silent"
     if given.superseded:
         return _grade_superseded(given)
+    if given.lacking:
+        return Grade.DEGRADED, "held, and another held node has clients that this one lacks"
     if given.handed_over:
         return HANDED_OVER
     if given.unused:

@@ -323,6 +323,20 @@ def test_a_master_that_lacks_what_another_has_says_so() -> None:
     assert not b.told_problems
 
 
+def test_nor_does_it_draw_the_vip_back_when_it_is_held() -> None:
+    """A VIP manager needs a while in between, and would give the VIP to the one that it prefers."""
+    world, a, b = incomplete()
+    world.move_vip(None)
+    world.run(1.0)
+    assert (a.figures.role, b.figures.role) == (Role.HELD, Role.HELD)
+    assert (a.grade, b.grade) == (Grade.MASTER, Grade.DEGRADED)
+    world.move_vip("a")
+    world.run(1.0)
+    assert serves(a) == 20
+    world.run(KEEP + 1.0)
+    assert b.in_sync
+
+
 def test_what_it_lacks_is_kept_until_held_max_only() -> None:
     world, a, b = incomplete()
     world.run(55.0)

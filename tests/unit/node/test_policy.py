@@ -395,6 +395,8 @@ FRESH = GradeInput(
         ({"outdone": True, "vip": True}, Grade.FAULT),
         ({"outdone": True, "vip": True, "served": True}, Grade.DEGRADED),
         ({"role": Role.MASTER, "lacking": True}, Grade.DEGRADED),
+        ({"role": Role.HELD, "lacking": True}, Grade.DEGRADED),
+        ({"role": Role.HELD, "lacking": True, "superseded": True, "wanting": True}, Grade.MASTER),
         ({"role": Role.HELD, "superseded": True}, Grade.LONE),
         ({"role": Role.HELD, "superseded": True, "outlived": True}, Grade.DEGRADED),
         ({"role": Role.HELD, "superseded": True, "wanting": True}, Grade.MASTER),
