@@ -65,12 +65,15 @@ class EndOrder:
         self._heeds_by = now + HEED_WITHIN
         self._free = now
 
-    def watch(self, parts: Parts, now: float) -> str:
-        """Why it is to be ended now; nothing: it is not."""
+    def watch(self, parts: Parts, now: float, *, lives: bool) -> str:
+        """Why it is to be ended now; nothing: it is not.
+
+        One that was told to end may have closed its connection, and ``lives`` all the same.
+        """
         fault = parts.role.fault
         hangs = fault is not None and fault.kind is ProblemKind.SERVER_SILENT
-        told = self._heeds_by
-        if not parts.openvpn.connected or not (hangs or told is not None):
+        told = self._heeds_by if lives else None
+        if not (hangs and parts.openvpn.connected) and told is None:
             self._at = None
             if place_of(parts) in ABLE:
                 self._free, self._pause = now, PAUSE_MIN
@@ -81,6 +84,10 @@ class EndOrder:
         self._at = self._free = now + self._pause
         self._pause = min(2 * self._pause, PAUSE_MAX)
         return parts.role.why if hangs else "it was told to end and has not"
+
+    def wait(self) -> None:
+        """It is not to be ended now; that it was told to end holds."""
+        self._at = None
 
     def rest(self) -> None:
         """It is not to be ended, whatever it does."""
@@ -104,6 +111,11 @@ class ProcessEnd:
     seen: bool = False  # one was connected
     doubted: bool = False  # the process before the one of now may live
     order: EndOrder = field(default_factory=EndOrder)
+
+    @property
+    def lives(self) -> bool:
+        """Whether one was there, and its end was not told."""
+        return self.seen and not self.ended
 
     def begin(self) -> None:
         """It is connected."""
@@ -138,9 +150,10 @@ def watch_other(
 ) -> str:
     """Why the process without the slot is to be ended; ``calm``: the other can do without it."""
     ends[slot].order.rest()
+    end = ends[slot.other]
     if calm:
-        return ends[slot.other].order.watch(parts(slot.other), now)
-    ends[slot.other].order.rest()
+        return end.order.watch(parts(slot.other), now, lives=end.lives)
+    end.order.wait()
     return ""
 
 

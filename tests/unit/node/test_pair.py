@@ -269,6 +269,49 @@ def test_a_spare_that_was_told_to_end_and_hangs_is_ended() -> None:
     assert one.serves is MAIN
 
 
+def test_that_one_was_told_to_end_holds_while_the_other_is_not_reached() -> None:
+    world, one = lone()
+    one.deaf.add(SPARE)
+    one.do(lambda pair, now: pair.ask_retire(INSTANCE, SPARE, now))
+    world.run(0.5)
+    one._detach(MAIN, "closed by openvpn")
+    one.attach(MAIN)
+    took = world.run_until(lambda: SPARE not in one.openvpns, 20.0)
+    assert took < 3.0
+    assert [end.reason for end in ends_asked(one)] == ["it was told to end and has not"]
+    assert one.serves is MAIN
+
+
+def test_one_that_was_told_to_end_and_only_closes_its_connection_is_ended() -> None:
+    world, one = lone()
+    one.deaf.add(SPARE)
+    one.do(lambda pair, now: pair.ask_retire(INSTANCE, SPARE, now))
+    world.run(0.5)
+    one._detach(SPARE, "closed by openvpn")
+    world.run_until(lambda: SPARE not in one.openvpns, 3.0)
+    assert [end.process for end in ends_asked(one)] == [SPARE]
+    world.run(30.0)
+    assert len(ends_asked(one)) == 1, "who has ended is left alone"
+    assert one.serves is MAIN
+
+
+def test_who_was_told_to_end_and_serves_is_not_ended() -> None:
+    """The other one has died: whoever is left goes on."""
+    world, one = lone()
+    one.deaf.add(SPARE)
+    one.do(lambda pair, now: pair.ask_retire(INSTANCE, SPARE, now))
+    world.run(0.5)
+    one._waiting.clear()
+    one.deaf.clear()
+    one.kill_process(MAIN)
+    world.run_until(lambda: one.serves is SPARE, 1.0)
+    world.run(1.0)
+    one.run_process(MAIN)
+    world.run(60.0)
+    assert ends_asked(one) == []
+    assert one.serves is SPARE
+
+
 def test_both_at_once_are_a_fault_as_ever() -> None:
     world, one = lone()
     one.kill_process(SPARE)
