@@ -21,15 +21,13 @@ from typing import Annotated
 import typer
 
 from ovpnha.cli.common import ConfigOption, NodeOption, parse_duration, print_json
+from ovpnha.cli.restartlook import is_lent, is_reload, say_serving
 from ovpnha.cli.restartsteps import (
     FAILED_PHASE,
     WATCH,
     Restart,
-    ended_by_signals,
-    is_lent,
-    is_reload,
-    say_serving,
 )
+from ovpnha.cli.signals import ended_by_signals
 from ovpnha.config import DEFAULT_PATH, load_config
 from ovpnha.runtime.control import ControlError
 from ovpnha.runtime.restartrequest import RestartAnswer, is_done, is_master
@@ -119,7 +117,8 @@ def _carry_out(restart: Restart, *, back: bool, force: bool) -> tuple[RestartAns
         with ended_by_signals(), restart.alone():
             if not told.obstacles:
                 told = _try(restart, back=back, force=force)
-            if not force or restart.served or (is_done(told) and not told.obstacles):
+            done = is_done(told) and not told.obstacles
+            if not force or restart.strangers or restart.served or done:
                 return told, False
             _report(told, as_json=False)
             return restart.force(), True

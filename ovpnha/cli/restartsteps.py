@@ -14,25 +14,36 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import typer
 
 from ovpnha.cli.common import ANSWER_TIMEOUT
+from ovpnha.cli.restartlook import (
+    GONE,
+    UNKNOWN,
+    copy_of,
+    find_reloaded,
+    goes_on,
+    has_come,
+    is_lent,
+    is_moving,
+    may_serve,
+    numbers,
+    place_of,
+    say_serving,
+)
+from ovpnha.cli.signals import handling
 from ovpnha.config import Config, InstanceSection
 from ovpnha.machines import Process, SparePolicy
-from ovpnha.model import Sync
 from ovpnha.runtime.control import ControlError, ask
 from ovpnha.runtime.restartlock import alone
 from ovpnha.runtime.restartrequest import (
     ABSENT,
     CRITICAL,
     DONE,
-    FAULT,
     MASTER,
     STANDBY,
     RestartAnswer,
@@ -45,12 +56,12 @@ from ovpnha.runtime.restartunits import OtherUnits, UnitError
 
 WATCH = 3.0
 """Seconds for which the process that was there before stays, in case the new one dies."""
+FOUND_WITHIN = 3.0
+"""Seconds in which a sidecar that has just begun has found a process that answers."""
 FAILED_PHASE = "failed"
 NOT_NEW = "the process that serves is one that was there before: nothing was started anew"
+CHANGED = "another process serves than before, or a move is under way: nothing is forced"
 FORGOTTEN = "the sidecar was started anew meanwhile, and knows nothing of this move"
-GONE = frozenset({ABSENT, FAULT})
-COPIES = {Sync.PARTIAL.value: 1, Sync.IN_SYNC.value: 2}
-"""How much of what is followed a process has; else nothing that counts."""
 
 
 class Restart:
@@ -84,8 +95,10 @@ class Restart:
         self.first = self._look()
         self._name = self.first.instance
         self._units = OtherUnits(_find_section(config, self.first.instance))
-        self._reloaded = _find_reloaded(self.first)
-        self.first = replace(self.first, obstacles=(*self._find_vain(), *self.first.obstacles))
+        self._reloaded = find_reloaded(self.first)
+        self.strangers = self._find_strangers() if start else ()
+        obstacles = (*self.strangers, *self._find_vain(), *self.first.obstacles)
+        self.first = replace(self.first, obstacles=obstacles)
         self._tried: Process | None = None  # the last one that was started with what is on trial
         self._passed = False
         self.served = False  # a new process has served for a while
@@ -103,6 +116,16 @@ class Restart:
         other = f"the {serving} process serves, by another unit: {reload}"
         return (f"{other}, or ovpnha restart-openvpn {self._name}",)
 
+    def _find_strangers(self) -> tuple[str, ...]:
+        """Processes that are not their units', which would be stopped, or started beside them."""
+        first = self.first
+        there = [one for one in Process if place_of(first, one) != ABSENT]
+        try:
+            found = (self._units.find_stranger(one, first.pids.get(one, 0)) for one in there)
+            return tuple(text for text in found if text)
+        except UnitError as error:
+            return (str(error),)
+
     def alone(self) -> contextlib.AbstractContextManager[None]:
         """No other restart of this instance goes on meanwhile; ControlError when one does."""
         return alone(self._control, self.first.instance)
@@ -115,7 +138,7 @@ class Restart:
                 self._passed = is_done(told)
                 return told
             told = self._move(self.first)
-            self.served = is_done(told) or self._has_come(told)
+            self.served = is_done(told) or has_come(self.first, told)
             told = self._watch(told)
             self._passed = is_done(told)
             if back and self._passed:
@@ -130,10 +153,16 @@ class Restart:
         return told
 
     def force(self) -> RestartAnswer:
-        """Stop and start it, so that clients reconnect; the outcome."""
+        """Stop and start it, so that clients reconnect; the outcome.
+
+        Raises:
+            ControlError: Another process serves than before, or a move is under way.
+        """
+        before = self._await_word() if is_master(self.first) else self._look()
+        if is_moving(before) or (is_master(before) and not goes_on(self.first, before)):
+            raise ControlError(CHANGED)
         clients = ", its clients reconnect" if is_master(self.first) else ""
         self._say(f"OpenVPN is stopped and started{clients}")
-        before = self._look()
         try:
             with self._trial():
                 self._tried = Process.MAIN
@@ -146,8 +175,7 @@ class Restart:
 
     def is_as_before(self) -> bool:
         """Whether the process that served goes on, and no move is under way: nothing has come."""
-        told = self._look()
-        return told.phase not in CRITICAL and not self._has_come(told)
+        return goes_on(self.first, self._look())
 
     def tell(self) -> str:
         """Who serves now, in words."""
@@ -172,36 +200,56 @@ class Restart:
             if self._start and self._passed:
                 self._units.keep()
             elif self._start:
-                with _handling(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                with handling(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     self._call_off()
 
     def _call_off(self) -> None:
-        """The programs are those from before, in the units, and where a process does not serve."""
-        if not self._units.take_back() or self._tried is None:
+        """The programs are those from before, in the units, and where a process does not serve.
+
+        A spare that is there for this restart only is stopped, whatever it runs.
+        """
+        tried, changed = self._tried, self._units.take_back()
+        lent = tried is Process.SPARE and self._is_spare_lent()
+        if tried is None or not (changed or lent):
             return
         try:
-            answer = self._look()
-            while answer.phase in CRITICAL:
-                answer = self._wait(answer)
+            answer = self._settle(tried)
+            may, serves = may_serve(answer, tried), is_master(answer)
         except ControlError:  # to end one that may serve would be worse
-            self._say(f"the {self._tried} process may run what was tried: start it anew")
-            return
-        if is_master(answer) and answer.serving is self._tried:
-            self._say(f"the {self._tried} process runs what was tried, until it is started anew")
-        elif self._tried is Process.SPARE and self._is_spare_lent():
-            self._units.stop_spare(wait=False)
+            may, serves = True, False
+        if not may:
+            (self._units.stop_spare(wait=False) if lent else self._units.renew(tried))
+        elif changed and serves:
+            self._say(f"the {tried} process runs what was tried, until it is started anew")
+        elif changed:
+            self._say(f"the {tried} process may run what was tried: start it anew")
+        elif serves:
+            self._say("the spare process stays, as it serves: the same command gives the role back")
         else:
-            self._units.renew(self._tried)
+            stop = f"systemctl stop {self._units.name(tried)}, when ovpnha status says so"
+            self._say(f"the spare process stays, as it may serve; if it does not: {stop}")
+
+    def _settle(self, process: Process) -> RestartAnswer:
+        """What there is when no move makes this process serve in the next moment."""
+        answer = self._await_word()
+        if is_moving(answer) and answer.serving is not process:
+            self._renew(answer, process)  # which is refused when it is about to serve
+            answer = self._await_word()
+        return answer
+
+    def _await_word(self) -> RestartAnswer:
+        """What there is, of a sidecar that has had time to find who serves."""
+        end, answer = time.monotonic() + FOUND_WITHIN, self._look()
+        while answer.phase in CRITICAL or (
+            place_of(answer, answer.serving) in UNKNOWN and time.monotonic() < end
+        ):
+            answer = self._wait(answer)
+        return answer
 
     def _is_spare_lent(self) -> bool:
         """Whether the spare is there because of this restart only."""
         was = self.first.places.get(Process.SPARE, ABSENT)
         return self.first.policy is not SparePolicy.ALWAYS and was == ABSENT
-
-    def _has_come(self, told: RestartAnswer) -> bool:
-        """Whether a new process serves, also where nobody knows of the move any more."""
-        new = told.pids.get(told.serving, 0) not in _numbers(self.first)
-        return is_master(told) and new and told.serving is not self.first.serving
 
     # Where clients are served.
 
@@ -219,7 +267,7 @@ class Restart:
                 self._say(answer.reason)
             said = answer.reason
             answer = self._wait(answer)
-        if is_done(answer) and answer.pids.get(answer.serving, 0) in _numbers(told):
+        if is_done(answer) and answer.pids.get(answer.serving, 0) in numbers(told):
             return replace(answer, phase=FAILED_PHASE, reason=NOT_NEW)
         if is_done(answer):
             self._say(f"the {answer.serving} process serves, after {answer.seconds:.1f} s")
@@ -278,7 +326,7 @@ class Restart:
             answer = self._wait(answer)
             place, pid = answer.places.get(process, ABSENT), answer.pids.get(process, 0)
             anew = place in places and (pid != before or not before)
-            if anew and _copy(answer, process) >= _copy(answer, process.other):
+            if anew and copy_of(answer, process) >= copy_of(answer, process.other):
                 return replace(answer, phase=DONE, reason="")
             if time.monotonic() >= end:
                 lacks = "not come in sync" if anew else f"not come up anew: it is {place}"
@@ -316,8 +364,13 @@ class Restart:
         request = RestartRequest(instance=told.instance, step="renew", process=process)
         answer = self._ask(request)
         if answer.waiting:  # it has no client and no socket
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.kill(answer.waiting, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+            except PermissionError:
+                waits = f"process {answer.waiting}, which waits for descriptors, cannot be ended"
+                raise ControlError(f"{waits}: be root") from None
 
     def _look(self) -> RestartAnswer:
         return self._ask(RestartRequest(instance=self._name, step="look"))
@@ -331,63 +384,6 @@ class Restart:
 
     def _say(self, text: str) -> None:
         typer.echo(f"{self._name}: {text}", err=True)
-
-
-def is_lent(told: RestartAnswer) -> bool:
-    """Whether the main process serves, which lends its role to a spare for a restart only."""
-    return told.policy is SparePolicy.RESTART and told.serving is Process.MAIN
-
-
-def is_reload() -> bool:
-    """Whether it is a unit's reload, before whose end systemd starts no process of it anew."""
-    return "MAINPID" in os.environ
-
-
-def _find_reloaded(told: RestartAnswer) -> Process | None:
-    """Whose unit's reload this is; None: it is none. Whoever is not known is the usual one."""
-    if not is_reload():
-        return None
-    pid = os.environ["MAINPID"]
-    known = {str(number): Process(name) for name, number in told.pids.items()}
-    return known.get(pid, Process.MAIN)
-
-
-def say_serving(answer: RestartAnswer, more: str = "") -> str:
-    """Who serves, in words."""
-    place = answer.places.get(answer.serving, ABSENT)
-    moves = answer.phase and not is_over(answer)
-    goes_on = ", and a move that is under way goes on" if moves else ""
-    if place != MASTER:
-        return f"no client is served here: the {answer.serving} process is {place}{goes_on}"
-    return f"the {answer.serving} process serves{more and ' '}{more}{goes_on}"
-
-
-def ended_by_signals() -> contextlib.AbstractContextManager[None]:
-    """A lost terminal or SIGTERM ends it as Ctrl-C does, with all that is to be put right."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    ending = (one for one in numbers if signal.getsignal(one) is not signal.SIG_IGN)
-    return _handling(signal.default_int_handler, *ending)
-
-
-@contextlib.contextmanager
-def _handling(
-    handler: Callable[[int, FrameType | None], Any] | signal.Handlers, *numbers: signal.Signals
-) -> Iterator[None]:
-    before = {one: signal.signal(one, handler) for one in numbers}
-    try:
-        yield
-    finally:
-        for one, was in before.items():
-            signal.signal(one, was)
-
-
-def _copy(answer: RestartAnswer, process: Process) -> int:
-    return COPIES.get(answer.copies.get(process, ""), 0)
-
-
-def _numbers(told: RestartAnswer) -> set[int]:
-    """Those of the processes that were there."""
-    return {pid for pid in told.pids.values() if pid}
 
 
 def _find_instance(config: Config, name: str | None) -> str | None:

@@ -16,8 +16,9 @@ ENDED = frozenset({DONE, "failed"})
 """Phases of a move after which nothing follows (``ovpnha.node.moving``)."""
 CRITICAL = frozenset({"holding", "promoting", "returning"})
 """Phases, of milliseconds, in which either process may be the one that will serve."""
-ABSENT, FAULT, STANDBY, MASTER = "absent", "fault", "standby", "master"
-"""Some of what a process may be (``ovpnha.node.arbiter.Place``)."""
+ABSENT, SILENT, WAITING, FAULT = "absent", "silent", "waiting", "fault"
+STANDBY, HELD, MASTER = "standby", "held", "master"
+"""What a process may be (``ovpnha.node.arbiter.Place``)."""
 
 
 class RestartRequest(BaseModel):

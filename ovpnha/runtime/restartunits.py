@@ -27,6 +27,7 @@ UNITS = {
 }
 DROP_INS = Path("/run/systemd/system")
 DROP_IN = "ovpnha-binary.conf"
+PROCESSES = Path("/proc")
 TIMEOUT = 240.0
 """Seconds: more than systemd gives a unit to stop, by force at last, and to start."""
 
@@ -48,6 +49,34 @@ class OtherUnits:
     def name(self, process: Process) -> str:
         """What its unit is called."""
         return self._units[process]
+
+    def find_stranger(self, process: Process, pid: int) -> str:
+        """Why a process that runs is not its unit's, and what to do; "" when it is.
+
+        Args:
+            process: Which.
+            pid: Its number; 0: not known, so that it is none of a unit of this host.
+
+        Raises:
+            UnitError: systemd does not say.
+        """
+        unit = self._units[process]
+        number = _systemctl("show", "--property=MainPID", "--value", unit).strip() or "0"
+        if pid and (number == str(pid) or not (PROCESSES / str(pid)).exists()):
+            return ""
+        if not pid and number != "0":
+            return ""
+        found = _unit_of(pid)
+        who, end = f"pid {pid}" if pid else "no process of this host", f"end process {pid or ''}"
+        if found and found != unit:
+            who, end = f"pid {pid}, of {found}", f"systemctl disable --now {found}"
+        enable = f", then systemctl enable --now {unit}" if process is Process.MAIN else ""
+        return (
+            f"the {process} process ({who}) is not that of {unit}, which would be started: systemd"
+            " may stop the one that serves for it. Go over to that unit first, which clients notice"
+            f" if no other node goes on: {end.strip()}{enable}; or start and end processes"
+            " yourself, with --no-start"
+        )
 
     def use(self, binary: Path | None) -> None:
         """Start this program from now on, for None the installed one; what runs goes on.
@@ -170,6 +199,14 @@ def _told() -> Iterator[None]:
         yield
     except OSError as error:
         raise UnitError(f"{error.filename}: {error.strerror}; be root") from None
+
+
+def _unit_of(pid: int) -> str:
+    """Which service's process it is; "" for none."""
+    with contextlib.suppress(OSError):
+        names = (PROCESSES / str(pid) / "cgroup").read_text().replace("\n", "/").split("/")
+        return next((one for one in reversed(names) if one.endswith(".service")), "")
+    return ""
 
 
 def _replace(file: Path, text: str | None) -> bool:

@@ -89,6 +89,7 @@ def test_a_spare_for_a_restart_is_there_for_its_length(
         stream, _ = lab.start_probes()
         watched = Watch(lab, client, stream)
         moment, first = watched.mark(), alone.node.openvpn.pid
+        script.write_text(f'{script.read_text()}[ "$1" != show ] || echo {first}\n')
         restarting = pool.submit(alone.order_restart)
         unit = "openvpn-cluster-spare@udp.service"
         wait_until(lambda: f"start --no-block {unit}" in orders.read_text(), unit, PATIENCE)

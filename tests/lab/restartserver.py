@@ -35,8 +35,10 @@ UNIT = f"openvpn-cluster@{INSTANCE}.service"
 SYSTEMCTL = f"""\
 #!/bin/sh
 # What is started from now on comes in one step, as by a package.
-case $1 in
-show) echo "{{{{ path={{program}} ; argv[]={{program}} --config server.conf ; }}}}" ;;
+case $* in
+*--property=MainPID*-spare@*) echo {{spare}} ;;
+*--property=MainPID*) echo {{main}} ;;
+show*) echo "{{{{ path={{program}} ; argv[]={{program}} --config server.conf ; }}}}" ;;
 daemon-reload)
     binary=$(sed -n 's,^ExecStart=\\(/[^ ]*\\) .*,\\1,p' {DROP_INS}/{UNIT}.d/{DROP_IN})
     cp "$binary" {{program}}.new && mv {{program}}.new {{program}}
@@ -68,7 +70,8 @@ class Spared:
         home = self.server.lab.directory / "systemd"
         home.mkdir(exist_ok=True)
         script = home / "systemctl"
-        script.write_text(SYSTEMCTL.format(program=self._program))
+        pids = {name: one.pid for name, one in self.server.processes.items()}
+        script.write_text(SYSTEMCTL.format(program=self._program, **pids))
         script.chmod(0o755)
         config = self.server.lab.directory / "ovpnha.toml"
         order = ["restart-openvpn", INSTANCE, "--config", str(config)]

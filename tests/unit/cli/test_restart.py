@@ -68,6 +68,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], list[di
 
     monkeypatch.setattr(control, "ask_plain", answer)
     monkeypatch.setattr(restartsteps, "WATCH", 0.0)
+    monkeypatch.setattr(restartsteps, "FOUND_WITHIN", 0.0)
     monkeypatch.delenv("MAINPID", raising=False)
     yield asked, answers
     assert not answers
@@ -79,6 +80,8 @@ def orders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     told: list[str] = []
 
     def order(*arguments: str) -> str:
+        if "--property=MainPID" in arguments:
+            return "20\n" if "-spare@" in arguments[-1] else "10\n"
         if arguments[0] == "show":
             return SHOWN
         told.append(" ".join(arguments))
@@ -342,6 +345,102 @@ def test_one_that_waits_for_a_socket_is_ended(
     assert orders == [f"start --no-block {UNIT}"]
 
 
+def test_one_that_waits_and_that_an_ordinary_user_cannot_end_is_told(
+    config: Path, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_pid: int, _number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    daemon[1].extend([LOOK, {**LOOK, "waiting": 88}, LOOK])
+    code, _, err = run("restart-openvpn", "-c", config, "--no-start")
+    assert code == 1
+    assert "process 88, which waits for descriptors, cannot be ended: be root; the main" in err
+
+
+# What was lent is taken back.
+
+ALONE: dict[str, Any] = {**LOOK, "places": {"main": "master", "spare": "absent"}}
+
+
+def test_a_spare_that_was_lent_is_stopped_when_nothing_comes_of_it(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    """It has everything, and would go on when the usual unit is stopped or restarted."""
+    daemon[1].extend([ALONE, ALONE, FAILED, FAILED])
+    code, _, err = run("restart-openvpn", "-c", config)
+    assert (code, orders) == (1, [f"start --no-block {UNIT}", f"stop --no-block {UNIT}"])
+    assert err.endswith("it differs; the main process serves on\n")
+
+
+def test_so_is_one_that_cannot_start_at_all_when_the_command_is_ended(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon has it end first, which is refused when it is about to serve."""
+    asked, answers = daemon
+    waits = {**ALONE, "phase": "waiting", "reason": "the other process does not run"}
+    answers.extend([ALONE, ALONE, waits, waits, waits, waits, waits])
+    ask = control.ask_plain
+
+    def interrupt(path: Path, request: Any, timeout: float) -> dict[str, Any]:
+        if request.step == "wait":
+            raise KeyboardInterrupt
+        return ask(path, request, timeout)
+
+    monkeypatch.setattr(control, "ask_plain", interrupt)
+    assert run("restart-openvpn", "-c", config)[0] == 1
+    assert asked == ["look", "renew", "move", "look", "renew", "look", "look"]
+    assert orders == [f"start --no-block {UNIT}", f"stop --no-block {UNIT}"]
+
+
+@pytest.mark.parametrize(
+    ("last", "says"),
+    [
+        ({**SPARE, "phase": ""}, "the spare process stays, as it serves"),
+        ({**LOOK, "places": {}, "pids": {}}, "the spare process stays, as it may serve"),
+    ],
+)
+def test_a_spare_that_was_lent_and_may_serve_stays(
+    config: Path, daemon: Daemon, orders: list[str], last: dict[str, Any], says: str
+) -> None:
+    """Also where the sidecar has just begun, and knows of no process."""
+    forgot = {**LOOK, "places": {}, "pids": {}}
+    daemon[1].extend([ALONE, ALONE, forgot, last])
+    code, _, err = run("restart-openvpn", "-c", config)
+    assert (code, orders) == (1, [f"start --no-block {UNIT}"])
+    assert says in err
+
+
+def test_one_that_is_about_to_serve_stays(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = daemon
+    waits = {**LOOK, "phase": "waiting"}
+    answers.extend([ALONE, ALONE, waits, waits, waits])
+    ask = control.ask_plain
+
+    def interrupt(path: Path, request: Any, timeout: float) -> dict[str, Any]:
+        if request.step == "wait":
+            raise KeyboardInterrupt
+        if request.step == "renew" and "renew" in asked:
+            raise ControlError("udp: the spare process cannot be ended now; try again")
+        return ask(path, request, timeout)
+
+    monkeypatch.setattr(control, "ask_plain", interrupt)
+    code, _, err = run("restart-openvpn", "-c", config)
+    assert (code, orders) == (1, [f"start --no-block {UNIT}"])
+    assert f"as it may serve; if it does not: systemctl stop {UNIT}" in " ".join(err.split())
+
+
+def test_who_tries_a_program_ends_nobody_whom_a_new_sidecar_does_not_know_yet(
+    trial: Trial,
+) -> None:
+    trial.answers.extend([LOOK, LOOK, FAILED, {**LOOK, "places": {}, "pids": {}}])
+    code, _, err = trial.run()
+    assert (code, trial.used, trial.orders[-1]) == (1, {}, "daemon-reload")
+    assert "the spare process may run what was tried: start it anew" in err
+
+
 def test_a_new_process_that_dies_is_told(
     config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +461,93 @@ def test_what_stands_against_it_begins_nothing(
     assert (asked, orders) == (["look"], [])
 
 
+@pytest.fixture
+def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[int, str]:
+    """The units whose processes run, by their numbers, as ``put`` has them written."""
+    monkeypatch.setattr(restartunits, "PROCESSES", tmp_path / "proc")
+    return {}
+
+
+def put(processes: dict[int, str], tmp_path: Path) -> None:
+    for pid, unit in processes.items():
+        (tmp_path / "proc" / str(pid)).mkdir(parents=True)
+        text = f"0::/system.slice/system-openvpn.slice/{unit}\n"
+        (tmp_path / "proc" / str(pid) / "cgroup").write_text(text)
+
+
+STOCK = "openvpn-server@udp.service"
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--force",)])
+def test_a_server_of_another_unit_is_not_touched(
+    config: Path,
+    daemon: Daemon,
+    orders: list[str],
+    tmp_path: Path,
+    processes: dict[int, str],
+    options: tuple[str, ...],
+) -> None:
+    """To start ours would have systemd stop the one that serves."""
+    asked, answers = daemon
+    answers.append({**LOOK, "pids": {"main": 30}, "places": {"main": "master"}})
+    processes[30] = STOCK
+    put(processes, tmp_path)
+    code, out, err = run("restart-openvpn", "-c", config, *options)
+    assert (code, out, asked, orders) == (3, "", ["look"], [])
+    err = " ".join(err.split())
+    assert f"the main process (pid 30, of {STOCK}) is not that of {BOTH[1]}" in err
+    assert f"systemctl disable --now {STOCK}, then systemctl enable --now {BOTH[1]}" in err
+
+
+def test_nor_is_a_spare_of_no_unit_that_serves(
+    config: Path, daemon: Daemon, orders: list[str], tmp_path: Path, processes: dict[int, str]
+) -> None:
+    """The way back would start a main process, and stop what is not there."""
+    daemon[1].append({**SPARE, "pids": {"main": 10, "spare": 31}})
+    processes |= {10: BOTH[1], 31: "session-1.scope"}
+    put(processes, tmp_path)
+    code, _, err = run("restart-openvpn", "-c", config)
+    assert (code, orders) == (3, [])
+    assert "the spare process (pid 31) is not that of" in err
+    assert "end process 31; or start and end processes yourself" in " ".join(err.split())
+
+
+def test_a_process_whose_number_nobody_knows_is_its_units_if_that_runs_any(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it has none in the sidecar's container."""
+    unknown = {**LOOK, "pids": {}}
+    daemon[1].append(unknown)
+    assert run("restart-openvpn", "-c", config, "--dry-run")[0] == 0
+    monkeypatch.setattr(restartunits, "_systemctl", lambda *_: "0\n")
+    daemon[1].append(unknown)
+    code, _, err = run("restart-openvpn", "-c", config, "--dry-run")
+    assert (code, orders) == (3, [])
+    assert "the main process (no process of this host) is not that of" in err
+
+
+def test_a_process_that_has_ended_meanwhile_is_nobodys(
+    config: Path, daemon: Daemon, orders: list[str], processes: dict[int, str]
+) -> None:
+    """One that systemd starts anew all the time has always another number."""
+    assert (orders, processes) == ([], {})
+    daemon[1].append({**LOOK, "pids": {"main": 10, "spare": 44}})
+    assert run("restart-openvpn", "-c", config, "--dry-run")[0] == 0
+
+
+def test_where_systemd_does_not_answer_nothing_begins(
+    config: Path, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: str) -> str:
+        raise UnitError("systemctl show: no bus")
+
+    monkeypatch.setattr(restartunits, "_systemctl", refuse)
+    daemon[1].append(LOOK)
+    assert run("restart-openvpn", "-c", config) == (3, "", "ovpnha: udp: systemctl show: no bus\n")
+    daemon[1].append(LOOK)
+    assert run("restart-openvpn", "-c", config, "--no-start", "--dry-run")[0] == 0
+
+
 def test_a_dry_run_says_what_would_be_done(config: Path, daemon: Daemon, orders: list[str]) -> None:
     _, answers = daemon
     answers.append(LOOK)
@@ -379,10 +565,15 @@ def test_programs_get_the_outcome(config: Path, daemon: Daemon) -> None:
 
 
 def test_a_unit_that_cannot_be_started_ends_it(
-    config: Path, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: str) -> str:
-        raise UnitError("systemctl start: no such unit")
+    order = restartunits._systemctl
+    assert orders == []
+
+    def refuse(*arguments: str) -> str:
+        if arguments[0] == "start":
+            raise UnitError("systemctl start: no such unit")
+        return order(*arguments)
 
     monkeypatch.setattr(restartunits, "_systemctl", refuse)
     daemon[1].extend([LOOK, LOOK, LOOK])
@@ -587,7 +778,7 @@ def test_who_ends_it_leaves_no_program_that_has_not_served(
     """A lost terminal or SIGTERM is as Ctrl-C; a second one does not keep it from that."""
     before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)]
     waits = {**LOOK, "phase": "waiting"}
-    trial.answers.extend([THERE, LOOK, waits, waits, waits])
+    trial.answers.extend([THERE, LOOK, *[waits] * 5])
     ask, order = control.ask_plain, restartunits._systemctl
 
     def asked(path: Path, request: Any, timeout: float) -> dict[str, Any]:
@@ -689,7 +880,9 @@ def test_a_directory_that_cannot_be_written_is_told(trial: Trial) -> None:
 def test_a_unit_that_is_not_there_gets_no_program(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restartunits, "_systemctl", lambda *_: "\n")
+    order = restartunits._systemctl
+    known = "--property=MainPID"
+    monkeypatch.setattr(restartunits, "_systemctl", lambda *a: order(*a) if known in a else "\n")
     trial.answers.extend([LOOK, LOOK])
     code, _, err = trial.run()
     assert (code, trial.used) == (1, {})
@@ -765,6 +958,57 @@ def test_by_force_nobody_is_thrown_out_when_the_answer_alone_was_lost(
     assert not [one for one in orders if one.startswith(("restart", "stop"))]
 
 
+YOUNG: dict[str, Any] = {**LOOK, "places": {}, "pids": {}}
+"""A sidecar that has just begun, and has no word of a process."""
+
+
+@pytest.mark.parametrize("after", [{**LOOK, "phase": "waiting"}, YOUNG, STARTED])
+def test_by_force_only_with_proof_that_the_one_from_before_serves(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch, after: dict[str, Any]
+) -> None:
+    """The answer is lost while the move waits: by the next look the new process may serve."""
+    answers = [LOOK, LOOK, {**LOOK, "phase": "waiting"}, after]
+
+    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
+        if request.step == "wait":
+            raise ControlError("the daemon does not answer")
+        return answers.pop(0) if answers else SPARE
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    code, _, err = run("restart-openvpn", "-c", config, "--force")
+    assert code == 1
+    assert "does not answer; the spare process serves" in err
+    assert orders == [f"start --no-block {UNIT}"]
+
+
+@pytest.mark.parametrize("young", [False, True])
+def test_by_force_what_has_come_meanwhile_is_seen(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch, young: bool
+) -> None:
+    """A new sidecar knows nothing of the move, and finds the new process in a moment."""
+    answers = [LOOK, LOOK, YOUNG if young else FAILED, *([YOUNG] if young else [])]
+    monkeypatch.setattr(
+        control, "ask_plain", lambda *_: answers.pop(0) if answers else {**SPARE, "phase": ""}
+    )
+    code, _, err = run("restart-openvpn", "-c", config, "--force")
+    assert code == 1
+    assert err.endswith(f"{restartsteps.CHANGED}; the spare process serves\n")
+    assert orders == [f"start --no-block {UNIT}"]
+
+
+def test_by_force_on_a_node_that_serves_nobody_one_that_hangs_is_no_end_of_it(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
+        if request.step == "renew":
+            raise ControlError("udp: the spare process was told to end and has not; see its log")
+        return APART | {"pids": {"main": 11 if f"restart {BOTH[1]}" in orders else 10}}
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    assert run("restart-openvpn", "-c", config, "--force")[0] == 0
+    assert orders == [f"stop {UNIT}", f"restart {BOTH[1]}"]
+
+
 @pytest.mark.parametrize("earlier", ["", "done", "failed"])
 def test_by_force_nothing_stands_against_it(
     config: Path, daemon: Daemon, orders: list[str], earlier: str
@@ -807,6 +1051,7 @@ def test_a_program_that_does_not_come_up_by_force_is_taken_out_again(
     program: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(restartsteps, "FOUND_WITHIN", 0.0)
     against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
     gone = {**LOOK, "places": {"main": "absent"}}
     first = [against]

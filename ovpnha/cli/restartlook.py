@@ -1,0 +1,108 @@
+"""What a look at the two processes tells ``ovpnha restart-openvpn``, and says to people.
+
+Decides what is certain: that the process from before serves on, that a new one does, that one does
+not serve. Must never take a sidecar that has just begun, and knows of no process yet, for proof of
+anything. Rules: docs/adr/0070-either-process-may-serve.md.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ovpnha.machines import Process, SparePolicy
+from ovpnha.model import Sync
+from ovpnha.runtime.restartrequest import (
+    ABSENT,
+    FAULT,
+    HELD,
+    MASTER,
+    SILENT,
+    STANDBY,
+    WAITING,
+    RestartAnswer,
+    is_master,
+    is_over,
+)
+
+GONE = frozenset({ABSENT, FAULT})
+UNKNOWN = frozenset({ABSENT, SILENT})
+"""What a process is that has not said whether it serves."""
+IDLE = frozenset({STANDBY, HELD, WAITING})
+"""What a process is that has said that it does not."""
+COPIES = {Sync.PARTIAL.value: 1, Sync.IN_SYNC.value: 2}
+"""How much of what is followed a process has; else nothing that counts."""
+
+
+def place_of(told: RestartAnswer, process: Process) -> str:
+    """What it is."""
+    return told.places.get(process, ABSENT)
+
+
+def copy_of(told: RestartAnswer, process: Process) -> int:
+    """How much it has."""
+    return COPIES.get(told.copies.get(process, ""), 0)
+
+
+def numbers(told: RestartAnswer) -> set[int]:
+    """Those of the processes that were there."""
+    return {pid for pid in told.pids.values() if pid}
+
+
+def is_moving(told: RestartAnswer) -> bool:
+    """Whether a move is under way, if it only waits, too."""
+    return bool(told.phase) and not is_over(told)
+
+
+def goes_on(first: RestartAnswer, told: RestartAnswer) -> bool:
+    """Whether nothing has come of it: it is certain that who served then serves now."""
+    if is_moving(told) or told.serving is not first.serving:
+        return False
+    if not is_master(first):
+        return not is_master(told)
+    pid = told.pids.get(told.serving, 0)
+    return is_master(told) and pid != 0 and pid == first.pids.get(first.serving)
+
+
+def has_come(first: RestartAnswer, told: RestartAnswer) -> bool:
+    """Whether a new process serves, also where nobody knows of the move any more."""
+    new = told.pids.get(told.serving, 0) not in numbers(first)
+    return is_master(told) and new and told.serving is not first.serving
+
+
+def may_serve(told: RestartAnswer, process: Process) -> bool:
+    """Whether a process serves, or nothing says that it does not.
+
+    A spare that has the slot and is dead would have left it to the main one.
+    """
+    if told.serving is process:
+        place = place_of(told, process)
+        return place == MASTER or (process is Process.SPARE and place in UNKNOWN)
+    return place_of(told, told.serving) in UNKNOWN and place_of(told, process) not in IDLE
+
+
+def is_lent(told: RestartAnswer) -> bool:
+    """Whether the main process serves, which lends its role to a spare for a restart only."""
+    return told.policy is SparePolicy.RESTART and told.serving is Process.MAIN
+
+
+def is_reload() -> bool:
+    """Whether it is a unit's reload, before whose end systemd starts no process of it anew."""
+    return "MAINPID" in os.environ
+
+
+def find_reloaded(told: RestartAnswer) -> Process | None:
+    """Whose unit's reload this is; None: it is none. Whoever is not known is the usual one."""
+    if not is_reload():
+        return None
+    pid = os.environ["MAINPID"]
+    known = {str(number): Process(name) for name, number in told.pids.items()}
+    return known.get(pid, Process.MAIN)
+
+
+def say_serving(answer: RestartAnswer, more: str = "") -> str:
+    """Who serves, in words."""
+    place = place_of(answer, answer.serving)
+    goes_on = ", and a move that is under way goes on" if is_moving(answer) else ""
+    if place != MASTER:
+        return f"no client is served here: the {answer.serving} process is {place}{goes_on}"
+    return f"the {answer.serving} process serves{more and ' '}{more}{goes_on}"
