@@ -63,7 +63,7 @@ check(const int fd[CLUSTER_DESCRIPTORS], struct cluster_reason *why)
     const struct options *o = cluster_spare.options;
     struct addrinfo *list = cluster_spare_resolve(o);
     struct ifreq ifr;
-    bool ok = cluster_spare_check_link(fd[0], list, why);
+    bool ok = cluster_spare_check_link(fd[0], list, o->bind_dev, why);
 
     if (list)
     {
@@ -95,6 +95,7 @@ command_take(const char *name)
     else
     {
         cluster_bound_get(cluster_spare.fd[0], &cluster_spare.bound);
+        cluster_others_join();
         cluster_spare.waiting = false;
         cluster_spare.taken = cluster_spare.leave = true;
         msg(M_CLIENT, "SUCCESS: %s", name);

@@ -47,8 +47,8 @@
  * closed by the kernel, and it shows only that there were more. */
 #define ROOM 8
 
-struct cluster_spare cluster_spare = { .fd = { -1, -1 }, .pid_fd = -1,
-                                       .lock_fd = -1 }; /* GLOBAL */
+struct cluster_spare cluster_spare = { .fd = { -1, -1 }, .pid_fd = -1, .lock_fd = -1,
+                                       .others_fd = -1 }; /* GLOBAL */
 
 /** Came along with the line that is being read. */
 static struct
@@ -127,6 +127,25 @@ cluster_bound_try(const struct cluster_bound *bound)
     return ret;
 }
 
+/** Of how many bytes the name of the directory of a file is, which may be none. */
+static int
+directory_of(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+
+    return slash ? (int)(slash - name) + 1 : 0;
+}
+
+/** A number that no other network namespace has. */
+static unsigned long
+network(void)
+{
+    struct stat net = { 0 };
+
+    stat("/proc/self/ns/net", &net);
+    return (unsigned long)net.st_ino;
+}
+
 /**
  * The name of a file for that port, beside another file, which no process of another
  * port has, nor one of another network namespace.
@@ -139,18 +158,14 @@ name_of(const struct cluster_bound *bound, const char *beside, char *name, size_
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)&bound->addr;
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&bound->addr;
     const bool is_v6 = bound->addr.ss_family == AF_INET6;
-    const char *slash = strrchr(beside, '/');
-    const int directory = slash ? (int)(slash - beside) + 1 : 0;
     char text[INET6_ADDRSTRLEN] = "";
-    struct stat net = { 0 };
 
     inet_ntop(bound->addr.ss_family,
               is_v6 ? (const void *)&v6->sin6_addr : (const void *)&v4->sin_addr,
               text, sizeof(text));
-    stat("/proc/self/ns/net", &net);
-    const int len = snprintf(name, size, "%.*s.cluster-spare-%s-%d-%s-%lu", directory, beside, text,
-                             ntohs(is_v6 ? v6->sin6_port : v4->sin_port), bound->dev,
-                             (unsigned long)net.st_ino);
+    const int len = snprintf(name, size, "%.*s.cluster-spare-%s-%d-%s-%lu", directory_of(beside),
+                             beside, text, ntohs(is_v6 ? v6->sin6_port : v4->sin_port), bound->dev,
+                             network());
     return len > 0 && (size_t)len < size;
 }
 
@@ -164,27 +179,44 @@ is_ours(int fd)
            && (st.st_uid == geteuid() || !st.st_uid);
 }
 
+/**
+ * A file for a lock, which nobody else can hold.
+ *
+ * @return a descriptor; -1, with why there is none
+ */
+static int
+open_ours(const char *name)
+{
+    const int fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+
+    if (fd >= 0 && !is_ours(fd))
+    {
+        close(fd);
+        errno = EPERM;
+        return -1;
+    }
+    return fd;
+}
+
 int
 cluster_bound_lock(const struct cluster_bound *bound, const char *beside)
 {
     char name[PATH_MAX];
-    int why = ENAMETOOLONG;
 
-    if (name_of(bound, beside, name, sizeof(name)))
+    if (!name_of(bound, beside, name, sizeof(name)))
     {
-        const int fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-        if (fd >= 0 && is_ours(fd) && !flock(fd, LOCK_EX | LOCK_NB))
-        {
-            return fd;
-        }
-        why = fd >= 0 && !is_ours(fd) ? EPERM : errno;
-        if (fd >= 0)
-        {
-            close(fd);
-        }
+        errno = ENAMETOOLONG;
+        return -1;
     }
-    errno = why;
-    return -1;
+    const int fd = open_ours(name);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB))
+    {
+        const int why = errno;
+        close(fd);
+        errno = why;
+        return -1;
+    }
+    return fd;
 }
 
 bool
@@ -216,6 +248,81 @@ cluster_bound_match(const struct cluster_bound *bound, const struct addrinfo *li
 }
 
 /*
+ * Other processes of this server
+ */
+
+void
+cluster_others_find(const char *config, const char *beside)
+{
+    const int directory = config ? directory_of(config) : 0;
+    char name[PATH_MAX];
+    struct stat st;
+
+    if (cluster_spare.others_fd >= 0 || !config || access(config, F_OK))
+    {
+        return;
+    }
+    const int len = snprintf(name, sizeof(name), "%.*s", directory, config);
+    if (len >= (int)sizeof(name) || stat(len ? name : ".", &st))
+    {
+        return;
+    }
+    const int all = snprintf(name, sizeof(name), "%.*s.cluster-server-%s-%lu-%lu-%lu",
+                             directory_of(beside), beside, config + directory,
+                             (unsigned long)st.st_dev, (unsigned long)st.st_ino, network());
+    if (all < (int)sizeof(name))
+    {
+        cluster_spare.others_fd = open_ours(name);
+    }
+}
+
+/** Change the lock of this process, unless another one's is in the way. */
+static bool
+lock_others(short type)
+{
+    struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+
+    return !fcntl(cluster_spare.others_fd, F_SETLK, &lock);
+}
+
+/** Has no other process a lock that would be in the way of this one? */
+static bool
+could_lock(short type)
+{
+    struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+
+    return fcntl(cluster_spare.others_fd, F_GETLK, &lock) || lock.l_type == F_UNLCK;
+}
+
+enum cluster_others
+cluster_others_exclude(void)
+{
+    if (cluster_spare.others_fd < 0 || lock_others(F_WRLCK) || (errno != EAGAIN && errno != EACCES))
+    {
+        return CLUSTER_OTHERS_NONE;
+    }
+    return could_lock(F_RDLCK) ? CLUSTER_OTHERS_HAVE : CLUSTER_OTHERS_OPEN;
+}
+
+void
+cluster_others_join(void)
+{
+    if (cluster_spare.others_fd >= 0)
+    {
+        lock_others(F_RDLCK);
+    }
+}
+
+void
+cluster_others_leave(void)
+{
+    if (cluster_spare.others_fd >= 0)
+    {
+        lock_others(F_UNLCK);
+    }
+}
+
+/*
  * Descriptors that were brought
  */
 
@@ -229,8 +336,55 @@ is_udp(int sd)
            && !getsockopt(sd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) && protocol == IPPROTO_UDP;
 }
 
+static uint16_t
+port_of(const struct sockaddr *addr)
+{
+    return ntohs(addr->sa_family == AF_INET6 ? ((const struct sockaddr_in6 *)addr)->sin6_port
+                 : ((const struct sockaddr_in *)addr)->sin_port);
+}
+
+static const char *
+address_of(const struct sockaddr *addr, char text[INET6_ADDRSTRLEN])
+{
+    const void *bytes = addr->sa_family == AF_INET6
+                        ? (const void *)&((const struct sockaddr_in6 *)addr)->sin6_addr
+                        : (const void *)&((const struct sockaddr_in *)addr)->sin_addr;
+
+    return inet_ntop(addr->sa_family, bytes, text, INET6_ADDRSTRLEN) ? text : "none";
+}
+
+/** Say which option it is by which a socket differs from what is wanted. */
+static bool
+refuse_bound(const struct cluster_bound *bound, const struct addrinfo *list,
+             struct cluster_reason *why)
+{
+    const struct sockaddr *has = (const struct sockaddr *)&bound->addr;
+    char here[INET6_ADDRSTRLEN], there[INET6_ADDRSTRLEN];
+
+    while (list && list->ai_family != has->sa_family)
+    {
+        list = list->ai_next;
+    }
+    if (!list)
+    {
+        return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE, "proto or local differs: the socket is "
+                              "bound to %s, the configuration has no such address",
+                              address_of(has, here));
+    }
+    if (port_of(has) != port_of(list->ai_addr))
+    {
+        return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE,
+                              "port differs: the socket has %d, the configuration says %d",
+                              port_of(has), port_of(list->ai_addr));
+    }
+    return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE,
+                          "local differs: the socket has %s, the configuration says %s",
+                          address_of(has, here), address_of(list->ai_addr, there));
+}
+
 bool
-cluster_spare_check_link(int sd, const struct addrinfo *list, struct cluster_reason *why)
+cluster_spare_check_link(int sd, const struct addrinfo *list, const char *bind_dev,
+                         struct cluster_reason *why)
 {
     struct cluster_bound bound;
 
@@ -240,8 +394,13 @@ cluster_spare_check_link(int sd, const struct addrinfo *list, struct cluster_rea
     }
     if (!cluster_bound_match(&bound, list))
     {
+        return refuse_bound(&bound, list, why);
+    }
+    if (strcmp(bound.dev, bind_dev ? bind_dev : ""))
+    {
         return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE,
-                              "the socket has another address or port than the configuration says");
+                              "bind-dev differs: the socket has %s, the configuration says %s",
+                              bound.dev[0] ? bound.dev : "none", bind_dev ? bind_dev : "none");
     }
     return true;
 }
@@ -273,7 +432,7 @@ cluster_spare_check_tun(const struct ifreq *ifr, const char *dev, const char *de
     if (is_named(dev) && strcmp(dev, ifr->ifr_name))
     {
         return cluster_refuse(why, CLUSTER_CODE_UNSUITABLE,
-                              "the device is %s, the configuration says %s", ifr->ifr_name, dev);
+                              "dev differs: the device is %s, the configuration says %s", ifr->ifr_name, dev);
     }
     return true;
 }

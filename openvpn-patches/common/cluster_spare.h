@@ -28,9 +28,10 @@
  * them waits for whoever reads next, so that nothing is lost when the role goes
  * from one process to the other, be it ordered or because the one died.
  *
- * The first process opens both as ever. The next one finds its port taken, and
- * waits in open_management() for the management client to bring it the two
- * descriptors of the first. What must never happen here:
+ * The first process opens both as ever. The next one finds its port taken, or
+ * another process of its configuration, and waits in open_management() for the
+ * management client to bring it the two descriptors of the first. What must never
+ * happen here:
  *
  * - A silent process that was told to leave what arrives (\e aside) reads
  *   nothing: each packet that it read would be missing to the one that serves.
@@ -81,6 +82,15 @@ struct cluster_spare
     char *pid_file;                     /**< --writepid, or NULL */
     int pid_fd;                         /**< the same, opened while that was allowed, or -1 */
     int lock_fd;                        /**< while this process opens its own, or -1 */
+    int others_fd;                      /**< the file of all processes of this server, or -1 */
+};
+
+/** What other processes of this server do. */
+enum cluster_others
+{
+    CLUSTER_OTHERS_NONE,                /**< there are none, or nobody knows */
+    CLUSTER_OTHERS_OPEN,                /**< one opens link socket and tun */
+    CLUSTER_OTHERS_HAVE                 /**< one has them */
 };
 
 /** The state: there before and after \c cluster is. */
@@ -139,11 +149,44 @@ bool cluster_bound_match(const struct cluster_bound *bound, const struct addrinf
 
 /** @} name Addresses */
 
+/** @name Other processes of this server
+ * They are known by a file for their configuration, whatever that says by now: one
+ * with another port or address would open a second tun beside the first, with the
+ * same addresses and routes. Who has the descriptors has a lock for reading, who
+ * opens them one for writing. The kernel gives a lock up with its process; a child
+ * has none.
+ *  @{ */
+
+/**
+ * Open that file, for as long as this process lives.
+ *
+ * @param config        the configuration; its directory tells it from one of the same name
+ * @param beside        the management socket: the file is in its directory
+ */
+void cluster_others_find(const char *config, const char *beside);
+
+/** Keep them from opening it, unless there are some. */
+enum cluster_others cluster_others_exclude(void);
+
+/** This process has what is open. */
+void cluster_others_join(void);
+
+/** It has not, and opens nothing. */
+void cluster_others_leave(void);
+
+/** @} name Other processes of this server */
+
 /** @name Descriptors that were brought
  *  @{ */
 
-/** Can this process use that socket? Says why not. */
-bool cluster_spare_check_link(int sd, const struct addrinfo *list, struct cluster_reason *why);
+/**
+ * Can this process use that socket? Says which option differs.
+ *
+ * @param list          what \c --local, \c --port and \c --proto want
+ * @param bind_dev      what \c --bind-dev wants, or NULL
+ */
+bool cluster_spare_check_link(int sd, const struct addrinfo *list, const char *bind_dev,
+                              struct cluster_reason *why);
 
 /** Can it use the tun that is so, and that \c --dev and \c --dev-type want? */
 bool cluster_spare_check_tun(const struct ifreq *ifr, const char *dev, const char *dev_type,

@@ -84,18 +84,14 @@ cluster_spare_resolve(const struct options *o)
            ? NULL : list;
 }
 
-/** Is another process opening the port? One that takes long for it is not waited for
- *  without end. */
+/** Is it to be waited for that another process opens its own? One that takes long for
+ *  it is not waited for without end. */
 static bool
-is_locked(const struct cluster_bound *bound, const char *beside)
+is_opening(bool opening)
 {
     static int64_t since = 0; /* GLOBAL */
 
-    if (cluster_spare.lock_fd < 0)
-    {
-        cluster_spare.lock_fd = cluster_bound_lock(bound, beside);
-    }
-    if (cluster_spare.lock_fd >= 0 || errno != EWOULDBLOCK)
+    if (!opening)
     {
         since = 0;
         return false;
@@ -104,28 +100,57 @@ is_locked(const struct cluster_bound *bound, const char *beside)
     return cluster_patience_now() < since + 1000 * LOCK_PATIENCE;
 }
 
+/** Does another process keep this one from opening the port? */
+static bool
+is_locked(const struct cluster_bound *bound, const char *beside)
+{
+    if (cluster_spare.lock_fd < 0)
+    {
+        cluster_spare.lock_fd = cluster_bound_lock(bound, beside);
+    }
+    return cluster_spare.lock_fd < 0 && errno == EWOULDBLOCK;
+}
+
 /** Does another process have the port, or is it about to? If that cannot be found
  *  out, opening it tells. Where nobody has it, nobody else can open it before
  *  this process has done so. */
 static bool
-is_taken(const struct options *o)
+is_port_taken(const struct options *o, bool opening)
 {
     struct cluster_bound bound;
+    const bool known = resolve(o, &bound);
 
-    if (!resolve(o, &bound))
-    {
-        return false;
-    }
-    if (is_locked(&bound, o->management_addr))
+    if (is_opening(opening || (known && is_locked(&bound, o->management_addr))))
     {
         return true;
     }
-    if (cluster_bound_try(&bound) != EADDRINUSE)
+    if (!known || cluster_bound_try(&bound) != EADDRINUSE)
     {
         return false;
     }
     cluster_spare_unlock();
     return true;
+}
+
+/** Likewise, or does another process of this server have another port, as its
+ *  configuration said before it was changed? */
+static bool
+is_taken(const struct options *o)
+{
+    const enum cluster_others others = cluster_others_exclude();
+
+    if (others == CLUSTER_OTHERS_HAVE)
+    {
+        is_opening(false);
+        cluster_spare_unlock();
+        return true;
+    }
+    if (is_port_taken(o, others == CLUSTER_OTHERS_OPEN))
+    {
+        cluster_others_leave();
+        return true;
+    }
+    return false;
 }
 
 /** Is the waiting over: were descriptors brought, or has nobody the port? */
@@ -145,7 +170,8 @@ wait_for_descriptors(const struct options *o)
 {
     cluster_spare.options = o;
     cluster_spare.waiting = true;
-    msg(M_INFO, "CLUSTER: another process has the port: waiting for its descriptors");
+    msg(M_INFO, "CLUSTER: another process has the port, or is of this configuration: waiting for "
+        "its descriptors");
 #ifdef ENABLE_SYSTEMD
     sd_notifyf(0, "READY=1\nSTATUS=Waiting for the descriptors of the process that serves\n"
                "MAINPID=%lu", (unsigned long)getpid());
@@ -212,6 +238,7 @@ cluster_spare_begin(struct context *c)
     }
     cluster_spare_keep_pid(o->writepid);
     cluster_spare.taken = cluster_spare.given = cluster_spare.leave = false;
+    cluster_others_find(o->config, o->management_addr);
     if (is_taken(o))
     {
         wait_for_descriptors(o);
@@ -243,6 +270,7 @@ cluster_spare_opened(const struct link_socket *sock)
     if (cluster_spare.wanted)
     {
         cluster_spare_raise_buffer(sock->sd, sock->socket_buffer_sizes.rcvbuf);
+        cluster_others_join();
         cluster_spare_unlock();
     }
 }

@@ -595,6 +595,92 @@ ports_of_ipv6_are_told_apart(void **state)
     remove_directory();
 }
 
+/** What another process of that configuration finds, which opens, or has what is open,
+ * or waits; it ends then. */
+static enum cluster_others
+find_others(const char *config, const char *beside, bool joins)
+{
+    int status = 0;
+    const pid_t other = fork();
+
+    if (!other)
+    {
+        close(cluster_spare.others_fd);
+        cluster_spare.others_fd = -1;
+        cluster_others_find(config, beside);
+        const enum cluster_others found = cluster_others_exclude();
+        if (joins)
+        {
+            cluster_others_join();
+        }
+        _exit(found);
+    }
+    assert_int_equal(other, waitpid(other, &status, 0));
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void
+forget_others(void)
+{
+    if (cluster_spare.others_fd >= 0)
+    {
+        close(cluster_spare.others_fd);
+        cluster_spare.others_fd = -1;
+    }
+}
+
+static void
+processes_of_a_configuration_know_of_each_other(void **state)
+{
+    char beside[sizeof(directory) + sizeof("/socket")], config[PATH_MAX], name[PATH_MAX];
+
+    make_directory(beside, sizeof(beside));
+    snprintf(config, sizeof(config), "%s/server.conf", directory);
+    snprintf(name, sizeof(name), "%s/other.conf", directory);
+    assert_true(close(open(config, O_CREAT | O_WRONLY, 0600)) == 0);
+    assert_true(close(open(name, O_CREAT | O_WRONLY, 0600)) == 0);
+    cluster_others_find(config, beside);
+    assert_true(cluster_spare.others_fd >= 0);
+    assert_true(fcntl(cluster_spare.others_fd, F_GETFD) & FD_CLOEXEC); /* not a script's */
+    assert_int_equal(CLUSTER_OTHERS_NONE, cluster_others_exclude());
+    assert_int_equal(CLUSTER_OTHERS_OPEN, find_others(config, beside, false));
+    assert_int_equal(CLUSTER_OTHERS_NONE, find_others(name, beside, false));
+    cluster_others_join();
+    assert_int_equal(CLUSTER_OTHERS_HAVE, find_others(config, beside, true));
+    assert_int_equal(CLUSTER_OTHERS_NONE, cluster_others_exclude()); /* it has ended */
+    cluster_others_leave();
+    assert_int_equal(CLUSTER_OTHERS_NONE, find_others(config, beside, false));
+
+    /* an editor puts another file in the place of this one */
+    assert_int_equal(CLUSTER_OTHERS_NONE, cluster_others_exclude());
+    assert_int_equal(0, rename(name, config));
+    assert_int_equal(CLUSTER_OTHERS_OPEN, find_others(config, beside, false));
+    forget_others();
+    remove_directory();
+}
+
+/** Then nobody is known, as where the port alone is looked at. */
+static void
+a_configuration_without_a_file_is_nobody_s(void **state)
+{
+    char beside[sizeof(directory) + sizeof("/socket")], name[PATH_MAX];
+
+    make_directory(beside, sizeof(beside));
+    snprintf(name, sizeof(name), "%s/server.conf", directory);
+    cluster_others_find(NULL, beside);
+    cluster_others_find("stdin", beside);
+    cluster_others_find(name, beside);
+    assert_int_equal(-1, cluster_spare.others_fd);
+    assert_true(close(open(name, O_CREAT | O_WRONLY, 0600)) == 0);
+    cluster_others_find(name, "/nonexistent/socket");
+    assert_int_equal(-1, cluster_spare.others_fd);
+    assert_int_equal(CLUSTER_OTHERS_NONE, cluster_others_exclude());
+    cluster_others_join();
+    cluster_others_leave();
+    remove_directory();
+}
+
 static void
 an_address_that_is_not_here_can_be_tried(void **state)
 {
@@ -605,17 +691,18 @@ an_address_that_is_not_here_can_be_tried(void **state)
     assert_int_equal(0, cluster_bound_try(&bound));
 }
 
+/** Does it? If not, the reason names the option that differs. */
 static bool
-suits(int sd, struct sockaddr_in addr)
+suits(int sd, struct sockaddr_in addr, const char *bind_dev, const char *differs)
 {
     struct cluster_reason why = { 0 };
     const struct addrinfo other = { .ai_family = AF_INET6 };
     const struct addrinfo list = {
         .ai_family = AF_INET, .ai_addr = (struct sockaddr *)&addr, .ai_next = (struct addrinfo *)&other
     };
-    const bool ok = cluster_spare_check_link(sd, &list, &why);
+    const bool ok = cluster_spare_check_link(sd, &list, bind_dev, &why);
 
-    assert_true(ok || (why.code == CLUSTER_CODE_UNSUITABLE && why.text[0]));
+    assert_true(ok || (why.code == CLUSTER_CODE_UNSUITABLE && strstr(why.text, differs)));
     return ok;
 }
 
@@ -628,12 +715,16 @@ a_socket_suits_by_kind_address_and_port(void **state)
 
     assert_true(cluster_bound_get(sd, &bound));
     const uint16_t port = ntohs(((struct sockaddr_in *)&bound.addr)->sin_port);
-    assert_true(suits(sd, v4(INADDR_LOOPBACK, port)));
-    assert_false(suits(sd, v4(INADDR_LOOPBACK, port + 1)));
-    assert_false(suits(sd, v4(INADDR_LOOPBACK + 1, port)));
-    assert_false(suits(tcp, v4(INADDR_LOOPBACK, port)));
-    assert_false(suits(0, v4(INADDR_LOOPBACK, port)));
-    assert_false(cluster_spare_check_link(sd, NULL, &why));
+    assert_true(suits(sd, v4(INADDR_LOOPBACK, port), NULL, ""));
+    assert_false(suits(sd, v4(INADDR_LOOPBACK, port + 1), NULL, "port differs: the socket has"));
+    assert_false(suits(sd, v4(INADDR_LOOPBACK + 1, port), NULL,
+                       "local differs: the socket has 127.0.0.1, the configuration says 127.0.0.2"));
+    assert_false(suits(sd, v4(INADDR_LOOPBACK, port), "lo",
+                       "bind-dev differs: the socket has none, the configuration says lo"));
+    assert_false(suits(tcp, v4(INADDR_LOOPBACK, port), NULL, "is no UDP socket"));
+    assert_false(suits(0, v4(INADDR_LOOPBACK, port), NULL, "is no UDP socket"));
+    assert_false(cluster_spare_check_link(sd, NULL, NULL, &why));
+    assert_non_null(strstr(why.text, "proto or local differs: the socket is bound to 127.0.0.1"));
     close(sd);
     close(tcp);
 }
@@ -806,6 +897,8 @@ main(void)
         cmocka_unit_test(one_alone_opens_a_port),
         cmocka_unit_test(nobody_else_holds_the_lock),
         cmocka_unit_test(ports_of_ipv6_are_told_apart),
+        cmocka_unit_test(processes_of_a_configuration_know_of_each_other),
+        cmocka_unit_test(a_configuration_without_a_file_is_nobody_s),
         cmocka_unit_test(an_address_that_is_not_here_can_be_tried),
         cmocka_unit_test(a_socket_suits_by_kind_address_and_port),
         cmocka_unit_test(a_socket_of_ipv6_suits_likewise),

@@ -329,8 +329,8 @@ class Restart:
             if anew and copy_of(answer, process) >= copy_of(answer, process.other):
                 return replace(answer, phase=DONE, reason="")
             if time.monotonic() >= end:
-                lacks = "not come in sync" if anew else f"not come up anew: it is {place}"
-                reason = f"the {process} process has {lacks}"
+                why = f"come up anew: {answer.problems.get(process) or f'it is {place}'}"
+                reason = f"the {process} process has not {'come in sync' if anew else why}"
                 return replace(answer, phase=FAILED_PHASE, reason=reason)
 
     # By force.

@@ -220,8 +220,15 @@ def find_lasting(mine: Parts, other: Parts, place: Place, now: float) -> Iterato
         yield from _find_gaps(mine, other, now)
 
 
-def is_in_vain(other: Parts, place: Place) -> bool:
-    """Whether the other process would have to be started anew, with something else, before it."""
+def is_in_vain(other: Parts, place: Place, begun: float) -> bool:
+    """Whether the other process would have to be started anew, with something else, before it.
+
+    One that cannot use the descriptors of this one counts when it has said so since the move was
+    begun: it may be one that is about to end.
+    """
+    if place is Place.WAITING:
+        refused = other.sharing.refused_at
+        return refused is not None and refused >= begun
     fault = other.role.fault
     differs = fault is not None and fault.kind is ProblemKind.DIFFERS_FROM_MASTER
     return place is Place.FAULT and differs

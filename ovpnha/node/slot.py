@@ -310,7 +310,7 @@ class VipSlot(SlotView):
             move.ask_at = 0.0  # what is said meanwhile is old when nothing stands against it
         if not (move.reason or serves or self._vip):
             move.give_up(mine, now, NOBODY_SERVED)
-        elif now >= move.until or is_in_vain(other, place):
+        elif now >= move.until or is_in_vain(other, place, move.begun):
             move.give_up(mine, now, move.reason or HANDSHAKES)
         elif serves and not lasting:
             move.make_calm(mine, now)

@@ -126,6 +126,7 @@ class Restarting:
             places={one.value: self._place(name, one) for one in Process},
             pids={one.value: self._peer(name, one) for one in Process},
             copies={one.value: told.figures.of(one).sync.value for one in Process},
+            problems={one.value: told.figures.of(one).problem for one in Process},
             phase=told.phase.value if told.phase is not None else "",
             reason=told.reason,
             seconds=told.seconds,

@@ -44,6 +44,7 @@ class RestartAnswer:
     places: Mapping[str, str] = field(default_factory=dict)  # of each process, what it is
     pids: Mapping[str, int] = field(default_factory=dict)  # its number; 0: not known
     copies: Mapping[str, str] = field(default_factory=dict)  # how complete, as in ``Sync``
+    problems: Mapping[str, str] = field(default_factory=dict)  # why it could not serve, if so
     phase: str = ""  # of the last move; "" when there was none
     reason: str = ""  # what it waits for, or why it failed
     seconds: float = 0.0

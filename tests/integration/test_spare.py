@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.lab.waiting import wait_until
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 TOLD = 5.0  # seconds: sooner than a client misses its server by itself
+WITHIN = 60.0  # seconds: less than a restart may wait
 SETTLED = 0.5  # seconds until an answer that is still missing will not come
 
 
@@ -140,6 +142,21 @@ def test_a_new_process_that_never_comes_changes_nothing(alone: SpareLab) -> None
     moment = watched.mark()
     with pytest.raises(LabError, match="the main process serves on"):
         alone.restart("--within", "100ms")
+    assert alone.serving() == "main"
+    expect_unnoticed(watched, moment, 0)
+
+
+def test_another_port_is_refused_by_name(alone: SpareLab) -> None:
+    """The new process has opened nothing, and the old one serves on."""
+    watched = watch(alone)
+    moment = watched.mark()
+    config = alone.lab.directory / "server.conf"
+    (port,) = [line for line in config.read_text().splitlines() if line.startswith("port ")]
+    config.write_text(config.read_text().replace(port, "port 4711"))
+    begun = time.monotonic()
+    with pytest.raises(LabError, match=f"port differs: the socket has {port.split()[1]}"):
+        alone.restart()
+    assert time.monotonic() - begun < WITHIN
     assert alone.serving() == "main"
     expect_unnoticed(watched, moment, 0)
 

@@ -201,7 +201,7 @@ def test_a_device_of_another_name_is_refused(lone: SparePair) -> None:
     answer = other.one("cluster-take", fds)
     for one in fds:
         os.close(one)
-    assert answer.startswith("ERROR: cluster-take: unsuitable the device is tun0")
+    assert answer.startswith("ERROR: cluster-take: unsuitable dev differs: the device is tun0")
     assert other.one("cluster-retire") == "SUCCESS: cluster-retire"
     assert other.ends() == 0
 

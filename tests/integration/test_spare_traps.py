@@ -185,6 +185,67 @@ def test_one_that_dies_while_it_opens_is_not_waited_for(lone: SparePair) -> None
         assert lone.b.status()["descriptors"] == "own"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        (
+            "port 1194",
+            "port 1195",
+            "port differs: the socket has 1194, the configuration says 1195",
+        ),
+        ("local 10.99.0.1", "local 10.99.0.3", "local differs: the socket has 10.99.0.1"),
+        (
+            "local 10.99.0.1",
+            "local 10.99.0.1\nbind-dev veth0",
+            "bind-dev differs: the socket has none",
+        ),
+        ("proto udp4", "proto udp6", "proto or local differs: the socket is bound to 10.99.0.1"),
+    ],
+)
+def test_whose_address_was_changed_opens_nothing_beside_the_one_that_serves(
+    lone: SparePair, before: str, after: str, named: str
+) -> None:
+    """Its port is free; a second tun beside the first would have the same address and routes."""
+    lone.write(change=("dev tun0\n", "dev tun\n"))
+    lone.a.start()
+    lone.a.status()
+    assert lone.a.one("cluster-promote 1/a").startswith("SUCCESS")
+    lone.connect()
+    config = lone.home / "server.conf"
+    changed = config.read_text().replace(before, after)
+    if "udp6" in after:
+        changed = changed.replace("local 10.99.0.1", "local ::1")
+    (lone.home / "edited").write_text(changed)
+    (lone.home / "edited").rename(config)  # as an editor does: it is another file
+    with lone.streams() as streams:
+        lone.b.start()
+        lone.b.expect(">CLUSTER:WAITING")
+        lone.a.descriptors()
+        fds = lone.a.take_given()
+        refused = lone.b.one("cluster-take", fds)
+        for one in fds:
+            os.close(one)
+        assert refused.startswith(f"ERROR: cluster-take: unsuitable {named}")
+        assert not wait_patiently(lambda: len(lone.scripts("up")) > 1, INTERVALS)
+    assert [one.missing for one in streams.counted] == [(), ()]
+    lone.a.leave()
+    lone.a.process.kill()
+    wait_until(lambda: len(lone.scripts("up")) == 2, "it opens its own now", PATIENCE)
+    assert lone.b.status()["descriptors"] == "own"
+
+
+def test_who_has_taken_them_is_known_likewise(pair: SparePair) -> None:
+    """When the one that had opened them is dead."""
+    switched(pair)
+    pair.a.process.kill()
+    pair.write(change=("port 1194", "port 1195"))
+    third = pair.process("third").start()
+    third.expect(">CLUSTER:WAITING")
+    assert not wait_patiently(lambda: len(pair.scripts("up")) > 1, INTERVALS)
+    pair.b.process.kill()
+    wait_until(lambda: len(pair.scripts("up")) == 2, "it opens its own now", PATIENCE)
+
+
 INTERVALS = 2.5
 """Seconds in which files that are written every second are written twice."""
 

@@ -8,6 +8,7 @@ themselves never come here: they are the shell's, for a moment. Rules: docs/role
 
 from __future__ import annotations
 
+from ovpnha.management.codes import Code
 from ovpnha.management.commands import Handshakes, PassOn, Retire, SetSilence, Take
 from ovpnha.management.notices import WaitingNotice
 from ovpnha.management.replies import Done, HandshakesReply, Refused, StatusReply
@@ -26,6 +27,10 @@ UNSUITABLE = "what the other process has open does not suit it: {}"
 PORT_FIX = (
     "see who has it (ss -ulpn) and end that program; OpenVPN opens the port within two seconds"
 )
+CHANGE_FIX = (
+    "take that change back, or ovpnha restart-openvpn --force, by which clients reconnect;"
+    " restart-openvpn alone refuses it"
+)
 
 
 class Sharing(Part):
@@ -42,6 +47,7 @@ class Sharing(Part):
         self.descriptors: Descriptors | None = None  # None: not known, or it knows of no spares
         self.silence: Silence | None = None
         self.problem = ""  # why it cannot share
+        self.refused_at: float | None = None  # when what it was given did not suit it; None: it did
         self.forget_handshakes()
         self._retry_at: float | None = None
 
@@ -57,6 +63,7 @@ class Sharing(Part):
                 self.waiting = True
             case StatusReply(status=status):
                 self.waiting = self.taking = False
+                self.refused_at = None
                 self.descriptors, self.silence = status.descriptors, status.silence
             case HandshakesReply(command=command, handshakes=number) if command is self._question:
                 self.handshakes, self._question = number, None
@@ -66,8 +73,9 @@ class Sharing(Part):
                 self.asked, self.offered = False, True
             case Refused(command=PassOn(), reason=reason):
                 self.asked, self.problem, self._retry_at = False, reason, now + RETRY_AFTER
-            case Refused(command=Take(), reason=reason):
+            case Refused(command=Take(), code=code, reason=reason):
                 self.taking, self.problem = False, UNSUITABLE.format(reason)
+                self.refused_at = now if code is Code.UNSUITABLE else None
                 self._retry_at = now + RETRY_AFTER
             case _:
                 pass
@@ -105,7 +113,8 @@ class Sharing(Part):
     def waits(self) -> Problem | None:
         """Why it has no link socket and tun; None: it has, or has said nothing of that."""
         what = f"OpenVPN waits: {self.problem or 'another program has its port'}"
-        return Problem(ProblemKind.PORT_TAKEN, what, PORT_FIX) if self.waiting else None
+        fix = PORT_FIX if self.refused_at is None else CHANGE_FIX
+        return Problem(ProblemKind.PORT_TAKEN, what, fix) if self.waiting else None
 
     def ask(self) -> None:
         """Have it pass on its descriptors."""

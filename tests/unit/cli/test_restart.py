@@ -213,8 +213,20 @@ def test_one_that_does_not_come_up_anew_is_told(
     monkeypatch.setattr(control, "ask_plain", lambda _path, _request, _timeout: APART)
     code, _, err = run("restart-openvpn", "-c", config, "--within", "100ms")
     assert (code, asked) == (1, [])
-    assert "has not come up anew" in err
+    assert "has not come up anew: it is standby; no client is served" in err
     assert len(orders) == 1
+
+
+def test_one_that_waits_for_what_does_not_suit_it_says_why(
+    config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, _ = daemon
+    places = {"main": "standby", "spare": "waiting"}
+    waits = APART | {"places": places, "problems": {"spare": "port differs"}}
+    monkeypatch.setattr(control, "ask_plain", lambda _path, _request, _timeout: waits)
+    code, _, err = run("restart-openvpn", "-c", config, "--within", "100ms")
+    assert (code, asked, len(orders)) == (1, [], 1)
+    assert "the spare process has not come up anew: port differs" in err
 
 
 def test_a_reload_waits_for_no_process_that_is_started_when_it_is_over(

@@ -814,6 +814,24 @@ def test_unsuitable_descriptors_are_told_and_tried_again() -> None:
     assert one.openvpns[SPARE].descriptors is Descriptors.TAKEN
 
 
+def test_another_port_is_refused_by_name_as_soon_as_it_is_known_of_a_new_process() -> None:
+    world, one = lone()
+    one.kill_process(SPARE)
+    world.run(0.1)
+    refusal = "unsuitable port differs: the socket has 1194"
+    one.run_process(SPARE).refuse["cluster-take"] = refusal
+    world.run(1.0)
+    ask(one, 60.0)
+    world.run(0.5)
+    assert one.told.phase is MovePhase.WAITING  # that one may be about to end
+    one.kill_process(SPARE)
+    world.run(0.1)
+    one.run_process(SPARE).refuse["cluster-take"] = refusal
+    assert world.run_until(phase(one, MovePhase.FAILED)) < 1.0
+    assert "port differs: the socket has 1194" in one.told.reason
+    assert "port differs" in one.told.figures.spare.problem
+
+
 def test_one_that_does_not_pass_on_is_asked_again() -> None:
     world = World()
     one = add_pair(world, "a", start=False)

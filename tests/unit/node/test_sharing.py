@@ -100,6 +100,12 @@ class TestSharing:
         sharing.take(Refused(Take(), Code.UNSUITABLE, "no"), NOW)
         assert sharing.waits is not None
         assert sharing.waits.text.endswith("does not suit it: no")
+        assert (sharing.refused_at, "--force" in sharing.waits.fix) == (NOW, True)
+        sharing.take(Refused(Take(), Code.MALFORMED, "no"), NOW)
+        assert (sharing.refused_at, "ss -ulpn" in sharing.waits.fix) == (None, True)
+        sharing.take(Refused(Take(), Code.UNSUITABLE, "no"), NOW)
+        sharing.take(StatusReply(make_status()), NOW)
+        assert sharing.refused_at is None
         sharing.stop(NOW)
         assert (sharing.waits, sharing.problem, sharing.get_timer()) == (None, "", None)
 
