@@ -682,11 +682,17 @@ keep_fd(int fd)
 }
 
 void
-cluster_spare_keep_pid(const char *name)
+cluster_spare_keep_pid(const char *name, const char *chroot_dir)
 {
+    if (cluster_spare.pid_fd_only)
+    {
+        return; /* begun anew, behind the chroot */
+    }
     free(cluster_spare.pid_file);
     cluster_spare.pid_file = name ? string_alloc(name, NULL) : NULL;
-    keep_fd(name ? platform_open(name, O_WRONLY | O_CLOEXEC, 0) : -1);
+    keep_fd(name ? platform_open(name, O_WRONLY | O_CLOEXEC | (chroot_dir ? O_CREAT : 0), 0644)
+            : -1);
+    cluster_spare.pid_fd_only = name && chroot_dir;
 }
 
 void
@@ -698,7 +704,8 @@ cluster_spare_write_pid(void)
     {
         return;
     }
-    const int fd = platform_open(cluster_spare.pid_file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    const int fd = cluster_spare.pid_fd_only
+                   ? -1 : platform_open(cluster_spare.pid_file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (fd >= 0)
     {
         keep_fd(fd);
@@ -718,6 +725,10 @@ cluster_spare_remove_pid(void)
     if (!cluster_spare.wanted)
     {
         return false;
+    }
+    if (cluster_spare.pid_fd_only)
+    {
+        return true;
     }
     FILE *file = cluster_spare.pid_file ? platform_fopen(cluster_spare.pid_file, "r") : NULL;
     if (file)

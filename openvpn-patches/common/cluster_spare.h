@@ -81,6 +81,7 @@ struct cluster_spare
     const struct options *options;      /**< while waiting */
     char *pid_file;                     /**< --writepid, or NULL */
     int pid_fd;                         /**< the same, opened while that was allowed, or -1 */
+    bool pid_fd_only;                   /**< its path is another file's, after --chroot */
     int lock_fd;                        /**< while this process opens its own, or -1 */
     int others_fd;                      /**< the file of all processes of this server, or -1 */
 };
@@ -237,8 +238,10 @@ void cluster_spare_raise_buffer(int sd, int configured);
  * This is the pid file, to be written one day, with fewer rights perhaps.
  *
  * @param name          may be NULL
+ * @param chroot_dir    where \c name will be out of reach, or NULL. The file is made
+ *                      before that, and stays when this process ends, as OpenVPN's does
  */
-void cluster_spare_keep_pid(const char *name);
+void cluster_spare_keep_pid(const char *name, const char *chroot_dir);
 
 /** This process serves, or is the one that acts: the pid file names it. */
 void cluster_spare_write_pid(void);

@@ -236,7 +236,7 @@ cluster_spare_begin(struct context *c)
     {
         return;
     }
-    cluster_spare_keep_pid(o->writepid);
+    cluster_spare_keep_pid(o->writepid, o->chroot_dir);
     cluster_spare.taken = cluster_spare.given = cluster_spare.leave = false;
     cluster_others_find(o->config, o->management_addr);
     if (is_taken(o))

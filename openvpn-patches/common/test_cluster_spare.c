@@ -813,7 +813,7 @@ a_pid_file_is_removed_by_whom_it_names(void **state)
 
     assert_true(fd >= 0);
     close(fd);
-    cluster_spare_keep_pid(pid_file);
+    cluster_spare_keep_pid(pid_file, NULL);
     cluster_spare.wanted = false;
     assert_false(cluster_spare_remove_pid());
     cluster_spare.wanted = true;
@@ -830,9 +830,9 @@ a_pid_file_is_removed_by_whom_it_names(void **state)
     assert_true(cluster_spare_remove_pid());
     cluster_spare_write_pid(); /* it comes back */
     assert_true(cluster_spare_remove_pid());
-    cluster_spare_keep_pid("/nonexistent/pid");
+    cluster_spare_keep_pid("/nonexistent/pid", NULL);
     cluster_spare_write_pid(); /* warns */
-    cluster_spare_keep_pid(NULL);
+    cluster_spare_keep_pid(NULL, NULL);
     cluster_spare_write_pid();
     assert_true(cluster_spare_remove_pid());
     cluster_spare.wanted = false;
@@ -847,14 +847,44 @@ a_pid_file_is_written_without_its_directory(void **state)
     snprintf(name, sizeof(name), "%s/pid", dir);
     const int fd = open(name, O_RDWR | O_CREAT, 0600);
     assert_true(fd >= 0);
-    cluster_spare_keep_pid(name);
+    cluster_spare_keep_pid(name, NULL);
     assert_int_equal(0, unlink(name));
     assert_int_equal(0, rmdir(dir));
     cluster_spare_write_pid();
     assert_true(pread(fd, text, sizeof(text) - 1, 0) > 0);
     assert_int_equal(getpid(), atoi(text));
     close(fd);
-    cluster_spare_keep_pid(NULL);
+    cluster_spare_keep_pid(NULL, NULL);
+}
+
+/** Its path names another file there, or none. */
+static void
+a_pid_file_is_the_one_before_the_chroot(void **state)
+{
+    char dir[] = "/tmp/cluster-spare-XXXXXX", name[64], text[16] = "";
+
+    assert_non_null(mkdtemp(dir));
+    snprintf(name, sizeof(name), "%s/pid", dir);
+    cluster_spare_keep_pid(name, "/var/empty");
+    const int fd = open(name, O_RDWR);
+    assert_true(fd >= 0); /* it was made while that was possible */
+    assert_int_equal(0, unlink(name));
+    cluster_spare_keep_pid(name, "/var/empty"); /* it begins anew behind it */
+    cluster_spare_write_pid();
+    assert_int_not_equal(0, access(name, F_OK));
+    assert_true(pread(fd, text, sizeof(text) - 1, 0) > 0);
+    assert_int_equal(getpid(), atoi(text));
+
+    cluster_spare.wanted = true;
+    const int other = open(name, O_RDWR | O_CREAT, 0600);
+    assert_true(pwrite(other, text, strlen(text), 0) > 0);
+    assert_true(cluster_spare_remove_pid());
+    assert_int_equal(0, unlink(name)); /* that was not ours */
+    cluster_spare.wanted = cluster_spare.pid_fd_only = false;
+    assert_int_equal(0, rmdir(dir));
+    close(fd);
+    close(other);
+    cluster_spare_keep_pid(NULL, NULL);
 }
 
 static void
@@ -906,6 +936,7 @@ main(void)
         cmocka_unit_test(a_receive_buffer_is_raised_and_never_lowered),
         cmocka_unit_test(a_pid_file_is_removed_by_whom_it_names),
         cmocka_unit_test(a_pid_file_is_written_without_its_directory),
+        cmocka_unit_test(a_pid_file_is_the_one_before_the_chroot),
         cmocka_unit_test(who_is_silent_and_leaves_is_aside),
     };
 

@@ -362,6 +362,23 @@ def test_a_spare_needs_no_rights(lone: SparePair) -> None:
     assert lone.pid_file() == lone.b.process.pid
 
 
+def test_behind_a_chroot_the_pid_file_is_the_one_outside(lone: SparePair) -> None:
+    """Its path is another file's there."""
+    jail = lone.home / "jail"
+    (jail / "tmp").mkdir(parents=True)
+    lone.write(change=("learn-address", "chroot jail\n;learn-address"))
+    lone.serve()
+    assert lone.pid_file() == lone.a.process.pid
+    lone.connect()
+    lone.carry(lone.a, lone.b)
+    lone.switch(lone.a, lone.b, "2/b")
+    assert lone.pid_file() == lone.b.process.pid
+    assert not (jail / "openvpn.pid").exists()
+    lone.a.process.signal(signal.SIGTERM)
+    assert lone.a.ends() == 0
+    assert lone.pid_file() == lone.b.process.pid
+
+
 MANY = 20
 LOW = 100_000
 SHORT = ("keepalive 10 60\n", "keepalive 10 60\nhand-window 2\n")
