@@ -450,12 +450,6 @@ close_all(int *fd, int n)
     }
 }
 
-void
-cluster_spare_drop(void)
-{
-    close_all(cluster_spare.fd, CLUSTER_DESCRIPTORS);
-}
-
 static void
 forget_received(void)
 {
@@ -464,6 +458,13 @@ forget_received(void)
         received.there = false;
         close_all(received.fd, CLUSTER_DESCRIPTORS);
     }
+}
+
+void
+cluster_spare_drop(void)
+{
+    close_all(cluster_spare.fd, CLUSTER_DESCRIPTORS);
+    forget_received();
 }
 
 /**
@@ -523,7 +524,7 @@ cluster_spare_recv(int sd, void *data, size_t size)
         .msg_control = control.room, .msg_controllen = sizeof(control.room)
     };
 
-    if (received.read)
+    if (received.read || !cluster_spare.waiting)
     {
         forget_received();
     }

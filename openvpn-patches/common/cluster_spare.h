@@ -193,7 +193,7 @@ bool cluster_spare_check_link(int sd, const struct addrinfo *list, const char *b
 bool cluster_spare_check_tun(const struct ifreq *ifr, const char *dev, const char *dev_type,
                              struct cluster_reason *why);
 
-/** Close them, if they are not in use. */
+/** Close those that are not in use. */
 void cluster_spare_drop(void);
 
 /**

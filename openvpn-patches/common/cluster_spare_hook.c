@@ -53,6 +53,9 @@
 /** Seconds for which a process may take to open its port and tun: scripts run. */
 #define LOCK_PATIENCE 60
 
+/** Whose link socket and tun they are: for what must not keep them open. */
+static const struct context *top; /* GLOBAL */
+
 /** Where the socket would be bound. */
 static bool
 resolve(const struct options *o, struct cluster_bound *bound)
@@ -193,15 +196,24 @@ let_go(int *fd)
 }
 
 /** In a child of this process: it must not keep open what says that this process is
- *  there, or what another one shall have. One that becomes another program has no use
- *  for it either. What is noted here is noted in the child's copy. */
+ *  there, or what another one shall have: port and tun, and with it the routes, would
+ *  outlive it, and the next one could open neither. One that becomes another program
+ *  has no use for it either. What is noted here is noted in the child's copy. */
 static void
 let_go_in_child(void)
 {
-    let_go(&cluster_spare.fd[0]);
-    let_go(&cluster_spare.fd[1]);
+    cluster_spare_drop();
     let_go(&cluster_spare.lock_fd);
+    let_go(&cluster_spare.others_fd);
     let_go(&cluster_spare.pid_fd);
+    if (top->c2.link_socket)
+    {
+        let_go(&top->c2.link_socket->sd);
+    }
+    if (top->c1.tuntap)
+    {
+        let_go(&top->c1.tuntap->fd);
+    }
     if (management)
     {
         let_go(&management->connection.sd_top);
@@ -211,13 +223,14 @@ let_go_in_child(void)
 
 /** A plugin may leave a process behind, which outlives this one and closes nothing. */
 static void
-let_go_in_children(void)
+let_go_in_children(const struct context *c)
 {
     static bool done = false; /* GLOBAL */
 
+    top = c;
     if (!done && pthread_atfork(NULL, NULL, let_go_in_child))
     {
-        msg(M_WARN, "CLUSTER: what plugins start may keep the management socket open");
+        msg(M_WARN, "CLUSTER: what plugins start may keep port, tun and management socket open");
     }
     done = true;
 }
@@ -229,7 +242,7 @@ cluster_spare_begin(struct context *c)
 
     if (o->cluster)
     {
-        let_go_in_children();
+        let_go_in_children(c);
     }
     cluster_spare.wanted = o->cluster_spare;
     if (!o->cluster_spare)

@@ -223,6 +223,27 @@ who_disconnects_takes_them_back(void **state)
 }
 
 static void
+what_was_not_taken_while_it_waited_is_closed(void **state)
+{
+    struct ends ends = connected();
+    char data[64];
+    int first[2], second[2], fd[CLUSTER_DESCRIPTORS];
+
+    send_pipes(ends.sidecar, "cluster-ta", 2, first);
+    assert_true(cluster_spare_recv(ends.openvpn, data, sizeof(data)) > 0);
+    cluster_spare_drop();
+    assert_int_equal(0, still_open(first, 2));
+    send_pipes(ends.sidecar, "cluster-ta", 2, second);
+    assert_true(cluster_spare_recv(ends.openvpn, data, sizeof(data)) > 0);
+    cluster_spare.waiting = false; /* nobody has the port any more */
+    assert_int_equal(3, write(ends.sidecar, "ke\n", 3));
+    assert_true(cluster_spare_recv(ends.openvpn, data, sizeof(data)) > 0);
+    assert_false(cluster_spare_received(fd));
+    assert_int_equal(0, still_open(second, 2));
+    disconnected(&ends);
+}
+
+static void
 another_number_is_closed(void **state)
 {
     static const int numbers[] = { 1, 3, 8, 9, 16 };
@@ -915,6 +936,7 @@ main(void)
         cmocka_unit_test(another_line_closes_what_came_with_the_last),
         cmocka_unit_test(newer_ones_close_older_ones),
         cmocka_unit_test(who_disconnects_takes_them_back),
+        cmocka_unit_test(what_was_not_taken_while_it_waited_is_closed),
         cmocka_unit_test(another_number_is_closed),
         cmocka_unit_test(nobody_waits_nobody_takes),
         cmocka_unit_test(they_go_with_the_first_byte_of_their_line),

@@ -470,25 +470,31 @@ static int asks_a_helper_of_its_own(void)
 }
 
 /* what is left behind lives longer than OpenVPN, and has all that was open */
+static void leave_one_behind(void)
+{
+    if (fork()) { return; }
+    if (asks_a_helper_of_its_own()) { close(open("answered", O_CREAT | O_WRONLY, 0600)); }
+    signal(SIGTERM, SIG_IGN);
+    alarm(120);
+    pause();
+    _exit(0);
+}
+
 OPENVPN_EXPORT int openvpn_plugin_min_version_required_v1(void) { return 3; }
 OPENVPN_EXPORT int openvpn_plugin_open_v3(const int v, struct openvpn_plugin_args_open_in const *a,
                                           struct openvpn_plugin_args_open_return *r)
 {
     r->type_mask = OPENVPN_PLUGIN_MASK(OPENVPN_PLUGIN_TLS_FINAL);
     r->handle = malloc(1);
-    if (!fork())
-    {
-        if (asks_a_helper_of_its_own()) { close(open("answered", O_CREAT | O_WRONLY, 0600)); }
-        signal(SIGTERM, SIG_IGN);
-        alarm(120);
-        pause();
-        _exit(0);
-    }
+    if (!LATE) { leave_one_behind(); }
     return OPENVPN_PLUGIN_FUNC_SUCCESS;
 }
 OPENVPN_EXPORT int openvpn_plugin_func_v3(const int v, struct openvpn_plugin_args_func_in const *a,
                                           struct openvpn_plugin_args_func_return *r)
-{ return OPENVPN_PLUGIN_FUNC_SUCCESS; }
+{
+    if (LATE) { leave_one_behind(); }
+    return OPENVPN_PLUGIN_FUNC_SUCCESS;
+}
 OPENVPN_EXPORT void openvpn_plugin_close_v1(openvpn_plugin_handle_t h) { }
 """
 HEADERS = Path(__file__).parents[2] / "build" / "openvpn" / "tree" / "include"
@@ -496,16 +502,27 @@ FREE = 15.0
 """Seconds: less than what a helper lives, more than a start takes."""
 
 
-@pytest.fixture
-def helped(lone: SparePair) -> SparePair:
-    """Its processes have a plugin that leaves a process behind."""
-    source = lone.home / "helper.c"
+def help_by_a_plugin(pair: SparePair, *, late: bool = False) -> SparePair:
+    source = pair.home / "helper.c"
     source.write_text(HELPER)
     plugin = source.with_suffix(".so")
-    build = ["gcc", "-shared", "-fPIC", f"-I{HEADERS}", "-o", str(plugin), str(source)]
+    options = [f"-DLATE={int(late)}", f"-I{HEADERS}"]
+    build = ["gcc", "-shared", "-fPIC", *options, "-o", str(plugin), str(source)]
     subprocess.run(build, check=True)
-    lone.write(change=("cluster-spare", f"cluster-spare\nplugin {plugin}"))
-    return lone
+    pair.write(change=("cluster-spare", f"cluster-spare\nplugin {plugin}"))
+    return pair
+
+
+@pytest.fixture
+def helped(lone: SparePair) -> SparePair:
+    """Its processes have a plugin that leaves a process behind when it is loaded."""
+    return help_by_a_plugin(lone)
+
+
+@pytest.fixture
+def helped_late(lone: SparePair) -> SparePair:
+    """Likewise, for each client that has connected."""
+    return help_by_a_plugin(lone, late=True)
 
 
 def test_what_a_plugin_leaves_behind_keeps_no_socket_of_a_dead_process(helped: SparePair) -> None:
@@ -537,6 +554,35 @@ def test_nor_the_port_of_one_that_had_taken_it(helped: SparePair) -> None:
     helped.b.process.kill()
     third = helped.process("c").start()
     wait_until(lambda: READY in third.process.log.read_text(), "it has the port", FREE)
+
+
+def expect_another_one_serves(pair: SparePair, *dead: Managed) -> None:
+    wait_until((pair.home / "answered").exists, "somebody is left behind", PATIENCE)
+    for one in dead:
+        one.leave()
+        one.process.kill()
+    third = pair.process("c").start()
+    wait_until(lambda: READY in third.process.log.read_text(), "it has port and tun", FREE)
+    assert pair.tun() == (True, True)
+
+
+def test_nor_port_and_tun_of_one_that_had_opened_them(helped_late: SparePair) -> None:
+    """Who is started for a client has both open, as those have that are started for a login."""
+    helped_late.a.start()
+    helped_late.a.status()
+    assert helped_late.a.one("cluster-promote 1/a").startswith("SUCCESS")
+    helped_late.connect()
+    with helped_late.streams() as streams:
+        streams.linger(RUNNING)
+    assert [one.missing for one in streams.counted] == [(), ()]  # who has forked goes on
+    expect_another_one_serves(helped_late, helped_late.a)
+
+
+def test_nor_of_one_that_had_taken_them(helped_late: SparePair) -> None:
+    helped_late.serve()
+    helped_late.switch(helped_late.a, helped_late.b, "2/b")
+    helped_late.connect()
+    expect_another_one_serves(helped_late, helped_late.a, helped_late.b)
 
 
 def test_one_that_shares_nothing_takes_back_what_it_has_opened_when_it_is_to_go(
