@@ -197,11 +197,12 @@ cluster_command_retire(struct multi_context *m, const char **p)
     {
         return;
     }
-    if (cluster_spare_shared())
+    if (cluster_spare_shared() && !cluster_others_gone())
     {
         retire(p[0]);
     }
-    /* nobody goes on with what it has opened: all of that is taken back */
+    /* nobody goes on with what is open: all of that is taken back, unless its port
+     * shows at the end that somebody does */
     msg(M_CLIENT, "SUCCESS: %s", p[0]);
     register_signal(m->top.sig, SIGTERM, "cluster-retire");
 }

@@ -322,6 +322,12 @@ cluster_others_leave(void)
     }
 }
 
+bool
+cluster_others_gone(void)
+{
+    return cluster_spare.others_fd >= 0 && could_lock(F_WRLCK);
+}
+
 /*
  * Descriptors that were brought
  */

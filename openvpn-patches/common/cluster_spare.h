@@ -97,7 +97,7 @@ enum cluster_others
 /** The state: there before and after \c cluster is. */
 extern struct cluster_spare cluster_spare;
 
-/** May another process have the same socket and the same tun? */
+/** May another process have the same socket and the same tun, or have had them? */
 static inline bool
 cluster_spare_shared(void)
 {
@@ -174,6 +174,10 @@ void cluster_others_join(void);
 
 /** It has not, and opens nothing. */
 void cluster_others_leave(void);
+
+/** Is there none of them, as far as is known? One that has its management socket in
+ *  another directory is not. */
+bool cluster_others_gone(void);
 
 /** @} name Other processes of this server */
 

@@ -616,6 +616,16 @@ ports_of_ipv6_are_told_apart(void **state)
     remove_directory();
 }
 
+static void
+forget_others(void)
+{
+    if (cluster_spare.others_fd >= 0)
+    {
+        close(cluster_spare.others_fd);
+        cluster_spare.others_fd = -1;
+    }
+}
+
 /** What another process of that configuration finds, which opens, or has what is open,
  * or waits; it ends then. */
 static enum cluster_others
@@ -626,8 +636,7 @@ find_others(const char *config, const char *beside, bool joins)
 
     if (!other)
     {
-        close(cluster_spare.others_fd);
-        cluster_spare.others_fd = -1;
+        forget_others();
         cluster_others_find(config, beside);
         const enum cluster_others found = cluster_others_exclude();
         if (joins)
@@ -639,16 +648,6 @@ find_others(const char *config, const char *beside, bool joins)
     assert_int_equal(other, waitpid(other, &status, 0));
     assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
-}
-
-static void
-forget_others(void)
-{
-    if (cluster_spare.others_fd >= 0)
-    {
-        close(cluster_spare.others_fd);
-        cluster_spare.others_fd = -1;
-    }
 }
 
 static void
@@ -668,7 +667,22 @@ processes_of_a_configuration_know_of_each_other(void **state)
     assert_int_equal(CLUSTER_OTHERS_OPEN, find_others(config, beside, false));
     assert_int_equal(CLUSTER_OTHERS_NONE, find_others(name, beside, false));
     cluster_others_join();
+    assert_true(cluster_others_gone());
     assert_int_equal(CLUSTER_OTHERS_HAVE, find_others(config, beside, true));
+    const pid_t other = fork();
+    if (!other)
+    {
+        forget_others();
+        cluster_others_find(config, beside);
+        cluster_others_join();
+        raise(SIGSTOP);
+        _exit(0);
+    }
+    assert_int_equal(other, waitpid(other, NULL, WUNTRACED));
+    assert_false(cluster_others_gone());
+    assert_int_equal(0, kill(other, SIGKILL));
+    assert_int_equal(other, waitpid(other, NULL, 0));
+    assert_true(cluster_others_gone());
     assert_int_equal(CLUSTER_OTHERS_NONE, cluster_others_exclude()); /* it has ended */
     cluster_others_leave();
     assert_int_equal(CLUSTER_OTHERS_NONE, find_others(config, beside, false));
@@ -699,6 +713,7 @@ a_configuration_without_a_file_is_nobody_s(void **state)
     assert_int_equal(CLUSTER_OTHERS_NONE, cluster_others_exclude());
     cluster_others_join();
     cluster_others_leave();
+    assert_false(cluster_others_gone());
     remove_directory();
 }
 

@@ -597,3 +597,19 @@ def test_one_that_shares_nothing_takes_back_what_it_has_opened_when_it_is_to_go(
     said = [line.split()[0] for line in (lone.home / "scripts.log").read_text().splitlines()]
     assert said == ["up", "down"] * 2
     assert not (lone.home / "openvpn.pid").exists()
+
+
+@pytest.mark.parametrize("last", ["who has opened them", "who has taken them"])
+def test_so_does_one_whose_partner_is_dead(pair: SparePair, last: str) -> None:
+    switched(pair)
+    if last == "who has opened them":
+        dead, alive = pair.b, pair.a
+    else:
+        dead, alive = pair.a, pair.b
+        assert alive.one("cluster-hold").startswith("SUCCESS")
+    dead.leave()
+    dead.process.kill()
+    assert alive.one("cluster-retire").startswith("SUCCESS")
+    assert alive.ends() == 0
+    assert pair.tun() == (False, False)
+    assert pair.scripts("down") == UP
