@@ -238,9 +238,9 @@ class ModelPair(ModelNode):
             if openvpn.retired:
                 self.kill_process(process)
 
-    def hear_again(self) -> None:
-        """What waits is read."""
-        self.deaf.clear()
+    def hear_again(self, *processes: Process) -> None:
+        """What waits for these, or for both, is read."""
+        self.deaf -= set(processes or Process)
         waiting, self._waiting = self._waiting, []
         for process, connection, data in waiting:
             self._write_to(process, connection, data)

@@ -6,6 +6,7 @@ spare". What else is done with the two is decided by ``arbiter`` and ``moving``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,10 +14,21 @@ from ovpnha.machines import Process
 from ovpnha.model import InstanceName, Role, Silence, Sync
 from ovpnha.node.arbiter import ABLE, SOURCES, Place, Side
 from ovpnha.node.outputs import PassDescriptors
+from ovpnha.node.part import first
 from ovpnha.node.parts import Parts
 from ovpnha.node.statistics import ProcessFigures
 from ovpnha.problems import ProblemKind
 
+DEATH_MAX = 1.0
+"""Seconds for which it may stay open whether a process is dead whose connection has ended. So long
+the last grade stands: to move the VIP away for a crash that the other process can make up for would
+cost more than this wait."""
+END_AGAIN = 0.25
+"""Seconds from the end of a connection until the process behind it is to be ended, and until that
+is said again: one that ends by itself needs no help."""
+HEARD_FOR = 1.0
+"""Seconds for which a process must have answered before the one beside it is ended for its silence:
+what was wrong with both, a host that starves or was suspended, ends for one of them first."""
 HEED_WITHIN = 3.0
 """Seconds within which a process that was told to end has ended; a person is told after five."""
 PAUSE_MIN = 5.0
@@ -43,11 +55,24 @@ def place_of(parts: Parts) -> Place:
     return Place.SILENT
 
 
+def is_hanging(parts: Parts) -> bool:
+    """Whether it was found to say nothing though it was asked."""
+    fault = parts.role.fault
+    return fault is not None and fault.kind is ProblemKind.SERVER_SILENT
+
+
+def find_grace(other: Parts, now: float) -> float:
+    """From when on a process may be ended for its silence, as far as the one beside it is heard."""
+    since = other.liveness.answers_since(now)
+    return math.inf if since is None else since + HEARD_FOR
+
+
 class EndOrder:
     """When a process without the slot that hangs, or heeds no order to end, is ended.
 
-    At once when it hangs, after ``HEED_WITHIN`` when it was told to end; again after pauses that
-    grow until one is able to serve, so that one that systemd starts anew has its time.
+    When it hangs as soon as the other one has answered for ``HEARD_FOR``, after ``HEED_WITHIN``
+    when it was told to end; again after pauses that grow until one is able to serve, so that one
+    that systemd starts anew has its time.
     """
 
     def __init__(self) -> None:
@@ -65,20 +90,19 @@ class EndOrder:
         self._heeds_by = now + HEED_WITHIN
         self._free = now
 
-    def watch(self, parts: Parts, now: float, *, lives: bool) -> str:
+    def watch(self, parts: Parts, other: Parts, now: float, *, lives: bool) -> str:
         """Why it is to be ended now; nothing: it is not.
 
         One that was told to end may have closed its connection, and ``lives`` all the same.
         """
-        fault = parts.role.fault
-        hangs = fault is not None and fault.kind is ProblemKind.SERVER_SILENT
+        hangs = is_hanging(parts)
         told = self._heeds_by if lives else None
         if not (hangs and parts.openvpn.connected) and told is None:
             self._at = None
             if place_of(parts) in ABLE:
                 self._free, self._pause = now, PAUSE_MIN
             return ""
-        self._at = self._free if hangs or told is None else max(self._free, told)
+        self._at = max(self._free, find_grace(other, now) if hangs or told is None else told)
         if now < self._at:
             return ""
         self._at = self._free = now + self._pause
@@ -95,7 +119,7 @@ class EndOrder:
 
     def get_timer(self) -> float | None:
         """When it is to be ended."""
-        return self._at
+        return self._at if self._at is not None and math.isfinite(self._at) else None
 
 
 @dataclass
@@ -140,6 +164,61 @@ class ProcessEnd:
         self.order.begin()
 
 
+class Loss:
+    """Of the process that has the slot: whether it is open that it is dead, and when it is ended.
+
+    One that hangs is ended as soon as the other one has answered for ``HEARD_FOR``, also if it is
+    connected again and still says nothing. One whose connection has ended is ended no sooner than
+    ``END_AGAIN`` later, and not when it is connected again: it says in a moment what it is.
+    """
+
+    def __init__(self) -> None:
+        self._at: float | None = None  # since when it is open
+        self._end_at: float | None = None  # when it is to be ended, if the other one answers
+        self._due = math.inf
+        self._hung = False
+
+    def forget(self) -> None:
+        """It is not open."""
+        self._at = self._end_at = None
+        self._due, self._hung = math.inf, False
+
+    def is_open(self, now: float) -> bool:
+        """Whether the last word of the machine stands for that."""
+        return self._at is not None and now < self._at + DEATH_MAX
+
+    def watch(
+        self, sides: tuple[Side, Side], parts: tuple[Parts, Parts], end: ProcessEnd, now: float
+    ) -> str:
+        """Why it is to be ended now; nothing: it is not. Of both the one with the slot first."""
+        (mine, other), role = sides, parts[0].role
+        gone = mine.place in (Place.ABSENT, Place.FAULT) and role.role is Role.FAULT
+        back = mine.place is Place.SILENT and self._at is not None
+        if not ((gone or back) and other.able and not mine.ended):
+            self.forget()
+            return ""
+        self._hung = is_hanging(parts[0]) if gone else self._hung
+        if back and not self._hung:
+            self._end_at, self._due = None, math.inf
+            return ""
+        if self._at is None:
+            self._at = now
+        if self._end_at is None and end.seen:  # else none is known to be there
+            self._end_at = now if self._hung else now + END_AGAIN
+        if self._end_at is None:
+            return ""
+        self._due = max(self._end_at, find_grace(parts[1], now))
+        if now < self._due:
+            return ""
+        self._end_at = self._due = now + END_AGAIN
+        return role.why
+
+    def get_timer(self, after: float) -> float | None:
+        """When time alone changes something."""
+        late = None if self._at is None else self._at + DEATH_MAX
+        return first((late, self._due if math.isfinite(self._due) else None), after=after)
+
+
 def watch_other(
     ends: Mapping[Process, ProcessEnd],
     slot: Process,
@@ -152,7 +231,7 @@ def watch_other(
     ends[slot].order.rest()
     end = ends[slot.other]
     if calm:
-        return end.order.watch(parts(slot.other), now, lives=end.lives)
+        return end.order.watch(parts(slot.other), parts(slot), now, lives=end.lives)
     end.order.wait()
     return ""
 

@@ -30,6 +30,7 @@ from ovpnha.node.outputs import EndProcess, LogEvent, Output
 from ovpnha.node.part import first
 from ovpnha.node.role.reasons import BACK, BETTER, CRASHED, RESTARTED
 from ovpnha.node.sides import (
+    Loss,
     ProcessEnd,
     pass_on,
     pass_wishes,
@@ -39,15 +40,6 @@ from ovpnha.node.sides import (
 )
 from ovpnha.node.slotview import SlotView
 from ovpnha.node.voice import MachineVoice, OfMachine
-from ovpnha.problems import ProblemKind
-
-DEATH_MAX = 1.0
-"""Seconds for which it may stay open whether a process is dead whose connection has ended. So long
-the last grade stands: to move the VIP away for a crash that the other process can make up for would
-cost more than this wait."""
-END_AGAIN = 0.25
-"""Seconds from the end of a connection until the process behind it is to be ended, and until that
-is said again: one that ends by itself needs no help."""
 
 Wish = Callable[[Node, float], bool]
 """What is asked of the process that has the slot, and when; False: it is refused."""
@@ -74,8 +66,7 @@ class VipSlot(SlotView):
         self._vip: bool | None = None
         self._slot: Process | None = None
         self._ends = {one: ProcessEnd() for one in Process}
-        self._lost_at: float | None = None  # since when it is open whether the slot's is dead
-        self._end_at: float | None = None  # when it is to be ended
+        self._loss = Loss()
         self._move: Move | None = None
         self._wish: Wish | None = None  # asked when nobody knew of whom
         self._owed: str | None = None  # why the process that has the slot is to be told of the VIP
@@ -179,8 +170,8 @@ class VipSlot(SlotView):
 
     def _arbitrate(self, now: float) -> bool:
         sides = {one: self._look(one) for one in Process}
-        self._watch(sides, now)
         if self._slot is not None:
+            self._watch(self._slot, sides, now)
             calm = sides[self._slot].able and not self._moves
             if why := watch_other(self._ends, self._slot, self.parts, now, calm=calm):
                 self._outputs.append(EndProcess(self._name, self._slot.other, why))
@@ -213,7 +204,7 @@ class VipSlot(SlotView):
         assert choice.slot is not None  # noqa: S101 - the caller has looked
         if choice.why in self._counts:
             self._counts[choice.why] += 1
-        self._lost_at = self._end_at = None
+        self._loss.forget()
         self._worked = False
         pass_wishes(self.parts(choice.slot.other), self.parts(choice.slot))
         loser = self._cores[choice.slot.other]
@@ -238,28 +229,11 @@ class VipSlot(SlotView):
         if missed is not None and not parts.openvpn.connected:
             core.management_unreachable(self._name, missed, now)
 
-    def _watch(self, sides: dict[Process, Side], now: float) -> None:
-        """Whether the process that has the slot is gone, and it is open whether it is dead."""
-        if self._slot is None:
-            return
-        mine, other, role = sides[self._slot], sides[self._slot.other], self.parts(self._slot).role
-        gone = mine.place in (Place.ABSENT, Place.FAULT) and role.role is Role.FAULT
-        back = mine.place is Place.SILENT and self._lost_at is not None
-        if not ((gone or back) and other.able and not mine.ended):
-            self._lost_at = self._end_at = None
-            return
-        if back:  # it is connected again, and says in a moment what it is
-            self._end_at = None
-            return
-        if self._lost_at is None:
-            self._lost_at = now
-        if self._end_at is None and self._ends[self._slot].seen:  # else none is known to be there
-            fault = role.fault
-            hangs = fault is not None and fault.kind is ProblemKind.SERVER_SILENT
-            self._end_at = now if hangs else now + END_AGAIN
-        if self._end_at is not None and now >= self._end_at:
-            self._end_at = now + END_AGAIN
-            self._outputs.append(EndProcess(self._name, self._slot, role.why))
+    def _watch(self, slot: Process, sides: dict[Process, Side], now: float) -> None:
+        """Whether the process that has the slot is to be ended."""
+        both, parts = (sides[slot], sides[slot.other]), (self.parts(slot), self.parts(slot.other))
+        if why := self._loss.watch(both, parts, self._ends[slot], now):
+            self._outputs.append(EndProcess(self._name, slot, why))
 
     def _share(self) -> bool:
         """Descriptors, and who drains what arrives."""
@@ -375,8 +349,7 @@ class VipSlot(SlotView):
 
     def say(self, now: float) -> None:
         """Grade and role of the process that has the slot, unless it is just changing hands."""
-        late = self._lost_at is not None and now >= self._lost_at + DEATH_MAX
-        if self._moves or (self._lost_at is not None and not late):
+        if self._moves or self._loss.is_open(now):
             return
         role = self.parts(self.serving).role.role
         if self._slot is not None or role is Role.FAULT:
@@ -389,11 +362,11 @@ class VipSlot(SlotView):
 
     def get_timer(self) -> float | None:
         """When time alone takes something further."""
-        lost = None if self._lost_at is None else self._lost_at + DEATH_MAX
+        lost = self._loss.get_timer(self._seen)
         moves = self._move.get_timer(self._seen) if self._move is not None else None
         find = self._started + FIND if self._slot is None else None
         hung = (one.order.get_timer() for one in self._ends.values())
-        return first((lost, self._end_at, moves, find, *hung), after=self._seen)
+        return first((lost, moves, find, *hung), after=self._seen)
 
     def handle_timer(self, now: float) -> None:
         """It is seen in the step that follows."""

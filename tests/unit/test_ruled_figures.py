@@ -11,7 +11,7 @@ from ovpnha.checks import schedule
 from ovpnha.management import codes, commands
 from ovpnha.model import COUNTER_ENTRY_SIZE as SIZES
 from ovpnha.model import RECORD_LIMIT, CounterKind, Grade, InstanceName
-from ovpnha.node import arbiter, asked, memory, moving, node, slot, tracking
+from ovpnha.node import arbiter, asked, memory, moving, node, sides, tracking
 from ovpnha.node.cluster import (
     conductor,
     fence,
@@ -24,7 +24,7 @@ from ovpnha.node.cluster import (
 )
 from ovpnha.node.config import InstanceConfig
 from ovpnha.node.master import exporter, protection, rekey
-from ovpnha.node.openvpn import discovery, refusals, traffic
+from ovpnha.node.openvpn import discovery, liveness, refusals, traffic
 from ovpnha.node.role import lineage, succession, vip
 from ovpnha.node.standby import completeness, importer, retries
 from ovpnha.node.stock import pool, stock
@@ -228,8 +228,10 @@ RULED += [
     ("roles.md", r"the promotion: \*done\* \| (\S+) s \|", moving.ANSWER_MAX),
     ("roles.md", r"After (\S+) s, and again each second, the shell", moving.END_AFTER),
     ("roles.md", r"the shell is asked to end it \| (\S+) s \|", moving.RETURN_MAX),
-    ("roles.md", r"and for (\S+) s while that process has lost", slot.DEATH_MAX),
-    ("roles.md", r"not known to be dead; (\S+) s after the end", slot.END_AGAIN),
+    ("roles.md", r"and for (\S+) s while that process has lost", sides.DEATH_MAX),
+    ("roles.md", r"not known to be dead; (\S+) s after the end", sides.END_AGAIN),
+    ("roles.md", r"before the other one has answered for (\S+) s", sides.HEARD_FOR),
+    ("roles.md", r"without a break of more than (\S+) s", liveness.BREAK),
     ("operations.md", r"is not there for longer than (\S+) s, `ovpn", vip_problems.PARTED_AFTER),
     ("operations.md", r"that had been connected for (\S+) s,", stock.ASK_EVERY),
     ("operations.md", r"had left in the (\d+) minutes before", pool.AWAY_FOR / 60),

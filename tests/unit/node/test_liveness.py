@@ -54,6 +54,17 @@ def test_a_pause_of_this_process_is_not_openvpns() -> None:
     assert hangs(liveness, 63.0)
 
 
+def test_it_is_known_since_when_openvpn_answers() -> None:
+    liveness, *_ = listen()
+    assert liveness.answers_since(5.0) is None
+    for second in range(4):
+        liveness.hear(second * 3.0)
+    assert liveness.answers_since(12.0) == 0.0
+    assert liveness.answers_since(12.1) is None
+    liveness.hear(12.1)
+    assert liveness.answers_since(12.1) == 12.1
+
+
 def test_a_hanging_master_gives_the_vip_up_and_a_waking_one_is_found_again() -> None:
     world = World(1)
     node = world.add("a")

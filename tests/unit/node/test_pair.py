@@ -31,7 +31,7 @@ from ovpnha.node.outputs import (
     WriteManagement,
 )
 from ovpnha.node.pair import Pair
-from ovpnha.node.slot import DEATH_MAX, END_AGAIN
+from ovpnha.node.sides import DEATH_MAX, END_AGAIN, HEARD_FOR
 from ovpnha.problems import ProblemKind
 from ovpnha.replication.history import HistoryEntry
 from tests.model_cluster import INSTANCE, World
@@ -187,6 +187,7 @@ def test_fifty_crashes_in_a_row() -> None:
 
 def test_the_end_of_a_connection_is_no_proof() -> None:
     world, one = lone()
+    world.run(HEARD_FOR)
     one.ends = False
     one.kill_process(MAIN, proof=None)
     world.run(END_AGAIN - 0.01)
@@ -224,6 +225,38 @@ def test_one_that_hangs_is_ended_at_once() -> None:
     assert world.run_until(lambda: one.serves is SPARE) < 6.0
     assert "does not answer" in ends_asked(one)[0].reason
     assert one.grades[-1].grade == Grade.MASTER
+
+
+@pytest.mark.parametrize("first", list(Process))
+@pytest.mark.parametrize("seconds", [5.0, 15.0, 20.0])
+def test_who_is_heard_again_first_has_the_other_ended_only_if_that_stays_silent(
+    first: Process, seconds: float
+) -> None:
+    """The machine starves, or was suspended: nobody is dead, and nobody is to be moved."""
+    world, one = lone()
+    one.deaf.add(MAIN)
+    world.run(1.2)
+    one.deaf.add(SPARE)  # it is found to hang later
+    world.run(seconds)
+    one.hear_again(first)
+    world.run(HEARD_FOR - 0.1)
+    one.hear_again()
+    world.run(30.0)
+    assert not ends_asked(one)
+    assert one.serves is MAIN
+    assert one.grades[-1].grade == Grade.MASTER
+    assert not one.told.obstacles
+
+
+@pytest.mark.parametrize("seconds", [5.0, 15.0, 20.0])
+def test_one_that_stays_silent_when_the_other_is_heard_is_ended(seconds: float) -> None:
+    world, one = lone()
+    one.deaf |= {MAIN, SPARE}
+    world.run(seconds)
+    one.hear_again(SPARE)
+    took = world.run_until(lambda: one.serves is SPARE, 15.0)
+    assert took > HEARD_FOR - 0.1
+    assert {end.process for end in ends_asked(one)} == {MAIN}
 
 
 def test_a_spare_that_hangs_is_ended_and_the_next_one_follows() -> None:
