@@ -45,6 +45,7 @@ class ProblemKind(enum.Enum):
     SERVER_RELEASE = "server_release"
     PORT_TAKEN = "port_taken"
     SPARE_UNWANTED = "spare_unwanted"
+    SPARE_MISSING = "spare_missing"
 
     # Of an instance: the VIP and who serves.
     NO_VIP_MANAGER = "no_vip_manager"
@@ -146,6 +147,9 @@ KINDS: Mapping[ProblemKind, KindOfProblem] = {
     ),
     _K.SPARE_UNWANTED: KindOfProblem(
         "a second OpenVPN process is there or may be, and the configuration wants none"
+    ),
+    _K.SPARE_MISSING: KindOfProblem(
+        "a second OpenVPN process is always wanted, and for 10 s none could go on with all clients"
     ),
     _K.NO_VIP_MANAGER: KindOfProblem("no VIP manager reads the grade", _H.WITHOUT_VIP),
     _K.LOCAL_IS_A_NAME: KindOfProblem(

@@ -52,6 +52,7 @@ class ModelPair(ModelNode):
         self.memories: dict[Process, Remembered | None] = dict.fromkeys(Process)
         self._connections = dict.fromkeys(Process, 0)
         self.wanted = True  # the configuration wants a spare
+        self.always = False  # all the time
         self.foreign = False  # another program has the port
         self.ends = True  # a process that is to be ended can be
         self.deaf: set[Process] = set()  # what is written to these waits
@@ -80,7 +81,8 @@ class ModelPair(ModelNode):
             )
             for process, one in configs.items()
         }
-        self.pair = Pair(cores[MAIN], cores[SPARE], now, LINK, {INSTANCE} if self.wanted else ())
+        wanted, always = ({INSTANCE} if which else () for which in (self.wanted, self.always))
+        self.pair = Pair(cores[MAIN], cores[SPARE], now, LINK, wanted, always)
         if self.knows_vip:
             self.tell_vip()
         for process in Process:

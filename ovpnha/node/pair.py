@@ -94,6 +94,7 @@ class Pair(Delegating):
         now: float,
         link: str,
         wanted: Collection[InstanceName] | None = None,
+        always: Collection[InstanceName] = (),
     ) -> None:
         """Of these nodes.
 
@@ -103,6 +104,7 @@ class Pair(Delegating):
             now: The time.
             link: By what the two hear each other, a name of one of their links.
             wanted: Instances that are to have a spare; None: all that ``spare`` has.
+            always: Those that are to have one all the time.
         """
         self._cores = {Process.MAIN: main, Process.SPARE: spare}
         self._link = link
@@ -112,6 +114,7 @@ class Pair(Delegating):
             name: VipSlot(
                 *(name, main, spare, self._outputs, now),
                 wanted=wanted is None or name in wanted,
+                always=name in always,
             )
             for name in spare.instance_names
         }

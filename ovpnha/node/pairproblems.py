@@ -16,10 +16,54 @@ SERVES = (
     'write spare = "restart", restart ovpnha, then ovpnha restart-openvpn: the main one serves; to'
     " stop the second one now costs its clients a reconnect"
 )
+MISSED_AFTER = 10.0
+"""Seconds for which no other process could go on until a person is told: one that is started anew
+has its copy sooner."""
+MISSED_FIX = (
+    'see systemctl status {} and its log; or write spare = "restart", if it is not wanted any more'
+)
+UNITS = {
+    Process.MAIN: "openvpn-cluster@NAME",
+    Process.SPARE: "openvpn-cluster-spare@NAME",
+}
 
 
-def find_pair_problems(sides: Sides, serving: Process, *, wanted: bool) -> Iterator[Problem]:
-    """Of both processes; ``wanted``: the configuration wants a spare."""
+class Missed:
+    """Where a second process is always wanted: since when none could go on, and why."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._why = ""
+
+    def look(self, why: str, now: float) -> None:
+        """What the process without the slot lacks now; "": nothing."""
+        self._why = why
+        if not why:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+
+    def tell(self, now: float) -> str:
+        """What it lacks, if that lasts; else nothing."""
+        lasts = self._since is not None and now >= self._since + MISSED_AFTER
+        return self._why if lasts else ""
+
+
+def find_pair_problems(
+    sides: Sides, serving: Process, *, wanted: bool, missed: str = ""
+) -> Iterator[Problem]:
+    """Of both processes.
+
+    Args:
+        sides: Both.
+        serving: Which of them has the slot.
+        wanted: The configuration wants a spare.
+        missed: What the other one has lacked for some time to go on in its place.
+    """
+    if missed:
+        other = serving.other
+        what = f"if OpenVPN dies its clients notice: the {other} process {missed}"
+        yield Problem(ProblemKind.SPARE_MISSING, what, MISSED_FIX.format(UNITS[other]))
     spare = sides[Process.SPARE]
     if not wanted and not (spare.place is Place.ABSENT and spare.ended):
         serves = serving is Process.SPARE

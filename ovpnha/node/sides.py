@@ -250,6 +250,28 @@ def look(parts: Parts, end: ProcessEnd, now: float) -> Side:
     )
 
 
+LACKS = {
+    Place.ABSENT: "does not run",
+    Place.SILENT: "does not answer",
+    Place.WAITING: "waits for link socket and tun",
+    Place.HELD: "keeps clients that it served before, and follows nobody",
+    Place.MASTER: "serves, too",
+}
+
+
+def find_lack(mine: Parts, other: Parts, now: float) -> str:
+    """Why the other process could not go on in this one's place with all clients, or ""."""
+    place = place_of(other)
+    if is_hanging(other):
+        return LACKS[Place.SILENT]
+    if place is Place.FAULT:
+        return f"could not serve: {other.role.why}"
+    if place is not Place.STANDBY:
+        return other.sharing.problem or LACKS[place]
+    whole = mine.role.role is Role.MASTER or mine.sync(now) is Sync.IN_SYNC
+    return "has no complete copy" if whole and other.sync(now) is not Sync.IN_SYNC else ""
+
+
 def pass_wishes(mine: Parts, other: Parts) -> None:
     """What was asked of the machine holds for the process that has the slot from now on."""
     mine.pause.pass_on(other.pause)

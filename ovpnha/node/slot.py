@@ -27,11 +27,13 @@ from ovpnha.node.moving import (
 )
 from ovpnha.node.node import Node
 from ovpnha.node.outputs import EndProcess, LogEvent, Output
+from ovpnha.node.pairproblems import Missed
 from ovpnha.node.part import first
 from ovpnha.node.role.reasons import BACK, BETTER, CRASHED, RESTARTED
 from ovpnha.node.sides import (
     Loss,
     ProcessEnd,
+    find_lack,
     pass_on,
     pass_wishes,
     place_of,
@@ -57,8 +59,11 @@ class VipSlot(SlotView):
         now: float,
         *,
         wanted: bool = True,
+        always: bool = False,
     ) -> None:
         self._wanted = wanted
+        self._always = always
+        self._missed = Missed()
         self._name = name
         self._cores = {Process.MAIN: main, Process.SPARE: spare}
         self._outputs = outputs
@@ -349,6 +354,9 @@ class VipSlot(SlotView):
 
     def say(self, now: float) -> None:
         """Grade and role of the process that has the slot, unless it is just changing hands."""
+        if self._always:
+            mine, other = self.parts(self.serving), self.parts(self.serving.other)
+            self._missed.look(find_lack(mine, other, now), now)
         if self._moves or self._loss.is_open(now):
             return
         role = self.parts(self.serving).role.role

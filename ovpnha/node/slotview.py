@@ -14,7 +14,7 @@ from ovpnha.model import InstanceName
 from ovpnha.node.arbiter import Side
 from ovpnha.node.moving import Move, RestartFigures, find_obstacles
 from ovpnha.node.node import Node
-from ovpnha.node.pairproblems import find_pair_problems
+from ovpnha.node.pairproblems import Missed, find_pair_problems
 from ovpnha.node.parts import Parts
 from ovpnha.node.role.reasons import CRASHED, RESTARTED
 from ovpnha.node.sides import ProcessEnd, describe_process, look, place_of
@@ -32,6 +32,7 @@ class SlotView:
     _slot: Process | None
     _move: Move | None
     _seen: float
+    _missed: Missed
 
     @property
     def serving(self) -> Process:
@@ -80,7 +81,8 @@ class SlotView:
         mine = all_figures[self._name]
         nodes = tuple(node for node in mine.nodes if node.name != sibling)
         sides = {one: self._look(one) for one in Process}
-        found = find_pair_problems(sides, self.serving, wanted=self._wanted)
+        missed = self._missed.tell(now)
+        found = find_pair_problems(sides, self.serving, wanted=self._wanted, missed=missed)
         problems = (*mine.problems, *(replace(one, instance=self._name) for one in found))
         return replace(mine, nodes=nodes, spare=self._figures(now), problems=problems)
 

@@ -45,14 +45,15 @@ def compose_node(
     """The pure core of this node; of both, where there may be spare processes, wanted or not."""
     whole, now = _node_config(config, keys, pools), time.monotonic()
     main = _make(whole, now, history, _memories_of(Process.MAIN, memories))
-    never, watched = SparePolicy.NEVER, [*filter(config.watches_spare, config.instance)]
-    spared = {InstanceName(one.name) for one in watched}
-    wanted = {InstanceName(one.name) for one in watched if config.spare_of(one) is not never}
+    watched = [*filter(config.watches_spare, config.instance)]
+    spared = {InstanceName(one.name): config.spare_of(one) for one in watched}
     if not spared:
         return main
+    wanted = [name for name, policy in spared.items() if policy is not SparePolicy.NEVER]
+    always = [name for name, policy in spared.items() if policy is SparePolicy.ALWAYS]
     theirs = _memories_of(Process.SPARE, memories)
     spare = _make(spare_config(whole, spared), now, (), theirs)
-    return Pair(main, spare, now, whole.replication.links[0], wanted)
+    return Pair(main, spare, now, whole.replication.links[0], wanted, always)
 
 
 def _make(
