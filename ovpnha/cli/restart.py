@@ -96,13 +96,12 @@ def restart_openvpn(  # noqa: PLR0913 - each is an option of the command line
     _check_starts(start=start, binary=binary, force=force)
     restart = Restart(load_config(config, node), instance, seconds, start=start, binary=binary)
     told = restart.first
-    back = start and not is_reload() and is_lent(told)
     if dry_run and not told.obstacles:
-        _print_steps(told, back=back)
+        _print_steps(told, back=_goes_back(told, start=start))
         return
     forced = False
     if not dry_run:
-        told, forced = _carry_out(restart, back=back, force=force)
+        told, forced = _carry_out(restart, start=start, force=force)
     _report(told, as_json=as_json, forced=forced)
     if told.obstacles:
         raise typer.Exit(REFUSED)
@@ -110,13 +109,19 @@ def restart_openvpn(  # noqa: PLR0913 - each is an option of the command line
         raise typer.Exit(FAILED)
 
 
-def _carry_out(restart: Restart, *, back: bool, force: bool) -> tuple[RestartAnswer, bool]:
+def _goes_back(told: RestartAnswer, *, start: bool) -> bool:
+    """Whether the role is to come back to the process that has it."""
+    return start and not is_reload() and is_lent(told)
+
+
+def _carry_out(restart: Restart, *, start: bool, force: bool) -> tuple[RestartAnswer, bool]:
     """The outcome of all steps, and whether OpenVPN was stopped and started in the end."""
     told = restart.first
     try:
         with ended_by_signals(), restart.alone():
+            told = restart.first
             if not told.obstacles:
-                told = _try(restart, back=back, force=force)
+                told = _try(restart, back=_goes_back(told, start=start), force=force)
             done = is_done(told) and not told.obstacles
             if not force or restart.strangers or restart.served or done:
                 return told, False

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 
+from ovpnha.config import Config, InstanceSection
 from ovpnha.machines import Process, SparePolicy
 from ovpnha.model import Sync
+from ovpnha.runtime.processstat import is_older
 from ovpnha.runtime.restartrequest import (
     ABSENT,
     FAULT,
@@ -43,9 +45,15 @@ def copy_of(told: RestartAnswer, process: Process) -> int:
     return COPIES.get(told.copies.get(process, ""), 0)
 
 
-def numbers(told: RestartAnswer) -> set[int]:
-    """Those of the processes that were there."""
-    return {pid for pid in told.pids.values() if pid}
+def is_new(told: RestartAnswer, before: RestartAnswer, process: Process) -> bool:
+    """Whether its process is none that was there before.
+
+    One that was there and had no number, since the daemon did not reach it, is older than this
+    command.
+    """
+    pid, numbers = told.pids.get(process, 0), {number for number in before.pids.values() if number}
+    unknown = not before.pids.get(process, 0)
+    return pid not in numbers and not (unknown and is_older(pid))
 
 
 def is_moving(told: RestartAnswer) -> bool:
@@ -65,7 +73,7 @@ def goes_on(first: RestartAnswer, told: RestartAnswer) -> bool:
 
 def has_come(first: RestartAnswer, told: RestartAnswer) -> bool:
     """Whether a new process serves, also where nobody knows of the move any more."""
-    new = told.pids.get(told.serving, 0) not in numbers(first)
+    new = is_new(told, first, told.serving)
     return is_master(told) and new and told.serving is not first.serving
 
 
@@ -106,3 +114,14 @@ def say_serving(answer: RestartAnswer, more: str = "") -> str:
     if place != MASTER:
         return f"no client is served here: the {answer.serving} process is {place}{goes_on}"
     return f"the {answer.serving} process serves{more and ' '}{more}{goes_on}"
+
+
+def find_instance(config: Config, name: str | None) -> str | None:
+    """The instance that is called so, or whose unit is."""
+    units = {one.server_config.stem: one.name for one in config.instance if one.server_config}
+    return name if any(one.name == name for one in config.instance) else units.get(name or "", name)
+
+
+def find_section(config: Config, name: str) -> InstanceSection:
+    """What the configuration says of it."""
+    return next(one for one in config.instance if one.name == name)

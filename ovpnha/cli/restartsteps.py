@@ -25,18 +25,20 @@ from ovpnha.cli.restartlook import (
     GONE,
     UNKNOWN,
     copy_of,
+    find_instance,
     find_reloaded,
+    find_section,
     goes_on,
     has_come,
     is_lent,
     is_moving,
+    is_new,
     may_serve,
-    numbers,
     place_of,
     say_serving,
 )
 from ovpnha.cli.signals import handling
-from ovpnha.config import Config, InstanceSection
+from ovpnha.config import Config
 from ovpnha.machines import Process, SparePolicy
 from ovpnha.runtime.control import ControlError, ask
 from ovpnha.runtime.restartlock import alone
@@ -91,17 +93,21 @@ class Restart:
         self._within = within
         self._start = start
         self._binary = binary
-        self._name = _find_instance(config, instance)
+        self._name = find_instance(config, instance)
         self.first = self._look()
         self._name = self.first.instance
-        self._units = OtherUnits(_find_section(config, self.first.instance))
-        self._reloaded = find_reloaded(self.first)
-        self.strangers = self._find_strangers() if start else ()
-        obstacles = (*self.strangers, *self._find_vain(), *self.first.obstacles)
-        self.first = replace(self.first, obstacles=obstacles)
+        self._units = OtherUnits(find_section(config, self.first.instance))
+        self._note(self.first)
         self._tried: Process | None = None  # the last one that was started with what is on trial
         self._passed = False
         self.served = False  # a new process has served for a while
+
+    def _note(self, told: RestartAnswer) -> None:
+        """What there is before anything is begun."""
+        self.first, self._reloaded = told, find_reloaded(told)
+        self.strangers = self._find_strangers() if self._start else ()
+        obstacles = (*self.strangers, *self._find_vain(), *told.obstacles)
+        self.first = replace(told, obstacles=obstacles)
 
     def _find_vain(self) -> tuple[str, ...]:
         """Why a reload can start nothing anew; nothing when it can.
@@ -126,9 +132,15 @@ class Restart:
         except UnitError as error:
             return (str(error),)
 
-    def alone(self) -> contextlib.AbstractContextManager[None]:
-        """No other restart of this instance goes on meanwhile; ControlError when one does."""
-        return alone(self._control, self.first.instance)
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other restart of this instance goes on meanwhile; ControlError when one does.
+
+        One that went on until now has changed what there is, so that is looked at again.
+        """
+        with alone(self._control, self.first.instance, self._say):
+            self._note(self._look())
+            yield
 
     def run(self, *, back: bool) -> RestartAnswer:
         """All of it; the outcome of the last move that was tried."""
@@ -142,6 +154,8 @@ class Restart:
             told = self._watch(told)
             self._passed = is_done(told)
             if back and self._passed:
+                if self._start:
+                    self._units.keep()  # whatever becomes of the way back
                 told = self._move_back(told)
         if not self._passed:
             return told
@@ -267,7 +281,7 @@ class Restart:
                 self._say(answer.reason)
             said = answer.reason
             answer = self._wait(answer)
-        if is_done(answer) and answer.pids.get(answer.serving, 0) in numbers(told):
+        if is_done(answer) and not is_new(answer, told, answer.serving):
             return replace(answer, phase=FAILED_PHASE, reason=NOT_NEW)
         if is_done(answer):
             self._say(f"the {answer.serving} process serves, after {answer.seconds:.1f} s")
@@ -311,21 +325,18 @@ class Restart:
 
     def _renew_one(self, told: RestartAnswer, process: Process) -> RestartAnswer:
         """Start one anew, and see that it is another one, which lacks nothing."""
-        before = told.pids.get(process, 0)
         self._begin(told, process)
         if process is self._reloaded:  # it is started when that is over
             return replace(told, phase=DONE, reason="")
-        return self._await_anew(told, process, before, {STANDBY})
+        return self._await_anew(told, process, {STANDBY})
 
-    def _await_anew(
-        self, told: RestartAnswer, process: Process, before: int, places: set[str]
-    ) -> RestartAnswer:
-        """See that it is another one than ``before``, and has what the one beside it has."""
+    def _await_anew(self, told: RestartAnswer, process: Process, places: set[str]) -> RestartAnswer:
+        """See that it is another one than before, and has what the one beside it has."""
         end, answer = time.monotonic() + self._within, told
         while True:
             answer = self._wait(answer)
-            place, pid = answer.places.get(process, ABSENT), answer.pids.get(process, 0)
-            anew = place in places and (pid != before or not before)
+            place = answer.places.get(process, ABSENT)
+            anew = place in places and is_new(answer, told, process)
             if anew and copy_of(answer, process) >= copy_of(answer, process.other):
                 return replace(answer, phase=DONE, reason="")
             if time.monotonic() >= end:
@@ -337,12 +348,11 @@ class Restart:
 
     def _start_main(self, told: RestartAnswer) -> RestartAnswer:
         """End both, start the usual one, and see that it is another one."""
-        before = told.pids.get(Process.MAIN, 0)
         try:
             self._units.restart(told.serving if is_master(told) else Process.MAIN)
         except UnitError as error:
             return replace(self._look(), phase=FAILED_PHASE, reason=str(error))
-        told = self._await_anew(told, Process.MAIN, before, {STANDBY, MASTER})
+        told = self._await_anew(told, Process.MAIN, {STANDBY, MASTER})
         end = time.monotonic() + WATCH
         serves = not is_master(self.first)
         while is_done(told) and not (serves or is_master(told)) and time.monotonic() < end:
@@ -356,7 +366,10 @@ class Restart:
         self._say(f"the {process} process is started anew")
         self._tried = process
         self._renew(told, process)
-        if self._start:
+        away = told.places.get(process, ABSENT) == ABSENT and process is not self._reloaded
+        if self._start and away:
+            self._units.renew(process)  # one that the daemon does not reach may run
+        elif self._start:
             self._units.start(process)
 
     def _renew(self, told: RestartAnswer, process: Process) -> None:
@@ -384,13 +397,3 @@ class Restart:
 
     def _say(self, text: str) -> None:
         typer.echo(f"{self._name}: {text}", err=True)
-
-
-def _find_instance(config: Config, name: str | None) -> str | None:
-    """The instance that is called so, or whose unit is."""
-    units = {one.server_config.stem: one.name for one in config.instance if one.server_config}
-    return name if any(one.name == name for one in config.instance) else units.get(name or "", name)
-
-
-def _find_section(config: Config, name: str) -> InstanceSection:
-    return next(one for one in config.instance if one.name == name)

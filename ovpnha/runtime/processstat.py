@@ -35,3 +35,9 @@ def read_stat(pid: int | str) -> ProcessStat | None:
         return parse_stat(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return None
+
+
+def is_older(pid: int, than: int | str = "self") -> bool:
+    """Whether a process began before another one did; False, too, when one of them is not seen."""
+    one, other = read_stat(pid), read_stat(than)
+    return one is not None and other is not None and one.begun < other.begun

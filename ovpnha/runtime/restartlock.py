@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ovpnha.model import InstanceName
@@ -20,31 +20,22 @@ LOCK = "restart-{}.lock"
 
 
 @contextlib.contextmanager
-def alone(control: Path, name: InstanceName) -> Iterator[None]:
+def alone(control: Path, name: InstanceName, say: Callable[[str], None]) -> Iterator[None]:
     """No other restart of this instance goes on meanwhile.
 
-    Who may not write beside the control socket starts no unit either, and has no lock.
+    Who may not write beside the control socket has no lock, and is told: ``say``.
 
     Raises:
         ControlError: One does.
     """
     with contextlib.ExitStack() as stack:
-        file = _open(control.with_name(LOCK.format(name)))
-        if file is not None:
+        path = control.with_name(LOCK.format(name))
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             stack.callback(os.close, file)
-            _lock(file)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ControlError("another restart of it is under way: wait for its end") from None
+        except OSError as error:
+            say(f"{path}: {error.strerror}; nothing keeps another restart from going on meanwhile")
         yield
-
-
-def _open(path: Path) -> int | None:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    except OSError:
-        return None
-
-
-def _lock(file: int) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ControlError("another restart of it is under way: wait for its end") from None

@@ -19,7 +19,7 @@ from pathlib import Path
 from ovpnha.config import InstanceSection
 from ovpnha.errors import OvpnhaError
 from ovpnha.machines import Process
-from ovpnha.runtime.trialmarks import find_marks, put_marks, remove_mark
+from ovpnha.runtime.trialmarks import find_mark, put_mark, remove_mark
 
 UNITS = {
     Process.MAIN: "openvpn-cluster@{}.service",
@@ -44,7 +44,7 @@ class OtherUnits:
         self._units = {process: unit.format(name) for process, unit in UNITS.items()}
         self._drop_ins = drop_ins or DROP_INS
         self._before: dict[Path, str | None] = {}
-        self._marks = contextlib.ExitStack()
+        self._mark = contextlib.ExitStack()
 
     def name(self, process: Process) -> str:
         """What its unit is called."""
@@ -93,13 +93,13 @@ class OtherUnits:
         self._before = {file: _read(file) for file in wanted}
         if binary is not None:
             with _told():
-                self._marks = put_marks(self._before, binary.resolve())
+                self._mark = put_mark(self._marked, self._before, binary.resolve())
         self._write(wanted)
 
     def keep(self) -> None:
         """What is on trial has passed; UnitError when that cannot be noted."""
         with _told():
-            self._marks.close()
+            self._mark.close()
 
     def take_back(self) -> bool:
         """The programs are those from before ``use``; whether they were others.
@@ -122,23 +122,26 @@ class OtherUnits:
         Raises:
             UnitError: A trial is under way, or systemd refuses.
         """
-        marks = find_marks(self._files().values())
-        for one in marks.values():
-            if one.held:
-                raise UnitError(f"another restart is under way, which tries {one.program}")
-        if not marks:
+        mark = find_mark(self._marked)
+        if mark is None:
             return ""
-        self._write({file: one.before for file, one in marks.items()})
+        if mark.held:
+            raise UnitError(f"another restart is under way, which tries {mark.program}")
+        self._write({file: mark.before.get(file) for file in self._files().values()})
         _systemctl("daemon-reload")  # whoever was cut off may not have said it
         with _told():
-            for file in marks:
-                remove_mark(file)
-        return next(iter(marks.values())).program
+            remove_mark(self._marked)
+        return mark.program
 
     def find_cut_off(self) -> str:
         """The program that a trial has left in the units when it was cut off, or ""."""
-        marks = find_marks(self._files().values()).values()
-        return next((one.program for one in marks if not one.held), "")
+        mark = find_mark(self._marked)
+        return "" if mark is None or mark.held else mark.program
+
+    @property
+    def _marked(self) -> Path:
+        """The drop-in beside which the mark of a trial is: of the main unit, for both."""
+        return self._files()[self._units[Process.MAIN]]
 
     def _files(self) -> dict[str, Path]:
         """By unit, its drop-in."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -13,14 +15,15 @@ from typing import Any
 
 import pytest
 
-from ovpnha.cli import restart, restartsteps
+from ovpnha.cli import restart, restartlook, restartsteps
 from ovpnha.cli.lint import lint
 from ovpnha.config import load_config
-from ovpnha.runtime import control, restartunits
+from ovpnha.runtime import control, restartlock, restartunits
 from ovpnha.runtime.control import ControlError
 from ovpnha.runtime.network import NetworkTable
 from ovpnha.runtime.restartlock import LOCK
 from ovpnha.runtime.restartunits import OtherUnits, UnitError
+from ovpnha.runtime.trialmarks import mark_of
 from tests.unit.cli.answers import run
 
 PLACES = {"main": "master", "spare": "standby"}
@@ -56,16 +59,43 @@ SHOWN = (
 FAILED: dict[str, Any] = {**LOOK, "phase": "failed", "reason": "it differs"}
 
 
+OLD = 9
+"""The number of a process that is older than the command."""
+
+
+@pytest.fixture(autouse=True)
+def ages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which processes of this host have the numbers of those tests is an accident."""
+    monkeypatch.setattr(restartlook, "is_older", lambda pid: pid == OLD)
+
+
 @pytest.fixture
 def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], list[dict[str, Any]]]]:
-    """The steps that were asked for, and what is answered, one after the other."""
+    """The steps that were asked for, and what is answered, one after the other.
+
+    What is looked at again once nobody else is at it is as it was, and is not among them.
+    """
     asked: list[str] = []
     answers: list[dict[str, Any]] = []
+    last: list[dict[str, Any]] = []
+    again: list[dict[str, Any]] = []
+    lock = restartlock.alone
 
     def answer(_path: Path, request: Any, _timeout: float) -> dict[str, Any]:
+        if again:
+            assert request.step == "look"
+            return again.pop()
         asked.append(request.step)
-        return answers.pop(0)
+        last[:] = [answers.pop(0)]
+        return last[0]
 
+    @contextlib.contextmanager
+    def locked(*arguments: Any) -> Iterator[None]:
+        with lock(*arguments):
+            again[:] = last
+            yield
+
+    monkeypatch.setattr(restartsteps, "alone", locked)
     monkeypatch.setattr(control, "ask_plain", answer)
     monkeypatch.setattr(restartsteps, "WATCH", 0.0)
     monkeypatch.setattr(restartsteps, "FOUND_WITHIN", 0.0)
@@ -144,6 +174,48 @@ def test_a_process_that_is_not_another_one_is_no_success(
     assert (code, out) == (1, "")
     assert "nothing was started anew" in err
     assert f"stop {UNIT}" not in orders
+
+
+def test_one_that_was_not_reached_and_comes_back_is_not_another_one(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    """Its number is known only when the daemon reaches it again: it runs the old program."""
+    _, answers = daemon
+    away = {**LOOK, "places": {"main": "master", "spare": "absent"}}
+    came = {**SPARE, "pids": {"main": 10, "spare": OLD}}
+    answers += [away, away, came, came]
+    code, out, err = run("restart-openvpn", "-c", config)
+    assert (code, out) == (1, "")
+    assert "nothing was started anew" in err
+    assert f"stop {UNIT}" not in orders
+
+
+def test_one_that_is_not_reached_is_ended_by_its_unit(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    """The daemon can tell it nothing, and a unit that runs is not started again."""
+    _, answers = daemon
+    away = {**LOOK, "places": {"main": "master", "spare": "absent"}}
+    answers += [away, away, SPARE, SPARE, MAIN]
+    assert run("restart-openvpn", "-c", config)[0] == 0
+    assert orders[0] == f"restart --no-block {UNIT}"
+
+
+def test_where_none_is_served_one_that_comes_back_is_not_taken_for_another_one(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = {"policy": "always"}
+    away = APART | policy | {"places": {"main": "standby", "spare": "absent"}, "pids": {"main": 10}}
+    there = APART | policy | {"pids": {"main": 10, "spare": OLD}}
+
+    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
+        return there if request.step == "wait" else away
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    code, _, err = run("restart-openvpn", "-c", config, "--within", "100ms")
+    assert code == 1
+    assert "the spare process has not come up anew" in err
+    assert orders == [f"restart --no-block {UNIT}"]
 
 
 @pytest.mark.parametrize("policy", ["always", "restart"])
@@ -333,6 +405,32 @@ def test_one_restart_of_a_server_goes_on_at_a_time(
     assert "move" in asked
 
 
+def test_what_another_restart_has_changed_until_now_is_looked_at_again(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended between the first look and the lock: the role is elsewhere by now."""
+    answers = [LOOK, {**SPARE, "obstacles": ["another restart is under way"]}]
+
+    def answer(*_: Any) -> dict[str, Any]:
+        return answers.pop(0)
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    code, _, err = run("restart-openvpn", "-c", config)
+    assert (code, orders, answers) == (3, [], [])
+    assert "another restart is under way" in err
+
+
+def test_a_lock_that_cannot_be_had_is_told(config: Path, daemon: Daemon, orders: list[str]) -> None:
+    lock = config.with_name(LOCK.format("udp"))
+    lock.symlink_to(config)
+    daemon[1].extend([LOOK, LOOK, SPARE, SPARE, MAIN])
+    code, _, err = run("restart-openvpn", "-c", config)
+    assert code == 0
+    assert f"{lock}: " in err.replace("\n", "")
+    assert "nothing keeps another restart from going on meanwhile" in " ".join(err.split())
+    assert orders[-1] == f"stop {UNIT}"
+
+
 def test_a_spare_that_serves_gives_the_role_back_and_is_stopped(
     config: Path, daemon: Daemon, orders: list[str]
 ) -> None:
@@ -381,7 +479,7 @@ def test_a_spare_that_was_lent_is_stopped_when_nothing_comes_of_it(
     """It has everything, and would go on when the usual unit is stopped or restarted."""
     daemon[1].extend([ALONE, ALONE, FAILED, FAILED])
     code, _, err = run("restart-openvpn", "-c", config)
-    assert (code, orders) == (1, [f"start --no-block {UNIT}", f"stop --no-block {UNIT}"])
+    assert (code, orders) == (1, [f"restart --no-block {UNIT}", f"stop --no-block {UNIT}"])
     assert err.endswith("it differs; the main process serves on\n")
 
 
@@ -402,7 +500,7 @@ def test_so_is_one_that_cannot_start_at_all_when_the_command_is_ended(
     monkeypatch.setattr(control, "ask_plain", interrupt)
     assert run("restart-openvpn", "-c", config)[0] == 1
     assert asked == ["look", "renew", "move", "look", "renew", "look", "look"]
-    assert orders == [f"start --no-block {UNIT}", f"stop --no-block {UNIT}"]
+    assert orders == [f"restart --no-block {UNIT}", f"stop --no-block {UNIT}"]
 
 
 @pytest.mark.parametrize(
@@ -419,7 +517,7 @@ def test_a_spare_that_was_lent_and_may_serve_stays(
     forgot = {**LOOK, "places": {}, "pids": {}}
     daemon[1].extend([ALONE, ALONE, forgot, last])
     code, _, err = run("restart-openvpn", "-c", config)
-    assert (code, orders) == (1, [f"start --no-block {UNIT}"])
+    assert (code, orders) == (1, [f"restart --no-block {UNIT}"])
     assert says in err
 
 
@@ -440,7 +538,7 @@ def test_one_that_is_about_to_serve_stays(
 
     monkeypatch.setattr(control, "ask_plain", interrupt)
     code, _, err = run("restart-openvpn", "-c", config)
-    assert (code, orders) == (1, [f"start --no-block {UNIT}"])
+    assert (code, orders) == (1, [f"restart --no-block {UNIT}"])
     assert f"as it may serve; if it does not: systemctl stop {UNIT}" in " ".join(err.split())
 
 
@@ -731,7 +829,7 @@ def test_of_two_that_try_a_program_the_second_is_refused(trial: Trial) -> None:
 def test_a_mark_that_cannot_be_written_leaves_none(trial: Trial) -> None:
     units = OtherUnits(load_config(trial.config, "a").instance[0])
     trial.directory.joinpath("units").mkdir()
-    (trial.directory / "units" / f"{UNIT}.d").touch()
+    (trial.directory / "units" / f"{BOTH[1]}.d").touch()
     with pytest.raises(UnitError, match="File exists"):
         units.use(trial.program)
     assert units.find_cut_off() == ""
@@ -742,11 +840,65 @@ def test_a_program_that_passed_once_comes_back_after_a_trial_that_was_cut_off(
     cut_off: Trial,
 ) -> None:
     units = OtherUnits(load_config(cut_off.config, "a").instance[0])
-    for file in units._files().values():
-        file.with_name(f"{file.name}.before").write_text("/tried\n[Service]\nExecStart=/passed\n")
+    before = dict.fromkeys(map(str, units._files().values()), "[Service]\nExecStart=/passed\n")
+    text = json.dumps({"program": "/tried", "before": before})
+    mark_of(units._marked).write_text(text)
     assert units.take_back_cut_off() == "/tried"
     assert cut_off.used == dict.fromkeys(BOTH, "[Service]\nExecStart=/passed\n")
     assert units.take_back_cut_off() == ""
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_program_that_has_passed_has_passed_in_both_units_whenever_it_is_killed(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """By SIGKILL at any file that is taken away, or afterwards: all of it counts, or nothing."""
+    child = os.fork()
+    if child == 0:  # pragma: no cover
+        units = OtherUnits(load_config(trial.config, "a").instance[0])
+        units.use(trial.program)
+        calls, unlink = itertools.count(1), Path.unlink
+
+        def killed(path: Path, missing_ok: bool = False) -> None:
+            if next(calls) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            unlink(path, missing_ok=missing_ok)
+
+        monkeypatch.setattr(Path, "unlink", killed)
+        units.keep()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    OtherUnits(load_config(trial.config, "a").instance[0]).take_back_cut_off()
+    assert set(trial.used) in (set(), set(BOTH))
+
+
+def test_a_program_that_has_passed_stays_whatever_becomes_of_the_way_back(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody takes it for one that was cut off, from the moment on in which it has passed."""
+    ask, moves = control.ask_plain, itertools.count(1)
+    seen: list[str] = []
+
+    def asked(path: Path, request: Any, timeout: float) -> dict[str, Any]:
+        if request.step == "move" and next(moves) == 2:
+            marks = trial.directory.glob("units/*.d/*.before")
+            seen.extend(one.name for one in marks)
+            seen.append("moves back")
+        return ask(path, request, timeout)
+
+    monkeypatch.setattr(control, "ask_plain", asked)
+    trial.answers.extend([LOOK, LOOK, SPARE, SPARE, MAIN])
+    assert trial.run()[0] == 0
+    assert seen == ["moves back"]
+    assert set(trial.used) == set(BOTH)
+
+
+@pytest.mark.parametrize("text", ["", "/tried\n", "[]", '{"program": "x"}', '{"before": 3}'])
+def test_a_mark_that_says_nothing_is_none(trial: Trial, text: str) -> None:
+    units = OtherUnits(load_config(trial.config, "a").instance[0])
+    units._marked.parent.mkdir(parents=True)
+    mark_of(units._marked).write_text(text)
+    assert (units.find_cut_off(), units.take_back_cut_off()) == ("", "")
 
 
 def test_a_program_that_did_not_come_to_serve_is_started_by_nobody_later(trial: Trial) -> None:
@@ -979,7 +1131,7 @@ def test_by_force_only_with_proof_that_the_one_from_before_serves(
     config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch, after: dict[str, Any]
 ) -> None:
     """The answer is lost while the move waits: by the next look the new process may serve."""
-    answers = [LOOK, LOOK, {**LOOK, "phase": "waiting"}, after]
+    answers = [LOOK, LOOK, LOOK, {**LOOK, "phase": "waiting"}, after]
 
     def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
         if request.step == "wait":
@@ -998,7 +1150,7 @@ def test_by_force_what_has_come_meanwhile_is_seen(
     config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch, young: bool
 ) -> None:
     """A new sidecar knows nothing of the move, and finds the new process in a moment."""
-    answers = [LOOK, LOOK, YOUNG if young else FAILED, *([YOUNG] if young else [])]
+    answers = [LOOK, LOOK, LOOK, YOUNG if young else FAILED, *([YOUNG] if young else [])]
     monkeypatch.setattr(
         control, "ask_plain", lambda *_: answers.pop(0) if answers else {**SPARE, "phase": ""}
     )
@@ -1066,7 +1218,7 @@ def test_a_program_that_does_not_come_up_by_force_is_taken_out_again(
     monkeypatch.setattr(restartsteps, "FOUND_WITHIN", 0.0)
     against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
     gone = {**LOOK, "places": {"main": "absent"}}
-    first = [against]
+    first = [against, against]
 
     def answer(*_: Any) -> dict[str, Any]:
         return first.pop() if first else gone

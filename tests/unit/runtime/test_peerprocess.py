@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from ovpnha.runtime.peerprocess import (
     identify,
     open_peer,
 )
-from ovpnha.runtime.processstat import ProcessStat, read_stat
+from ovpnha.runtime.processstat import ProcessStat, is_older, read_stat
+from tests.lab.waiting import wait_until
 
 Until = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
 
@@ -222,3 +224,15 @@ def test_a_name_may_be_of_any_bytes() -> None:
     assert seen is not None
     assert (seen.name, seen.parent) == ("\ufffd)", os.getpid())
     assert read_stat(process.pid) is None
+
+
+def test_of_two_processes_it_is_known_which_is_older() -> None:
+    tick = 1 / os.sysconf("SC_CLK_TCK")
+    begun = time.clock_gettime(time.CLOCK_BOOTTIME)
+    wait_until(lambda: time.clock_gettime(time.CLOCK_BOOTTIME) > begun + 2 * tick, "a tick", 10.0)
+    with subprocess.Popen(["sleep", "600"]) as young:
+        assert is_older(os.getpid(), young.pid)
+        assert not is_older(young.pid)
+        young.kill()
+    assert not is_older(young.pid)
+    assert not is_older(0)
