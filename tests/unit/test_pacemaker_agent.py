@@ -158,7 +158,7 @@ def test_a_watch_that_is_gone_is_started_anew_and_its_children_keep_none_from_th
 def test_a_node_is_promoted_when_it_is_said_that_it_serves(node: Node) -> None:
     """The node before is in sync again by then: its score must not be above this one's."""
     assert node.run("start") == 0
-    wait_until(lambda: "90" in node.said(), "the watch says the score", SECONDS)
+    node.wait_watch()
     node.grade(120, "then")
     assert node.run("promote") == 0
     assert node.said()[-1] == "120"
