@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[3]
 OURS = ROOT / "openvpn-patches" / "debian" / "openvpn-cluster@.service"
 SPARE = OURS.with_name("openvpn-cluster-spare@.service")
 DROP_IN = ROOT / "deploy" / "systemd" / "openvpn-server@.service.d" / "ovpnha.conf"
+BESIDE = ROOT / "deploy" / "systemd" / "openvpn-beside@.service"
 THEIRS = Path("/usr/lib/systemd/system/openvpn-server@.service")
 OTHERS = {"openvpn-server@%i.service", "openvpn@%i.service"}
 LISTS = ("After", "Before", "CapabilityBoundingSet", "Conflicts", "DeviceAllow")
@@ -51,6 +52,19 @@ def test_it_waits_for_the_end_of_the_other_units_of_its_name() -> None:
     ours = settings(OURS)
     assert set(ours["Conflicts"]) == OTHERS
     assert set(ours["After"]) > OTHERS
+
+
+def test_no_two_units_run_one_configuration() -> None:
+    """Of each pair one names the other; but the two processes of a server run together.
+
+    systemd takes both settings for either of the two, and stops the one before it starts the other.
+    In both files ``After`` would be a circle.
+    """
+    of_one = {"openvpn-cluster@%i.service", "openvpn-cluster-spare@%i.service"}
+    for path, others in ((OURS, OTHERS), (SPARE, OTHERS), (BESIDE, OTHERS | of_one)):
+        found = settings(path)
+        assert set(found["Conflicts"]) == others, path
+        assert others <= set(found["After"]), path
 
 
 def test_the_sidecars_user_gets_through_to_the_socket_and_no_other_can_list_it() -> None:
