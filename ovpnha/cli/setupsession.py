@@ -27,10 +27,12 @@ from ovpnha.setup.commands import (
     SIDECAR_UNIT,
     Before,
     Command,
+    Units,
     find_reload,
     find_return,
     find_start,
     note_before,
+    spare_unit,
     spell,
 )
 from ovpnha.setup.diffs import show_diff
@@ -297,6 +299,7 @@ class Session:
             managed=managed,
             gone=self._find_gone(noted),
             files=[path for path, _ in files],
+            now=self._find_units(noted),
         )
         return PreparedReturn(files, (*commands, *self._clear_firewall()), noted)
 
@@ -304,6 +307,15 @@ class Session:
         """Nobody keeps our table any more."""
         if self._runs and is_table_left(DEFAULT_DIRECTORY):
             yield ("ovpnha", "firewall", "--remove")
+
+    def _find_units(self, before: Before) -> Units | None:
+        """Which of its processes run, and whether somebody has added one since."""
+        if not self._runs:
+            return None
+        main = cluster_unit(before.instance, stock=before.beside)
+        spare = spare_unit(before.instance)
+        host = self.reader.read((), (main, spare))
+        return Units(main in host.active, spare in host.active, spare in host.enabled)
 
     def _find_gone(self, before: Before) -> frozenset[str]:
         """What the host was given instead of its addresses, and has not any more."""

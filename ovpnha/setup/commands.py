@@ -46,6 +46,16 @@ class StockUnit:
         return self.name.startswith("openvpn@")
 
 
+@dataclass(frozen=True)
+class Units:
+    """The two processes of the server, as they are now."""
+
+    runs_main: bool
+    runs_spare: bool
+    starts_spare: bool
+    """Whether the second one starts at boot."""
+
+
 def find_start(
     plan: ClusterPlan,
     stock: StockUnit,
@@ -112,7 +122,8 @@ def find_reload_alone(instance: str, host: Host, changed: Collection[str]) -> It
     """What makes a server without any other node take up files that were written while it ran."""
     if TOML_PATH in changed and SIDECAR_UNIT in host.active:
         yield ("systemctl", "restart", _short(SIDECAR_UNIT))
-    if cluster_unit(instance) in host.active and any(one != TOML_PATH for one in changed):
+    runs = host.active & {cluster_unit(instance), spare_unit(instance)}
+    if runs and any(one != TOML_PATH for one in changed):
         yield ("ovpnha", "restart-openvpn", "--force", instance)
 
 
@@ -216,29 +227,39 @@ def find_return(
     managed: bool = True,
     gone: frozenset[str] = frozenset(),
     files: Iterable[str] = (),
+    now: Units | None = None,
 ) -> Iterator[Command]:
     """From the cluster to the stock server, as it was found.
 
     ``managed`` is whether we have written keepalived's files. One that was left to its owner, and
     that we did not have to start, is left alone here as well. ``gone`` are addresses that this
     host has been given by us and has not any more: an earlier run did not come to its end.
-    ``files`` are those that were put back.
+    ``files`` are those that were put back. ``now`` is which of its processes run; None when nobody
+    can be asked.
+
+    Of two processes the one that is not needed ends first, whoever has started it: the other one
+    would leave without a word, and be followed by one that nobody tells to say goodbye. That is the
+    spare, which gives its clients to the main one if it serves, or else the main one, where only
+    the spare runs.
 
     OpenVPN says goodbye first, while it has the address: its clients believe it, and come back at
     once. Then the address goes, before it ends. Whatever takes time comes when the stock server
     runs.
     """
     cluster = _short(cluster_unit(before.instance, stock=before.beside))
+    spare = find_spare(before, now)
+    alone = now is not None and now.runs_spare and not now.runs_main
+    last = spare if alone else cluster
     stock = before.stock
     manager = _short(KEEPALIVED_UNIT)
     ours = managed or (bool(before.addresses) and not before.keepalived.active)
-    if before.spare:  # else it would go on in the place of the other one
-        yield ("systemctl", "disable", "--now", _short(spare_unit(before.instance)))
-    yield _say_goodbye(cluster)
+    if spare:
+        yield ("systemctl", "disable", "--now", cluster if alone else spare)
+    yield _say_goodbye(last)
     if ours:
         had = [address.partition("/")[0] for _, address, _ in before.addresses]
         yield _stop_keepalived(had)
-    yield _end(cluster)
+    yield _end(last)
     if ours and before.keepalived.active:
         yield ("systemctl", "start", manager)
     for interface, address, own in before.addresses:
@@ -253,7 +274,7 @@ def find_return(
         yield ("systemctl", "start", stock.name)
     boots_not = ours and not before.keepalived.enabled
     stopped = () if before.keepalived.active or not boots_not else (manager,)
-    yield ("systemctl", "disable", "--now", cluster, _short(SIDECAR_UNIT), *stopped)
+    yield ("systemctl", "disable", "--now", last, _short(SIDECAR_UNIT), *stopped)
     if boots_not and before.keepalived.active:
         yield ("systemctl", "disable", manager)
     if stock.enabled:
@@ -261,6 +282,12 @@ def find_return(
     left = {stock.name} if ours else {stock.name, KEEPALIVED_UNIT}
     if masked := [_short(one) for one in before.masked if one not in left]:
         yield ("systemctl", "mask", *masked)
+
+
+def find_spare(before: Before, now: Units | None) -> str:
+    """The second process that must end too: that of init, or one that somebody has added."""
+    there = now is not None and (now.runs_spare or now.starts_spare)
+    return _short(spare_unit(before.instance)) if before.spare or there else ""
 
 
 def touches_keepalived(command: Command) -> bool:

@@ -133,6 +133,10 @@ def test_what_runs_takes_up_what_was_written_and_no_client_notices() -> None:
         ("systemctl", "restart", "ovpnha"),
         ("ovpnha", "restart-openvpn", "--force", "office"),
     ]
+    spare = host(active=frozenset({"openvpn-cluster-spare@office.service"}))
+    assert list(find_reload_alone("office", spare, changed)) == [
+        ("ovpnha", "restart-openvpn", "--force", "office"),
+    ]
     assert list(find_reload_alone("office", runs, set())) == []
     assert list(find_reload_alone("office", host(), changed)) == []
 
