@@ -18,7 +18,7 @@ from ovpnha.replication.messages import (
     Digest,
     Repeat,
 )
-from ovpnha.replication.records import bucket_of, digest_of
+from ovpnha.replication.records import bucket_of
 
 
 class Differences:
@@ -28,18 +28,18 @@ class Differences:
         self._buckets: tuple[int, ...] = ()
         self._repeat: dict[Uid, None] = {}
         self._parts: dict[int, dict[int, tuple[tuple[Uid, int], ...]]] = {}
-        self._own: list[int] | None = None
+        self._own = [0] * BUCKETS
 
-    def changed(self) -> None:
-        """The table has changed since the digests were computed."""
-        self._own = None
+    def flip(self, uid: Uid, share: int) -> None:
+        """This client comes into the table, or leaves it, with its share of the digest.
 
-    def compare(self, digest: Digest, table: Mapping[Uid, int]) -> int:
+        Client by client: to look at all of a large table when a digest comes would hold up whoever
+        connects in that moment.
+        """
+        self._own[bucket_of(uid)] ^= share
+
+    def compare(self, digest: Digest) -> int:
         """See which buckets differ, and say how many."""
-        if self._own is None:
-            self._own = [0] * BUCKETS
-            for uid, generation in table.items():
-                self._own[bucket_of(uid)] ^= digest_of(uid, generation)
         pairs = zip(self._own, digest.digests, strict=True)
         self._buckets = tuple(
             bucket for bucket, (ours, theirs) in enumerate(pairs) if ours != theirs
@@ -58,7 +58,6 @@ class Differences:
         del self._parts[message.bucket]
         listed = {uid: generation for part in parts.values() for uid, generation in part}
         self._repeat.update((u, None) for u, g in listed.items() if table.get(u, -1) != g)
-        self._own = None
         return [u for u in table if bucket_of(u) == message.bucket and u not in listed]
 
     def messages(self, tag: bytes, instance: InstanceName, stream: int) -> Iterator[bytes]:

@@ -124,5 +124,6 @@ class LogCopy:
 
     def _flip(self, uid: Uid, client: ClientCopy) -> None:
         """This client comes into the table, or leaves it."""
-        self.digest ^= digest_of(uid, client.generation)
-        self.differences.changed()
+        share = digest_of(uid, client.generation)
+        self.digest ^= share
+        self.differences.flip(uid, share)

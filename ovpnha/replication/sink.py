@@ -317,11 +317,11 @@ class Sink:
             self._emit(GenerationHeard(self._instance, self.node, uid, generation))
 
     def _compare(self, message: Digest | Bucket) -> None:
-        generations = self._copy.generations()
+        differences = self._copy.differences
         if isinstance(message, Digest):
-            self._ledger.differences += self._copy.differences.compare(message, generations)
+            self._ledger.differences += differences.compare(message)
             return
-        for uid in self._copy.differences.take(message, generations):
+        for uid in differences.take(message, self._copy.generations()):
             self._copy.forget(uid)
             self._emit(RecordWithdrawn(self._instance, self.node, uid))
 

@@ -12,7 +12,10 @@ import os
 import resource
 
 PR_SET_DUMPABLE = 4
-YOUNGEST_THRESHOLD = 50_000
+YOUNGEST_THRESHOLD = 5_000
+"""Objects: a run over them takes some milliseconds, and whoever connects meanwhile waits for it."""
+OLDER_AFTER = 200
+"""Such runs until all that they have kept is looked at again: seldom, that takes much longer."""
 DESCRIPTORS = 65536
 
 
@@ -33,8 +36,8 @@ def raise_descriptor_limit() -> None:
 
 
 def calm_garbage_collector() -> None:
-    """Put what start-up made aside, and collect seldom: a run delays promotions."""
+    """Put what start-up made aside, and collect little at a time: a run delays promotions."""
     gc.collect()
     gc.freeze()
     gc.enable()
-    gc.set_threshold(YOUNGEST_THRESHOLD, 20, 100)
+    gc.set_threshold(YOUNGEST_THRESHOLD, OLDER_AFTER, 100)

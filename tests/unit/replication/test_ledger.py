@@ -109,10 +109,12 @@ class Chance:
     def differ(self, end: End) -> None:
         """A fault of the program makes a copy differ, which a digest will show."""
         sink = end.protocol._sinks.get(INSTANCE)
-        for client in sink._copy.table.values() if sink is not None else ():
+        if sink is None:
+            return
+        for uid, client in sink._copy.table.items():
+            sink._copy._flip(uid, client)
             client.generation += 1000
-        if sink is not None:
-            sink._copy.differences.changed()
+            sink._copy._flip(uid, client)
 
     def junk(self, end: End) -> None:
         _, data = self.random.choice(self.network.recorded[-300:])

@@ -451,11 +451,14 @@ def test_a_digest_finds_a_difference_and_only_it_is_sent() -> None:
     assert network.run_until(lambda: len(source.acknowledged) == 300, 2)
     # Nothing but a fault of the program makes tables differ, so the fault is made here.
     copy = other.protocol._sinks[INSTANCE]._copy
-    extra = make_uid(900)
+    extra, old, lost = make_uid(900), make_uid(6), make_uid(7)
     copy.table[extra] = copy.table[make_uid(5)]
-    copy.table[make_uid(6)].generation = 77
-    del other.imported[make_uid(7)], copy.table[make_uid(7)]
-    copy.differences.changed()
+    copy._flip(extra, copy.table[extra])
+    copy._flip(old, copy.table[old])
+    copy.table[old].generation = 77
+    copy._flip(old, copy.table[old])
+    copy._flip(lost, copy.table.pop(lost))
+    del other.imported[lost]
     other.imported[extra] = make_record(900)
     other.protocol._sinks[INSTANCE]._cold.name(copy.table[extra].names)
     before = source.bytes_sent()

@@ -8,7 +8,8 @@ from ovpnha.model import CounterKind
 from ovpnha.replication import entries as en
 from ovpnha.replication.counters import LINES
 from ovpnha.replication.events import CountersReceived, NodeDown, RecordReceived, RecordWithdrawn
-from ovpnha.replication.messages import Goodbye
+from ovpnha.replication.messages import BUCKETS, Goodbye
+from ovpnha.replication.records import bucket_of, digest_of
 from ovpnha.replication.sealing import Kind
 from tests.unit.replication.network import (
     INSTANCE,
@@ -175,3 +176,20 @@ def test_a_sidecar_that_stops_says_goodbye_behind_all_that_it_was_told() -> None
     assert other.imported[make_uid(1)].generation == 2
     assert isinstance(other.events[-1], NodeDown)
     assert source.protocol.datagrams_to_send(network.now) == []
+
+
+def test_a_digest_looks_at_no_client_of_the_table() -> None:
+    """To look at all of a large one would hold up whoever connects in that moment."""
+    network, source, other = follow(16, 300)
+    source.protocol.publish(INSTANCE, make_record(5, 2), network.now)
+    assert network.run_until(lambda: other.imported[make_uid(5)].generation == 2, 1)
+    looked = digest_of.cache_info()
+    network.run(11)
+    assert digest_of.cache_info() == looked
+    copy = other.protocol._sinks.seen[INSTANCE]._copy
+    own = [0] * BUCKETS
+    for uid, generation in copy.generations().items():
+        own[bucket_of(uid)] ^= digest_of(uid, generation)
+    told = source.protocol._sources.seen[INSTANCE]._table.digests
+    assert copy.differences._own == own == list(told)
+    assert other.protocol.statistics().differences == 0

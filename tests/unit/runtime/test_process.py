@@ -21,3 +21,21 @@ print(gc.isenabled(), gc.get_freeze_count() > 0)
 def test_the_process_leaves_no_core_and_no_debugger_in() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, check=True)
     assert done.stdout.split(b"\n")[:2] == [b"(0, 0) 0", b"True True"]
+
+
+BURST = """
+import gc
+from ovpnha.runtime.process import calm_garbage_collector
+calm_garbage_collector()
+runs = []
+gc.callbacks.append(lambda phase, info: runs.append(info["generation"]))
+kept = [[number] for number in range(60_000)]
+print(len(runs) // 2, max(runs))
+"""
+
+
+def test_many_clients_that_connect_are_looked_at_a_few_at_a_time() -> None:
+    done = subprocess.run([sys.executable, "-c", BURST], capture_output=True, check=True)
+    runs, oldest = map(int, done.stdout.split())
+    assert runs >= 10, "each run holds up whoever connects meanwhile"
+    assert oldest == 0, "a run over older ones takes much longer"
