@@ -193,6 +193,7 @@ def test_somebody_has_the_vip_however_keepalived_was(
     host.check(OVPNHA, "init", "--write", "--now")
     assert has(host) == ["192.0.2.1/24"]
     assert running(host) == {"keepalived", "openvpn-cluster@nyr", "ovpnha"}
+    host.check("systemctl", "start", "openvpn-cluster-spare@nyr")  # by hand, as the page has it
     host.check(OVPNHA, "uninit", "--write", "--now")
     assert has(host) == ["192.0.2.1/24", "192.0.2.10/24"]
     assert running(host) == before
