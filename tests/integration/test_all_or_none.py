@@ -7,7 +7,9 @@ watches the outside one only; the manager is who knows that they belong together
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,8 @@ from tests.lab.session import Session
 from tests.lab.ucarp import Ucarp
 from tests.lab.vip_manager import VipProgram
 from tests.lab.waiting import wait_until
+
+NEIGHBOURS = Path(__file__).parents[2] / "deploy" / "ucarp" / "neighbours"
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -68,3 +72,22 @@ def test_an_address_that_is_taken_away_leaves_none_alone(
     lab.wait_standbys()
     assert session.noticed(moment).nothing
     assert session.finish() == ""
+
+
+def test_an_address_is_here_by_what_the_host_has_and_not_by_what_it_may_bind() -> None:
+    """A standby that may bind the VIP, as one with a stock OpenVPN, must not announce it."""
+    lines = (
+        "ip link add here type veth peer name there; ip link set here up; ip link set there up",
+        "ip address add 192.0.2.1/24 dev here; ip address add 2001:db8::1/64 dev here nodad",
+        "sysctl -qw net.ipv4.ip_nonlocal_bind=1 net.ipv6.ip_nonlocal_bind=1",
+        f"exec {sys.executable} - {NEIGHBOURS}",
+    )
+    code = (
+        "import sys; from importlib.machinery import SourceFileLoader as Load;"
+        "here = Load('neighbours', sys.argv[1]).load_module().is_here;"
+        "print([here(one) for one in "
+        "('192.0.2.1', '192.0.2.10', '198.51.100.1', '2001:db8::1', '2001:db8::10', '2001::1')])"
+    )
+    command = ["unshare", "--net", "sh", "-ec", "\n".join(lines)]
+    done = subprocess.run(command, input=code, capture_output=True, text=True, check=True)
+    assert done.stdout == "[True, False, False, True, False, False]\n"

@@ -149,7 +149,7 @@ def test_a_watch_that_is_gone_is_started_anew_and_its_children_keep_none_from_th
     assert node.run("start") == 0
     first = node.wait_watch()
     os.kill(first, signal.SIGKILL)
-    wait_until(lambda: not Path(f"/proc/{first}").exists(), "it has ended", SECONDS)
+    wait_until(lambda: first not in node.watches(), "it has ended", SECONDS)
     assert node.run("monitor") == 0
     assert node.wait_watch() != first
     os.killpg(first, signal.SIGKILL)  # its children lived all the while

@@ -24,7 +24,9 @@ class Picture:
         self.serving = [
             name for name, state in told if state.vip and state.shown_role is Role.MASTER
         ]
-        self.awaited = not self.serving and any(_may_take(state) for _, state in told)
+        self.awaited = not self.serving and any(
+            _may_take(state) for name, state in told if name != sibling
+        )
         self.holders = {name: state.holder for name, state in standbys if state.holder != NO_HOLDER}
         self.served = any(state.role in SOURCES for _, state in told)
         self.syncs = frozenset(state.sync for _, state in standbys)

@@ -34,6 +34,7 @@ echo "$said" >>"$PLACE/orders"
 case $said in
 *replace*)
     echo 120 >"$PLACE/grade"
+    [ ! -e "$PLACE/heals" ] || echo "9: lo inet ..." >"$PLACE/shown"
     sleep 0.5 ;;
 esac
 """
@@ -174,10 +175,10 @@ def test_an_address_that_somebody_takes_away_comes_back(node: Node) -> None:
     node.start("#!/bin/sh\nexit 0\n")
     wait_for(lambda: node.lines("ups"), "the up script has ended")
     before = len(node.lines("orders"))
+    node.set("heals", "")
     node.set("shown", "")
     node.set("state/lacking", "")  # as `neighbours` says it
-    wait_for(lambda: "192.0.2.10/24" in (node.place / "log").read_text(), "it is told")
-    node.set("shown", "9: lo inet ...\n")
+    wait_for(lambda: "taken away" in (node.place / "log").read_text(), "it is told")
     told = (node.place / "log").read_text().count("taken away")
     (set_again,) = {line.split()[1] for line in node.lines("orders")[before:]}
     assert set_again == "replace"
@@ -212,3 +213,15 @@ def test_the_addresses_come_whatever_becomes_of_the_files_about_them(node: Node)
     node.start("#!/bin/sh\n: >$STATE/pid\nexit 0\n")  # others are asked: here is room to act
     wait_for(lambda: node.lines("ups"), "the up script has ended")
     assert "address replace" in node.lines("orders")[-1]
+
+
+def test_an_address_that_cannot_be_set_is_told_once(node: Node) -> None:
+    node.start("#!/bin/sh\nexit 0\n")
+    wait_for(lambda: node.lines("ups"), "the up script has ended")
+    before = len(node.lines("orders"))
+    node.set("shown", "")
+    node.set("state/lacking", "")
+    wait_for(lambda: node.lines("orders")[before + 4 :], "it has been tried more than once")
+    log = (node.place / "log").read_text()
+    assert log.count("cannot be set here: 198.51.100.10/24 192.0.2.10/24") == 1
+    assert "taken away" not in log

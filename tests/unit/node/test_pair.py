@@ -1736,3 +1736,20 @@ def test_to_other_machines_it_is_a_node_only_from_when_it_is_there() -> None:
     assert sorted(node.name for node in other.figures.nodes) == ["a", "a:spare"]
     assert one.openvpns[SPARE].table() == one.openvpns[MAIN].table()
     assert not [event for event in (*one.logs, *other.logs) if event.event == "node lost"]
+
+
+def test_its_own_spare_is_nobody_to_whom_the_vip_was_handed_over() -> None:
+    """After a demote the grade is low while another node could take the VIP, and no longer."""
+    world = World(1)
+    a, b = add_pair(world, "a"), world.add("b")
+    world.run(0.5)
+    world.move_vip("a")
+    serve(world, a)
+    world.run_until(lambda: b.in_sync)
+    a.do(lambda pair, now: pair.ask_demote(INSTANCE, now))
+    world.move_vip(None)
+    world.run(0.1)
+    assert a.grades[-1].grade == Grade.DEGRADED
+    b.kill_openvpn()
+    world.run(0.2)
+    assert a.grades[-1].grade == Grade.MASTER
