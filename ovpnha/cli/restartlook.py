@@ -8,10 +8,12 @@ anything. Rules: docs/adr/0070-either-process-may-serve.md.
 from __future__ import annotations
 
 import os
+import signal
 
 from ovpnha.config import Config, InstanceSection
 from ovpnha.machines import Process, SparePolicy
 from ovpnha.model import Sync
+from ovpnha.runtime.control import ControlError
 from ovpnha.runtime.processstat import is_older
 from ovpnha.runtime.restartrequest import (
     ABSENT,
@@ -56,6 +58,11 @@ def is_new(told: RestartAnswer, before: RestartAnswer, process: Process) -> bool
     return pid not in numbers and not (unknown and is_older(pid))
 
 
+def is_heard(told: RestartAnswer) -> bool:
+    """Whether it is known which process serves, and what that one is."""
+    return told.settled and place_of(told, told.serving) not in UNKNOWN
+
+
 def is_moving(told: RestartAnswer) -> bool:
     """Whether a move is under way, if it only waits, too."""
     return bool(told.phase) and not is_over(told)
@@ -63,7 +70,7 @@ def is_moving(told: RestartAnswer) -> bool:
 
 def goes_on(first: RestartAnswer, told: RestartAnswer) -> bool:
     """Whether nothing has come of it: it is certain that who served then serves now."""
-    if is_moving(told) or told.serving is not first.serving:
+    if is_moving(told) or not told.settled or told.serving is not first.serving:
         return False
     if not is_master(first):
         return not is_master(told)
@@ -77,11 +84,19 @@ def has_come(first: RestartAnswer, told: RestartAnswer) -> bool:
     return is_master(told) and new and told.serving is not first.serving
 
 
+def is_unreached(before: RestartAnswer, told: RestartAnswer, process: Process) -> bool:
+    """Whether the daemon does not reach a process that certainly does not serve."""
+    away = place_of(before, process) == place_of(told, process) == ABSENT
+    return away and told.settled and told.serving is not process
+
+
 def may_serve(told: RestartAnswer, process: Process) -> bool:
     """Whether a process serves, or nothing says that it does not.
 
     A spare that has the slot and is dead would have left it to the main one.
     """
+    if not told.settled:
+        return place_of(told, process) not in IDLE
     if told.serving is process:
         place = place_of(told, process)
         return place == MASTER or (process is Process.SPARE and place in UNKNOWN)
@@ -107,8 +122,25 @@ def find_reloaded(told: RestartAnswer) -> Process | None:
     return known.get(pid, Process.MAIN)
 
 
+def end_waiting(pid: int) -> None:
+    """End a process that waits for descriptors: it has no client and no socket.
+
+    Raises:
+        ControlError: Only root may.
+    """
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        waits = f"process {pid}, which waits for descriptors, cannot be ended"
+        raise ControlError(f"{waits}: be root") from None
+
+
 def say_serving(answer: RestartAnswer, more: str = "") -> str:
     """Who serves, in words."""
+    if not answer.settled:
+        return "it is not known yet which process serves"
     place = place_of(answer, answer.serving)
     goes_on = ", and a move that is under way goes on" if is_moving(answer) else ""
     if place != MASTER:

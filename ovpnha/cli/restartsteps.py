@@ -11,7 +11,6 @@ docs/adr/0070-either-process-may-serve.md.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -23,16 +22,18 @@ import typer
 from ovpnha.cli.common import ANSWER_TIMEOUT
 from ovpnha.cli.restartlook import (
     GONE,
-    UNKNOWN,
     copy_of,
+    end_waiting,
     find_instance,
     find_reloaded,
     find_section,
     goes_on,
     has_come,
+    is_heard,
     is_lent,
     is_moving,
     is_new,
+    is_unreached,
     may_serve,
     place_of,
     say_serving,
@@ -94,7 +95,7 @@ class Restart:
         self._start = start
         self._binary = binary
         self._name = find_instance(config, instance)
-        self.first = self._look()
+        self.first = self._await_settled()
         self._name = self.first.instance
         self._units = OtherUnits(find_section(config, self.first.instance))
         self._note(self.first)
@@ -127,8 +128,7 @@ class Restart:
         first = self.first
         there = [one for one in Process if place_of(first, one) != ABSENT]
         try:
-            found = (self._units.find_stranger(one, first.pids.get(one, 0)) for one in there)
-            return tuple(text for text in found if text)
+            return self._units.find_strangers({one: first.pids.get(one, 0) for one in there})
         except UnitError as error:
             return (str(error),)
 
@@ -139,7 +139,7 @@ class Restart:
         One that went on until now has changed what there is, so that is looked at again.
         """
         with alone(self._control, self.first.instance, self._say):
-            self._note(self._look())
+            self._note(self._await_settled())
             yield
 
     def run(self, *, back: bool) -> RestartAnswer:
@@ -254,9 +254,14 @@ class Restart:
     def _await_word(self) -> RestartAnswer:
         """What there is, of a sidecar that has had time to find who serves."""
         end, answer = time.monotonic() + FOUND_WITHIN, self._look()
-        while answer.phase in CRITICAL or (
-            place_of(answer, answer.serving) in UNKNOWN and time.monotonic() < end
-        ):
+        while answer.phase in CRITICAL or (not is_heard(answer) and time.monotonic() < end):
+            answer = self._wait(answer)
+        return answer
+
+    def _await_settled(self) -> RestartAnswer:
+        """What there is, once the sidecar knows which process serves."""
+        end, answer = time.monotonic() + FOUND_WITHIN, self._look()
+        while not answer.settled and time.monotonic() < end:
             answer = self._wait(answer)
         return answer
 
@@ -365,25 +370,19 @@ class Restart:
         """Have it end, and another one be started."""
         self._say(f"the {process} process is started anew")
         self._tried = process
-        self._renew(told, process)
-        away = told.places.get(process, ABSENT) == ABSENT and process is not self._reloaded
-        if self._start and away:
-            self._units.renew(process)  # one that the daemon does not reach may run
+        unreached = is_unreached(told, self._renew(told, process), process)
+        if self._start and unreached and process is not self._reloaded:
+            self._units.renew(process)  # it may run, for all that
         elif self._start:
             self._units.start(process)
 
-    def _renew(self, told: RestartAnswer, process: Process) -> None:
-        """Have a process end that does not serve, so that another one is started."""
+    def _renew(self, told: RestartAnswer, process: Process) -> RestartAnswer:
+        """Have a process end that does not serve, for another one to be started; what there is."""
         request = RestartRequest(instance=told.instance, step="renew", process=process)
         answer = self._ask(request)
-        if answer.waiting:  # it has no client and no socket
-            try:
-                os.kill(answer.waiting, signal.SIGTERM)
-            except ProcessLookupError:
-                pass
-            except PermissionError:
-                waits = f"process {answer.waiting}, which waits for descriptors, cannot be ended"
-                raise ControlError(f"{waits}: be root") from None
+        if answer.waiting:
+            end_waiting(answer.waiting)
+        return answer
 
     def _look(self) -> RestartAnswer:
         return self._ask(RestartRequest(instance=self._name, step="look"))

@@ -57,12 +57,14 @@ class SlotView:
 
     def figures(self, now: float) -> RestartFigures:
         """For those who look."""
-        move, figures = self._move, self._figures(now)
+        move, settled = self._move, self._slot is not None
+        figures = RestartFigures(self._figures(now), self.obstacles(now), settled)
         if move is None:
-            return RestartFigures(figures, self.obstacles(now))
+            return figures
         seconds = (now if move.ended_at is None else move.ended_at) - move.begun
-        told = (move.number, move.phase, move.reason, seconds)
-        return RestartFigures(figures, self.obstacles(now), *told)
+        return replace(
+            figures, number=move.number, phase=move.phase, reason=move.reason, seconds=seconds
+        )
 
     def _figures(self, now: float) -> SpareFigures:
         return SpareFigures(

@@ -23,6 +23,7 @@ from ovpnha.runtime.restartrequest import RestartAnswer, RestartRequest
 ID_SIZE = 8
 WAIT = 1.0  # seconds until an answer says that nothing has changed
 GONE_WITHIN = 5.0
+UNSETTLED = "it is not known yet which process serves: try again in a second"
 HERE = frozenset({"standby", "held", "fault"})
 """What a process is that ends when it is told to."""
 
@@ -86,6 +87,8 @@ class Restarting:
         before = self._peer(name, other)
         if self._place(name, other) not in HERE:
             return
+        if not self._figures(name).settled:  # one in fault may be the one that serves
+            raise ControlError(f"{name}: {UNSETTLED}")
         taken: list[bool] = []
         self._step(lambda pair, now: taken.append(pair.ask_retire(name, other, now)))
         if not all(taken):
@@ -131,6 +134,7 @@ class Restarting:
             reason=told.reason,
             seconds=told.seconds,
             obstacles=tuple(_find_obstacles(told)),
+            settled=told.settled,
             waiting=self._peer(name, serving.other) if waits else 0,
         )
 
@@ -138,7 +142,9 @@ class Restarting:
 def _find_obstacles(told: RestartFigures) -> Iterator[str]:
     """What no start of a process does away with."""
     serving = told.figures.of(told.figures.serving)
-    if serving.place not in HERE | {"master"}:
+    if not told.settled:  # what is said of the main process may be untrue of the server
+        yield UNSETTLED
+    elif serving.place not in HERE | {"master"}:
         yield f"OpenVPN is {serving.place}: there is nothing to keep, start it"
     elif serving.place == "held":
         yield "OpenVPN keeps clients that another node may want: try again when it is standby"

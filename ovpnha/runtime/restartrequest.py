@@ -49,6 +49,7 @@ class RestartAnswer:
     reason: str = ""  # what it waits for, or why it failed
     seconds: float = 0.0
     obstacles: tuple[str, ...] = ()  # what stands against a restart, whoever is started
+    settled: bool = True  # False: the sidecar has just begun, and does not know yet who serves
     waiting: int = 0  # a process that waits for descriptors and is to be ended by whoever may
 
     @property

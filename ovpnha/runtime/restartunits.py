@@ -50,16 +50,19 @@ class OtherUnits:
         """What its unit is called."""
         return self._units[process]
 
-    def find_stranger(self, process: Process, pid: int) -> str:
-        """Why a process that runs is not its unit's, and what to do; "" when it is.
+    def find_strangers(self, pids: Mapping[Process, int]) -> tuple[str, ...]:
+        """Which processes that run are not their units', why, and what to do.
 
         Args:
-            process: Which.
-            pid: Its number; 0: not known, so that it is none of a unit of this host.
+            pids: Their numbers; 0: not known, so that it is none of a unit of this host.
 
         Raises:
             UnitError: systemd does not say.
         """
+        found = (self._find_stranger(process, pid) for process, pid in pids.items())
+        return tuple(text for text in found if text)
+
+    def _find_stranger(self, process: Process, pid: int) -> str:
         unit = self._units[process]
         number = _systemctl("show", "--property=MainPID", "--value", unit).strip() or "0"
         if pid and (number == str(pid) or not (PROCESSES / str(pid)).exists()):

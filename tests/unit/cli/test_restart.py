@@ -45,6 +45,7 @@ SPARE: dict[str, Any] = {
 MAIN: dict[str, Any] = {**SPARE, "serving": "main", "places": PLACES, "pids": {"main": 11}}
 THERE: dict[str, Any] = {**LOOK, "pids": {"main": 10, "spare": 20}}
 STARTED: dict[str, Any] = {**LOOK, "pids": {"main": 11, "spare": 0}}
+PLACES_OF_SPARE = {"main": "standby", "spare": "master"}
 APART: dict[str, Any] = {
     **LOOK,
     "pids": {"main": 10, "spare": 20},
@@ -199,6 +200,69 @@ def test_one_that_is_not_reached_is_ended_by_its_unit(
     answers += [away, away, SPARE, SPARE, MAIN]
     assert run("restart-openvpn", "-c", config)[0] == 0
     assert orders[0] == f"restart --no-block {UNIT}"
+
+
+BEGUN: dict[str, Any] = {
+    **LOOK,
+    "policy": "always",
+    "places": {"main": "standby", "spare": "absent"},
+    "pids": {"main": 10},
+}
+"""What a sidecar says that has just begun, and does not reach the process that serves yet."""
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--force",)])
+def test_a_sidecar_that_has_just_begun_finds_who_serves_first(
+    config: Path,
+    daemon: Daemon,
+    orders: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+) -> None:
+    """Nothing is refused, nor ended: an upgrade restarts both in one go."""
+    asked, answers = daemon
+    monkeypatch.setattr(restartsteps, "FOUND_WITHIN", 60.0)
+    unsettled = {"settled": False, "obstacles": ["it is not known yet which process serves"]}
+    serves = {**SPARE, "policy": "always", "phase": "", "places": PLACES_OF_SPARE}
+    answers += [BEGUN | unsettled, BEGUN | unsettled, serves]
+    if "--dry-run" not in options:
+        moved = {**MAIN, "policy": "always"}
+        answers += [serves, moved, moved]
+    assert run("restart-openvpn", "-c", config, *options)[0] == 0
+    assert asked[:3] == ["look", "wait", "wait"]
+    assert orders == ([] if "--dry-run" in options else [f"start --no-block {BOTH[1]}"])
+
+
+def test_where_it_never_finds_who_serves_nothing_begins(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    asked, answers = daemon
+    unsettled = {"settled": False, "obstacles": ["it is not known yet which process serves"]}
+    answers += [BEGUN | unsettled]
+    code, _, err = run("restart-openvpn", "-c", config)
+    assert (code, asked, orders) == (3, ["look"], [])
+    assert "not known yet which process serves" in err
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        {"settled": False},
+        {"serving": "spare"},
+        {"places": {"main": "standby", "spare": "standby"}, "pids": {"main": 10, "spare": OLD}},
+    ],
+)
+def test_the_unit_of_one_that_may_serve_is_not_restarted(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch, then: dict[str, Any]
+) -> None:
+    """The sidecar is started anew after the look, or has found by now who serves."""
+
+    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
+        return BEGUN if request.step == "look" else BEGUN | then
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    assert run("restart-openvpn", "-c", config, "--within", "100ms")[0] == 1
+    assert orders == [f"start --no-block {UNIT}"]
 
 
 def test_where_none_is_served_one_that_comes_back_is_not_taken_for_another_one(
@@ -508,6 +572,10 @@ def test_so_is_one_that_cannot_start_at_all_when_the_command_is_ended(
     [
         ({**SPARE, "phase": ""}, "the spare process stays, as it serves"),
         ({**LOOK, "places": {}, "pids": {}}, "the spare process stays, as it may serve"),
+        (
+            {**LOOK, "places": {"main": "standby"}, "pids": {"main": 10}, "settled": False},
+            "the spare process stays, as it may serve",
+        ),
     ],
 )
 def test_a_spare_that_was_lent_and_may_serve_stays(

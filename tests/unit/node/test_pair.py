@@ -527,6 +527,23 @@ def test_a_move_is_not_waited_for_longer_than_asked_while_nobody_is_known() -> N
     assert one.told.reason == "it is not known yet which process serves"
 
 
+def test_a_sidecar_that_has_just_begun_tells_that_it_does_not_know_who_serves() -> None:
+    """Until then the main process stands for both, as the one that serves."""
+    world, one = lone()
+    move(world, one)
+    world.run(4.0)
+    one.end_sidecar()
+    one.barred.add(SPARE)
+    one.boot()
+    world.run(0.2)
+    told = one.told
+    assert (told.settled, told.figures.serving, told.figures.main.place) == (False, MAIN, "standby")
+    one.barred.clear()
+    one.attach(SPARE)
+    world.run(0.2)
+    assert (one.told.settled, one.told.figures.serving) == (True, SPARE)
+
+
 def test_a_server_without_the_patch_is_the_only_one_there_is() -> None:
     world = World()
     one = add_pair(world, "a", start=False)

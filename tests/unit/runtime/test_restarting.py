@@ -195,6 +195,33 @@ async def test_what_no_start_does_away_with_is_told(steps: Restarting, pair: Fak
     assert "OpenVPN is absent" in line
 
 
+async def test_what_a_sidecar_says_that_has_just_begun_is_no_word_on_who_serves(
+    steps: Restarting, pair: FakePair
+) -> None:
+    assert pair.told is not None
+    idle = replace(MASTER, place="standby")
+    away = replace(STANDBY, place="absent")
+    figures = replace(pair.told.figures, main=idle, spare=away)
+    pair.told = RestartFigures(figures, (), settled=False)
+    told = await steps.answer(UDP, RestartRequest())
+    assert (told.settled, told.obstacles) == (False, (restarting.UNSETTLED,))
+    pair.told = RestartFigures(figures, ())
+    told = await steps.answer(UDP, RestartRequest())
+    assert (told.settled, told.obstacles) == (True, ())
+
+
+async def test_nor_does_it_end_one_of_which_nothing_is_known(
+    steps: Restarting, pair: FakePair
+) -> None:
+    """One in fault may be the one that serves, and only say nothing any more."""
+    pair.become(place="fault")
+    assert pair.told is not None
+    pair.told = replace(pair.told, settled=False)
+    with pytest.raises(ControlError, match="not known yet which process serves"):
+        await steps.answer(UDP, RestartRequest(step="renew"))
+    assert pair.asked == []
+
+
 def test_the_command_line_knows_when_a_move_is_over() -> None:
     assert {one.value for one in OVER} == ENDED
     assert {one.value for one in moving.CRITICAL} == restartrequest.CRITICAL
