@@ -79,9 +79,11 @@ class InstanceSection(Section):
     )
     server_config: AbsolutePath | None = Field(
         default=None,
-        description="OpenVPN's own configuration file, which only `ovpnha check-config` reads, to "
-        "say before a restart what `cluster` will refuse. Left out, it is "
-        "`/etc/openvpn/server/NAME.conf`, where there is one.",
+        description="OpenVPN's own configuration file. `ovpnha check-config` reads it, to say "
+        "before a restart what `cluster` will refuse, and its name is that of the units that "
+        "`ovpnha restart-openvpn` starts: `openvpn-cluster@udp` for `udp.conf`. Left out, it is "
+        "`/etc/openvpn/server/NAME.conf`, where there is one, and the units have the name of the "
+        "instance.",
         examples=["/etc/openvpn/server/udp.conf"],
     )
     seamless: bool = Field(

@@ -25,6 +25,8 @@ UNITS = {
     Process.MAIN: "openvpn-cluster@{}.service",
     Process.SPARE: "openvpn-cluster-spare@{}.service",
 }
+OURS = tuple(unit.partition("{}")[0] for unit in UNITS.values())
+CONFIGURATIONS = Path("/etc/openvpn/server")
 DROP_INS = Path("/run/systemd/system")
 DROP_IN = "ovpnha-binary.conf"
 PROCESSES = Path("/proc")
@@ -70,6 +72,8 @@ class OtherUnits:
         if not pid and number != "0":
             return ""
         found = _unit_of(pid)
+        if found.startswith(OURS) and (found != unit or number != "0"):
+            return f"the {process} process (pid {pid}) is {self._mend(found, unit, number)}"
         who, end = f"pid {pid}" if pid else "no process of this host", f"end process {pid or ''}"
         if found and found != unit:
             who, end = f"pid {pid}, of {found}", f"systemctl disable --now {found}"
@@ -79,6 +83,24 @@ class OtherUnits:
             " may stop the one that serves for it. Go over to that unit first, which clients notice"
             f" if no other node goes on: {end.strip()}{enable}; or start and end processes"
             " yourself, with --no-start"
+        )
+
+    def _mend(self, found: str, unit: str, number: str) -> str:
+        """Where a process is that a unit of ours has started, and what to correct."""
+        if found == unit:
+            return (
+                f"in {unit}, but not its main process (pid {number}): let ExecStart= be openvpn"
+                " itself (exec, in a script), and restart it once as ever; or use --no-start"
+            )
+        if found in self._units.values():
+            return (
+                f"of {found}, not of {unit}: exchange management and spare_management of the"
+                " instance, and restart ovpnha"
+            )
+        name = found.partition("@")[2].removesuffix(".service")
+        return (
+            f'of {found}, not of {unit}: write server_config = "{CONFIGURATIONS / name}.conf" into'
+            " the instance, or correct its management if that is another server, and restart ovpnha"
         )
 
     def use(self, binary: Path | None) -> None:

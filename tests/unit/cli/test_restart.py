@@ -690,6 +690,56 @@ def test_nor_is_a_spare_of_no_unit_that_serves(
     assert "end process 31; or start and end processes yourself" in " ".join(err.split())
 
 
+@pytest.mark.parametrize(
+    ("pid", "unit", "says"),
+    [
+        (30, "openvpn-cluster@server.service", 'server_config = "/etc/openvpn/server/server.conf"'),
+        (30, UNIT, "exchange management and spare_management"),
+        (30, BOTH[1], f"in {BOTH[1]}, but not its main process (pid 10): let ExecStart="),
+    ],
+)
+@pytest.mark.parametrize("options", [("--dry-run",), ("--force",)])
+def test_nobody_is_told_to_end_a_process_of_our_own_units(  # noqa: PLR0913
+    config: Path,
+    daemon: Daemon,
+    orders: list[str],
+    tmp_path: Path,
+    processes: dict[int, str],
+    pid: int,
+    unit: str,
+    says: str,
+    options: tuple[str, ...],
+) -> None:
+    """It is the server: what is to be corrected is the name, or how it is started."""
+    daemon[1].append({**LOOK, "pids": {"main": pid}, "places": {"main": "master"}})
+    processes[pid] = unit
+    put(processes, tmp_path)
+    code, _, err = run("restart-openvpn", "-c", config, *options)
+    assert (code, orders) == (3, [])
+    err = " ".join(err.split())
+    assert says in err
+    assert "disable" not in err
+    assert "end process" not in err
+
+
+def test_one_that_its_unit_has_left_behind_is_ended_first(
+    config: Path,
+    daemon: Daemon,
+    orders: list[str],
+    tmp_path: Path,
+    processes: dict[int, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The unit has no main process, and would start another one beside it."""
+    monkeypatch.setattr(restartunits, "_systemctl", lambda *_: "0\n")
+    daemon[1].append({**LOOK, "pids": {"main": 30}, "places": {"main": "master"}})
+    processes[30] = BOTH[1]
+    put(processes, tmp_path)
+    code, _, err = run("restart-openvpn", "-c", config)
+    assert (code, orders) == (3, [])
+    assert f"end process 30, then systemctl enable --now {BOTH[1]}" in " ".join(err.split())
+
+
 def test_a_process_whose_number_nobody_knows_is_its_units_if_that_runs_any(
     config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
