@@ -47,15 +47,15 @@ def copy_of(told: RestartAnswer, process: Process) -> int:
     return COPIES.get(told.copies.get(process, ""), 0)
 
 
-def is_new(told: RestartAnswer, before: RestartAnswer, process: Process) -> bool:
+def is_new(told: RestartAnswer, before: RestartAnswer, process: Process, *, starts: bool) -> bool:
     """Whether its process is none that was there before.
 
     One that was there and had no number, since the daemon did not reach it, is older than this
-    command.
+    command. So may be a new one, unless the command ``starts`` it.
     """
     pid, numbers = told.pids.get(process, 0), {number for number in before.pids.values() if number}
     unknown = not before.pids.get(process, 0)
-    return pid not in numbers and not (unknown and is_older(pid))
+    return pid not in numbers and not (starts and unknown and is_older(pid))
 
 
 def is_heard(told: RestartAnswer) -> bool:
@@ -78,9 +78,9 @@ def goes_on(first: RestartAnswer, told: RestartAnswer) -> bool:
     return is_master(told) and pid != 0 and pid == first.pids.get(first.serving)
 
 
-def has_come(first: RestartAnswer, told: RestartAnswer) -> bool:
+def has_come(first: RestartAnswer, told: RestartAnswer, *, starts: bool) -> bool:
     """Whether a new process serves, also where nobody knows of the move any more."""
-    new = is_new(told, first, told.serving)
+    new = is_new(told, first, told.serving, starts=starts)
     return is_master(told) and new and told.serving is not first.serving
 
 

@@ -150,7 +150,7 @@ class Restart:
                 self._passed = is_done(told)
                 return told
             told = self._move(self.first)
-            self.served = is_done(told) or has_come(self.first, told)
+            self.served = is_done(told) or has_come(self.first, told, starts=self._start)
             told = self._watch(told)
             self._passed = is_done(told)
             if back and self._passed:
@@ -286,7 +286,7 @@ class Restart:
                 self._say(answer.reason)
             said = answer.reason
             answer = self._wait(answer)
-        if is_done(answer) and not is_new(answer, told, answer.serving):
+        if is_done(answer) and not is_new(answer, told, answer.serving, starts=self._start):
             return replace(answer, phase=FAILED_PHASE, reason=NOT_NEW)
         if is_done(answer):
             self._say(f"the {answer.serving} process serves, after {answer.seconds:.1f} s")
@@ -341,7 +341,7 @@ class Restart:
         while True:
             answer = self._wait(answer)
             place = answer.places.get(process, ABSENT)
-            anew = place in places and is_new(answer, told, process)
+            anew = place in places and is_new(answer, told, process, starts=self._start)
             if anew and copy_of(answer, process) >= copy_of(answer, process.other):
                 return replace(answer, phase=DONE, reason="")
             if time.monotonic() >= end:

@@ -191,6 +191,19 @@ def test_one_that_was_not_reached_and_comes_back_is_not_another_one(
     assert f"stop {UNIT}" not in orders
 
 
+def test_one_that_somebody_else_has_started_just_before_is_another_one(
+    config: Path, daemon: Daemon, orders: list[str]
+) -> None:
+    """Its age says nothing where the command starts no process."""
+    _, answers = daemon
+    away = {**LOOK, "places": {"main": "master", "spare": "absent"}}
+    came = {**SPARE, "pids": {"main": 10, "spare": OLD}}
+    answers += [away, away, came, came]
+    code, out, _ = run("restart-openvpn", "-c", config, "--no-start")
+    assert (code, out) == (0, "udp: the spare process serves, no client was told\n")
+    assert orders == []
+
+
 def test_one_that_is_not_reached_is_ended_by_its_unit(
     config: Path, daemon: Daemon, orders: list[str]
 ) -> None:
