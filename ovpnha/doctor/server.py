@@ -256,7 +256,8 @@ def check_processes(facts: Facts) -> Iterator[Told]:
 
 def _renew(one: ServerFacts, facts: Facts) -> str:
     """How another program comes to serve."""
-    if one.shares and one.spare is not SparePolicy.NEVER:
+    stock = isinstance(one.stock_unit, UnitFacts) and one.stock_unit.active
+    if one.shares and one.spare is not SparePolicy.NEVER and not stock:
         return f"ovpnha restart-openvpn {one.instance}: no client notices"
     first = "ovpnha demote, and when another node is master: " if _is_master(facts) else ""
     return f"{first}systemctl restart {_running_unit(one)}"

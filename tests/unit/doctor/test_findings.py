@@ -150,3 +150,16 @@ def test_a_replaced_program_with_a_spare_is_brought_into_effect_unnoticed() -> N
     facts = changed("server", process=replaced, shares=True, spare=SparePolicy.RESTART)
     (found,) = examine(facts).findings
     assert found.fix == "ovpnha restart-openvpn udp: no client notices"
+    idle = also(facts, "server", stock_unit=UnitFacts("openvpn-server@udp.service"))
+    assert examine(idle).findings[0].fix == found.fix
+
+
+def test_one_of_another_unit_which_restart_openvpn_refuses_is_restarted_as_ever() -> None:
+    replaced = ProcessFacts(7, replaced=True)
+    units = {
+        "unit": UnitFacts("openvpn-cluster@udp.service"),
+        "stock_unit": UnitFacts("openvpn-server@udp.service", active=True, enabled=True),
+    }
+    facts = changed("server", process=replaced, shares=True, spare=SparePolicy.RESTART, **units)
+    found = [one for one in examine(facts).findings if one.kind is DoctorKind.PROGRAM_REPLACED]
+    assert [one.fix for one in found] == ["systemctl restart openvpn-server@udp.service"]
