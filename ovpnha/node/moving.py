@@ -188,7 +188,7 @@ class RestartFigures:
 
     figures: SpareFigures
     obstacles: tuple[str, ...]  # empty: the slot could move now
-    settled: bool = True  # False: which process serves is not known yet
+    settled: bool = False  # whether it is known which process serves
     number: bytes = b""  # of the last request; empty: there was none
     phase: MovePhase | None = None
     reason: str = ""

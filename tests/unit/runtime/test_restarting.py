@@ -30,7 +30,7 @@ class FakePair(Pair):
 
     def __init__(self) -> None:
         self.told: RestartFigures | None = RestartFigures(
-            SpareFigures(Process.MAIN, MASTER, STANDBY), ()
+            SpareFigures(Process.MAIN, MASTER, STANDBY), (), settled=True
         )
         self.asked: list[tuple[Any, ...]] = []
         self.retires = True
@@ -186,11 +186,11 @@ async def test_what_no_start_does_away_with_is_told(steps: Restarting, pair: Fak
     (line,) = (await steps.answer(UDP, RestartRequest())).obstacles
     assert "another restart is under way" in line
     stock = replace(MASTER, descriptors=None)
-    pair.told = RestartFigures(replace(figures, main=stock), ())
+    pair.told = RestartFigures(replace(figures, main=stock), (), settled=True)
     (line,) = (await steps.answer(UDP, RestartRequest())).obstacles
     assert "does not say cluster-spare" in line
     gone = replace(MASTER, place="absent")
-    pair.told = RestartFigures(replace(figures, main=gone), ())
+    pair.told = RestartFigures(replace(figures, main=gone), (), settled=True)
     (line,) = (await steps.answer(UDP, RestartRequest())).obstacles
     assert "OpenVPN is absent" in line
 
@@ -205,7 +205,7 @@ async def test_what_a_sidecar_says_that_has_just_begun_is_no_word_on_who_serves(
     pair.told = RestartFigures(figures, (), settled=False)
     told = await steps.answer(UDP, RestartRequest())
     assert (told.settled, told.obstacles) == (False, (restarting.UNSETTLED,))
-    pair.told = RestartFigures(figures, ())
+    pair.told = RestartFigures(figures, (), settled=True)
     told = await steps.answer(UDP, RestartRequest())
     assert (told.settled, told.obstacles) == (True, ())
 
