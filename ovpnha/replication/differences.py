@@ -7,12 +7,11 @@ the check on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ovpnha.model import InstanceName, Uid
 from ovpnha.replication.fields import UIDS_LIMIT
 from ovpnha.replication.messages import (
-    BUCKETS,
     Bucket,
     Difference,
     Digest,
@@ -28,19 +27,10 @@ class Differences:
         self._buckets: tuple[int, ...] = ()
         self._repeat: dict[Uid, None] = {}
         self._parts: dict[int, dict[int, tuple[tuple[Uid, int], ...]]] = {}
-        self._own = [0] * BUCKETS
 
-    def flip(self, uid: Uid, share: int) -> None:
-        """This client comes into the table, or leaves it, with its share of the digest.
-
-        Client by client: to look at all of a large table when a digest comes would hold up whoever
-        connects in that moment.
-        """
-        self._own[bucket_of(uid)] ^= share
-
-    def compare(self, digest: Digest) -> int:
-        """See which buckets differ, and say how many."""
-        pairs = zip(self._own, digest.digests, strict=True)
+    def compare(self, digest: Digest, own: Iterable[int]) -> int:
+        """See which buckets differ from our own, and say how many."""
+        pairs = zip(own, digest.digests, strict=True)
         self._buckets = tuple(
             bucket for bucket, (ours, theirs) in enumerate(pairs) if ours != theirs
         )

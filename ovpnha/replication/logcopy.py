@@ -22,7 +22,8 @@ from ovpnha.replication.fragments import Fragments
 from ovpnha.replication.hello import LogHead
 from ovpnha.replication.incomplete_records import IncompleteRecords
 from ovpnha.replication.ranges import RangeSet
-from ovpnha.replication.records import Body, digest_of
+from ovpnha.replication.records import Body
+from ovpnha.replication.tabledigest import TableDigest
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class LogCopy:
         self.received = RangeSet()
         self.head = 0
         self.changed = 0  # the newest number under which a client was published or withdrawn
-        self.digest = 0  # of the table
+        self.digest = TableDigest()
         self.clients: int | None = None  # as the source counts them; None: it is not whole
         self.ended = False
         self.table: dict[Uid, ClientCopy] = {}
@@ -75,7 +76,7 @@ class LogCopy:
         """Whether everything up to this head of our stream is here, and is what it is there."""
         if self.received.cumulative() < head.head or self.waits_for(head.head):
             return False
-        return self.changed != head.changed or self.digest == head.digest
+        return self.changed != head.changed or self.digest.whole == head.digest
 
     def waits_for(self, number: int) -> bool:
         """Whether a record up to this number lacks cold parts."""
@@ -124,6 +125,4 @@ class LogCopy:
 
     def _flip(self, uid: Uid, client: ClientCopy) -> None:
         """This client comes into the table, or leaves it."""
-        share = digest_of(uid, client.generation)
-        self.digest ^= share
-        self.differences.flip(uid, share)
+        self.digest.flip(uid, client.generation)

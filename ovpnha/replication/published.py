@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
-from operator import xor
 
 from ovpnha.model import ClientRecord, InstanceName, Uid
 from ovpnha.replication.cold_sender import ColdSender
-from ovpnha.replication.messages import BUCKET_CLIENTS, BUCKETS, RECENT_LIMIT, Bucket
+from ovpnha.replication.messages import BUCKET_CLIENTS, RECENT_LIMIT, Bucket
 from ovpnha.replication.packing import Packed, Packer
-from ovpnha.replication.records import bucket_of, digest_of
+from ovpnha.replication.records import bucket_of
+from ovpnha.replication.tabledigest import TableDigest
 
 Generations = tuple[tuple[Uid, int], ...]
 
@@ -42,7 +41,7 @@ class PublishedTable(Mapping[Uid, Published]):
         self._clients: dict[Uid, Published] = {}
         self._cold = cold
         self._packer = Packer()
-        self._digests = [0] * BUCKETS
+        self._digest = TableDigest()
         self._recent: dict[Uid, int] = {}
 
     def __len__(self) -> int:
@@ -90,19 +89,19 @@ class PublishedTable(Mapping[Uid, Published]):
 
     def _flip(self, record: ClientRecord) -> None:
         """This record comes into the table, or leaves it."""
-        self._digests[bucket_of(record.uid)] ^= digest_of(record.uid, record.generation)
+        self._digest.flip(record.uid, record.generation)
 
     # What is said of the whole table.
 
     @property
     def digest(self) -> int:
         """Of all clients."""
-        return reduce(xor, self._digests)
+        return self._digest.whole
 
     @property
     def digests(self) -> tuple[int, ...]:
         """Of each bucket."""
-        return tuple(self._digests)
+        return tuple(self._digest.buckets)
 
     @property
     def recent(self) -> Generations:

@@ -319,7 +319,7 @@ class Sink:
     def _compare(self, message: Digest | Bucket) -> None:
         differences = self._copy.differences
         if isinstance(message, Digest):
-            self._ledger.differences += differences.compare(message)
+            self._ledger.differences += differences.compare(message, self._copy.digest.buckets)
             return
         for uid in differences.take(message, self._copy.generations()):
             self._copy.forget(uid)

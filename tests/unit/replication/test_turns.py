@@ -191,5 +191,5 @@ def test_a_digest_looks_at_no_client_of_the_table() -> None:
     for uid, generation in copy.generations().items():
         own[bucket_of(uid)] ^= digest_of(uid, generation)
     told = source.protocol._sources.seen[INSTANCE]._table.digests
-    assert copy.differences._own == own == list(told)
+    assert copy.digest.buckets == own == list(told)
     assert other.protocol.statistics().differences == 0
