@@ -107,6 +107,11 @@ class Node:
                 start_new_session=True,
             )
 
+    def serve(self, guard: str = "#!/bin/sh\nexit 0\n") -> None:
+        """Start, and have the addresses."""
+        self.start(guard)
+        wait_for(lambda: self.lines("ups"), "the up script has ended")
+
     def stop(self) -> None:
         if self.running is None:
             return
@@ -128,16 +133,14 @@ def node(tmp_path: Path) -> Iterator[Node]:
 def test_who_takes_the_addresses_is_not_started_anew_because_the_grade_changes_with_them(
     node: Node,
 ) -> None:
-    node.start("#!/bin/sh\nexit 0\n")
-    wait_for(lambda: node.lines("ups"), "the up script has ended")
+    node.serve()
     assert len(node.lines("ucarps")) == 1
     assert "address replace" in node.lines("orders")[-1]
 
 
 def test_nor_while_others_are_asked_before(node: Node) -> None:
     """The grade falls in that moment, as that of one which is alone now does."""
-    node.start('#!/bin/sh\necho 120 >"$PLACE/grade"\nsleep 0.5\n')
-    wait_for(lambda: node.lines("ups"), "the up script has ended")
+    node.serve('#!/bin/sh\necho 120 >"$PLACE/grade"\nsleep 0.5\n')
     assert len(node.lines("ucarps")) == 1
 
 
@@ -172,8 +175,7 @@ def test_the_addresses_go_where_there_is_no_place_for_a_lock(node: Node) -> None
 
 
 def test_an_address_that_somebody_takes_away_comes_back(node: Node) -> None:
-    node.start("#!/bin/sh\nexit 0\n")
-    wait_for(lambda: node.lines("ups"), "the up script has ended")
+    node.serve()
     before = len(node.lines("orders"))
     node.set("heals", "")
     node.set("shown", "")
@@ -194,8 +196,7 @@ def test_an_address_that_somebody_takes_away_comes_back(node: Node) -> None:
 
 
 def test_nor_does_it_come_back_where_it_should_be_gone(node: Node) -> None:
-    node.start("#!/bin/sh\nexit 0\n")
-    wait_for(lambda: node.lines("ups"), "the up script has ended")
+    node.serve()
     node.set("shown", "")
     before = len(node.lines("orders"))
     (node.place / "state/master").unlink()  # ucarp's own down script has taken them
@@ -210,14 +211,12 @@ def test_the_addresses_come_whatever_becomes_of_the_files_about_them(node: Node)
     """The lock cannot be opened, the disk is full: ucarp says already that it has them."""
     (node.place / "state/lock").mkdir(parents=True)
     (node.place / "state/refused").mkdir()
-    node.start("#!/bin/sh\n: >$STATE/pid\nexit 0\n")  # others are asked: here is room to act
-    wait_for(lambda: node.lines("ups"), "the up script has ended")
+    node.serve("#!/bin/sh\n: >$STATE/pid\nexit 0\n")  # others are asked: here is room to act
     assert "address replace" in node.lines("orders")[-1]
 
 
 def test_an_address_that_cannot_be_set_is_told_once(node: Node) -> None:
-    node.start("#!/bin/sh\nexit 0\n")
-    wait_for(lambda: node.lines("ups"), "the up script has ended")
+    node.serve()
     before = len(node.lines("orders"))
     node.set("shown", "")
     node.set("state/lacking", "")
