@@ -28,6 +28,11 @@ class Process(enum.StrEnum):
         """The one beside it."""
         return Process.SPARE if self is Process.MAIN else Process.MAIN
 
+    @property
+    def unit(self) -> str:
+        """The unit that runs it, up to the name of its configuration."""
+        return "openvpn-cluster@" if self is Process.MAIN else "openvpn-cluster-spare@"
+
 
 class SparePolicy(enum.StrEnum):
     """Whether an instance has a second process on its machine, and when."""

@@ -22,10 +22,6 @@ has its copy sooner."""
 MISSED_FIX = (
     'see systemctl status {} and its log; or write spare = "restart", if it is not wanted any more'
 )
-UNITS = {
-    Process.MAIN: "openvpn-cluster@NAME",
-    Process.SPARE: "openvpn-cluster-spare@NAME",
-}
 
 
 class Missed:
@@ -63,7 +59,7 @@ def find_pair_problems(
     if missed:
         other = serving.other
         what = f"if OpenVPN dies its clients notice: the {other} process {missed}"
-        yield Problem(ProblemKind.SPARE_MISSING, what, MISSED_FIX.format(UNITS[other]))
+        yield Problem(ProblemKind.SPARE_MISSING, what, MISSED_FIX.format(f"{other.unit}NAME"))
     spare = sides[Process.SPARE]
     if not wanted and not (spare.place is Place.ABSENT and spare.ended):
         serves = serving is Process.SPARE

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ovpnha.config import Config, InstanceSection
 from ovpnha.doctor.facts import ServerFacts, SocketFacts, UnitFacts, Unread
-from ovpnha.machines import SparePolicy
+from ovpnha.machines import Process, SparePolicy
 from ovpnha.runtime.hostaccess import ask_access
 from ovpnha.runtime.hostcertificates import read_certificates
 from ovpnha.runtime.hostprocesses import (
@@ -31,9 +31,7 @@ from ovpnha.runtime.serverfile import DEFAULT_DIRECTORY, Server, find_server_fil
 
 OLD_DIRECTORY = Path("/etc/openvpn")
 STOCK_UNITS = {DEFAULT_DIRECTORY: "openvpn-server@", OLD_DIRECTORY: "openvpn@"}
-OUR_UNIT = "openvpn-cluster@"
 BESIDE_UNIT = "openvpn-beside@"
-SPARE_UNIT = "openvpn-cluster-spare@"
 SIDECAR_USER = "ovpnha"
 PROGRAMS = ("openvpn", "openvpn-cluster")
 KEY_OPTIONS = ("key", "pkcs12", "tls-auth", "tls-crypt", "tls-crypt-v2", "auth-gen-token-secret")
@@ -52,13 +50,13 @@ class ServerFile:
     def our_unit(self) -> str:
         """The unit that ovpnha has for it; "" for a file that no unit reads."""
         beside = self.instance is not None and not self.instance.seamless
-        prefix = BESIDE_UNIT if beside else OUR_UNIT
+        prefix = BESIDE_UNIT if beside else Process.MAIN.unit
         return self._unit(prefix if self.path.parent == DEFAULT_DIRECTORY else "")
 
     @property
     def spare_unit(self) -> str:
         """The unit of the second process for it."""
-        return self._unit(SPARE_UNIT if self.path.parent == DEFAULT_DIRECTORY else "")
+        return self._unit(Process.SPARE.unit if self.path.parent == DEFAULT_DIRECTORY else "")
 
     @property
     def stock_unit(self) -> str:

@@ -21,11 +21,7 @@ from ovpnha.errors import OvpnhaError
 from ovpnha.machines import Process
 from ovpnha.runtime.trialmarks import find_mark, put_mark, remove_mark
 
-UNITS = {
-    Process.MAIN: "openvpn-cluster@{}.service",
-    Process.SPARE: "openvpn-cluster-spare@{}.service",
-}
-OURS = tuple(unit.partition("{}")[0] for unit in UNITS.values())
+OURS = tuple(process.unit for process in Process)
 CONFIGURATIONS = Path("/etc/openvpn/server")
 DROP_INS = Path("/run/systemd/system")
 DROP_IN = "ovpnha-binary.conf"
@@ -43,7 +39,7 @@ class OtherUnits:
 
     def __init__(self, one: InstanceSection, drop_ins: Path | None = None) -> None:
         name = one.server_config.stem if one.server_config is not None else one.name
-        self._units = {process: unit.format(name) for process, unit in UNITS.items()}
+        self._units = {process: f"{process.unit}{name}.service" for process in Process}
         self._drop_ins = drop_ins or DROP_INS
         self._before: dict[Path, str | None] = {}
         self._mark = contextlib.ExitStack()

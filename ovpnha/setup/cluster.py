@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ovpnha.config.values import NAME_PATTERN
+from ovpnha.machines import Process
 from ovpnha.setup.addresses import find_wrong_addresses
 from ovpnha.setup.answers import BROADCAST, NONE, Answers
 from ovpnha.setup.host import Host, IpAddress, IpInterface
@@ -19,7 +20,7 @@ PRIORITY = 100
 KEEPALIVED = ("new", "replace", "leave")
 
 
-OUR_UNIT = "openvpn-cluster@{}.service"
+OUR_UNIT = f"{Process.MAIN.unit}{{}}.service"
 STOCK_UNIT = "openvpn-beside@{}.service"
 STOCK = "stock"
 PATCHED = "cluster"

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ovpnha.machines import Process
 from ovpnha.setup.cluster import ClusterPlan, MovingAddress, cluster_unit
 from ovpnha.setup.files import KEY_PATH, TOML_PATH
 from ovpnha.setup.host import VIP_MANAGER_FILES, Host
@@ -237,24 +238,16 @@ def find_return(
     ``files`` are those that were put back. ``now`` is which of its processes run; None when nobody
     can be asked.
 
-    Of two processes the one that is not needed ends first, whoever has started it: the other one
-    would leave without a word, and be followed by one that nobody tells to say goodbye. That is the
-    spare, which gives its clients to the main one if it serves, or else the main one, where only
-    the spare runs.
-
     OpenVPN says goodbye first, while it has the address: its clients believe it, and come back at
     once. Then the address goes, before it ends. Whatever takes time comes when the stock server
     runs.
     """
-    cluster = _short(cluster_unit(before.instance, stock=before.beside))
-    spare = find_spare(before, now)
-    alone = now is not None and now.runs_spare and not now.runs_main
-    last = spare if alone else cluster
+    spared, last = _find_ends(before, now)
     stock = before.stock
     manager = _short(KEEPALIVED_UNIT)
     ours = managed or (bool(before.addresses) and not before.keepalived.active)
-    if spare:
-        yield ("systemctl", "disable", "--now", cluster if alone else spare)
+    if spared:
+        yield ("systemctl", "disable", "--now", spared)
     yield _say_goodbye(last)
     if ours:
         had = [address.partition("/")[0] for _, address, _ in before.addresses]
@@ -284,10 +277,20 @@ def find_return(
         yield ("systemctl", "mask", *masked)
 
 
-def find_spare(before: Before, now: Units | None) -> str:
-    """The second process that must end too: that of init, or one that somebody has added."""
+def _find_ends(before: Before, now: Units | None) -> tuple[str, str]:
+    """The process that ends first, "" for none, and the one that says goodbye and ends last.
+
+    Of two processes the one that is not needed ends first, whoever has started it: the other one
+    would leave without a word, and be followed by one that nobody tells to say goodbye. That is the
+    spare, which gives its clients to the main one if it serves, or else the main one, where only
+    the spare runs.
+    """
+    main = _short(cluster_unit(before.instance, stock=before.beside))
+    spare = _short(spare_unit(before.instance))
+    if now is not None and now.runs_spare and not now.runs_main:
+        return main, spare
     there = now is not None and (now.runs_spare or now.starts_spare)
-    return _short(spare_unit(before.instance)) if before.spare or there else ""
+    return (spare if before.spare or there else ""), main
 
 
 def touches_keepalived(command: Command) -> bool:
@@ -298,7 +301,7 @@ def touches_keepalived(command: Command) -> bool:
 
 def spare_unit(instance: str) -> str:
     """The unit of its second process."""
-    return f"openvpn-cluster-spare@{instance}.service"
+    return f"{Process.SPARE.unit}{instance}.service"
 
 
 @dataclass(frozen=True)
