@@ -79,6 +79,8 @@ def restart_by_force(site: Site) -> str:
         host.run(f"{RESTART} --force")
         if before & set(_pids(host)):
             raise LabError("by force nothing was started anew")
+        # Who is told once more before it is back is away for as long as both of them take.
+        site.wait_answered()
     finally:
         host.run(f"sed -i '/^{CHANGED}$/d' {CONFIG}")
         host.run(f"{RESTART} --force")

@@ -60,15 +60,10 @@ def try_deed(site: Site, deed: Deed) -> Row:
     try:
         detail = deed.do(site)
         site.wait_settled()
-        _wait_answered(site)
+        site.wait_answered()
     except (AssertionError, OvpnhaError) as error:
         return _row(site, deed, wall, monotonic, f"failed: {str(error)[:DETAIL]}")
     return _row(site, deed, wall, monotonic, detail)
-
-
-def _wait_answered(site: Site) -> None:
-    now = time.monotonic_ns()
-    wait_until(lambda: site.probes.answered_since(now), "answers to the client", SECONDS)
 
 
 def _row(site: Site, deed: Deed, wall: int, monotonic: int, detail: str) -> Row:
@@ -133,7 +128,7 @@ def cut_power(site: Site) -> str:
     """The master loses its power, and has it again when the other one serves."""
     name = site.wait_settled()
     site.hosts[name].cut_power()
-    _wait_answered(site)
+    site.wait_answered()
     site.hosts[name].start()
     site.hosts[name].wait_up()
     return f"of {name}"
@@ -182,7 +177,7 @@ def stop_one_by_one(site: Site) -> str:
     name = site.wait_settled()
     for unit in ("ovpnha", UNIT, "keepalived"):
         site.hosts[name].run(f"systemctl stop {unit}")
-    _wait_answered(site)
+    site.wait_answered()
     site.hosts[name].run(f"systemctl start ovpnha {UNIT} keepalived")
     return f"on {name}"
 

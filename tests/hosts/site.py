@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -298,6 +299,11 @@ class Site:
         except LabError as error:
             raise LabError(f"{error}; now: {self._describe()}") from None
         return self.master()
+
+    def wait_answered(self) -> None:
+        """Wait until the client has an answer to what it asks from now on."""
+        now = time.monotonic_ns()
+        wait_until(lambda: self.probes.answered_since(now), "answers to the client", SYNC_SECONDS)
 
     def _describe(self) -> str:
         shown = ("role", "vip", "sync", "grade", "grade_reason", "clients", "protected", "problems")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.lab import plan
 from tests.lab.lab import Lab
 from tests.lab.node import Node
 from tests.lab.scenarios import Victim
@@ -18,6 +19,16 @@ def kill_openvpn(_lab: Lab, master: Node) -> None:
 def cut_node(lab: Lab, master: Node) -> None:
     """Pull all cables of the master."""
     lab.topology.set_links(master.name, "down")
+
+
+def silence_node(lab: Lab, master: Node) -> None:
+    """Pull all cables of the master, such that it cannot say any more that it stands back.
+
+    Cables are pulled one by one. A VIP manager gives its addresses up with the first of them, and
+    the sidecar says so where it can still be heard: then nobody is silent, and no fence is needed.
+    """
+    for segments in ((plan.BCN,), (plan.OUT, plan.LAN)):
+        lab.topology.set_links(master.name, "down", segments)
 
 
 def demote(lab: Lab, node: Node) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.lab import plan
-from tests.lab.deaths import cut_node
+from tests.lab.deaths import silence_node
 from tests.lab.lab import Lab
 from tests.lab.node import Node
 from tests.lab.pacemaker import FENCE_DEVICE, Pacemaker
@@ -108,7 +108,7 @@ def end_silent_master(session: Session) -> Moment:
     """The fence reaches a power switch, which ends the old master with all that runs there."""
     lab = session.lab
     start_fencer(lab)
-    moment = session.strike(cut_node)
+    moment = session.strike(silence_node)
     wait_until(lambda: allowed(lab, moment) is not None, "the fence succeeds", PATIENCE)
     return moment
 
@@ -131,7 +131,7 @@ def start_fencer(lab: Lab) -> None:
 
 def fail_fence(session: Session) -> Moment:
     """The switch does not answer at first."""
-    moment = session.strike(cut_node)
+    moment = session.strike(silence_node)
     _wait_problem(session.lab, moment, "fence_failed")
     (session.lab.directory / MENDED).touch()
     return moment
@@ -140,7 +140,7 @@ def fail_fence(session: Session) -> Moment:
 def hang_fence(session: Session) -> Moment:
     """An operator who knows that the old master is off says so."""
     lab = session.lab
-    moment = session.strike(cut_node)
+    moment = session.strike(silence_node)
     _wait_problem(lab, moment, "fence_failed")
     (lab.directory / FENCED).write_text(f"{time.time_ns()}\n")
     where = ("--config", lab.directory / "ovpnha.toml", "--node", lab.other(moment.node))
