@@ -39,7 +39,7 @@ def _broken_in(run: Run) -> list[str]:
     name = f"{run.scenario}, run {run.detail['run']}"
     found = noticed_by_client(run)
     if run.detail["renegotiations_in_gap"] > 0:
-        found.append("a renegotiation came before the first answer")
+        found.append("a renegotiation came in the longest gap")
     return [f"{name}: {text}" for text in found]
 
 

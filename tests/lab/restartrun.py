@@ -199,8 +199,7 @@ def _renegotiations(watched: Watch, moment: Moment, since: int, until: int) -> i
     """How many fell into the longest gap, which they may not explain."""
     heard = [one for one in watched.forward.probes() if one.answered and one.answered <= until]
     gap = longest_gap(heard, since, until)
-    begin = Moment(moment.node, gap.start, moment.to_wall(gap.start))
-    return watched.noticed(begin, moment.to_wall(gap.end)).renegotiations
+    return watched.noticed_in(gap, moment).renegotiations
 
 
 def _more(bench: Bench, moment: Moment, failed: int) -> dict[str, Any]:

@@ -157,7 +157,6 @@ def _promotion_times(node: Node, since: int) -> dict[str, int]:
 
 def _explain(session: Session, moment: Moment, gap: Gap) -> dict[str, Any]:
     """What stands beside the figures of a run."""
-    in_gap = session.noticed(moment, moment.to_wall(gap.end))
     reverse = longest_gap(session.reverse.probes(), moment.monotonic, time.monotonic_ns())
     return {
         "nodes": len(session.lab.nodes),
@@ -166,7 +165,7 @@ def _explain(session: Session, moment: Moment, gap: Gap) -> dict[str, Any]:
         "rules": session.lab.setup.rules.value,
         "conntrack": session.lab.setup.conntrack,
         "reverse_outage_ms": round(outage_ms(reverse, INTERVAL_MS), 2),
-        "renegotiations_in_gap": in_gap.renegotiations,
+        "renegotiations_in_gap": session.noticed_in(gap, moment).renegotiations,
         "bad_packet_ids": session.noticed(moment).bad_packet_ids,
         "tcp_bytes": session.tcp.received(),
         "load": round(os.getloadavg()[0], 2),

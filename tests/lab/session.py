@@ -89,6 +89,10 @@ class Watch:
         spaces = [(later - earlier) / 1e6 for earlier, later in pairwise(sent)]
         return max(0.0, max(spaces, default=0.0) - INTERVAL_MS)
 
+    def noticed_in(self, gap: Gap, moment: Moment) -> Noticed:
+        """What the client noticed in a gap in the answers; the moment tells the clocks apart."""
+        return noticed(self.client.log(), moment.to_wall(gap.start), moment.to_wall(gap.end))
+
     def noticed(self, moment: Moment, until: int | None = None) -> Noticed:
         """What the client noticed since the moment."""
         return noticed(self.client.log(), moment.wall, until)
