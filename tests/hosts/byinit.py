@@ -14,7 +14,7 @@ from tests.hosts.host import HOME
 from tests.hosts.rows import Row
 from tests.hosts.site import STOCK_UNIT, Site
 from tests.lab.clientlog import noticed
-from tests.lab.measure import longest_gap, outage_ms
+from tests.lab.measure import outage_ms
 from tests.lab.traffic import INTERVAL_MS
 from tests.lab.waiting import wait_until
 
@@ -55,7 +55,7 @@ def go_back(site: Site) -> Row:
         site.hosts[name].run(uninit)
     stopped = time.monotonic_ns()
     wait_until(lambda: site.probes.answered_since(stopped), "answers to the client", SECONDS)
-    gap = outage_ms(longest_gap(site.probes.probes(), monotonic, time.monotonic_ns()), INTERVAL_MS)
+    gap = outage_ms(site.probes.gap(monotonic), INTERVAL_MS)
     stock = site.hosts["a"].ask(f"systemctl is-active {STOCK_UNIT}").strip()
     restarts = noticed(site.client.log(), wall).restarts
     held = gap <= GAP_MS and restarts <= 1 and stock == "active"

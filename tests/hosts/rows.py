@@ -17,7 +17,7 @@ from tests.hosts.restarting import reload_openvpn, restart_by_force
 from tests.hosts.site import STOCK_UNIT, TCP_UNIT, UNIT, Site
 from tests.lab.clientlog import Noticed, noticed
 from tests.lab.errors import LabError
-from tests.lab.measure import longest_gap, outage_ms
+from tests.lab.measure import outage_ms
 from tests.lab.traffic import INTERVAL_MS
 from tests.lab.waiting import wait_until
 
@@ -68,7 +68,7 @@ def try_deed(site: Site, deed: Deed) -> Row:
 
 def _row(site: Site, deed: Deed, wall: int, monotonic: int, detail: str) -> Row:
     seen: Noticed = noticed(site.client.log(), wall)
-    gap = outage_ms(longest_gap(site.probes.probes(), monotonic, time.monotonic_ns()), INTERVAL_MS)
+    gap = outage_ms(site.probes.gap(monotonic), INTERVAL_MS)
     held = gap <= deed.limit and seen.restarts <= deed.restarts
     held = held and not detail.startswith("failed")
     return Row(deed.row, seen.restarts, seen.hard_resets, round(gap, 1), held, detail)

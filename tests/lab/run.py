@@ -8,7 +8,6 @@ only server is restarted, the first node runs alone.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,7 +16,7 @@ from typing import Any
 from tests.lab import plan
 from tests.lab.deaths import DEATHS
 from tests.lab.lab import Lab
-from tests.lab.measure import MS, Curve, Gap, Run, curve, longest_gap, lost, outage_ms
+from tests.lab.measure import MS, Curve, Gap, Run, curve, lost, outage_ms
 from tests.lab.node import Node, Setup
 from tests.lab.scenarios import Scenario, Victim
 from tests.lab.session import Moment, Session
@@ -157,7 +156,7 @@ def _promotion_times(node: Node, since: int) -> dict[str, int]:
 
 def _explain(session: Session, moment: Moment, gap: Gap) -> dict[str, Any]:
     """What stands beside the figures of a run."""
-    reverse = longest_gap(session.reverse.probes(), moment.monotonic, time.monotonic_ns())
+    reverse = session.reverse.gap(moment.monotonic)
     return {
         "nodes": len(session.lab.nodes),
         "keepalive": session.lab.setup.keepalive,

@@ -14,7 +14,7 @@ from itertools import pairwise
 from tests.lab.clientlog import Noticed, noticed
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
-from tests.lab.measure import Gap, longest_gap, outage_ms
+from tests.lab.measure import Gap, outage_ms
 from tests.lab.node import Node
 from tests.lab.openvpn import Client
 from tests.lab.traffic import INTERVAL_MS, ProbeStream
@@ -77,7 +77,7 @@ class Watch:
 
     def gap(self, moment: Moment) -> Gap:
         """The longest gap in the answers since the moment."""
-        return longest_gap(self.forward.probes(), moment.monotonic, time.monotonic_ns())
+        return self.forward.gap(moment.monotonic)
 
     def outage_ms(self, moment: Moment) -> float:
         """How long the client was without answers since the moment."""

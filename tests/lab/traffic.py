@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab import plan
-from tests.lab.measure import Probe
+from tests.lab.measure import Gap, Probe, longest_gap
 from tests.lab.process import Process
 from tests.lab.waiting import Tail, wait_until
 
@@ -58,6 +58,15 @@ class ProbeStream:
         return [
             Probe(number, sent, self._answered.get(number)) for number, sent in self._sent.items()
         ]
+
+    def gap(self, since: int) -> Gap:
+        """The longest gap in the answers that ends after ``since``; an open one ends now.
+
+        Now is when the last request was sent: what was not asked is not missing, and how long this
+        process takes to read what the other one wrote is no gap.
+        """
+        probes = self.probes()
+        return longest_gap(probes, since, max(since + 1, *(one.sent for one in probes[-1:])))
 
     def answered_since(self, since: int) -> int:
         """How many probes that were sent after ``since`` (nanoseconds) have been answered."""

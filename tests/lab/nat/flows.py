@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.lab import plan
 from tests.lab.lab import Lab
-from tests.lab.measure import MS, longest_gap, outage_ms
+from tests.lab.measure import MS, outage_ms
 from tests.lab.nat.rows import ICMP, Fate, Traffic
 from tests.lab.process import Process
 from tests.lab.traffic import INTERVAL_MS, ProbeStream, agent
@@ -192,7 +192,7 @@ class Flows:
 
     def _fate_of_probes(self, family: str, moment: int, now: int) -> Fate:
         stream = self._probes[family]
-        gap = longest_gap(stream.probes(), moment, now)
+        gap = stream.gap(moment)
         return Fate(stream.answered_since(now - FRESH) > 0, outage_ms(gap, INTERVAL_MS), ())
 
     def _errors(self, group: str) -> tuple[str, ...]:
