@@ -283,22 +283,25 @@ class Site:
         masters = [name for name, one in found.items() if one and _serves(one)]
         return masters[0] if len(masters) == 1 else ""
 
-    def settled(self) -> bool:
-        """One node serves, the other is in sync, and every client is protected."""
-        found = [one for one in map(self.status, self.hosts) if one is not None]
-        roles = {one["role"]: one for one in found}
+    def settled(self) -> str:
+        """The node that has the VIP and serves, with the other in sync and every client protected.
+
+        "" when it is not so. Who asks again who is master may hear nothing, from a busy machine.
+        """
+        found = {name: self.status(name) for name in self.hosts}
+        roles = {one["role"]: name for name, one in found.items() if one is not None}
         if set(roles) != {"master", "standby"}:
-            return False
-        safe = roles["master"]["clients"] == roles["master"]["protected"] > 0
-        return safe and bool(roles["standby"]["sync"] == "in_sync")
+            return ""
+        master, standby = (found[roles[role]] or {} for role in ("master", "standby"))
+        safe = master["vip"] and master["clients"] == master["protected"] > 0
+        return roles["master"] if safe and standby["sync"] == "in_sync" else ""
 
     def wait_settled(self) -> str:
         """Wait until it is so, and give the master's name."""
         try:
-            wait_until(self.settled, "a master, and a standby in sync", SYNC_SECONDS)
+            return wait_until(self.settled, "a master, and a standby in sync", SYNC_SECONDS)
         except LabError as error:
             raise LabError(f"{error}; now: {self._describe()}") from None
-        return self.master()
 
     def wait_answered(self) -> None:
         """Wait until the client has an answer to what it asks from now on."""
