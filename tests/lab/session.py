@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from tests.lab.clientlog import Noticed, noticed
@@ -27,11 +27,15 @@ and at the server, there and back; the sender's own lateness is that of one of t
 
 @dataclass(frozen=True)
 class Moment:
-    """Something that happened: to which node, and when on both clocks."""
+    """Something that happened: to which node, and when on both clocks, which is when it began.
+
+    ``over``, of the lab's clock, is when it was done: before that the old master may still answer.
+    """
 
     node: str
     monotonic: int
     wall: int
+    over: int = 0
 
     def to_wall(self, monotonic: int) -> int:
         """A time of the lab's clock as the client's log stamps it."""
@@ -55,13 +59,13 @@ class Watch:
         master = self.lab.master
         moment = self.mark()
         deed(self.lab, master)
-        return moment
+        return replace(moment, over=time.monotonic_ns())
 
     def recovers(self, moment: Moment, seconds: float) -> bool:
-        """Wait until a probe sent after the moment is answered; False when none is in time."""
+        """Wait until a probe sent after all of it is answered; False when none is in time."""
         try:
             wait_until(
-                lambda: self.forward.answered_since(moment.monotonic),
+                lambda: self.forward.answered_since(max(moment.monotonic, moment.over)),
                 "an answer to a probe",
                 seconds,
             )
