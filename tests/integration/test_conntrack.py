@@ -16,7 +16,7 @@ from tests.integration.conftest import configure
 from tests.integration.pace import PATIENCE
 from tests.lab import plan, topology
 from tests.lab.cleanup import Claim
-from tests.lab.conntrackd import PROGRAM
+from tests.lab.conntrackd import PROGRAM, takes_commands
 from tests.lab.lab import Lab
 from tests.lab.nat.flows import Flows
 from tests.lab.nat.rows import FAMILIES
@@ -160,7 +160,11 @@ def start_conntrackd(home: Path, namespace: str, node: str) -> Process:
     file.write_text(render_conntrackd(config, [channel], node))
     log = home / f"conntrackd-{node}.log"
     process = Process([PROGRAM, "-C", file], namespace=namespace, directory=home, log=log).start()
-    wait_until(socket.exists, f"conntrackd {node} runs", PATIENCE)
+    wait_until(
+        lambda: socket.exists() and takes_commands(file, namespace),
+        f"conntrackd {node} takes commands",
+        PATIENCE,
+    )
     return process
 
 

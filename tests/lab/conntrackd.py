@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from tests.lab import sidecar
@@ -44,4 +45,10 @@ class Conntrackd:
 
     def _listens(self) -> bool:
         self.process.expect_running()
-        return self.socket.exists()
+        return self.socket.exists() and takes_commands(self._file, self._namespace)
+
+
+def takes_commands(file: Path, namespace: str) -> bool:
+    """Whether conntrackd answers: its socket is there before it hears its kernel and the others."""
+    command = ["ip", "netns", "exec", namespace, str(PROGRAM), "-C", str(file), "-s"]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
