@@ -117,11 +117,12 @@ def is_alive(lab: Lab, client: Client) -> Callable[[], bool]:
     """Whether a client hears from its server, later than now; both ping every second."""
     status = lab.directory / f"{client.process.name}.status"
 
-    def received() -> int:
+    def received() -> list[int]:
+        """None while there is no status, or one that is being written."""
         lines = status.read_text().splitlines() if status.exists() else []
-        return next((int(line.split(",")[1]) for line in lines if line.startswith(AUTHENTIC)), 0)
+        return [int(line.split(",")[1]) for line in lines if line.startswith(AUTHENTIC)]
 
-    before = received()
+    before = wait_until(received, f"a whole {status.name}", PATIENCE)
     return lambda: received() > before
 
 

@@ -33,10 +33,10 @@ def set_up(namespace: str) -> None:
     subprocess.run(["ip", "-n", namespace, "link", "set", DEVICE, "up"], check=True)
 
 
-def received(status: Path) -> int:
-    """Bytes that the client has read from its tunnel's carrier so far."""
-    found = re.search(r"^TCP/UDP read bytes,(\d+)", status.read_text(), re.M)
-    return int(found[1]) if found else 0
+def received(status: Path) -> list[int]:
+    """Bytes that the client has read from its tunnel's carrier; none while the file is written."""
+    found = re.findall(r"^TCP/UDP read bytes,(\d+)\n", status.read_text(), re.M)
+    return [int(one) for one in found]
 
 
 def hears(lab: Lab, client: Client) -> None:
@@ -44,7 +44,7 @@ def hears(lab: Lab, client: Client) -> None:
     status = lab.directory / "own.status"
     wait_until(status.exists, "a status of the client", PATIENCE)
     for _ in range(2):
-        before = received(status)
+        before = wait_until(lambda: received(status), "a whole status", PATIENCE)
         wait_until(lambda: received(status) > before, "something from the server", PATIENCE)  # noqa: B023
     client.process.expect_running()
 
