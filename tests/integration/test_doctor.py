@@ -206,12 +206,14 @@ def link(bad: str, good: str) -> Fault:
 
 
 @contextmanager
-def no_keepalived(_lab: Lab, node: Node) -> Iterator[None]:
+def no_keepalived(lab: Lab, node: Node) -> Iterator[None]:
     node.vip_manager.stop()
     try:
         yield
     finally:
         node.vip_manager.start()
+        back = "doctor sees keepalived again"
+        wait_until(lambda: KIND.KEEPALIVED_DOWN not in kinds(examine(lab, node)[0]), back, PATIENCE)
 
 
 @contextmanager
