@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.integration.conftest import MakeLab
+from tests.integration.pace import PATIENCE
 from tests.integration.rows import LOGIN, VERIFY, Row, write_files
 from tests.lab.lab import Lab
 from tests.lab.node import Node
@@ -22,7 +23,6 @@ from tests.lab.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
-PATIENCE = 20.0
 STRICT = """\
 #!/bin/sh
 [ "$1" = delete ] || [ "$3" = one ] || [ "$3" = two ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import OPENVPN
+from tests.integration.pace import PATIENCE
 from tests.integration.setuphost import (
     SERVER,
     USER,
@@ -64,7 +65,9 @@ def test_a_server_starts_with_what_is_proposed(
     assert (told.returncode, told.stdout + told.stderr) == (0, "")
     log = tmp_path / "openvpn.log"
     with host.start(OPENVPN, "--cd", SERVER, "--config", f"{name}.conf", log=log) as process:
-        said = wait_until(lambda: answers(host, name, *STATUS), f"{name} answers, see {log}", 30.0)
+        said = wait_until(
+            lambda: answers(host, name, *STATUS), f"{name} answers, see {log}", PATIENCE
+        )
         assert "role=standby" in said
         process.terminate()
     host.check(OVPNHA, "uninit", "--write")
@@ -95,7 +98,7 @@ def test_a_second_host_takes_the_sealed_file(host: SetupHost, pki: Path, tmp_pat
         )
         log = tmp_path / "openvpn.log"
         with other.start(OPENVPN, "--cd", SERVER, "--config", "nyr.conf", log=log) as process:
-            wait_until(lambda: answers(other, "nyr", *STATUS), f"nyr answers, see {log}", 30.0)
+            wait_until(lambda: answers(other, "nyr", *STATUS), f"nyr answers, see {log}", PATIENCE)
             process.terminate()
         other.check(OVPNHA, "uninit", "--write")
         assert {

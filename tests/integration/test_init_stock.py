@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.pace import PATIENCE
 from tests.integration.setuphost import (
     SERVER,
     USER,
@@ -56,7 +57,7 @@ def test_a_server_starts_with_what_is_proposed(
         said = wait_until(
             lambda: answers(host, name, "load-stats", "nclients"),
             f"{name} answers, see {log}",
-            30.0,
+            PATIENCE,
         )
         assert "nclients=0" in said
         process.terminate()

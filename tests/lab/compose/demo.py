@@ -21,7 +21,7 @@ from tests.lab.waiting import wait_until
 
 # Prometheus needs a while of every state to show it.
 WATCH_SECONDS = 8.0
-PROMETHEUS_SECONDS = 30.0
+PROMETHEUS_SECONDS = 90.0
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "ovpnha.json"
 
 
