@@ -42,8 +42,15 @@ class Channel:
 
     def receive_untrusted(self, data: bytes) -> None:
         """Take what was read. After ManagementError the connection is of no more use."""
-        for line in self._lines.receive_untrusted(data):
-            self._take_untrusted(line)
+        lines = self._lines.receive_untrusted(data)
+        noticed = b"\n>" in data or (bool(lines) and lines[0].startswith(b">"))
+        at = 0
+        while at < len(lines):
+            if self._block and not noticed and not self._commands[0].free_text:
+                at = self._take_run_untrusted(self._commands[0], lines, at)
+            if at < len(lines):
+                self._take_untrusted(lines[at])
+                at += 1
 
     def next_event(self) -> Notice | Reply | None:
         """The next notice or reply, in the order OpenVPN sent them."""
@@ -53,6 +60,18 @@ class Channel:
     def unfinished(self) -> bool:
         """Whether the bytes so far end within a line or within a reply."""
         return self._lines.unfinished or bool(self._block)
+
+    def _take_run_untrusted(self, command: Command, lines: list[bytes], at: int) -> int:
+        """Take the rest of a block, as far as it is here, at once; returns where it ends."""
+        try:
+            end = lines.index(END, at)
+        except ValueError:
+            end = len(lines)
+        if end > at:
+            run = b"\n".join(lines[at:end])
+            self._grow_untrusted(command, len(run) + 1)
+            self._block += _ascii_untrusted(run).split("\n")
+        return end
 
     def _take_untrusted(self, line: bytes) -> None:
         if line.startswith(b">"):
@@ -77,15 +96,18 @@ class Channel:
         if line == END:
             self._finish(read_block_untrusted(command, self._block))
             return
-        self._block_size += len(line) + 1
-        if self._block_size > command.block_limit:
-            raise ManagementError(
-                f"OpenVPN's answer to {command.name} has more than {command.block_limit} bytes"
-            )
+        self._grow_untrusted(command, len(line) + 1)
         if command.free_text:
             self._block.append(line.decode(errors="replace"))
         else:
             self._block.append(_ascii_untrusted(line))
+
+    def _grow_untrusted(self, command: Command, size: int) -> None:
+        self._block_size += size
+        if self._block_size > command.block_limit:
+            raise ManagementError(
+                f"OpenVPN's answer to {command.name} has more than {command.block_limit} bytes"
+            )
 
     def _finish(self, reply: Reply) -> None:
         self._commands.popleft()

@@ -6,6 +6,7 @@ Decides how a command is written, never when. Rules: docs/management.md, "Comman
 from __future__ import annotations
 
 import base64
+import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -115,13 +116,11 @@ class Import(Command):
     def encode(self) -> bytes:
         """The record's parts in lines of at most ``TEXT_CUT`` characters of base64."""
         record = self.record
-        return _lines(
-            f"{self.name} {record.uid.hex()} {record.generation}",
-            *_cut("HOT", record.hot),
-            *(line for part in record.cold for line in _cut(f"COLD,{part.kind}", part.data)),
-            *(_grant(grant) for grant in self.grants),
-            "END",
-        )
+        lines = [b"%s %s %d\n" % (self.name.encode(), record.uid.hex().encode(), record.generation)]
+        lines += _cut(b"HOT,", record.hot)
+        for part in record.cold:
+            lines += _cut(b"COLD,%d," % part.kind, part.data)
+        return b"".join([*lines, *map(_grant, self.grants), b"END\n"])
 
 
 @dataclass(frozen=True)
@@ -364,11 +363,12 @@ def _lines(*lines: str) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode("ascii")
 
 
-def _cut(prefix: str, data: bytes) -> Iterator[str]:
-    text = base64.b64encode(data).decode()
-    for at in range(0, len(text), TEXT_CUT):
-        yield f"{prefix},{text[at : at + TEXT_CUT]}"
+def _cut(prefix: bytes, data: bytes) -> list[bytes]:
+    size = TEXT_CUT // 4 * 3  # whole groups: the text of all is that of the pieces
+    encode = binascii.b2a_base64  # with the end of the line
+    return [prefix + encode(data[at : at + size]) for at in range(0, len(data), size)]
 
 
-def _grant(grant: Grant) -> str:
-    return f"GRANT,{grant.holder.hex()},{grant.fingerprint.hex()},{grant.start},{grant.end}"
+def _grant(grant: Grant) -> bytes:
+    names = f"{grant.holder.hex()},{grant.fingerprint.hex()}"
+    return f"GRANT,{names},{grant.start},{grant.end}\n".encode()

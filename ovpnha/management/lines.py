@@ -27,7 +27,7 @@ class LineReader:
     def receive_untrusted(self, data: bytes) -> list[bytes]:
         """Take what was read and return the lines it completes."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > LINE_LIMIT or any(len(line) > LINE_LIMIT for line in lines):
+        if len(self._rest) > LINE_LIMIT or max(map(len, lines), default=0) > LINE_LIMIT:
             raise ManagementError(f"OpenVPN sent a line of more than {LINE_LIMIT} bytes")
         if self._rest.startswith(PASSWORD_PROMPT):
             raise PasswordAsked("OpenVPN's management socket asks for a password")

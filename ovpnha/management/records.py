@@ -5,7 +5,6 @@ Must never put a byte of a record into an exception. Rules: docs/management.md, 
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Sequence
 
@@ -35,13 +34,16 @@ def read_record_untrusted(lines: Sequence[str], asked: Uid) -> ClientRecord:
     hot: list[str] = []
     cold: dict[int, list[str]] = {}
     grants: list[Grant] = []
+    last, pieces = "", list[str]()  # the kind of the cold part that is being read, and its text
     for line in lines[1:]:
         word, _, rest = line.partition(",")
         if word == "HOT":
             hot.append(rest)
         elif word == "COLD":
             kind, _, text = rest.partition(",")
-            cold.setdefault(_read_kind_untrusted(kind), []).append(text)
+            if kind != last or not pieces:
+                last, pieces = kind, cold.setdefault(_read_kind_untrusted(kind), [])
+            pieces.append(text)
         elif word == "GRANT":
             grants.append(_read_grant_untrusted(rest))
     return _assemble_untrusted(uid, generation, hot, cold, grants)
@@ -95,6 +97,6 @@ def _read_grant_untrusted(text: str) -> Grant:
 
 def _decode_untrusted(texts: list[str]) -> bytes:
     try:
-        return base64.b64decode("".join(texts), validate=True)
+        return binascii.a2b_base64("".join(texts), strict_mode=True)
     except (binascii.Error, ValueError):
         raise ManagementError("OpenVPN exported a part that is not base64") from None

@@ -31,6 +31,7 @@ from ovpnha.management.replies import (
 )
 from ovpnha.model import (
     NO_EPOCH,
+    ColdPart,
     Descriptors,
     Epoch,
     HolderId,
@@ -117,6 +118,37 @@ def test_bytes_can_be_cut_anywhere(cuts: list[int]) -> None:
     assert isinstance(status, StatusReply)
     assert down == DownNotice(UID)
     assert listed == ListReply({})
+
+
+@given(st.lists(st.integers(0, 400), max_size=12), st.sampled_from([None, 1, 3, 5]))
+def test_a_block_is_the_same_however_it_comes(cuts: list[int], notice_at: int | None) -> None:
+    lines = [b"RECORD,0011223344556677,4,0", b"HOT,aG90", b"COLD,3,Y29s", b"COLD,3,ZDM=", b"NEW"]
+    down = [b">CLUSTER:DOWN,0011223344556677"] if notice_at else []
+    lines[notice_at or 0 : notice_at or 0] = down
+    stream = b"\r\n".join([*lines, b"END", b"SUCCESS: cluster-hold", b""])
+    channel = Channel()
+    channel.send(commands.Export(UID))
+    channel.send(commands.Hold())
+    places = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
+    for start, end in itertools.pairwise(places):
+        channel.receive_untrusted(stream[start:end])
+    *before, exported, held = events(channel)
+    assert before == [DownNotice(UID)] * len(down)
+    assert isinstance(exported, ExportReply)
+    assert (exported.record.hot, exported.record.cold) == (b"hot", (ColdPart(3, b"cold3"),))
+    assert held == Done(commands.Hold())
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_block_has_its_bound_however_it_comes(turns: int) -> None:
+    line = b"N" * 1023 + b"\n"
+    channel = Channel()
+    channel.send(commands.Export(UID))
+    most = commands.EXPORT_LIMIT // len(line)
+    for turn in range(turns):
+        channel.receive_untrusted(line * (most // turns + (turn < most % turns)))
+    with pytest.raises(ManagementError, match="more than 131072 bytes"):
+        channel.receive_untrusted(b"N\n" * 2)
 
 
 def test_the_status_is_read() -> None:
