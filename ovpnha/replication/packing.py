@@ -14,7 +14,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ovpnha.model import HOT_LIMIT, RECORD_LIMIT, ClientRecord, ColdKind, ColdPart
 from ovpnha.replication.records import COLD_PARTS_LIMIT, PACKING, malformed
@@ -86,10 +86,12 @@ class Packer:
         hot, cold = _digest(record.hot), _digest(_join(record.cold))
         same_hot = before is not None and before.hot == hot
         same_cold = before is not None and before.cold == cold
-        packed = replace(
-            record,
-            hot=before.record.hot if before and same_hot else _deflate(record.hot, HOT_LAYOUT),
-            cold=before.record.cold if before and same_cold else self._bundle(record.cold),
+        packed = ClientRecord(
+            record.uid,
+            record.generation,
+            before.record.hot if before and same_hot else _deflate(record.hot, HOT_LAYOUT),
+            before.record.cold if before and same_cold else self._bundle(record.cold),
+            record.grants,
         )
         return Packed(packed, hot, cold)
 
@@ -125,7 +127,7 @@ def unpack_untrusted(record: ClientRecord) -> ClientRecord:
     cold = _unpack_untrusted(record.cold)
     if len(hot) + sum(len(part.data) for part in cold) > RECORD_LIMIT:
         raise malformed()
-    return replace(record, hot=hot, cold=cold)
+    return ClientRecord(record.uid, record.generation, hot, cold, record.grants)
 
 
 def _unpack_untrusted(parts: tuple[ColdPart, ...]) -> tuple[ColdPart, ...]:

@@ -60,9 +60,13 @@ class PublishedTable(Mapping[Uid, Published]):
         """This record instead of the one that is there; it has no number yet."""
         known = self._clients.get(record.uid)
         packed = self._packer.pack(record, known.packed if known is not None else None)
-        names = self._cold.use(packed.record.cold)
+        if known is not None and packed.record.cold is known.record.cold:
+            names = known.names  # still in use
+        else:
+            names = self._cold.use(packed.record.cold)
+            self._cold.release(known.names if known is not None else ())
         if known is not None:
-            self._leave(known)
+            self._flip(known.record)
         self._clients[record.uid] = Published(packed, names, 0)
         self._flip(record)
 
@@ -79,13 +83,10 @@ class PublishedTable(Mapping[Uid, Published]):
         """The client is gone; returns what was published of it."""
         known = self._clients.pop(uid, None)
         if known is not None:
-            self._leave(known)
+            self._flip(known.record)
+            self._cold.release(known.names)
             self._recent.pop(uid, None)
         return known
-
-    def _leave(self, known: Published) -> None:
-        self._flip(known.record)
-        self._cold.release(known.names)
 
     def _flip(self, record: ClientRecord) -> None:
         """This record comes into the table, or leaves it."""

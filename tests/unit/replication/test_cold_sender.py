@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from ovpnha.model import ColdPart
+from dataclasses import replace
+
+from ovpnha.model import ClientRecord, ColdPart, Uid
 from ovpnha.replication.cold_receiver import ColdReceiver
 from ovpnha.replication.cold_sender import ColdSender
 from ovpnha.replication.decoding import decode_untrusted
 from ovpnha.replication.messages import Cold
+from ovpnha.replication.published import PublishedTable
 from tests.unit.replication.network import INSTANCE
 
 SLACK = 0.001
@@ -64,3 +67,18 @@ def test_each_piece_but_the_last_has_960_bytes_and_an_empty_part_has_one() -> No
         assert [len(chunk.data) for chunk in chunks] == pieces
         assert [receiver.add(chunk) for chunk in chunks] == [False] * (len(pieces) - 1) + [True]
         assert receiver.get(part.name) == part
+
+
+def test_a_record_that_comes_again_names_its_parts_once() -> None:
+    sender = ColdSender(INSTANCE, 1)
+    table, uid = PublishedTable(sender), Uid(b"12345678")
+    record = ClientRecord(uid, 1, b"hot", (PART,))
+    table.put(record)
+    base, bundle = table[uid].names
+    table.put(replace(record, generation=2))
+    assert table[uid].names == (base, bundle)
+    table.put(replace(record, cold=(OTHER,)))
+    other = table[uid].names[1]
+    assert (base in sender, bundle in sender, other in sender) == (True, False, True)
+    table.remove(uid)
+    assert (base in sender, other in sender) == (False, False)
