@@ -20,6 +20,7 @@ from pathlib import Path
 import typer
 
 from ovpnha.cli.common import ANSWER_TIMEOUT
+from ovpnha.cli.restartfarewell import ForcedRestart
 from ovpnha.cli.restartlook import (
     GONE,
     copy_of,
@@ -51,6 +52,7 @@ from ovpnha.runtime.restartrequest import (
     STANDBY,
     RestartAnswer,
     RestartRequest,
+    Step,
     is_done,
     is_master,
     is_over,
@@ -161,7 +163,7 @@ class Restart:
             return told
         always = told.policy is SparePolicy.ALWAYS
         if not back and (always or not self._start or told.serving is Process.SPARE):
-            self._renew(told, told.serving.other)
+            self._renew(told.serving.other)
         if self._start and is_lent(told) and is_done(told):
             self._units.stop_spare()
         return told
@@ -175,8 +177,6 @@ class Restart:
         before = self._await_word() if is_master(self.first) else self._look()
         if is_moving(before) or (is_master(before) and not goes_on(self.first, before)):
             raise ControlError(CHANGED)
-        clients = ", its clients reconnect" if is_master(self.first) else ""
-        self._say(f"OpenVPN is stopped and started{clients}")
         try:
             with self._trial():
                 self._tried = Process.MAIN
@@ -247,7 +247,7 @@ class Restart:
         """What there is when no move makes this process serve in the next moment."""
         answer = self._await_word()
         if is_moving(answer) and answer.serving is not process:
-            self._renew(answer, process)  # which is refused when it is about to serve
+            self._renew(process)  # which is refused when it is about to serve
             answer = self._await_word()
         return answer
 
@@ -277,7 +277,7 @@ class Restart:
         other = told.serving.other
         self._begin(told, other)
         self._say(f"the {other} process gets every client")
-        answer = self._ask(RestartRequest(instance=told.instance, step="move", within=self._within))
+        answer = self._step("move")
         said = ""
         while not is_over(answer):
             if not answer.phase:
@@ -354,7 +354,7 @@ class Restart:
     def _start_main(self, told: RestartAnswer) -> RestartAnswer:
         """End both, start the usual one, and see that it is another one."""
         try:
-            self._units.restart(told.serving if is_master(told) else Process.MAIN)
+            ForcedRestart(self._step, self._say).restart(self._units, told)
         except UnitError as error:
             return replace(self._look(), phase=FAILED_PHASE, reason=str(error))
         told = self._await_anew(told, Process.MAIN, {STANDBY, MASTER})
@@ -370,28 +370,30 @@ class Restart:
         """Have it end, and another one be started."""
         self._say(f"the {process} process is started anew")
         self._tried = process
-        unreached = is_unreached(told, self._renew(told, process), process)
+        unreached = is_unreached(told, self._renew(process), process)
         if self._start and unreached and process is not self._reloaded:
             self._units.renew(process)  # it may run, for all that
         elif self._start:
             self._units.start(process)
 
-    def _renew(self, told: RestartAnswer, process: Process) -> RestartAnswer:
+    def _renew(self, process: Process) -> RestartAnswer:
         """Have a process end that does not serve, for another one to be started; what there is."""
-        request = RestartRequest(instance=told.instance, step="renew", process=process)
-        answer = self._ask(request)
+        answer = self._step("renew", one=process)
         if answer.waiting:
             end_waiting(answer.waiting)
         return answer
 
     def _look(self) -> RestartAnswer:
-        return self._ask(RestartRequest(instance=self._name, step="look"))
+        return self._step("look")
 
     def _wait(self, known: RestartAnswer) -> RestartAnswer:
         """What there is when that changes, or after a second."""
-        return self._ask(RestartRequest(instance=known.instance, step="wait", known=known.known))
+        return self._step("wait", known.known)
 
-    def _ask(self, request: RestartRequest) -> RestartAnswer:
+    def _step(self, step: Step, known: str = "", one: Process | None = None) -> RestartAnswer:
+        request = RestartRequest(
+            instance=self._name, step=step, process=one, within=self._within, known=known
+        )
         return ask(self._control, request, RestartAnswer, ANSWER_TIMEOUT)
 
     def _say(self, text: str) -> None:

@@ -279,6 +279,18 @@ class Kick(Command):
 
 
 @dataclass(frozen=True)
+class KickClient(Command):
+    """Tell one client through its control channel to reconnect, and forget it a little later."""
+
+    name = "client-kill"
+    cid: int
+
+    def encode(self) -> bytes:
+        """The client id of this process, and the word, which OpenVPN may have by default."""
+        return _lines(f"{self.name} {self.cid} RESTART")
+
+
+@dataclass(frozen=True)
 class Wait(Command):
     """Let each new client wait for ``Release``, or let all go."""
 

@@ -54,6 +54,11 @@ class Asked:
         self._instances[instance].verbs.renegotiate(uid, rate, now)
         self._go_on(now)
 
+    def ask_farewell(self, instance: InstanceName, now: float, *, on: bool) -> None:
+        """Tell all clients to reconnect, one after the other, or no more of them."""
+        self._instances[instance].verbs.bid_farewell(now, on=on)
+        self._go_on(now)
+
     def ask_pause(self, instance: InstanceName, seconds: float, now: float) -> None:
         """Watch and replicate, and do not act, for so long."""
         parts = self._instances[instance].parts

@@ -21,6 +21,7 @@ from ovpnha.node.cluster.view import ClusterView
 from ovpnha.node.cluster.vip_problems import VipProblems
 from ovpnha.node.config import InstanceConfig
 from ovpnha.node.master.exporter import Exporter
+from ovpnha.node.master.farewell import Farewell
 from ovpnha.node.master.reconnecting import Reconnecting
 from ovpnha.node.master.rekey import Rekey
 from ovpnha.node.memory import Memory
@@ -87,12 +88,13 @@ class Assembly:
         self.exporter = Exporter(openvpn, backchannel, config.protect_wait)
         self.rekey = Rekey(openvpn, config.rekey_after_promotion, config.rekey_rate)
         self.reconnecting = Reconnecting(openvpn)
+        self.farewell = Farewell(openvpn, self.exporter.protection, config.rekey_rate)
         self.stock = Stock(openvpn, backchannel, config, lambda: self.discovery.stock_clients, now)
 
         # In the order in which time passes for them: first, whether OpenVPN is there at all.
         self._all: tuple[Part, ...] = (
             *(self.discovery, self.liveness, self.traffic, self.sharing, self.own),
-            *(self.reconnecting, self.apart),
+            *(self.reconnecting, self.farewell, self.apart),
             *(self.role, self.vip, self.promotion, self.openvpn, self.presence, self.view),
             *(self.vip_problems, self.checks, self.announcer, self.two_masters, self.successor),
             *(self.predecessor, self.switchover, self.pause, self.fence, self.importer),

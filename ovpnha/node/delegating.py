@@ -75,6 +75,11 @@ class Delegating:
         self._serving(instance).ask_renegotiate(instance, uid, rate, now)
         self._go_on(now)
 
+    def ask_farewell(self, instance: InstanceName, now: float, *, on: bool) -> None:
+        """Tell the clients of the one that serves to reconnect, or no more of them."""
+        self._serving(instance).ask_farewell(instance, now, on=on)
+        self._go_on(now)
+
     def ask_pause(self, instance: InstanceName, seconds: float, now: float) -> None:
         """Watch and replicate, and do not act: both."""
         if instance in self._slots:

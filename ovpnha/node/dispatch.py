@@ -160,8 +160,8 @@ def _make_management(instance: Instance) -> Table:
         replies.Done: (openvpn, importer, parts.sharing),
         replies.LoadStatsReply: (discovery, parts.traffic),
         replies.RoomReply: (parts.traffic,),
-        replies.IdentitiesReply: (presence,),
-        replies.ClientStatusReply: (presence, parts.traffic, parts.stock),
+        replies.IdentitiesReply: (presence, parts.farewell),
+        replies.ClientStatusReply: (presence, parts.traffic, parts.stock, parts.farewell),
         replies.VersionReply: (discovery,),
     }
 

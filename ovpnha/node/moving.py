@@ -49,6 +49,7 @@ from itertools import chain
 
 from ovpnha.model import Role, Sync
 from ovpnha.node.arbiter import Place
+from ovpnha.node.master.farewell import NO_FAREWELL, FarewellFigures
 from ovpnha.node.master.rekey import SHORT
 from ovpnha.node.part import first
 from ovpnha.node.parts import Parts
@@ -193,6 +194,7 @@ class RestartFigures:
     phase: MovePhase | None = None
     reason: str = ""
     seconds: float = 0.0  # since it was asked for, or that it took
+    farewell: FarewellFigures = NO_FAREWELL  # of the process that serves
 
 
 def find_obstacles(mine: Parts, other: Parts, place: Place, now: float) -> Iterator[str]:

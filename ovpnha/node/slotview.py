@@ -58,7 +58,10 @@ class SlotView:
     def figures(self, now: float) -> RestartFigures:
         """For those who look."""
         move, settled = self._move, self._slot is not None
-        figures = RestartFigures(self._figures(now), self.obstacles(now), settled)
+        farewell = self.parts(self.serving).farewell.statistics(now)
+        figures = RestartFigures(
+            self._figures(now), self.obstacles(now), settled, farewell=farewell
+        )
         if move is None:
             return figures
         seconds = (now if move.ended_at is None else move.ended_at) - move.begun

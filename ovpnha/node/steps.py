@@ -130,6 +130,7 @@ class Steps:
         self._change.order(Hold())
         parts.rekey.pause()
         parts.reconnecting.stop(now)
+        parts.farewell.stop(now)
         parts.role.held_since = now
         parts.vip.break_promise()
         parts.successor.planned |= parts.vip.handed_over

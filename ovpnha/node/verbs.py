@@ -82,6 +82,14 @@ class Verbs:
             parts.vip.break_promise()
             parts.openvpn.log("warning", "promise broken: openvpn would speak before the vip")
 
+    def bid_farewell(self, now: float, *, on: bool) -> None:
+        """Master: tell all clients to reconnect, as OpenVPN is about to end; or it is not."""
+        parts = self._parts
+        if not on:
+            parts.farewell.end(now)
+        elif self._role is Role.MASTER and parts.discovery.settled:
+            parts.farewell.begin(now)
+
     def renegotiate(self, uid: Uid | None, rate: float, now: float) -> None:
         """Renegotiate with one client, or with all."""
         parts = self._parts

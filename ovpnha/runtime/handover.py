@@ -96,7 +96,7 @@ class HandOver:
             if not _someone_in_sync(one):
                 return f"no other node is in sync: {count_clients(one.clients)} must reconnect"
             self._driver.step(lambda core, now: core.ask_demote(name, now))
-        elif not _someone_comes(one):
+        elif not someone_comes(one):
             return "the VIP is not here, and no other node is heard that could take it"
         if await self._until(name, _has_left, end - loop.time()):
             return ""
@@ -129,14 +129,14 @@ def _has_left(one: InstanceStatistics) -> bool:
 
 def _is_clear(one: InstanceStatistics) -> bool:
     """Whether it is known what can be done, so that nothing is to be waited for first."""
-    return _has_left(one) or _someone_in_sync(one) or not _someone_comes(one)
+    return _has_left(one) or _someone_in_sync(one) or not someone_comes(one)
 
 
 def _someone_in_sync(one: InstanceStatistics) -> bool:
     return any(_could_serve(node) and node.sync is Sync.IN_SYNC for node in one.nodes)
 
 
-def _someone_comes(one: InstanceStatistics) -> bool:
+def someone_comes(one: InstanceStatistics) -> bool:
     """Whether waiting makes sense: a node is heard that serves, or may be in sync soon."""
     return any(_could_serve(node) or _serves(node) for node in one.nodes)
 

@@ -18,10 +18,12 @@ from ovpnha.node.moving import OVER, RestartFigures
 from ovpnha.node.pair import Pair
 from ovpnha.runtime.control import ControlError
 from ovpnha.runtime.driver import Core, Driver
+from ovpnha.runtime.handover import someone_comes
 from ovpnha.runtime.restartrequest import RestartAnswer, RestartRequest
 
 ID_SIZE = 8
 WAIT = 1.0  # seconds until an answer says that nothing has changed
+TELLING_WAIT = 0.5  # seconds until an answer says how many have been told
 GONE_WITHIN = 5.0
 UNSETTLED = "it is not known yet which process serves: try again in a second"
 HERE = frozenset({"standby", "held", "fault"})
@@ -68,6 +70,10 @@ class Restarting:
             case "move":
                 number = self._random(ID_SIZE)
                 self._step(lambda pair, now: pair.ask_restart(name, number, request.within, now))
+            case "farewell":
+                await self._bid_farewell(name)
+            case "stay":
+                self._driver.step(lambda core, now: core.ask_farewell(name, now, on=False))
             case "wait":
                 await self._wait(name, request.known)
             case _:
@@ -102,6 +108,19 @@ class Restarting:
                 f"{name}: the {other} process was told to end and has not; see its log"
             ) from None
 
+    async def _bid_farewell(self, name: InstanceName) -> None:
+        """Tell the clients that they are to reconnect, unless another machine goes on with them."""
+        found = (one for one in self._driver.statistics().instances if one.name == name)
+        if any(someone_comes(one) for one in found):
+            return
+        self._driver.step(lambda core, now: core.ask_farewell(name, now, on=True))
+        try:
+            async with asyncio.timeout(TELLING_WAIT):
+                while is_telling(self._figures(name)):
+                    await self._driver.next_step()
+        except TimeoutError:
+            pass
+
     async def _wait(self, name: InstanceName, known: str) -> None:
         try:
             async with asyncio.timeout(WAIT):
@@ -135,8 +154,16 @@ class Restarting:
             seconds=told.seconds,
             obstacles=tuple(_find_obstacles(told)),
             settled=told.settled,
+            clients=told.farewell.clients,
+            told=told.farewell.told,
+            telling=is_telling(told),
             waiting=self._peer(name, serving.other) if waits else 0,
         )
+
+
+def is_telling(told: RestartFigures) -> bool:
+    """Whether some client is still to be told that it is to reconnect."""
+    return told.farewell.active and not told.farewell.done
 
 
 def _find_obstacles(told: RestartFigures) -> Iterator[str]:

@@ -21,6 +21,9 @@ STANDBY, HELD, MASTER = "standby", "held", "master"
 """What a process may be (``ovpnha.node.arbiter.Place``)."""
 
 
+Step = Literal["look", "renew", "move", "wait", "farewell", "stay"]
+
+
 class RestartRequest(BaseModel):
     """One step of a restart: of the process that serves, or of the one beside it."""
 
@@ -28,7 +31,7 @@ class RestartRequest(BaseModel):
 
     command: Literal["restart-openvpn"] = "restart-openvpn"
     instance: str | None = None
-    step: Literal["look", "renew", "move", "wait"] = "look"
+    step: Step = "look"
     process: Process | None = Field(default=None, strict=False)  # ``renew``; None: the one beside
     within: float = Field(default=60.0, ge=0.1, le=3600.0)  # seconds that ``move`` may wait
     known: str = Field(default="", max_length=400)  # ``wait``: phase and reason as they were
@@ -50,6 +53,9 @@ class RestartAnswer:
     seconds: float = 0.0
     obstacles: tuple[str, ...] = ()  # what stands against a restart, whoever is started
     settled: bool = True  # False: the sidecar has just begun, and does not know yet who serves
+    clients: int = 0  # who is to be told to reconnect, since ``farewell``
+    told: int = 0  # how many of them have been
+    telling: bool = False  # not all of them know it yet
     waiting: int = 0  # a process that waits for descriptors and is to be ended by whoever may
 
     @property

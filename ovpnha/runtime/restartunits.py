@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ovpnha.config import InstanceSection
@@ -188,22 +188,25 @@ class OtherUnits:
         """Stop the unit of the second process; UnitError when systemd refuses."""
         _systemctl("stop", *([] if wait else ["--no-block"]), self._units[Process.SPARE])
 
-    def restart(self, serving: Process) -> None:
+    def restart(self, serving: Process, farewell: Callable[[], None] | None = None) -> None:
         """End the server, and start its main process: clients are told, and reconnect.
 
         The process that serves goes last. Else the other one would go on in its place for a moment,
-        and clients would reconnect twice.
+        and clients would reconnect twice. Just before it goes is the time for ``farewell``.
 
         Raises:
             UnitError: systemd refuses, or has not done it yet: it goes on with what it was told.
         """
+        farewell = farewell or _say_nothing
         if serving is Process.SPARE:
             _systemctl("restart", self._units[Process.MAIN])
+            farewell()
             self.stop_spare()
             return
         try:
             self.stop_spare()
         finally:
+            farewell()
             _systemctl("restart", self._units[Process.MAIN])
 
     def _write(self, texts: Mapping[Path, str | None]) -> bool:
@@ -214,6 +217,10 @@ class OtherUnits:
         if changed:
             _systemctl("daemon-reload")
         return changed
+
+
+def _say_nothing() -> None:
+    """There is nobody to be told."""
 
 
 @contextlib.contextmanager

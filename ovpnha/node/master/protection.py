@@ -53,7 +53,7 @@ class Protection:
         self._wait = wait
         self._arrived: dict[Uid, float] = {}  # when each client came that is not protected yet
         self._deadlines: dict[Uid, float] = {}  # of those that OpenVPN holds back, in order
-        self._ready = self._on = False
+        self._ready = self._on = self._leaving = False
         self._renew_at: float | None = None
         self._misses = 0
         self._frozen_until = -math.inf
@@ -65,7 +65,7 @@ class Protection:
         """We are not master: OpenVPN waits for nobody any more."""
         self._arrived.clear()
         self._deadlines.clear()
-        self._ready = self._on = False
+        self._ready = self._on = self._leaving = False
         self._renew_at = None
 
     def set_ready(self, ready: bool, now: float) -> None:
@@ -73,6 +73,14 @@ class Protection:
         if ready and not self._ready:
             self._misses = 0
         self._ready = ready
+        self._switch(now)
+
+    def take_leave(self, *, on: bool, now: float) -> None:
+        """Every client knows that OpenVPN is about to end: it need not say goodbye as well.
+
+        It does not while it waits for us, as that says that somebody sees to the clients.
+        """
+        self._leaving = on
         self._switch(now)
 
     def freeze(self, until: float | None, now: float) -> None:
@@ -141,7 +149,7 @@ class Protection:
     def _switch(self, now: float) -> None:
         """Tell OpenVPN to wait, or not to, when that has changed."""
         late = self._misses >= MISSES
-        on = self._wait > 0.0 and self._ready and not late
+        on = self._leaving or (self._wait > 0.0 and self._ready and not late)
         if on == self._on:
             return
         self._on = on

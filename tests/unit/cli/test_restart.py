@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ovpnha.cli import restart, restartlook, restartsteps
+from ovpnha.cli import restart, restartfarewell, restartlook, restartsteps
 from ovpnha.cli.lint import lint
 from ovpnha.config import load_config
 from ovpnha.runtime import control, restartlock, restartunits
@@ -79,6 +79,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], list[di
     asked: list[str] = []
     answers: list[dict[str, Any]] = []
     last: list[dict[str, Any]] = []
+    telling = iter(({"clients": 2, "told": 1, "telling": True}, {"clients": 2, "told": 2}))
     again: list[dict[str, Any]] = []
     lock = restartlock.alone
 
@@ -86,6 +87,9 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], list[di
         if again:
             assert request.step == "look"
             return again.pop()
+        if request.step in ("farewell", "stay"):
+            asked.append(request.step)
+            return {**LOOK, **next(telling, {})}
         asked.append(request.step)
         last[:] = [answers.pop(0)]
         return last[0]
@@ -1200,8 +1204,66 @@ def test_by_force_clients_may_notice(
     assert code == 0
     assert orders[1:] == [f"stop {spare}", f"restart {main}", *again]
     assert "it differs; the main process serves on" in err
-    assert err.endswith("udp: OpenVPN is stopped and started, its clients reconnect\n")
+    assert err.endswith(
+        "udp: OpenVPN is stopped and started, its clients reconnect\n"
+        "udp: 1 of 2 clients are told to reconnect\n"
+        "udp: 2 clients were told to reconnect, one after the other\n"
+    )
+    assert daemon[0][-4:] == ["farewell", "farewell", "stay", "wait"]
     assert out == "udp: OpenVPN was stopped and started; the main process serves\n"
+
+
+def test_a_sidecar_that_tells_nobody_is_no_end_of_it(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of before, or one that hangs: OpenVPN itself tells the clients, or they find out."""
+    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
+
+    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
+        if request.step in ("farewell", "stay"):
+            raise ControlError("no such step")
+        return STARTED if f"restart {BOTH[1]}" in orders else against
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    code, _, err = run("restart-openvpn", "-c", config, "--force")
+    assert (code, orders[-1]) == (0, f"restart {BOTH[1]}")
+    assert "clients are not told one after the other: no such step" in err
+
+
+def test_one_that_comes_to_no_end_of_telling_is_not_waited_for(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restartfarewell, "AT_MOST", 0.0)
+    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
+
+    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
+        if request.step == "farewell":
+            return {**against, "clients": 5, "telling": True}
+        return STARTED if f"restart {BOTH[1]}" in orders else against
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    assert run("restart-openvpn", "-c", config, "--force")[0] == 0
+
+
+def test_who_changes_his_mind_while_they_are_told_ends_nothing(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has been told comes back to the one that serves on."""
+    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
+    asked: list[str] = []
+
+    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
+        asked.append(request.step)
+        if asked.count("farewell") > 1:
+            asked.clear()
+            raise KeyboardInterrupt
+        return {**against, "clients": 5, "told": 1, "telling": True}
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    code, _, err = run("restart-openvpn", "-c", config, "--force")
+    assert (code, asked[0]) == (1, "stay")
+    assert not [one for one in orders if one.startswith("restart")]
+    assert "was ended; the main process serves" in err
 
 
 def test_by_force_the_process_that_serves_goes_last(

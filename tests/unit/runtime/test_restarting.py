@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ovpnha.machines import Process, SparePolicy
-from ovpnha.model import Descriptors, InstanceName
+from ovpnha.model import Descriptors, Grade, InstanceName, Role
 from ovpnha.node import moving
+from ovpnha.node.master.farewell import FarewellFigures
 from ovpnha.node.moving import OVER, MovePhase, RestartFigures
 from ovpnha.node.pair import Pair
 from ovpnha.node.statistics import ProcessFigures, SpareFigures
@@ -34,6 +36,7 @@ class FakePair(Pair):
         )
         self.asked: list[tuple[Any, ...]] = []
         self.retires = True
+        self.whole = SimpleNamespace(name=UDP, nodes=())
         self.last: tuple[Any, ...] = ()
 
     def restart_figures(self, instance: InstanceName, now: float) -> RestartFigures | None:
@@ -48,6 +51,10 @@ class FakePair(Pair):
         self.last = instance, now
         self.asked.append((process,))
         return self.retires
+
+    def ask_farewell(self, instance: InstanceName, now: float, *, on: bool) -> None:
+        self.last = instance, now
+        self.asked.append(("farewell", on))
 
     def next_output(self) -> None:
         return None
@@ -94,6 +101,32 @@ async def test_it_says_what_there_is(steps: Restarting, pair: FakePair) -> None:
 async def test_a_move_is_asked_for(steps: Restarting, pair: FakePair) -> None:
     await steps.answer(UDP, RestartRequest(step="move", within=3.0))
     assert pair.asked == [(b"r" * 8, 3.0)]
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_clients_are_told_and_it_says_how_many(
+    steps: Restarting, pair: FakePair, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    monkeypatch.setattr(restarting, "TELLING_WAIT", 0.01)
+    monkeypatch.setattr(Driver, "statistics", lambda _: SimpleNamespace(instances=(pair.whole,)))
+    assert pair.told is not None
+    pair.told = replace(pair.told, farewell=FarewellFigures(True, 9, 4, done))
+    answer = await steps.answer(UDP, RestartRequest(step="farewell"))
+    assert (answer.clients, answer.told, answer.telling) == (9, 4, not done)
+    await steps.answer(UDP, RestartRequest(step="stay"))
+    assert pair.asked == [("farewell", True), ("farewell", False)]
+
+
+async def test_nobody_is_told_whom_another_machine_goes_on_with(
+    steps: Restarting, pair: FakePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = SimpleNamespace(
+        believed=True, has_instance=True, role=Role.STANDBY, grade=Grade.IN_SYNC
+    )
+    pair.whole = SimpleNamespace(name=UDP, nodes=(other,))
+    monkeypatch.setattr(Driver, "statistics", lambda _: SimpleNamespace(instances=(pair.whole,)))
+    answer = await steps.answer(UDP, RestartRequest(step="farewell"))
+    assert (answer.telling, pair.asked) == (False, [])
 
 
 async def test_who_has_one_process_only_is_told(steps: Restarting, pair: FakePair) -> None:
