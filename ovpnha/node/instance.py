@@ -41,6 +41,7 @@ from ovpnha.management.notices import EndNotice, RoleNotice
 from ovpnha.management.replies import Refused
 from ovpnha.model import NO_EPOCH, SOURCES, NodeName, OpenvpnStatus, Role, Sync, Unreachable
 from ovpnha.node.change import RoleChange
+from ovpnha.node.cluster.grading import CopyFigures
 from ovpnha.node.openvpn.discovery import RETRY_AFTER, RETRY_ORDER_AFTER
 from ovpnha.node.part import first
 from ovpnha.node.parts import Parts
@@ -70,7 +71,7 @@ class Instance:
         self._stock = StockSteps(parts, self._change)
         self.verbs = Verbs(parts, self._steps)
         self._seen = now  # the last step
-        self._copy: tuple[object, ...] = ()  # what the grade was made from, as far as records go
+        self._copy: CopyFigures | None = None  # what the grade was made from, as far as records go
 
     @property
     def role(self) -> Role:
@@ -258,21 +259,20 @@ class Instance:
             parts.promotion.reach("published", now)
         if self.role is Role.MASTER:
             parts.announcer.say_clients(parts.clients, now, touched=parts.exporter.touched)
-        elif self._describe_copy(now) != self._copy:
-            self._say(now)
+        elif (copy := self._describe_copy(now)) != self._copy:
+            served = self.role is Role.STANDBY and self._change.known and parts.view.anyone_serves()
+            if served and copy.weighs_like(self._copy):
+                self._copy = copy
+                parts.announcer.say_clients(parts.clients, now, touched=False)
+            else:
+                self._say(now)
         parts.openvpn.flush()
 
-    def _describe_copy(self, now: float) -> tuple[object, ...]:
-        """All that records change in the grade and the state of a standby."""
+    def _describe_copy(self, now: float) -> CopyFigures:
         importer, highest = self.parts.importer, self.parts.view.highest
-        refused, rangeless = len(importer.refusals.lasting(now)), importer.rangeless(now)
-        return (
-            importer.table.copies,
-            importer.is_complete(highest),
-            importer.proved,
-            refused,
-            rangeless,
-        )
+        whole = importer.is_complete(highest), importer.proved
+        lacks = len(importer.refusals.lasting(now)), importer.rangeless(now)
+        return CopyFigures(importer.table.copies, *whole, *lacks)
 
     def _choose(self, now: float) -> None:
         """Follow the right node, unless this node must not replicate with it."""

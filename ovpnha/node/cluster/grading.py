@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import NamedTuple
 
 from ovpnha.model import Grade, Role
 from ovpnha.node.cluster.vip_problems import VipProblem
@@ -34,6 +35,25 @@ UNFENCED = "a required fence has not succeeded"
 GUARDED = (Grade.DEGRADED, "a required fence, and a standby in sync still tries its own")
 """At most so much is a node worth that lacks clients, while another one that has them is stopped by
 nothing but its fence: it would need the same."""
+
+
+class CopyFigures(NamedTuple):
+    """All that records change in the grade and the state of a standby."""
+
+    copies: int
+    complete: bool
+    proved: bool
+    refused: int
+    rangeless: int
+
+    def weighs_like(self, other: CopyFigures | None) -> bool:
+        """Whether a standby beside one that serves has the same grade with these.
+
+        How many clients it has counts only where nobody serves; whether it has any, always.
+        """
+        if other is None or not (self.copies and other.copies):
+            return False
+        return self[1:] == other[1:]
 
 
 @dataclass(frozen=True)

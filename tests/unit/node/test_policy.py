@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovpnha.model import NO_EPOCH, Epoch, Grade, NodeName, Role, Sync
-from ovpnha.node.cluster.grading import GradeInput, grade
+from ovpnha.node.cluster.grading import CopyFigures, GradeInput, grade
 from ovpnha.node.cluster.picture import NO_HOLDER
 from ovpnha.node.cluster.view import ClusterView
 from ovpnha.node.cluster.vip_problems import VipProblem
@@ -500,6 +500,24 @@ def test_only_fault_refuses_the_vip(given: GradeInput) -> None:
 @given(STANDINGS)
 def test_a_copy_that_lacks_refused_clients_is_never_worth_more(given: GradeInput) -> None:
     assert grade(replace(given, refused=1))[0] <= grade(given)[0]
+
+
+@given(STANDINGS)
+def test_beside_one_that_serves_it_is_no_matter_how_many_copies_a_standby_has(
+    given: GradeInput,
+) -> None:
+    beside = replace(given, role=Role.STANDBY, served=True)
+    assert grade(replace(beside, outdone=True)) == grade(replace(beside, outdone=False))
+
+
+def test_copies_weigh_alike_when_only_their_number_differs() -> None:
+    some = CopyFigures(7, complete=False, proved=True, refused=0, rangeless=1)
+    assert some.weighs_like(some._replace(copies=8))
+    assert not some.weighs_like(None)
+    assert not some.weighs_like(some._replace(copies=0))
+    assert not some._replace(copies=0).weighs_like(some)
+    for other in ({"complete": True}, {"proved": False}, {"refused": 1}, {"rangeless": 0}):
+        assert not some.weighs_like(some._replace(**other))
 
 
 @given(STANDINGS)
