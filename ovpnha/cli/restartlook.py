@@ -108,6 +108,11 @@ def is_lent(told: RestartAnswer) -> bool:
     return told.policy is SparePolicy.RESTART and told.serving is Process.MAIN
 
 
+def is_spare_lent(first: RestartAnswer) -> bool:
+    """Whether the spare is there because of a restart only, as all was before it."""
+    return first.policy is not SparePolicy.ALWAYS and place_of(first, Process.SPARE) == ABSENT
+
+
 def is_reload() -> bool:
     """Whether it is a unit's reload, before whose end systemd starts no process of it anew."""
     return "MAINPID" in os.environ

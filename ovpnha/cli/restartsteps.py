@@ -20,6 +20,7 @@ from pathlib import Path
 import typer
 
 from ovpnha.cli.common import ANSWER_TIMEOUT
+from ovpnha.cli.restartcancel import cancel, cancelled
 from ovpnha.cli.restartfarewell import ForcedRestart
 from ovpnha.cli.restartlook import (
     GONE,
@@ -34,6 +35,7 @@ from ovpnha.cli.restartlook import (
     is_lent,
     is_moving,
     is_new,
+    is_spare_lent,
     is_unreached,
     may_serve,
     place_of,
@@ -140,13 +142,15 @@ class Restart:
 
         One that went on until now has changed what there is, so that is looked at again.
         """
-        with alone(self._control, self.first.instance, self._say):
+        with alone(self._control, self.first.instance, self._say) as known:
+            if known and is_moving(self.first):  # who has asked for it was killed
+                cancel(self._control, self._name)
             self._note(self._await_settled())
             yield
 
     def run(self, *, back: bool) -> RestartAnswer:
         """All of it; the outcome of the last move that was tried."""
-        with self._trial():
+        with self._trial(), cancelled(self._control, self._name):
             if not is_master(self.first):
                 told = self._renew_both(self.first)
                 self._passed = is_done(told)
@@ -223,7 +227,7 @@ class Restart:
         A spare that is there for this restart only is stopped, whatever it runs.
         """
         tried, changed = self._tried, self._units.take_back()
-        lent = tried is Process.SPARE and self._is_spare_lent()
+        lent = tried is Process.SPARE and is_spare_lent(self.first)
         if tried is None or not (changed or lent):
             return
         try:
@@ -264,11 +268,6 @@ class Restart:
         while not answer.settled and time.monotonic() < end:
             answer = self._wait(answer)
         return answer
-
-    def _is_spare_lent(self) -> bool:
-        """Whether the spare is there because of this restart only."""
-        was = self.first.places.get(Process.SPARE, ABSENT)
-        return self.first.policy is not SparePolicy.ALWAYS and was == ABSENT
 
     # Where clients are served.
 

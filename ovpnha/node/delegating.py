@@ -18,7 +18,7 @@ from ovpnha.node.slot import VipSlot, Wish
 
 
 class Delegating:
-    """The verbs of a pair that are those of a node."""
+    """The verbs of a pair: those of a node, and its own."""
 
     _cores: Mapping[Process, Node]
     _slots: Mapping[InstanceName, VipSlot]
@@ -122,3 +122,23 @@ class Delegating:
         """What has become of that request, whichever process it was given to."""
         found = (core.switchover(instance, number) for core in self._of(instance))
         return next((one for one in found if one is not None), None)
+
+    # What only two processes can be asked.
+
+    def ask_restart(self, instance: InstanceName, number: bytes, within: float, now: float) -> None:
+        """Move the slot to the other process, as soon as no client would notice."""
+        if instance in self._slots:
+            self._slots[instance].ask(number, within, now)
+        self._go_on(now)
+
+    def ask_cancel(self, instance: InstanceName, now: float) -> None:
+        """No move is wanted any more; one that has begun goes on to its end."""
+        if instance in self._slots:
+            self._slots[instance].cancel(now)
+        self._go_on(now)
+
+    def ask_retire(self, instance: InstanceName, process: Process, now: float) -> bool:
+        """Have a process end that has not the slot; False: it has, or cannot be asked."""
+        taken = instance in self._slots and self._slots[instance].retire(process, now)
+        self._go_on(now)
+        return taken

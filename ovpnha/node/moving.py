@@ -11,7 +11,8 @@
 phase      it is over when                                     at most  or else
 =========  ==================================================  =======  =======================
 waiting    nothing stands against it, and the process that     asked    failed, nothing was
-           serves says that no handshake is under way                   touched
+           serves says that no handshake is under way                   touched; so when it is
+                                                                        not wanted any more
 holding    it has answered the hold; with that its last        0.5 s    it is promoted again:
            receive marks are on their way to the other one.             failed
            It says once more that no handshake is under way;
@@ -75,6 +76,7 @@ ASK_EVERY = 0.02
 
 GIVEN_UP = ", and could not be ended: nobody serves until it answers or is dead"
 HANDSHAKES = "clients are inside a handshake all the time"
+CANCELLED = "it is not wanted any more"
 NOBODY_SERVED = "no client is served here: the same command starts both processes anew"
 
 ABSENT = {
@@ -170,6 +172,12 @@ class Move:
         if self.quiesced and not mine.switchover.freezes:  # which has asked for it, too
             mine.openvpn.quiesce(on=False)
             mine.openvpn.flush()
+
+    def cancel(self, mine: Parts, now: float) -> None:
+        """Nobody wants it any more: it does not begin, and waits no longer if it has begun."""
+        if self.phase is MovePhase.WAITING:
+            self.give_up(mine, now, CANCELLED)
+        self.until = min(self.until, now)
 
     def get_timer(self, after: float) -> float | None:
         """When time alone takes it further."""

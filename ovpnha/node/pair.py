@@ -225,18 +225,6 @@ class Pair(Delegating):
             core.use_keys(keys, cookie_keys, now)
         self._go_on(now)
 
-    def ask_restart(self, instance: InstanceName, number: bytes, within: float, now: float) -> None:
-        """Move the slot to the other process, as soon as no client would notice."""
-        if instance in self._slots:
-            self._slots[instance].ask(number, within, now)
-        self._go_on(now)
-
-    def ask_retire(self, instance: InstanceName, process: Process, now: float) -> bool:
-        """Have a process end that has not the slot; False: it has, or cannot be asked."""
-        taken = instance in self._slots and self._slots[instance].retire(process, now)
-        self._go_on(now)
-        return taken
-
     def restart_figures(self, instance: InstanceName, now: float) -> RestartFigures | None:
         """The two processes, and the last planned move; None: there is no second one."""
         slot = self._slots.get(instance)

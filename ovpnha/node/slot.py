@@ -122,6 +122,11 @@ class VipSlot(SlotView):
         if self._move is None or self._move.over:
             self._move = Move(number, now, now + within)
 
+    def cancel(self, now: float) -> None:
+        """The planned move is not wanted any more; one that has begun goes on to its end."""
+        if self._move is not None:
+            self._move.cancel(self.parts(self.serving), now)
+
     def wish(self, wish: Wish, now: float) -> bool:
         """What is asked of the process that has the slot; it waits until one has it.
 

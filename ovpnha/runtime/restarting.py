@@ -70,6 +70,8 @@ class Restarting:
             case "move":
                 number = self._random(ID_SIZE)
                 self._step(lambda pair, now: pair.ask_restart(name, number, request.within, now))
+            case "cancel":
+                self._step(lambda pair, now: pair.ask_cancel(name, now))
             case "farewell":
                 await self._bid_farewell(name)
             case "stay":

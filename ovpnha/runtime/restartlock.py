@@ -20,14 +20,15 @@ LOCK = "restart-{}.lock"
 
 
 @contextlib.contextmanager
-def alone(control: Path, name: InstanceName, say: Callable[[str], None]) -> Iterator[None]:
-    """No other restart of this instance goes on meanwhile.
+def alone(control: Path, name: InstanceName, say: Callable[[str], None]) -> Iterator[bool]:
+    """No other restart of this instance goes on meanwhile; False: it is not known.
 
     Who may not write beside the control socket has no lock, and is told: ``say``.
 
     Raises:
         ControlError: One does.
     """
+    known = True
     with contextlib.ExitStack() as stack:
         path = control.with_name(LOCK.format(name))
         try:
@@ -37,5 +38,6 @@ def alone(control: Path, name: InstanceName, say: Callable[[str], None]) -> Iter
         except BlockingIOError:
             raise ControlError("another restart of it is under way: wait for its end") from None
         except OSError as error:
+            known = False
             say(f"{path}: {error.strerror}; nothing keeps another restart from going on meanwhile")
-        yield
+        yield known

@@ -21,7 +21,7 @@ STANDBY, HELD, MASTER = "standby", "held", "master"
 """What a process may be (``ovpnha.node.arbiter.Place``)."""
 
 
-Step = Literal["look", "renew", "move", "wait", "farewell", "stay"]
+Step = Literal["look", "renew", "move", "cancel", "wait", "farewell", "stay"]
 
 
 class RestartRequest(BaseModel):

@@ -7,7 +7,16 @@ import pytest
 from ovpnha.machines import Process, sibling_of
 from ovpnha.model import Descriptors, NodeName
 from ovpnha.node.master.rekey import SHORT
-from ovpnha.node.moving import END_AFTER, NOBODY_SERVED, RETURN_MAX, Move, MovePhase
+from ovpnha.node.moving import (
+    CANCELLED,
+    END_AFTER,
+    HANDSHAKES,
+    NOBODY_SERVED,
+    QUIESCE_AFTER,
+    RETURN_MAX,
+    Move,
+    MovePhase,
+)
 from ovpnha.node.outputs import PassDescriptors
 from tests.model_cluster import INSTANCE, World
 from tests.model_pair import MAIN, SPARE, ModelPair, add_pair
@@ -129,6 +138,78 @@ def test_who_is_asked_before_anything_is_known_waits() -> None:
     world.run(1.0)
     assert phase_of(one) is MovePhase.FAILED
     assert one.told.reason == NOBODY_SERVED
+
+
+def cancel(one: ModelPair) -> None:
+    one.do(lambda pair, now: pair.ask_cancel(INSTANCE, now))
+
+
+def test_what_is_not_wanted_any_more_does_not_come_later() -> None:
+    """The spare that was missing comes up: nobody would watch it serve."""
+    world, one = lone()
+    cancel(one)
+    assert phase_of(one) is None
+    one.kill_process(SPARE)
+    world.run(0.1)
+    ask(one, 90.0)
+    world.run(2.0)
+    assert phase_of(one) is MovePhase.WAITING
+    cancel(one)
+    assert (phase_of(one), one.told.reason) == (MovePhase.FAILED, CANCELLED)
+    one.run_process(SPARE)
+    world.run(5.0)
+    assert (one.serves, one.told.obstacles) == (MAIN, ())
+    cancel(one)
+    ask(one)
+    world.run(0.1)
+    assert (phase_of(one), one.serves) == (MovePhase.DONE, SPARE)
+
+
+def test_clients_are_not_put_off_for_what_is_not_wanted_any_more() -> None:
+    world, one = lone()
+    main = one.openvpns[MAIN]
+    main.handshakes_told = 1
+    ask(one, 90.0)
+    world.run(QUIESCE_AFTER + 0.1)
+    assert main.quiesced
+    cancel(one)
+    world.run(0.1)
+    assert not main.quiesced
+
+
+def test_what_has_begun_goes_on_to_its_end() -> None:
+    world, one = lone()
+    ask(one, 90.0)
+    world.run_until(lambda: phase_of(one) is MovePhase.HOLDING)
+    cancel(one)
+    assert phase_of(one) is MovePhase.HOLDING
+    world.run_until(lambda: phase_of(one) is MovePhase.DONE)
+    assert one.serves is SPARE
+
+
+def test_but_waits_no_longer() -> None:
+    """A handshake has begun as the hold was on its way."""
+    world, one = lone()
+    ask(one, 90.0)
+    world.run_until(lambda: phase_of(one) is MovePhase.HOLDING)
+    one.openvpns[MAIN].handshakes_told = 1
+    cancel(one)
+    world.run_until(lambda: phase_of(one) is MovePhase.FAILED)
+    assert one.told.reason == HANDSHAKES
+    one.openvpns[MAIN].handshakes_told = 0
+    world.run(2.0)
+    assert one.serves is MAIN
+
+
+def test_one_that_waits_for_whom_nobody_knows_is_given_up_too() -> None:
+    world = World()
+    one = add_pair(world, "a", start=False)
+    one.deaf |= {MAIN, SPARE}
+    one.boot()
+    ask(one, 9.0)
+    world.run(0.2)
+    cancel(one)
+    assert (phase_of(one), one.told.reason) == (MovePhase.FAILED, CANCELLED)
 
 
 def test_a_slot_that_moves_by_itself_leaves_a_waiting_move_alone() -> None:

@@ -92,6 +92,7 @@ def test_an_instance_without_a_spare_is_as_of_a_node() -> None:
     assert [one.instance for one in said if isinstance(one, SetGrade)] == [ALONE]
     assert [one.new for one in said if isinstance(one, RoleChanged)] == [Role.FAULT]
     pair.ask_restart(ALONE, b"1", 1.0, 10.6)
+    pair.ask_cancel(ALONE, 10.6)
     assert not pair.ask_retire(ALONE, SPARE, 10.6)
     assert pair.restart_figures(ALONE, 10.6) is None
     assert pair.clients(ALONE) == ()

@@ -47,6 +47,10 @@ class FakePair(Pair):
         self.last = instance, now
         self.asked.append((number, within))
 
+    def ask_cancel(self, instance: InstanceName, now: float) -> None:
+        self.last = instance, now
+        self.asked.append(("cancel",))
+
     def ask_retire(self, instance: InstanceName, process: Process, now: float) -> bool:
         self.last = instance, now
         self.asked.append((process,))
@@ -127,6 +131,13 @@ async def test_nobody_is_told_whom_another_machine_goes_on_with(
     monkeypatch.setattr(Driver, "statistics", lambda _: SimpleNamespace(instances=(pair.whole,)))
     answer = await steps.answer(UDP, RestartRequest(step="farewell"))
     assert (answer.telling, pair.asked) == (False, [])
+
+
+async def test_a_move_that_is_not_wanted_any_more_is_given_up(
+    steps: Restarting, pair: FakePair
+) -> None:
+    told = await steps.answer(UDP, RestartRequest(step="cancel"))
+    assert (pair.asked, told.serving) == ([("cancel",)], Process.MAIN)
 
 
 async def test_who_has_one_process_only_is_told(steps: Restarting, pair: FakePair) -> None:
