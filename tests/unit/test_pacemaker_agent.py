@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -73,6 +74,7 @@ class Node:
         (place / "ocf-shellfuncs").write_text(FUNCTIONS)
         self._program("crm_master", CRM_MASTER)
         self._program("ip", IP)
+        self.addresses = ""
         self.grade(90)
 
     def _program(self, name: str, text: str) -> Path:
@@ -94,6 +96,9 @@ class Node:
             "OCF_RESOURCE_INSTANCE": "udp:0",
             "OCF_RESKEY_grade_file": str(self.place / "grade"),
             "OCF_RESKEY_check_grade": "true",
+            "OCF_RESKEY_addresses": self.addresses,
+            "OCF_RESKEY_interfaces": "lo",
+            "OCF_RESKEY_neighbours": str(self.place / "neighbours"),
         }
         return subprocess.run([self.agent, action], env=environment, check=False).returncode
 
@@ -152,7 +157,77 @@ def test_a_watch_that_is_gone_is_started_anew_and_its_children_keep_none_from_th
     wait_until(lambda: first not in node.watches(), "it has ended", SECONDS)
     assert node.run("monitor") == 0
     assert node.wait_watch() != first
-    os.killpg(first, signal.SIGKILL)  # its children lived all the while
+
+
+def members(session: int) -> list[int]:
+    """The processes of a session that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            fields = (path / "stat").read_text().rpartition(")")[2].split()
+            if fields[0] != "Z" and int(fields[3]) == session:
+                found.append(int(path.name))
+    return found
+
+
+def test_a_watch_that_was_killed_leaves_nothing_behind(node: Node) -> None:
+    """Its own ``stop`` finds only a number, which may be another one's by then."""
+    node.addresses = "eth9 192.0.2.1/24"
+    node._program("neighbours", "#!/bin/bash\nexec sleep 1000\n")
+    assert node.run("start") == 0
+    first = node.wait_watch()
+    wait_until(lambda: len(members(first)) > 2, "it has children", SECONDS)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: not members(first), "they have ended", SECONDS)
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """Somebody else, who leads a session, too."""
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as one:
+        yield one
+        one.kill()
+
+
+def test_a_number_that_is_another_ones_by_now_is_not_ended(
+    node: Node, stranger: subprocess.Popen[bytes]
+) -> None:
+    """The lock is not free: what the watch has started, of a release before, may have it open."""
+    run = node.place / "run"
+    run.mkdir()
+    (run / "ovpnha-udp.pid").write_text(f"{stranger.pid}\n")
+    with (run / "ovpnha-udp.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert node.run("stop") == 0
+    assert stranger.poll() is None
+    assert not (run / "ovpnha-udp.pid").exists()
+
+
+def test_what_hangs_does_not_keep_another_watch_from_its_lock(node: Node) -> None:
+    assert node.run("start") == 0
+    first = node.wait_watch()
+    hung = node.place / "hung"
+    node._program("crm_master", f"#!/bin/bash\n: >{hung}\nexec sleep 1000\n")
+    node.grade(60)
+    wait_until(hung.exists, "a score is said for ever", SECONDS)
+    os.kill(first, signal.SIGKILL)
+    node._program("crm_master", CRM_MASTER)
+    wait_until(lambda: first not in node.watches(), "it has ended", SECONDS)
+    with (node.place / "run/ovpnha-udp.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert node.run("stop") == 0
+
+
+def test_one_that_hangs_as_it_says_a_score_is_ended(node: Node) -> None:
+    assert node.run("start") == 0
+    first = node.wait_watch()
+    hung = node.place / "hung"
+    node._program("crm_master", f"#!/bin/bash\n[[ -e {hung} ]] || {{ : >{hung}; sleep 1000; }}\n")
+    node.grade(60)
+    wait_until(hung.exists, "a score is said for ever", SECONDS)
+    assert node.run("stop") == 0
+    assert node.watches() == []
+    wait_until(lambda: not members(first), "its children have ended", SECONDS)
 
 
 def test_a_node_is_promoted_when_it_is_said_that_it_serves(node: Node) -> None:
