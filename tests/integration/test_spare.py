@@ -146,6 +146,29 @@ def test_a_new_process_that_never_comes_changes_nothing(alone: SpareLab) -> None
     expect_unnoticed(watched, moment, 0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restart_that_is_ended_does_not_come_later(
+    make_lab: MakeLab, number: signal.Signals
+) -> None:
+    """The same command is refused by nothing, and who comes up after SIGTERM stays the spare."""
+    with SpareLab(make_lab(vip_manager=None, server_options=SPARE_OPTIONS)) as alone:
+        alone.start_alone()
+        with alone.begin_restart() as begun:
+            begun.send_signal(number)
+            said = begun.communicate()[1]
+        if number is signal.SIGTERM:
+            assert said.endswith("was ended; the main process serves\n")
+            assert alone.ask("look").phase == "failed"
+            alone.spare.start()
+            alone.wait_spare()
+            assert alone.serving() == "main"
+            alone.keep()
+            assert "the spare process serves, no client was told" in alone.restart()
+        else:
+            with pytest.raises(LabError, match="the other process does not run"):
+                alone.restart("--within", "100ms")
+
+
 def test_another_port_is_refused_by_name(alone: SpareLab) -> None:
     """The new process has opened nothing, and the old one serves on."""
     watched = watch(alone)

@@ -5,9 +5,10 @@ The test is what systemd is elsewhere: ``keep`` starts a process anew that has e
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ovpnha.runtime.control import ask
 from ovpnha.runtime.restartrequest import RestartAnswer, RestartRequest
@@ -121,17 +122,32 @@ class SpareLab:
         """``ovpnha restart-openvpn``; the test or ``keep`` starts the processes."""
         return self.order_restart("--no-start", *arguments)
 
+    def ask(self, step: Literal["look", "move"]) -> RestartAnswer:
+        """One step of a restart, of the sidecar."""
+        path = self.node.directory / "control.sock"
+        return ask(path, RestartRequest(instance=INSTANCE, step=step), RestartAnswer, PATIENCE)
+
     def move(self) -> None:
         """The other process serves; the one that served lives on."""
-        other, path = self.other(), self.node.directory / "control.sock"
-        ask(path, RestartRequest(instance=INSTANCE, step="move"), RestartAnswer, PATIENCE)
+        other = self.other()
+        self.ask("move")
         wait_until(lambda: self.serving() == other, "the other process serves", PATIENCE)
 
     def order_restart(self, *arguments: str) -> str:
         """The same, with units that it starts and stops."""
+        return sidecar.run_command(*self._words(), *arguments)
+
+    def begin_restart(self) -> subprocess.Popen[str]:
+        """One that waits for a process that nobody starts, for whoever ends it."""
+        words = (*sidecar.OVPNHA, *self._words(), "--no-start")
+        pipe, place = subprocess.PIPE, sidecar.PACKAGE_ROOT
+        begun = subprocess.Popen(words, cwd=place, stderr=pipe, text=True)
+        wait_until(lambda: self.ask("look").phase == "waiting", "the move waits", PATIENCE)
+        return begun
+
+    def _words(self) -> tuple[str, ...]:
         config = str(self.lab.directory / "ovpnha.toml")
-        where = ("--config", config, "--node", self.node.name)
-        return sidecar.run_command("restart-openvpn", INSTANCE, *where, *arguments)
+        return ("restart-openvpn", INSTANCE, "--config", config, "--node", self.node.name)
 
     def _make_spare(self, home: Path) -> Process:
         openvpn = self.lab.setup.openvpn
