@@ -52,8 +52,8 @@ def reload_openvpn(site: Site) -> str:
     after = set(_pids(host))
     if before & after or not after:
         raise LabError(f"before the reload {sorted(before)} ran, and after it {sorted(after)}")
-    if site.master() != name:
-        raise LabError(f"{name} is not master any more")
+    if (now := site.wait_settled()) != name:
+        raise LabError(f"{name} is not master any more, but {now}")
     return f"on {name}, {len(after)} process after it"
 
 
