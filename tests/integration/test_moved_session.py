@@ -21,12 +21,13 @@ from tests.integration.rows import LOGIN, VERIFY, Row, write_files
 from tests.integration.test_renegotiation_again import Freeze
 from tests.integration.test_replay import Capture, link, payload
 from tests.lab import plan
+from tests.lab.clientlog import PUSH_AGAIN_SECONDS, PUSH_REQUEST
 from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
 from tests.lab.openvpn import READY
 from tests.lab.packetfilter import CONTROL, PacketFilter
 from tests.lab.renegotiation import SERVER_WINDOW, Renegotiation, key_pending
-from tests.lab.session import Moment, Session
+from tests.lab.session import TURNS, Moment, Session
 from tests.lab.waiting import connect, wait_until
 
 pytestmark = pytest.mark.integration
@@ -96,6 +97,14 @@ def uid(lab: Lab, name: str) -> tuple[str, bool]:
     return line.split(",")[0], ",moved," in line
 
 
+def kill(session: Session, one: Management, how: str = "") -> Moment:
+    """Give ``client-kill``; the time just before. To get the interface takes a while of its own."""
+    order = f"client-kill {one.cid()}{how}"
+    asked = session.mark()
+    assert one.ask(order)[-1].startswith("SUCCESS")
+    return asked
+
+
 Move = Callable[..., tuple[Session, Moment]]
 
 
@@ -145,6 +154,12 @@ def hears(session: Session, since: Moment, text: str, seconds: float = PATIENCE)
     return (times[0] - since.wall) / 1e6
 
 
+def is_soon(session: Session, asked: Moment, told_ms: float) -> bool:
+    """Whether so many milliseconds are what a handshake takes, on a machine like this."""
+    print(f"told after {told_ms:.0f} ms")
+    return told_ms < TOLD_MS + TURNS * session.late_ms(asked)
+
+
 def clients(lab: Lab, name: str) -> int:
     """How many clients a node has."""
     figures = lab.nodes[name].sidecar.instance()
@@ -158,11 +173,10 @@ def wait_gone(lab: Lab, seconds: float = PATIENCE) -> None:
 def test_a_kill_reaches_the_client(move: Move) -> None:
     """``client-kill``: a soft reset, and over the new control channel RESTART."""
     session, _killed = move()
-    asked = session.mark()
     with management(session.lab, "b") as one:
-        assert one.ask(f"client-kill {one.cid()}")[-1].startswith("SUCCESS")
+        asked = kill(session, one)
         told = hears(session, asked, "Connection reset command was pushed by server")
-    assert told < TOLD_MS
+    assert is_soon(session, asked, told)
     assert heard(session, asked, "Control Channel: TLS")[0] < asked.wall + told * 1e6
     hears(session, asked, READY)
     assert session.recovers(session.mark(), PATIENCE)
@@ -171,10 +185,10 @@ def test_a_kill_reaches_the_client(move: Move) -> None:
 
 def test_a_kill_halts_the_client(move: Move) -> None:
     session, _killed = move()
-    asked = session.mark()
     with management(session.lab, "b") as one:
-        assert one.ask(f"client-kill {one.cid()} HALT")[-1].startswith("SUCCESS")
-        assert hears(session, asked, "Halt command was pushed by server") < TOLD_MS
+        asked = kill(session, one, " HALT")
+        told = hears(session, asked, "Halt command was pushed by server")
+    assert is_soon(session, asked, told)
     session.client.process.wait()
     wait_gone(session.lab)
 
@@ -182,9 +196,8 @@ def test_a_kill_halts_the_client(move: Move) -> None:
 def test_a_kill_that_cannot_be_told_is_told_through_the_data_channel(move: Move) -> None:
     """The handshake that would carry it does not come about: at least the client reconnects."""
     session, _killed = move(server=("hand-window 60",))
-    asked = session.mark()
     with Freeze(session.lab, 0), management(session.lab, "b") as one:
-        assert one.ask(f"client-kill {one.cid()}")[-1].startswith("SUCCESS")
+        asked = kill(session, one)
         hears(session, asked, REMOTE_EXIT)
     hears(session, asked, READY)
     assert session.recovers(session.mark(), PATIENCE)
@@ -210,10 +223,10 @@ def test_a_kill_of_a_client_inside_a_handshake_is_told_there_too(make_lab: MakeL
     assert session.recovers(killed, PATIENCE)
     lab.wait_master("b")
     assert session.noticed(killed).nothing
-    asked = session.mark()
     with management(lab, "b") as interface:
-        assert interface.ask(f"client-kill {interface.cid()}")[-1].startswith("SUCCESS")
-        assert hears(session, asked, REMOTE_EXIT) < TOLD_MS
+        asked = kill(session, interface)
+        told = hears(session, asked, REMOTE_EXIT)
+    assert is_soon(session, asked, told)
     packets.lift()
     hears(session, asked, READY)
     assert session.recovers(session.mark(), PATIENCE)
@@ -234,7 +247,8 @@ def test_a_client_that_is_denied_hears_it(move: Move, begins: str) -> None:
         asked = session.mark()
         session.lab.nodes["b"].sidecar.renegotiate()
     hears(session, asked, DENIED)
-    assert heard(session, asked, DENIED)[0] - heard(session, asked, "VERIFY OK")[-1] < TOLD_MS * 1e6
+    told = (heard(session, asked, DENIED)[0] - heard(session, asked, "VERIFY OK")[-1]) / 1e6
+    assert is_soon(session, asked, told)
     session.client.process.wait()
     assert not heard(session, asked, "Inactivity timeout")
     wait_gone(session.lab)
@@ -303,7 +317,7 @@ def test_a_token_is_renewed_at_the_next_renegotiation(move: Move, external: bool
     session.linger(HAND_WINDOW + 1.0)
     asked = session.mark()
     session.lab.nodes["b"].sidecar.renegotiate()
-    assert hears(session, asked, NEW_TOKEN) < TOLD_MS
+    assert is_soon(session, asked, hears(session, asked, NEW_TOKEN))
     session.linger(HAND_WINDOW + 1.0)
     assert session.noticed(killed).nothing
     if external:
@@ -338,7 +352,8 @@ def test_a_token_that_has_expired_is_told(move: Move) -> None:
     session.linger(9.0)
     asked = session.mark()
     session.lab.nodes["b"].sidecar.renegotiate()
-    assert hears(session, asked, DENIED + ",SESSION: token expired") < TOLD_MS
+    told = hears(session, asked, DENIED + ",SESSION: token expired")
+    assert is_soon(session, asked, told)
     hears(session, asked, READY)
     assert session.recovers(session.mark(), PATIENCE)
 
@@ -363,7 +378,10 @@ def test_a_client_that_begins_anew_from_its_port_is_taken_up_again(move: Move) -
     hears(session, reset, READY)
     assert session.recovers(session.mark(), PATIENCE)
     session.linger(1.0)
-    assert is_short(session, reset, RECONNECTED_WITHIN_MS)
+    asked = len(heard(session, reset, PUSH_REQUEST))
+    assert asked <= 2, "it asked more often than stock OpenVPN's client has to"
+    more = PUSH_AGAIN_SECONDS * 1e3 if asked else 0.0
+    assert is_short(session, reset, RECONNECTED_WITHIN_MS + more)
     assert lab.tunnel_address() == address
     after = uid(lab, "b")
     assert after[0] != before[0]

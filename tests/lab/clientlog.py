@@ -19,6 +19,10 @@ INACTIVE = "Inactivity timeout"
 CONNECTED = "Initialization Sequence Completed"
 CONTROL_CHANNEL = "Control Channel: TLS"
 BAD_PACKET = "bad packet ID"
+PUSH_REQUEST = "SENT CONTROL [server]: 'PUSH_REQUEST'"
+PUSH_AGAIN_SECONDS = 5.0
+"""What is pushed comes by itself, or when a client has asked for it. In a handshake over the turn
+of a second the first of that is lost, stock OpenVPN's too, and it asks so many seconds later."""
 
 
 @dataclass(frozen=True)
