@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +91,13 @@ def _grants(stream: bytes) -> Iterator[set[bytes]]:
             record, granted = False, set()
 
 
+def _marks(lines: Iterable[bytes], prefix: bytes) -> list[tuple[bytes, int]]:
+    """Fingerprint and packet id of each mark in those of the lines that begin so."""
+    texts = (line.removeprefix(prefix) for line in lines if line.startswith(prefix))
+    marks = (mark for text in texts for mark in MARK.iter_unpack(base64.b64decode(text)))
+    return [(fingerprint, packet_id) for _, fingerprint, packet_id in marks]
+
+
 class Relay:
     """Stands before the OpenVPN of one node. Make it before the sidecar is started."""
 
@@ -141,9 +148,16 @@ class Relay:
 
     def reports(self, prefix: bytes) -> list[tuple[bytes, int]]:
         """Fingerprint and packet id of each mark in the lines that begin so."""
-        texts = (line.removeprefix(prefix) for line in self._lines(prefix))
-        marks = (mark for text in texts for mark in MARK.iter_unpack(base64.b64decode(text)))
-        return [(fingerprint, packet_id) for _, fingerprint, packet_id in marks]
+        return _marks(self._lines(prefix), prefix)
+
+    def reports_before(self, command: bytes, prefix: bytes) -> list[tuple[bytes, int]]:
+        """Likewise, of what stood before the first time that this command was given."""
+        before = next(
+            stream.partition(command)[0]
+            for stream in map(bytes, self._streams)
+            if command in stream
+        )
+        return _marks(before.splitlines(keepends=True), prefix)
 
     def lines(self, prefix: bytes) -> int:
         """How many lines begin so."""

@@ -309,13 +309,16 @@ def check_switchover(lab: Lab, capture: Capture) -> None:
         command = Command(lab, "a", ["--to", "b"])
         ahead = "the target is promoted"
         wait_until(lambda: any(PROMOTED in line for line in log.lines()), ahead, PATIENCE)
-        told_before = newest_told(relays["a"])
         session.linger(SINCE_REPORT / 10)
         session.client.process.signal(signal.SIGSTOP)
         assert "b is master, a is standby" in command.wait()
         last = newest_told(relays["a"])
         wait_told(relays["b"], last)
-        sent = [one for one in capture.sent() if one.data and one.frame.startswith(mac_of(a))]
+        # Where its own socket says: by now the old master may have told everything.
+        reports = relays["b"].reports_before(b"cluster-promote", b"HW,")
+        told_before = max((number for _, number in reports), default=0)
+        to_a = mac_of(a)  # for each of thousands it would take as long as a client is waited for
+        sent = [one for one in capture.sent() if one.data and one.frame.startswith(to_a)]
         old = [one for one in sent if last - BEFORE < one.packet_id <= last]
         unknown = [one for one in old if one.packet_id > told_before]
         assert unknown  # received when the target was master already, and told when it was held
