@@ -36,6 +36,9 @@ EXACTLY = (
     *("remote-entry-count", "username Auth x", "password Auth x", "signal", "bytecount"),
 )
 LAST = "pid"
+ATTEMPTS = 3
+"""A full machine may make one of them say a line more, of a packet that came late or twice; what is
+different each time is no chance."""
 FIGURES = ("status 1", "status 3", "load-stats", "state", "state all")
 BUILD = re.compile(r"^OpenVPN [\d.]+ |^library versions|^DCO version|\[git:")
 
@@ -102,12 +105,15 @@ def served_by(make_lab: MakeLab, binary: Path) -> Said:
 
 
 def test_all_it_says_is_the_same(make_lab: MakeLab) -> None:
-    theirs, ours = served_by(make_lab, STOCK), served_by(make_lab, OPENVPN)
-    assert len(theirs.log) > 200
-    assert ours.socket_mode == theirs.socket_mode
-    assert theirs.management["exactly"].count("ERROR") > len(NOT_THERE)
-    assert ours.management == theirs.management
-    assert ours.log == theirs.log
+    different: list[frozenset[str]] = []
+    while len(different) < ATTEMPTS and (not different or frozenset.intersection(*different)):
+        theirs, ours = served_by(make_lab, STOCK), served_by(make_lab, OPENVPN)
+        assert len(theirs.log) > 200
+        assert ours.socket_mode == theirs.socket_mode
+        assert theirs.management["exactly"].count("ERROR") > len(NOT_THERE)
+        assert ours.management == theirs.management
+        different.append(ours.log ^ theirs.log)
+    assert frozenset.intersection(*different) == frozenset()
 
 
 def test_options_that_are_not_used_change_no_other(tmp_path: Path) -> None:
