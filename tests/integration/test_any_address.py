@@ -23,6 +23,7 @@ from tests.integration.anyaddress import (
 )
 from tests.integration.conftest import MakeLab
 from tests.integration.pace import PATIENCE
+from tests.integration.test_switchover import begin as begin_switchovers
 from tests.lab import plan
 from tests.lab.clientlog import noticed
 from tests.lab.deaths import kill_openvpn
@@ -105,8 +106,7 @@ def test_a_switchover_where_the_kernels_of_the_two_differ(make_lab: MakeLab, for
     """There, and back when each has been told what the other one was, with nothing started anew."""
     lab = make_lab(transport=BOTH)
     allow(lab, foreign)
-    lab.start_cluster()
-    session = Session(lab)
+    session = begin_switchovers(lab)
     begin = session.mark()
     for values, old, new in ((foreign, "a", "b"), (foreign[::-1], "b", "a")):
         allow(lab, values)

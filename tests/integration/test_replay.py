@@ -28,7 +28,7 @@ import pytest
 from tests.integration.conftest import MakeLab
 from tests.integration.pace import PATIENCE
 from tests.integration.relay import Relay, relayed
-from tests.integration.test_switchover import Command
+from tests.integration.test_switchover import Command, begin
 from tests.lab import plan
 from tests.lab.deaths import kill_openvpn
 from tests.lab.lab import Lab
@@ -301,8 +301,7 @@ def test_what_the_old_master_received_before_a_switchover_is_refused(make_lab: M
 def check_switchover(lab: Lab, capture: Capture) -> None:
     a, b = lab.nodes["a"], lab.nodes["b"]
     with relayed(lab) as relays:
-        lab.start_cluster()
-        session = Session(lab)
+        session = begin(lab)
         log = Tail(b.openvpn.log)
         wait_report(relays["a"])
         moment = session.mark()
