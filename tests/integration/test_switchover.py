@@ -246,7 +246,8 @@ def test_a_target_whose_openvpn_dies_midway_costs_nothing(make_lab: MakeLab) -> 
     b = lab.nodes["b"]
     b.openvpn.signal(signal.SIGSTOP)
     command = Command(lab, "a", ["--to", "b"])
-    wait_until(lambda: phase(lab, "a") in {"preparing", "ready", "failed"}, BEGUN, PATIENCE)
+    midway = {"preparing", "ready", "moving", "failed"}  # each for some 100 ms
+    wait_until(lambda: phase(lab, "a") in midway, BEGUN, PATIENCE)
     b.openvpn.kill()
     outcome = command.wait()
     assert "failed: " in outcome
