@@ -156,7 +156,7 @@ cluster_go_on_anew(struct multi_context *m, struct multi_instance *mi)
         cc->anew.due = false;
         msg(D_MULTI_LOW, "CLUSTER: the client begins anew, and its kernel cannot: "
             "telling it to reconnect");
-        send_control_channel_string(&mi->context, "RESTART", D_PUSH);
+        send_control_channel_string(&mi->context, CLUSTER_RESTART, D_PUSH);
     }
 }
 

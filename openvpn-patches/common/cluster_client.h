@@ -55,6 +55,12 @@ struct tls_session;
 #include "mroute.h"
 #include "ssl_common.h"
 
+/**
+ * What makes a client reconnect. It keeps a password that somebody has typed in: one
+ * that cannot ask, as it runs as a daemon, would end.
+ */
+#define CLUSTER_RESTART "RESTART,[P]"
+
 /** A data channel key that can be exported. */
 struct cluster_ks
 {

@@ -281,7 +281,7 @@ restart(struct multi_context *m, struct multi_instance *mi, int key_id)
 
     multi->session[TM_ACTIVE].key_id = key_id;
     tls_session_soft_reset(multi);
-    send_control_channel_string(&mi->context, "RESTART", D_PUSH);
+    send_control_channel_string(&mi->context, CLUSTER_RESTART, D_PUSH);
     cluster_wake(m, mi, 0);
 }
 

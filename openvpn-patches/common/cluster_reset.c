@@ -173,7 +173,7 @@ cluster_refusal(const struct tls_multi *multi, struct buffer *text)
     if (multi->cluster_client && multi->cluster_client->stranger)
     {
         text->len = 0;
-        buf_printf(text, "RESTART");
+        buf_printf(text, CLUSTER_RESTART);
     }
 }
 

@@ -14,12 +14,15 @@ from collections.abc import Callable
 from ovpnha.machines import Process
 from ovpnha.runtime.control import ControlError
 from ovpnha.runtime.restartrequest import RestartAnswer, Step, is_master
-from ovpnha.runtime.restartunits import OtherUnits
+from ovpnha.runtime.restartunits import OtherUnits, UnitError
 
 SAY_EVERY = 2.0
 """Seconds between two words about how far it is."""
 AT_MOST = 30.0
 """Seconds after which OpenVPN is ended all the same: more than all clients take."""
+BY_NOBODY = 3.0
+"""The same, while the sidecar tells nobody: its OpenVPN does not answer, or is not a master now."""
+LOOK_EVERY = 0.2
 
 
 class ForcedRestart:
@@ -49,22 +52,42 @@ class ForcedRestart:
         self._say("OpenVPN is stopped and started, its clients reconnect")
         try:
             units.restart(told.serving, self._tell)
-        finally:
-            with contextlib.suppress(ControlError):
-                self._ask("stay")
+        except UnitError:
+            self._stay()
+            raise
+        # Ended by a signal while systemd is at it: it goes on, and nobody is to be let in.
+        self._stay()
+
+    def _stay(self) -> None:
+        with contextlib.suppress(ControlError):
+            self._ask("stay")
 
     def _tell(self) -> None:
-        """Tell all of them."""
-        begun, said = time.monotonic(), 0.0
+        """Tell all of them; who ends it has nobody told any more."""
         try:
-            answer = self._ask("farewell")
-            while answer.telling and time.monotonic() < begun + AT_MOST:
-                if answer.clients and time.monotonic() >= said + SAY_EVERY:
-                    said = time.monotonic()
-                    self._say(f"{answer.told} of {answer.clients} clients are told to reconnect")
-                answer = self._ask("farewell")
+            answer = self._go_on()
         except ControlError as error:
             self._say(f"clients are not told one after the other: {error}")
             return
-        if answer.told:
+        except BaseException:
+            self._stay()
+            raise
+        if answer.told and answer.parted:
             self._say(f"{answer.told} clients were told to reconnect, one after the other")
+        elif not answer.parted:
+            self._say(f"{answer.told} of {answer.clients} clients were told to reconnect, no more")
+
+    def _go_on(self) -> RestartAnswer:
+        """Until all know it, or it is of no use any more."""
+        answer, said = self._ask("farewell"), 0.0
+        end, heard = time.monotonic() + AT_MOST, time.monotonic()
+        while not answer.parted and time.monotonic() < min(end, heard + BY_NOBODY):
+            if answer.telling:
+                heard = time.monotonic()
+            else:
+                time.sleep(LOOK_EVERY)
+            if answer.clients and time.monotonic() >= said + SAY_EVERY:
+                said = time.monotonic()
+                self._say(f"{answer.told} of {answer.clients} clients are told to reconnect")
+            answer = self._ask("farewell")
+        return answer

@@ -280,14 +280,17 @@ class Kick(Command):
 
 @dataclass(frozen=True)
 class KickClient(Command):
-    """Tell one client through its control channel to reconnect, and forget it a little later."""
+    """Tell one client through its control channel to reconnect, and forget it a little later.
+
+    It keeps a password that somebody has typed in (``[P]``): one that runs as a daemon would end.
+    """
 
     name = "client-kill"
     cid: int
 
     def encode(self) -> bytes:
-        """The client id of this process, and the word, which OpenVPN may have by default."""
-        return _lines(f"{self.name} {self.cid} RESTART")
+        """The client id of this process, and what it is told."""
+        return _lines(f"{self.name} {self.cid} RESTART,[P]")
 
 
 @dataclass(frozen=True)

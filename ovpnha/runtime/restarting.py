@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from ovpnha.machines import Process, SparePolicy
 from ovpnha.model import InstanceName
@@ -73,7 +74,7 @@ class Restarting:
             case "cancel":
                 self._step(lambda pair, now: pair.ask_cancel(name, now))
             case "farewell":
-                await self._bid_farewell(name)
+                return await self._bid_farewell(name)
             case "stay":
                 self._driver.step(lambda core, now: core.ask_farewell(name, now, on=False))
             case "wait":
@@ -110,11 +111,11 @@ class Restarting:
                 f"{name}: the {other} process was told to end and has not; see its log"
             ) from None
 
-    async def _bid_farewell(self, name: InstanceName) -> None:
+    async def _bid_farewell(self, name: InstanceName) -> RestartAnswer:
         """Tell the clients that they are to reconnect, unless another machine goes on with them."""
         found = (one for one in self._driver.statistics().instances if one.name == name)
         if any(someone_comes(one) for one in found):
-            return
+            return replace(self._describe(name), parted=True)
         self._driver.step(lambda core, now: core.ask_farewell(name, now, on=True))
         try:
             async with asyncio.timeout(TELLING_WAIT):
@@ -122,6 +123,7 @@ class Restarting:
                     await self._driver.next_step()
         except TimeoutError:
             pass
+        return replace(self._describe(name), parted=self._figures(name).farewell.done)
 
     async def _wait(self, name: InstanceName, known: str) -> None:
         try:

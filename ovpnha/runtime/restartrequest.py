@@ -56,6 +56,7 @@ class RestartAnswer:
     clients: int = 0  # who is to be told to reconnect, since ``farewell``
     told: int = 0  # how many of them have been
     telling: bool = False  # not all of them know it yet
+    parted: bool = False  # all of them know it, or another machine goes on with them
     waiting: int = 0  # a process that waits for descriptors and is to be ended by whoever may
 
     @property

@@ -203,11 +203,15 @@ class OtherUnits:
             farewell()
             self.stop_spare()
             return
+        refused: UnitError | None = None
         try:
             self.stop_spare()
-        finally:
-            farewell()
-            _systemctl("restart", self._units[Process.MAIN])
+        except UnitError as error:
+            refused = error
+        farewell()
+        _systemctl("restart", self._units[Process.MAIN])
+        if refused is not None:
+            raise refused
 
     def _write(self, texts: Mapping[Path, str | None]) -> bool:
         changed = False

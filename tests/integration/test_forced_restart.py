@@ -26,6 +26,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 CLIENTS = 24
 BACK = 45.0
 """Seconds: less than the `ping-restart` of a client that is told by nobody, which is 60."""
+TOLD = "Connection reset command was pushed by server ('[P]')"
+"""By which a client keeps a password that somebody has typed in; or it hears only OCC_EXIT."""
 SECOND = 1_000_000_000
 SYSTEMCTL = """\
 #!/bin/sh
@@ -68,6 +70,7 @@ def away(client: Client) -> Away:
     lines = client.log()
     seen = noticed(lines)
     assert (seen.restarts, seen.inactive, seen.reconnects) == (1, 0, 2), client.process.name
+    assert sum(TOLD in line.text for line in lines) <= 1, client.process.name
     return Away(first(lines, RESTART), last(lines, HARD_RESET), last(lines, CONNECTED))
 
 
@@ -97,6 +100,7 @@ def test_clients_are_told_one_after_the_other(
         for client in clients:
             wait_until(lambda: is_back(client), f"{client.process.name} is back", BACK)  # noqa: B023
         found = [away(client) for client in clients]
+        assert any(TOLD in line.text for client in clients for line in client.log())
     report(found, lab.directory)
 
 

@@ -2,9 +2,9 @@
 
 ::
 
-    begin ─► no handshake begins ─► who is connected? ─► told, ``rate`` a second ─► told
-                    ▲                     ▲                       │
-                    └─── again and again ─┴── AGAIN_AFTER the last one, until nobody is new
+    begin ─► no handshake begins ─SETTLES─► who is connected? ─► told, ``rate`` a second ─► told
+                    ▲                             ▲                       │
+                    └─── again and again ─────────┴── AGAIN_AFTER the last one, until nobody is new
 
 Decides whom, when, and how often. Nobody is let in meanwhile, so that nobody is thrown out twice;
 who is not told yet is served. The word goes through the control channel, where OpenVPN repeats it
@@ -33,6 +33,8 @@ LONGEST = 12.0
 there tries 14 s after its first try, in vain, and then only after 30."""
 AGAIN_AFTER = 0.5
 """Seconds until a client is told once more. Within the first second it begins nothing new."""
+SETTLES = 2.0
+"""Seconds until nobody is new any more: who was answered just before may still come in."""
 QUIESCE_EVERY = 2.0
 ASKED_FOR = 3.0
 """Seconds after which nobody seems to want it any more."""
@@ -79,7 +81,7 @@ class Farewell(Part):
         if self._until is None:
             self._openvpn.log("warning", "clients are told to reconnect")
             self._quiesce_at = now
-            self._ask_at = self._next_at = now
+            self._ask_at, self._next_at = now + SETTLES, now
             self._until = now + ASKED_FOR
             self._look(now)
         elif not self._done:

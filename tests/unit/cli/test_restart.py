@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ LOOK: dict[str, Any] = {
     "places": PLACES,
     "pids": {"main": 10, "spare": 0},
 }
+TOLD = {"clients": 2, "told": 2, "parted": True}
 SPARE: dict[str, Any] = {
     **LOOK,
     "serving": "spare",
@@ -79,7 +80,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], list[di
     asked: list[str] = []
     answers: list[dict[str, Any]] = []
     last: list[dict[str, Any]] = []
-    telling = iter(({"clients": 2, "told": 1, "telling": True}, {"clients": 2, "told": 2}))
+    telling = iter(({"clients": 2, "told": 1, "telling": True}, TOLD))
     again: list[dict[str, Any]] = []
     lock = restartlock.alone
 
@@ -1266,6 +1267,74 @@ def test_who_changes_his_mind_while_they_are_told_ends_nothing(
     assert (code, asked[0]) == (1, "stay")
     assert not [one for one in orders if one.startswith("restart")]
     assert "was ended; the main process serves" in err
+
+
+def test_who_changes_his_mind_before_they_are_told_ends_nothing(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the second process is stopped, which may take a while."""
+    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
+    asked: list[str] = []
+
+    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
+        asked.append(request.step)
+        return against
+
+    def interrupt(_units: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    monkeypatch.setattr(restartunits.OtherUnits, "stop_spare", interrupt)
+    code, _, err = run("restart-openvpn", "-c", config, "--force")
+    assert code == 1
+    assert "farewell" not in asked
+    assert not [one for one in orders if one.startswith("restart")]
+    assert "was ended; the main process serves" in err
+
+
+@pytest.mark.usefixtures("orders")
+def test_ended_while_systemd_is_at_it_nobody_is_let_in_any_more(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on without the command; who were let in now would be thrown out twice."""
+    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
+    asked: list[str] = []
+
+    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
+        asked.append(request.step)
+        return {**against, **TOLD} if request.step == "farewell" else against
+
+    def interrupt(_units: Any, _serving: Any, farewell: Callable[[], None]) -> None:
+        farewell()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    monkeypatch.setattr(restartunits.OtherUnits, "restart", interrupt)
+    assert run("restart-openvpn", "-c", config, "--force")[0] == 1
+    assert "farewell" in asked
+    assert "stay" not in asked
+
+
+def test_when_the_sidecar_comes_to_tell_nobody_more_it_is_said(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its OpenVPN does not answer any more, or is no master for a moment: it may be soon."""
+    monkeypatch.setattr(restartfarewell, "BY_NOBODY", 0.05)
+    monkeypatch.setattr(restartfarewell, "LOOK_EVERY", 0.01)
+    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
+    asked: list[str] = []
+
+    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
+        asked.append(request.step)
+        if request.step == "farewell":
+            return {**against, "clients": 5, "told": 3}
+        return STARTED if f"restart {BOTH[1]}" in orders else against
+
+    monkeypatch.setattr(control, "ask_plain", answer)
+    code, _, err = run("restart-openvpn", "-c", config, "--force")
+    assert (code, orders[-1]) == (0, f"restart {BOTH[1]}")
+    assert asked.count("farewell") > 1
+    assert "3 of 5 clients were told to reconnect, no more" in err
 
 
 def test_by_force_the_process_that_serves_goes_last(

@@ -16,6 +16,7 @@ from ovpnha.node.master.farewell import (
     LONGEST,
     NO_FAREWELL,
     QUIESCE_EVERY,
+    SETTLES,
     Farewell,
 )
 from ovpnha.node.master.protection import Protection
@@ -24,7 +25,8 @@ from tests.unit.node.doubles import INSTANCE, Desk, uid
 from tests.unit.node.test_pair_verbs import commands, lone
 
 RATE = 10.0
-BEGIN = ["cluster-quiesce 5", "cluster-list", "status 3"]
+BEGIN = ["cluster-quiesce 5"]
+ASK = ["cluster-list", "status 3"]
 SPARE, MAIN = Process.SPARE, Process.MAIN
 
 
@@ -38,6 +40,13 @@ class Parting(Desk):
     def __init__(self) -> None:
         super().__init__()
         self.farewell = Farewell(self.openvpn, Protection(self.openvpn, 0.1), RATE)
+
+    def listen(self) -> None:
+        """It has begun, at 0, and asks who is there, at ``SETTLES``."""
+        self.farewell.begin(0.0)
+        assert self.commands() == BEGIN
+        said = [one for one in self.pass_time(SETTLES) if one[1] not in BEGIN]
+        assert said == [(SETTLES, one) for one in ASK]
 
     def commands(self) -> list[str]:
         """With those that are OpenVPN's own."""
@@ -70,63 +79,74 @@ def told(said: list[tuple[float, str]], word: str = "client-kill") -> list[tuple
 
 def test_who_is_there_is_told_one_after_the_other_and_once_more() -> None:
     desk = Parting()
-    desk.farewell.begin(0.0)
-    assert desk.commands() == BEGIN
-    desk.tell_of(1, 2, 99, -1, now=0.0)
-    said = desk.pass_time(0.9)
-    assert [one for _, one in told(said)] == [f"client-kill {cid} RESTART" for cid in (1, 2, 99)]
-    assert [at for at, _ in told(said)] == [0.0, 0.1, 0.2]
-    again = [(0.0 + AGAIN_AFTER, uid(1)), (0.1 + AGAIN_AFTER, uid(2))]
+    desk.listen()
+    desk.tell_of(1, 2, 99, -1, now=SETTLES)
+    said = desk.pass_time(SETTLES + 0.9)
+    assert [one for _, one in told(said)] == [
+        f"client-kill {cid} RESTART,[P]" for cid in (1, 2, 99)
+    ]
+    assert [at for at, _ in told(said)] == [0.0, SETTLES + 0.1, SETTLES + 0.2]  # the first at once
+    again = [(SETTLES + AGAIN_AFTER, uid(1)), (SETTLES + 0.1 + AGAIN_AFTER, uid(2))]
     assert told(said, "cluster-kick") == [(at, f"cluster-kick {one.hex()}") for at, one in again]
-    assert said[-2:] == [(0.2 + AGAIN_AFTER, "cluster-list"), (0.2 + AGAIN_AFTER, "status 3")]
-    figures = desk.farewell.statistics(0.9)
+    assert said[-2:] == [(SETTLES + 0.2 + AGAIN_AFTER, one) for one in ASK]
+    figures = desk.farewell.statistics(SETTLES + 0.9)
     assert (figures.active, figures.clients, figures.told, figures.done) == (True, 3, 3, False)
 
 
 def test_who_has_come_meanwhile_is_told_too() -> None:
     desk = Parting()
-    desk.farewell.begin(0.0)
-    desk.tell_of(1, now=0.0)
-    desk.pass_time(0.6)
-    desk.tell_of(1, 7, now=0.6)
-    assert [one for _, one in told(desk.pass_time(1.2))] == ["client-kill 7 RESTART"]
-    desk.tell_of(1, 7, now=1.2)
-    assert desk.farewell.statistics(1.2).done
+    desk.listen()
+    desk.tell_of(1, now=SETTLES)
+    desk.pass_time(SETTLES + 0.6)
+    desk.tell_of(1, 7, now=SETTLES + 0.6)
+    assert [one for _, one in told(desk.pass_time(SETTLES + 1.2))] == ["client-kill 7 RESTART,[P]"]
+    desk.tell_of(1, 7, now=SETTLES + 1.2)
+    assert desk.farewell.statistics(SETTLES + 1.2).done
     assert desk.commands() == ["cluster-wait on 3"], "OpenVPN need not say goodbye"
 
 
 def test_nobody_is_let_in_until_it_has_ended() -> None:
     desk = Parting()
-    desk.farewell.begin(0.0)
-    desk.tell_of(now=0.0)
-    said = desk.pass_time(LEFT_FOR + 1.0)
-    quiesced = [at for at, one in said if one == "cluster-quiesce 5"]
-    assert quiesced[0] == 0.0
+    desk.listen()
+    desk.tell_of(now=SETTLES)
+    said = desk.pass_time(SETTLES + LEFT_FOR + 1.0)
+    quiesced = [SETTLES, *(at for at, one in said if one == "cluster-quiesce 5")]
     gaps = [b - a for a, b in itertools.pairwise(quiesced)]
     assert max(gaps) <= QUIESCE_EVERY
-    assert said[-2:] == [(LEFT_FOR, "cluster-wait off"), (LEFT_FOR, "cluster-quiesce 0")]
+    assert said[-2:] == [
+        (SETTLES + LEFT_FOR, one) for one in ("cluster-wait off", "cluster-quiesce 0")
+    ]
     assert desk.farewell.statistics(0.0) == NO_FAREWELL
-    assert not [one for _, one in said[3:] if one == "cluster-list"], "nobody can have come"
+    assert not [one for _, one in said if one == "cluster-list"], "nobody can have come"
+
+
+def test_who_was_answered_before_is_waited_for() -> None:
+    """Nobody listed means nothing yet: one who was answered just before may still come in."""
+    desk = Parting()
+    desk.farewell.begin(0.0)
+    said = desk.pass_time(SETTLES - 0.01)
+    assert [one for _, one in said] == BEGIN
+    assert not desk.farewell.statistics(0.0).done
 
 
 def test_many_are_told_within_a_limit() -> None:
     desk = Parting()
-    desk.farewell.begin(0.0)
-    desk.tell_of(*range(1000), now=0.0)
+    desk.listen()
+    desk.tell_of(*range(1000), now=SETTLES)
     times = [at for at, _ in told(desk.pass_time(60.0))]
     assert len(times) == 1000
-    assert LONGEST - 0.1 < times[-1] <= LONGEST
+    assert SETTLES + LONGEST - 0.1 < times[-1] <= SETTLES + LONGEST
 
 
 def test_it_ends_when_nobody_asks_for_it_any_more() -> None:
     desk = Parting()
-    desk.farewell.begin(0.0)
-    desk.tell_of(*range(100), now=0.0)
+    desk.listen()
+    desk.tell_of(*range(100), now=SETTLES)
     desk.commands()
-    desk.farewell.handle_timer(ASKED_FOR)
+    desk.farewell.handle_timer(SETTLES + ASKED_FOR)
     assert desk.commands() == ["cluster-quiesce 0"]
-    desk.farewell.handle_timer(ASKED_FOR + 1.0)
-    desk.farewell.end(ASKED_FOR + 1.0)
+    desk.farewell.handle_timer(SETTLES + ASKED_FOR + 1.0)
+    desk.farewell.end(SETTLES + ASKED_FOR + 1.0)
     assert desk.farewell.get_timer() is None
     assert desk.commands() == []
 

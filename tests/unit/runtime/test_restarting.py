@@ -116,7 +116,7 @@ async def test_clients_are_told_and_it_says_how_many(
     assert pair.told is not None
     pair.told = replace(pair.told, farewell=FarewellFigures(True, 9, 4, done))
     answer = await steps.answer(UDP, RestartRequest(step="farewell"))
-    assert (answer.clients, answer.told, answer.telling) == (9, 4, not done)
+    assert (answer.clients, answer.told, answer.telling, answer.parted) == (9, 4, not done, done)
     await steps.answer(UDP, RestartRequest(step="stay"))
     assert pair.asked == [("farewell", True), ("farewell", False)]
 
@@ -130,7 +130,7 @@ async def test_nobody_is_told_whom_another_machine_goes_on_with(
     pair.whole = SimpleNamespace(name=UDP, nodes=(other,))
     monkeypatch.setattr(Driver, "statistics", lambda _: SimpleNamespace(instances=(pair.whole,)))
     answer = await steps.answer(UDP, RestartRequest(step="farewell"))
-    assert (answer.telling, pair.asked) == (False, [])
+    assert (answer.telling, answer.parted, pair.asked) == (False, True, [])
 
 
 async def test_a_move_that_is_not_wanted_any_more_is_given_up(
