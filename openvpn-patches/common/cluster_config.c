@@ -269,6 +269,16 @@ verify_memory(const struct options *o)
 #endif
 }
 
+void
+cluster_options_add_config(struct options *o, const char *name)
+{
+    const char *before = o->cluster_configs ? o->cluster_configs : "";
+    struct buffer all = alloc_buf_gc(strlen(before) + strlen(name) + 2, &o->gc);
+
+    buf_printf(&all, "%s%s%s", before, before[0] ? "\n" : "", name);
+    o->cluster_configs = BSTR(&all);
+}
+
 const struct connection_entry *
 cluster_options_entry(const struct options *o)
 {

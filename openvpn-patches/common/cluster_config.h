@@ -42,6 +42,9 @@ struct tls_root_ctx;
 /** --cluster was read. */
 void cluster_options_enable(struct options *o);
 
+/** --config was read on the command line: OpenVPN itself keeps the first one. */
+void cluster_options_add_config(struct options *o, const char *name);
+
 /** The connection entry that a server uses. */
 const struct connection_entry *cluster_options_entry(const struct options *o);
 

@@ -37,6 +37,7 @@
 #include "cluster_config.h"
 #include "cluster_manage.h"
 #include "cluster_spare_hook.h"
+#include "cluster_spare_settings.h"
 #include "manage.h"
 #include "multi.h"
 #include "tun.h"
@@ -74,7 +75,9 @@ check(const int fd[CLUSTER_DESCRIPTORS], struct cluster_reason *why)
     {
         ok = cluster_refuse(why, CLUSTER_CODE_UNSUITABLE, "the second descriptor is no tun");
     }
-    return ok && cluster_spare_check_tun(&ifr, o->dev, o->dev_type, why);
+    return ok && cluster_spare_check_tun(&ifr, o->dev, o->dev_type, why)
+           && cluster_settings_check(cluster_spare.others_fd, o, cluster_options_entry(o),
+                                     ifr.ifr_name, why);
 }
 
 static void

@@ -251,29 +251,40 @@ cluster_bound_match(const struct cluster_bound *bound, const struct addrinfo *li
  * Other processes of this server
  */
 
-void
-cluster_others_find(const char *config, const char *beside)
+/** Add what tells this file from another one of the same name: its directory. */
+static bool
+add_file(struct buffer *out, const char *file)
 {
-    const int directory = config ? directory_of(config) : 0;
+    const int directory = directory_of(file);
     char name[PATH_MAX];
     struct stat st;
 
-    if (cluster_spare.others_fd >= 0 || !config || access(config, F_OK))
+    return !access(file, F_OK)
+           && snprintf(name, sizeof(name), "%.*s", directory, file) < (int)sizeof(name)
+           && !stat(directory ? name : ".", &st)
+           && buf_printf(out, "-%s-%lu-%lu", file + directory, (unsigned long)st.st_dev,
+                         (unsigned long)st.st_ino);
+}
+
+void
+cluster_others_find(const char *configs, const char *beside)
+{
+    struct gc_arena gc = gc_new();
+    struct buffer name = alloc_buf_gc(PATH_MAX, &gc);
+    struct buffer rest = string_alloc_buf(configs ? configs : "", &gc);
+    char file[PATH_MAX];
+    bool ok = configs && cluster_spare.others_fd < 0
+              && buf_printf(&name, "%.*s.cluster-server", directory_of(beside), beside);
+
+    while (ok && buf_parse(&rest, '\n', file, sizeof(file)))
     {
-        return;
+        ok = add_file(&name, file);
     }
-    const int len = snprintf(name, sizeof(name), "%.*s", directory, config);
-    if (len >= (int)sizeof(name) || stat(len ? name : ".", &st))
+    if (ok && buf_printf(&name, "-%lu", network()))
     {
-        return;
+        cluster_spare.others_fd = open_ours(BSTR(&name));
     }
-    const int all = snprintf(name, sizeof(name), "%.*s.cluster-server-%s-%lu-%lu-%lu",
-                             directory_of(beside), beside, config + directory,
-                             (unsigned long)st.st_dev, (unsigned long)st.st_ino, network());
-    if (all < (int)sizeof(name))
-    {
-        cluster_spare.others_fd = open_ours(name);
-    }
+    gc_free(&gc);
 }
 
 /** Change the lock of this process, unless another one's is in the way. */
@@ -320,6 +331,15 @@ cluster_others_leave(void)
     {
         lock_others(F_UNLCK);
     }
+}
+
+long
+cluster_others_pid(void)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+    return cluster_spare.others_fd < 0 || fcntl(cluster_spare.others_fd, F_GETLK, &lock)
+           || lock.l_type == F_UNLCK || lock.l_pid < 0 ? 0 : (long)lock.l_pid;
 }
 
 bool

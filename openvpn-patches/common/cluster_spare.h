@@ -161,10 +161,12 @@ bool cluster_bound_match(const struct cluster_bound *bound, const struct addrinf
 /**
  * Open that file, for as long as this process lives.
  *
- * @param config        the configuration; its directory tells it from one of the same name
+ * @param configs       all files that the command line names as its configuration, in lines: two
+ *                      servers may have one of them in common. Their directories tell them from
+ *                      others of the same names
  * @param beside        the management socket: the file is in its directory
  */
-void cluster_others_find(const char *config, const char *beside);
+void cluster_others_find(const char *configs, const char *beside);
 
 /** Keep them from opening it, unless there are some. */
 enum cluster_others cluster_others_exclude(void);
@@ -174,6 +176,9 @@ void cluster_others_join(void);
 
 /** It has not, and opens nothing. */
 void cluster_others_leave(void);
+
+/** One of those that have what is open, or open it; 0: there is none that can be named. */
+long cluster_others_pid(void);
 
 /** Is there none of them, as far as is known? One that has its management socket in
  *  another directory is not. */

@@ -42,6 +42,7 @@
 #include "cluster.h"
 #include "cluster_config.h"
 #include "cluster_patience.h"
+#include "cluster_spare_settings.h"
 #include "fdmisc.h"
 #include "manage.h"
 #include "multi.h"
@@ -135,6 +136,33 @@ is_port_taken(const struct options *o, bool opening)
     return true;
 }
 
+/** Told to whoever is connected while it waits. */
+static char notice[64]; /* GLOBAL */
+
+/** Say what is waited for: that somebody else's port is free, or another process of this
+ *  server. That is told again when it has changed. */
+static void
+say_why(bool is_port)
+{
+    char text[sizeof(notice)] = ">CLUSTER:WAITING,port";
+
+    if (!is_port)
+    {
+        openvpn_snprintf(text, sizeof(text), ">CLUSTER:WAITING,configuration,%ld",
+                         cluster_others_pid());
+    }
+    if (!streq(text, notice))
+    {
+        memcpy(notice, text, sizeof(notice));
+        msg(M_INFO, "CLUSTER: %s: waiting for its descriptors, or for its end", is_port
+            ? "another process has the port" : "another process of this configuration is there");
+        if (cluster_spare.waiting)
+        {
+            msg(M_CLIENT, "%s", notice);
+        }
+    }
+}
+
 /** Likewise, or does another process of this server have another port, as its
  *  configuration said before it was changed? */
 static bool
@@ -146,11 +174,13 @@ is_taken(const struct options *o)
     {
         is_opening(false);
         cluster_spare_unlock();
+        say_why(false);
         return true;
     }
     if (is_port_taken(o, others == CLUSTER_OTHERS_OPEN))
     {
         cluster_others_leave();
+        say_why(others == CLUSTER_OTHERS_NONE);
         return true;
     }
     return false;
@@ -173,15 +203,14 @@ wait_for_descriptors(const struct options *o)
 {
     cluster_spare.options = o;
     cluster_spare.waiting = true;
-    msg(M_INFO, "CLUSTER: another process has the port, or is of this configuration: waiting for "
-        "its descriptors");
 #ifdef ENABLE_SYSTEMD
     sd_notifyf(0, "READY=1\nSTATUS=Waiting for the descriptors of the process that serves\n"
                "MAINPID=%lu", (unsigned long)getpid());
 #endif
-    management_wait(management, ">CLUSTER:WAITING", is_over);
+    management_wait(management, notice, is_over);
     cluster_spare.waiting = false;
     cluster_spare.options = NULL;
+    notice[0] = '\0';
 }
 
 /** A child of a child closes it no more: the number may be another file's by then. */
@@ -251,7 +280,7 @@ cluster_spare_begin(struct context *c)
     }
     cluster_spare_keep_pid(o->writepid, o->chroot_dir);
     cluster_spare.taken = cluster_spare.given = cluster_spare.leave = false;
-    cluster_others_find(o->config, o->management_addr);
+    cluster_others_find(o->cluster_configs, o->management_addr);
     if (is_taken(o))
     {
         wait_for_descriptors(o);
@@ -277,12 +306,29 @@ cluster_spare_take_link(struct link_socket *sock)
     return true;
 }
 
+/** The tun is there before the socket is. */
+static void
+write_settings(void)
+{
+    const struct tuntap *tt = top->c1.tuntap;
+
+    if (tt && tt->actual_name)
+    {
+        cluster_settings_write(cluster_spare.others_fd, &top->options,
+                               cluster_options_entry(&top->options), tt->actual_name);
+    }
+}
+
 void
 cluster_spare_opened(const struct link_socket *sock)
 {
     if (cluster_spare.wanted)
     {
         cluster_spare_raise_buffer(sock->sd, sock->socket_buffer_sizes.rcvbuf);
+        if (!cluster_spare.taken)
+        {
+            write_settings();
+        }
         cluster_others_join();
         cluster_spare_unlock();
     }

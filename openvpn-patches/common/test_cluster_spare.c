@@ -46,8 +46,10 @@
 
 #include "cluster_patience.h"
 #include "cluster_spare.h"
+#include "cluster_spare_settings.h"
 #include "mock_msg.h"
 #include "platform.h"
+#include "socket.h"
 
 struct cluster *cluster; /* GLOBAL */
 
@@ -695,6 +697,47 @@ processes_of_a_configuration_know_of_each_other(void **state)
     remove_directory();
 }
 
+/** Two servers may have the most of it in common, in a file that both name first. */
+static void
+all_files_of_a_configuration_count(void **state)
+{
+    static const char *const names[] = { "common.conf", "udp1.conf", "udp2.conf" };
+    char beside[sizeof(directory) + sizeof("/socket")], file[3][64], both[2][160];
+
+    make_directory(beside, sizeof(beside));
+    for (int i = 0; i < 3; ++i)
+    {
+        snprintf(file[i], sizeof(file[i]), "%s/%s", directory, names[i]);
+        assert_true(close(open(file[i], O_CREAT | O_WRONLY, 0600)) == 0);
+    }
+    snprintf(both[0], sizeof(both[0]), "%s\n%s", file[0], file[1]);
+    snprintf(both[1], sizeof(both[1]), "%s\n%s", file[0], file[2]);
+    cluster_others_find(both[0], beside);
+    assert_true(cluster_spare.others_fd >= 0);
+    assert_int_equal(CLUSTER_OTHERS_NONE, cluster_others_exclude());
+    cluster_others_join();
+    assert_int_equal(0, cluster_others_pid()); /* nobody but this process */
+    assert_int_equal(CLUSTER_OTHERS_NONE, find_others(both[1], beside, true));
+    assert_int_equal(CLUSTER_OTHERS_NONE, find_others(file[0], beside, true));
+    assert_int_equal(CLUSTER_OTHERS_HAVE, find_others(both[0], beside, true));
+    const pid_t other = fork();
+    if (!other)
+    {
+        forget_others();
+        cluster_others_find(both[0], beside);
+        _exit(cluster_others_pid() == getppid() ? 0 : 1);
+    }
+    int status = 1;
+    assert_int_equal(other, waitpid(other, &status, 0));
+    assert_int_equal(0, status);
+    forget_others();
+    snprintf(both[1], sizeof(both[1]), "%s\nnone.conf", file[0]);
+    cluster_others_find(both[1], beside);
+    assert_int_equal(-1, cluster_spare.others_fd);
+    assert_int_equal(0, cluster_others_pid());
+    remove_directory();
+}
+
 /** Then nobody is known, as where the port alone is looked at. */
 static void
 a_configuration_without_a_file_is_nobody_s(void **state)
@@ -813,6 +856,173 @@ a_tun_suits_by_kind_and_name(void **state)
 /*
  * What both have
  */
+
+/** A server's options, of which a test changes one. */
+struct setting
+{
+    struct options o;
+    struct connection_entry ce;
+    struct route_option_list routes;
+    struct route_option route[2];
+    struct route_ipv6_option_list routes_ipv6;
+    struct route_ipv6_option route_ipv6;
+};
+
+static void
+begin_setting(struct setting *one)
+{
+    CLEAR(*one);
+    one->route[0] = (struct route_option) { &one->route[1], "10.55.0.0", "255.255.0.0", NULL, NULL };
+    one->route[1] = (struct route_option) { NULL, "10.56.0.0", "255.255.0.0", NULL, "7" };
+    one->route_ipv6.prefix = "2001:db8:1::/64";
+    one->routes.routes = one->route;
+    one->routes_ipv6.routes_ipv6 = &one->route_ipv6;
+    one->o.routes = &one->routes;
+    one->o.routes_ipv6 = &one->routes_ipv6;
+    one->o.server_defined = one->o.server_ipv6_defined = true;
+    one->o.ifconfig_local = "10.8.0.1";
+    one->o.ifconfig_remote_netmask = "255.255.255.0";
+    one->o.ifconfig_ipv6_local = "fd00::1";
+    one->o.ifconfig_ipv6_netbits = 64;
+    one->o.topology = TOP_SUBNET;
+    one->o.up_script = "/up.sh";
+    one->ce.tun_mtu = 1500;
+}
+
+/** What is said when one that is configured so is brought what is open. */
+static const char *
+said(int fd, const struct setting *one, const char *dev)
+{
+    static struct cluster_reason why;
+
+    CLEAR(why);
+    if (cluster_settings_check(fd, &one->o, &one->ce, dev, &why))
+    {
+        return "";
+    }
+    assert_int_equal(CLUSTER_CODE_UNSUITABLE, why.code);
+    return why.text;
+}
+
+/** A file in which is what a server of the usual options has made of "lo". */
+static int
+written(void)
+{
+    struct setting usual;
+    char name[] = "/tmp/cluster-settings-XXXXXX";
+    const int fd = mkstemp(name);
+
+    assert_true(fd >= 0);
+    unlink(name);
+    begin_setting(&usual);
+    cluster_settings_write(fd, &usual.o, &usual.ce, "lo");
+    return fd;
+}
+
+#define DIFFERS(NAME, HAS, SAYS) \
+    NAME " differs: what is open has " HAS ", the configuration says " SAYS
+
+static void
+what_was_made_of_a_tun_is_what_is_configured(void **state)
+{
+    struct setting one;
+    const int fd = written();
+
+    begin_setting(&one);
+    assert_string_equal("", said(fd, &one, "lo"));
+    one.o.ifconfig_local = "10.9.0.1";
+    assert_string_equal(DIFFERS("server", "10.8.0.1 255.255.255.0", "10.9.0.1 255.255.255.0"),
+                        said(fd, &one, "lo"));
+    one.o.server_defined = false;
+    assert_string_equal(DIFFERS("ifconfig", "none", "10.9.0.1 255.255.255.0"), said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.o.topology = TOP_NET30;
+    assert_string_equal(DIFFERS("topology", "subnet", "net30"), said(fd, &one, "lo"));
+    one.o.topology = TOP_P2P;
+    assert_string_equal(DIFFERS("topology", "subnet", "p2p"), said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.ce.tun_mtu = 1400;
+    assert_string_equal(DIFFERS("tun-mtu", "1500", "1400"), said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.o.ifconfig_ipv6_netbits = 112;
+    assert_string_equal(DIFFERS("server-ipv6", "fd00::1/64", "fd00::1/112"), said(fd, &one, "lo"));
+    one.o.server_ipv6_defined = false;
+    assert_string_equal(DIFFERS("ifconfig-ipv6", "none", "fd00::1/112"), said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.o.up_script = NULL;
+    assert_string_equal(DIFFERS("up", "/up.sh", "none"), said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.o.lladdr = "02:00:00:00:00:01";
+    assert_string_equal(DIFFERS("lladdr", "none", "02:00:00:00:00:01"), said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.o.tuntap_options.txqueuelen = 1000;
+    assert_string_equal(DIFFERS("txqueuelen", "none", "1000"), said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.o.ifconfig_noexec = true;
+    assert_string_equal(DIFFERS("ifconfig-noexec", "none", "yes"), said(fd, &one, "lo"));
+    close(fd);
+}
+
+static void
+so_is_what_was_made_of_routes_and_of_the_socket(void **state)
+{
+    struct setting one;
+    const int fd = written();
+
+    begin_setting(&one);
+    one.route[0].network = "10.66.0.0";
+    assert_string_equal(DIFFERS("route", "10.55.0.0 255.255.0.0", "10.66.0.0 255.255.0.0"),
+                        said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.route[0].next = NULL;
+    assert_string_equal(DIFFERS("route", "10.56.0.0 255.255.0.0 7", "none"), said(fd, &one, "lo"));
+    one.routes.routes = &one.route[1];
+    one.route[1].next = &one.route[0];
+    assert_string_equal("", said(fd, &one, "lo")); /* in another order they are the same */
+    begin_setting(&one);
+    one.o.routes_ipv6 = NULL;
+    assert_string_equal(DIFFERS("route-ipv6", "2001:db8:1::/64", "none"), said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.o.route_script = "/routes.sh";
+    assert_string_equal(DIFFERS("route-up", "none", "/routes.sh"), said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.o.route_default_gateway = "10.8.0.2";
+    assert_string_equal(DIFFERS("route-gateway", "none", "10.8.0.2"), said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.o.sockflags = SF_USE_IP_PKTINFO;
+    assert_string_equal(DIFFERS("multihome", "none", "yes"), said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.ce.bind_ipv6_only = true;
+    assert_string_equal(DIFFERS("bind ipv6only", "none", "yes"), said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.o.sndbuf = 65536;
+    assert_string_equal(DIFFERS("sndbuf", "none", "65536"), said(fd, &one, "lo"));
+    close(fd);
+}
+
+/** Then it is as before there was such a file: what is brought is taken. */
+static void
+what_nobody_knows_of_is_refused_to_nobody(void **state)
+{
+    struct setting one, usual;
+    const int fd = written();
+
+    begin_setting(&usual);
+    begin_setting(&one);
+    one.o.ifconfig_local = "10.9.0.1";
+    assert_string_equal("", said(-1, &one, "lo"));
+    assert_string_equal("", said(fd, &one, "none0")); /* of an earlier device */
+    assert_int_equal(1, pwrite(fd, "S", 1, 0)); /* another format */
+    assert_string_equal("", said(fd, &one, "lo"));
+    assert_int_equal(0, ftruncate(fd, 0));
+    assert_string_equal("", said(fd, &one, "lo"));
+    cluster_settings_write(fd, &usual.o, &usual.ce, "lo");
+    cluster_settings_write(fd, &one.o, &one.ce, "lo"); /* the next one that opens its own */
+    assert_string_equal("", said(fd, &one, "lo"));
+    assert_string_not_equal("", said(fd, &usual, "lo"));
+    cluster_settings_write(-1, &one.o, &one.ce, "lo");
+    close(fd);
+}
 
 static void
 a_receive_buffer_is_raised_and_never_lowered(void **state)
@@ -965,11 +1175,15 @@ main(void)
         cmocka_unit_test(nobody_else_holds_the_lock),
         cmocka_unit_test(ports_of_ipv6_are_told_apart),
         cmocka_unit_test(processes_of_a_configuration_know_of_each_other),
+        cmocka_unit_test(all_files_of_a_configuration_count),
         cmocka_unit_test(a_configuration_without_a_file_is_nobody_s),
         cmocka_unit_test(an_address_that_is_not_here_can_be_tried),
         cmocka_unit_test(a_socket_suits_by_kind_address_and_port),
         cmocka_unit_test(a_socket_of_ipv6_suits_likewise),
         cmocka_unit_test(a_tun_suits_by_kind_and_name),
+        cmocka_unit_test(what_was_made_of_a_tun_is_what_is_configured),
+        cmocka_unit_test(so_is_what_was_made_of_routes_and_of_the_socket),
+        cmocka_unit_test(what_nobody_knows_of_is_refused_to_nobody),
         cmocka_unit_test(a_receive_buffer_is_raised_and_never_lowered),
         cmocka_unit_test(a_pid_file_is_removed_by_whom_it_names),
         cmocka_unit_test(a_pid_file_is_written_without_its_directory),

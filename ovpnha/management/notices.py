@@ -133,7 +133,14 @@ class HoldNotice:
 
 @dataclass(frozen=True)
 class WaitingNotice:
-    """Another process has OpenVPN's port: it waits for link socket and tun of that one."""
+    """OpenVPN waits for link socket and tun of another process, or for its end.
+
+    That process has its port or, if ``by_configuration``, the same configuration, and is ``pid``,
+    where that is not 0.
+    """
+
+    by_configuration: bool = False
+    pid: int = 0
 
 
 @dataclass(frozen=True)
@@ -225,6 +232,12 @@ def _read_role_untrusted(arguments: list[str]) -> Notice:
     return RoleNotice(OPENVPN_ROLES[arguments[0]], read_holder_untrusted(arguments[1]))
 
 
+def _read_waiting_untrusted(arguments: list[str]) -> Notice:
+    if arguments[:1] != ["configuration"]:
+        return WaitingNotice()
+    return WaitingNotice(True, read_number_untrusted(arguments[1], "pid") if arguments[1:] else 0)
+
+
 def _read_changed_untrusted(arguments: list[str]) -> Notice:
     uid, generation, _, reason = arguments[:4]
     return ChangedNotice(
@@ -266,7 +279,7 @@ def _read_capped_untrusted(arguments: list[str]) -> Notice:
 _CLUSTER: Mapping[str, tuple[int, Callable[[list[str]], Notice]]] = {
     "STATE": (2, _read_role_untrusted),
     "END": (0, lambda _: EndNotice()),
-    "WAITING": (0, lambda _: WaitingNotice()),
+    "WAITING": (0, _read_waiting_untrusted),
     "CHANGED": (4, _read_changed_untrusted),
     "DOWN": (1, _read_down_untrusted),
     "RENEG": (3, _read_renegotiation_untrusted),

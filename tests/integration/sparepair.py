@@ -230,11 +230,13 @@ class SparePair:
         name: str,
         config: str = "server.conf",
         environment: Mapping[str, str] | None = None,
+        *,
+        more: Sequence[str | Path] = (),
     ) -> Managed:
         """One more process of the server, not started yet."""
         self._count += 1
         path = self.home / f"{name}.sock"
-        argv: list[str | Path] = [self.binary, "--cd", self.home, "--config", config]
+        argv: list[str | Path] = [self.binary, "--cd", self.home, "--config", config, *more]
         process = Process(
             [*argv, "--management", path, "unix"],
             namespace=self.server,
@@ -366,6 +368,13 @@ class SparePair:
         """Whose pid is in the file."""
         path = self.home / "openvpn.pid"
         return int(path.read_text()) if path.exists() else None
+
+
+def switched(pair: SparePair) -> None:
+    """``b`` serves the client, ``a`` is held."""
+    pair.connect()
+    pair.carry(pair.a, pair.b)
+    pair.switch(pair.a, pair.b, "2/b")
 
 
 def expect_untouched(pair: SparePair) -> None:

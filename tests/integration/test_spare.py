@@ -13,6 +13,7 @@ import pytest
 
 from tests.faults.systemd import hand_over
 from tests.integration.conftest import MakeLab
+from tests.integration.sparepair import run
 from tests.lab.errors import LabError
 from tests.lab.measure import lost
 from tests.lab.session import Moment, Watch
@@ -169,19 +170,60 @@ def test_a_restart_that_is_ended_does_not_come_later(
                 alone.restart("--within", "100ms")
 
 
-def test_another_port_is_refused_by_name(alone: SpareLab) -> None:
+def change(alone: SpareLab, option: str, value: str) -> str:
+    """Another value in the configuration; what it was."""
+    config = alone.lab.directory / "server.conf"
+    (line,) = [one for one in config.read_text().splitlines() if one.startswith(f"{option} ")]
+    config.write_text(config.read_text().replace(line, f"{option} {value}"))
+    return line.split()[1]
+
+
+OTHER_NETWORK = "10.77.0.0 255.255.255.0"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("port", "4711", "port differs: the socket has {}"),
+        ("server", OTHER_NETWORK, "server differs: what is open has "),
+        ("hand-window", "8\nroute 10.78.0.0 255.255.0.0", "route differs: what is open has none"),
+    ],
+)
+def test_what_was_changed_and_cannot_be_taken_is_refused_by_name(
+    alone: SpareLab, option: str, value: str, named: str
+) -> None:
     """The new process has opened nothing, and the old one serves on."""
     watched = watch(alone)
     moment = watched.mark()
-    config = alone.lab.directory / "server.conf"
-    (port,) = [line for line in config.read_text().splitlines() if line.startswith("port ")]
-    config.write_text(config.read_text().replace(port, "port 4711"))
+    was = change(alone, option, value)
     begun = time.monotonic()
-    with pytest.raises(LabError, match=f"port differs: the socket has {port.split()[1]}"):
+    with pytest.raises(LabError, match=named.format(was)):
         alone.restart()
     assert time.monotonic() - begun < WITHIN
     assert alone.serving() == "main"
     expect_unnoticed(watched, moment, 0)
+
+
+def test_another_network_is_there_when_the_main_process_serves_again(make_lab: MakeLab) -> None:
+    """As by ``--force`` while the spare serves: the main process comes first, and waits."""
+    with SpareLab(make_lab(vip_manager=None, server_options=SPARE_OPTIONS)) as alone:
+        alone.start()
+        alone.move()
+        alone.wait_spare()
+        change(alone, "server", OTHER_NETWORK)
+        stop_as_systemd_does(alone, "main")
+        alone.processes["main"].start()
+
+        def refused() -> bool:
+            main = alone.status()["spare"]["main"]
+            return main["place"] == "waiting" and "server differs" in main["problem"]
+
+        wait_until(refused, "it refuses the old tun", PATIENCE)
+        stop_as_systemd_does(alone, "spare")
+        wait_until(lambda: alone.serves() and alone.serving() == "main", "it serves", PATIENCE)
+        found = run("ip", "-n", alone.node.namespace, "-br", "addr", "show", "type", "tun")
+        assert "10.77.0.1/24" in found
+        assert len(found.splitlines()) == 1
 
 
 def test_what_would_be_done_is_told_and_not_done(alone: SpareLab) -> None:

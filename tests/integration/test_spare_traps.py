@@ -24,6 +24,7 @@ from tests.integration.sparepair import (
     SparePair,
     expect_untouched,
     restarts,
+    switched,
 )
 from tests.integration.sparestreams import RATE, Wire
 from tests.lab.nonces import count
@@ -33,13 +34,6 @@ from tests.lab.splitbrain import TRACED
 from tests.lab.waiting import wait_patiently, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
-
-
-def switched(pair: SparePair) -> None:
-    """``b`` serves the client, ``a`` is held."""
-    pair.connect()
-    pair.carry(pair.a, pair.b)
-    pair.switch(pair.a, pair.b, "2/b")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])

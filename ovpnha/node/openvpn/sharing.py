@@ -27,10 +27,23 @@ UNSUITABLE = "what the other process has open does not suit it: {}"
 PORT_FIX = (
     "see who has it (ss -ulpn) and end that program; OpenVPN opens the port within two seconds"
 )
+OTHER_SERVER_FIX = (
+    "if that is one of an earlier start, end it; OpenVPN goes on within two seconds. Two servers"
+    " need other configurations: two of one file, told apart by options of the command line, are"
+    " taken for one"
+)
 CHANGE_FIX = (
     "take that change back, or ovpnha restart-openvpn --force, by which clients reconnect;"
     " restart-openvpn alone refuses it"
 )
+
+
+def describe_rival(notice: WaitingNotice) -> str:
+    """Who has what a process waits for, as it tells it."""
+    if not notice.by_configuration:
+        return "another program has its port"
+    who = f"process {notice.pid}" if notice.pid else "another process"
+    return f"{who} serves, or is about to, from the same configuration files"
 
 
 class Sharing(Part):
@@ -42,6 +55,7 @@ class Sharing(Part):
 
     def _forget(self) -> None:
         self.waiting = False  # it has no descriptors
+        self.notice = WaitingNotice()  # whom it waits for, if it does
         self.taking = False  # it is being given some
         self.asked = self.offered = False  # to pass on its own; they are here
         self.descriptors: Descriptors | None = None  # None: not known, or it knows of no spares
@@ -60,7 +74,7 @@ class Sharing(Part):
         """What the process says of it."""
         match event:
             case WaitingNotice():
-                self.waiting = True
+                self.waiting, self.notice = True, event
             case StatusReply(status=status):
                 self.waiting = self.taking = False
                 self.refused_at = None
@@ -112,9 +126,12 @@ class Sharing(Part):
     @property
     def waits(self) -> Problem | None:
         """Why it has no link socket and tun; None: it has, or has said nothing of that."""
-        what = f"OpenVPN waits: {self.problem or 'another program has its port'}"
-        fix = PORT_FIX if self.refused_at is None else CHANGE_FIX
-        return Problem(ProblemKind.PORT_TAKEN, what, fix) if self.waiting else None
+        if not self.waiting:
+            return None
+        what = f"OpenVPN waits: {self.problem or describe_rival(self.notice)}"
+        fix = OTHER_SERVER_FIX if self.notice.by_configuration else PORT_FIX
+        fix = fix if self.refused_at is None else CHANGE_FIX
+        return Problem(ProblemKind.PORT_TAKEN, what, fix)
 
     def ask(self) -> None:
         """Have it pass on its descriptors."""

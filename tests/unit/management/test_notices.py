@@ -44,6 +44,9 @@ HEX = b"000102030405060708090a0b0c0d0e0f"
         (b">CLUSTER:END", EndNotice()),
         (b">CLUSTER:WAITING", WaitingNotice()),
         (b">CLUSTER:WAITING,for,more", WaitingNotice()),
+        (b">CLUSTER:WAITING,port", WaitingNotice()),
+        (b">CLUSTER:WAITING,configuration", WaitingNotice(by_configuration=True)),
+        (b">CLUSTER:WAITING,configuration,17,x", WaitingNotice(by_configuration=True, pid=17)),
         (
             b">CLUSTER:CHANGED,0011223344556677,9,3,keys",
             ChangedNotice(UID, 9, "keys"),

@@ -90,6 +90,17 @@ class TestSharing:
             assert (sharing.needs or sharing.gives) is again
         assert sharing.get_timer() is None
 
+    def test_whose_end_it_waits_for(self) -> None:
+        _, sharing = make()
+        for pid, who in ((17, "process 17"), (0, "another process")):
+            sharing.take(WaitingNotice(by_configuration=True, pid=pid), NOW)
+            assert sharing.waits is not None
+            assert sharing.waits.text.startswith(f"OpenVPN waits: {who} serves")
+            assert "ss -ulpn" not in sharing.waits.fix
+        sharing.take(WaitingNotice(), NOW)
+        assert sharing.waits is not None
+        assert "ss -ulpn" in sharing.waits.fix
+
     def test_why_it_waits(self) -> None:
         _, sharing = make()
         assert sharing.waits is None
