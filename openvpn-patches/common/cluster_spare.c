@@ -284,6 +284,12 @@ cluster_others_find(const char *configs, const char *beside)
     {
         cluster_spare.others_fd = open_ours(BSTR(&name));
     }
+    if (configs && cluster_spare.others_fd < 0)
+    {
+        msg(M_WARN | M_ERRNO, "CLUSTER: processes of this configuration cannot know each other "
+            "by a file, %s", ok ? BSTR(&name) : "as its name would be too long or a "
+            "configuration is not found from here");
+    }
     gc_free(&gc);
 }
 

@@ -113,6 +113,7 @@ put_device(FILE *out, const struct options *o, const struct connection_entry *ce
     {
         put(out, o->server_ipv6_defined ? "server-ipv6" : "ifconfig-ipv6", "%s/%d",
             o->ifconfig_ipv6_local, o->ifconfig_ipv6_netbits);
+        put_text(out, "ifconfig-ipv6 remote", o->ifconfig_ipv6_remote);
     }
     put_number(out, "tun-mtu", ce->tun_mtu);
     put_flag(out, "ifconfig-noexec", o->ifconfig_noexec);
@@ -134,10 +135,25 @@ put_route(FILE *out, const char *name, const char *const value[4])
     fputc('\n', out);
 }
 
+/**
+ * As they are configured: to its own list OpenVPN adds what follows from
+ * redirect-gateway, when it opens the tun.
+ */
+static const struct route_ipv6_option *
+ipv6_routes_of(const struct options *o)
+{
+    const struct options_pre_connect *pp = o->pre_connect;
+    const struct route_ipv6_option_list *list =
+        pp && pp->routes_ipv6_defined ? pp->routes_ipv6 : o->routes_ipv6;
+
+    return list ? list->routes_ipv6 : NULL;
+}
+
 static void
 put_routes(FILE *out, const struct options *o)
 {
     put_text(out, "route-gateway", o->route_default_gateway);
+    put_text(out, "route-ipv6-gateway", o->route_ipv6_default_gateway);
     put_number(out, "route-metric", o->route_default_metric);
     put_flag(out, "route-noexec", o->route_noexec);
     put_number(out, "redirect-gateway", o->routes ? (int)o->routes->flags : 0);
@@ -147,8 +163,7 @@ put_routes(FILE *out, const struct options *o)
         const char *const value[4] = { one->network, one->netmask, one->gateway, one->metric };
         put_route(out, "route", value);
     }
-    for (const struct route_ipv6_option *one = o->routes_ipv6 ? o->routes_ipv6->routes_ipv6 : NULL;
-         one; one = one->next)
+    for (const struct route_ipv6_option *one = ipv6_routes_of(o); one; one = one->next)
     {
         const char *const value[4] = { one->prefix, one->gateway, one->metric };
         put_route(out, "route-ipv6", value);

@@ -989,6 +989,12 @@ so_is_what_was_made_of_routes_and_of_the_socket(void **state)
     one.o.route_default_gateway = "10.8.0.2";
     assert_string_equal(DIFFERS("route-gateway", "none", "10.8.0.2"), said(fd, &one, "lo"));
     begin_setting(&one);
+    one.o.route_ipv6_default_gateway = "fd00::2";
+    assert_string_equal(DIFFERS("route-ipv6-gateway", "none", "fd00::2"), said(fd, &one, "lo"));
+    begin_setting(&one);
+    one.o.ifconfig_ipv6_remote = "fd00::3";
+    assert_string_equal(DIFFERS("ifconfig-ipv6 remote", "none", "fd00::3"), said(fd, &one, "lo"));
+    begin_setting(&one);
     one.o.sockflags = SF_USE_IP_PKTINFO;
     assert_string_equal(DIFFERS("multihome", "none", "yes"), said(fd, &one, "lo"));
     begin_setting(&one);
@@ -997,6 +1003,28 @@ so_is_what_was_made_of_routes_and_of_the_socket(void **state)
     begin_setting(&one);
     one.o.sndbuf = 65536;
     assert_string_equal(DIFFERS("sndbuf", "none", "65536"), said(fd, &one, "lo"));
+    close(fd);
+}
+
+/** redirect-gateway for IPv6 alone: OpenVPN adds to its list when it opens the tun. */
+static void
+what_openvpn_adds_to_its_routes_is_no_change(void **state)
+{
+    struct setting one;
+    struct options_pre_connect before;
+    struct route_ipv6_option_list configured;
+    struct route_ipv6_option added = { .prefix = "2000::/4" };
+    const int fd = written();
+
+    begin_setting(&one);
+    CLEAR(before);
+    configured = one.routes_ipv6;
+    before.routes_ipv6 = &configured;
+    before.routes_ipv6_defined = true;
+    one.o.pre_connect = &before;
+    added.next = one.routes_ipv6.routes_ipv6;
+    one.routes_ipv6.routes_ipv6 = &added;
+    assert_string_equal("", said(fd, &one, "lo"));
     close(fd);
 }
 
@@ -1183,6 +1211,7 @@ main(void)
         cmocka_unit_test(a_tun_suits_by_kind_and_name),
         cmocka_unit_test(what_was_made_of_a_tun_is_what_is_configured),
         cmocka_unit_test(so_is_what_was_made_of_routes_and_of_the_socket),
+        cmocka_unit_test(what_openvpn_adds_to_its_routes_is_no_change),
         cmocka_unit_test(what_nobody_knows_of_is_refused_to_nobody),
         cmocka_unit_test(a_receive_buffer_is_raised_and_never_lowered),
         cmocka_unit_test(a_pid_file_is_removed_by_whom_it_names),

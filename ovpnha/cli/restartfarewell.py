@@ -52,10 +52,11 @@ class ForcedRestart:
         self._say("OpenVPN is stopped and started, its clients reconnect")
         try:
             units.restart(told.serving, self._tell)
-        except UnitError:
-            self._stay()
+        except BaseException as error:
+            # Ended by a signal while systemd is at it: it goes on, and nobody is to be let in.
+            if isinstance(error, UnitError) or not units.is_at_it():
+                self._stay()
             raise
-        # Ended by a signal while systemd is at it: it goes on, and nobody is to be let in.
         self._stay()
 
     def _stay(self) -> None:

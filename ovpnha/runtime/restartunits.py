@@ -213,6 +213,14 @@ class OtherUnits:
         if refused is not None:
             raise refused
 
+    def is_at_it(self) -> bool:
+        """Whether systemd starts or stops one of the two now; not, where it does not say."""
+        try:
+            jobs = _systemctl("show", "--property=Job", "--value", *self._units.values())
+        except UnitError:
+            return False
+        return any(job != "0" for job in jobs.split())
+
     def _write(self, texts: Mapping[Path, str | None]) -> bool:
         changed = False
         with _told():

@@ -33,8 +33,8 @@ OTHER_SERVER_FIX = (
     " taken for one"
 )
 CHANGE_FIX = (
-    "take that change back, or ovpnha restart-openvpn --force, by which clients reconnect;"
-    " restart-openvpn alone refuses it"
+    "take that change back, and then ovpnha restart-openvpn, which starts the waiting process anew;"
+    " or make it with restart-openvpn --force, by which clients reconnect"
 )
 
 

@@ -1293,10 +1293,11 @@ def test_who_changes_his_mind_before_they_are_told_ends_nothing(
 
 
 @pytest.mark.usefixtures("orders")
-def test_ended_while_systemd_is_at_it_nobody_is_let_in_any_more(
-    config: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("job", [True, False])
+def test_ended_when_all_are_told_they_come_back_unless_systemd_is_at_it(
+    config: Path, monkeypatch: pytest.MonkeyPatch, job: bool
 ) -> None:
-    """It goes on without the command; who were let in now would be thrown out twice."""
+    """It goes on without the command; who were let in then would be thrown out twice."""
     against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
     asked: list[str] = []
 
@@ -1310,9 +1311,39 @@ def test_ended_while_systemd_is_at_it_nobody_is_let_in_any_more(
 
     monkeypatch.setattr(control, "ask_plain", answer)
     monkeypatch.setattr(restartunits.OtherUnits, "restart", interrupt)
+    monkeypatch.setattr(restartunits.OtherUnits, "is_at_it", lambda _: job)
     assert run("restart-openvpn", "-c", config, "--force")[0] == 1
     assert "farewell" in asked
-    assert "stay" not in asked
+    assert ("stay" in asked) is not job
+
+
+@pytest.mark.parametrize(
+    ("shown", "job"), [("", False), ("\n\n", False), ("0\n\n0\n", False), ("\n\n5124\n", True)]
+)
+def test_whether_systemd_is_at_it_is_asked_of_both_units(
+    config: Path, monkeypatch: pytest.MonkeyPatch, shown: str, job: bool
+) -> None:
+    asked: list[str] = []
+
+    def answer(*arguments: str) -> str:
+        asked.extend(arguments)
+        return shown
+
+    units = OtherUnits(load_config(config, "a").instance[0])
+    monkeypatch.setattr(restartunits, "_systemctl", answer)
+    assert units.is_at_it() is job
+    assert {UNIT, BOTH[1]} <= set(asked)
+
+
+def test_a_systemd_that_does_not_say_is_at_nothing(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: str) -> str:
+        raise UnitError("no bus")
+
+    units = OtherUnits(load_config(config, "a").instance[0])
+    monkeypatch.setattr(restartunits, "_systemctl", refuse)
+    assert not units.is_at_it()
 
 
 def test_when_the_sidecar_comes_to_tell_nobody_more_it_is_said(
