@@ -3,11 +3,13 @@
 The matrix takes hours. Whatever part of it a sitting measures goes into the same file, a row as
 soon as it is over; the next sitting leaves out what is there. A run in which the lab could not do
 its work is kept as ``failed``, without figures, and is made again. Rows name the commit that they
-are of: what has been changed since is for a person to judge.
+are of: what has been changed since is for a person to judge. Sittings may be side by side, each
+with VIP managers of its own: a row that another one added meanwhile is kept.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -65,14 +67,17 @@ class Rows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rows: dict[Key, Row] = {}
-        if path.exists():
-            try:
-                self._rows = {key_of(row): row for row in json.loads(path.read_text())}
-            except (ValueError, KeyError, TypeError) as error:
-                raise LabError(
-                    f"{path} has no rows of this version ({error!r}); move it away"
-                ) from error
+        self._rows = self._read()
+
+    def _read(self) -> dict[Key, Row]:
+        if not self._path.exists():
+            return {}
+        try:
+            return {key_of(row): row for row in json.loads(self._path.read_text())}
+        except (ValueError, KeyError, TypeError) as error:
+            raise LabError(
+                f"{self._path} has no rows of this version ({error!r}); move it away"
+            ) from error
 
     def of(self, planned: Iterable[Planned]) -> list[Row]:
         """Those of these runs that are there."""
@@ -88,11 +93,13 @@ class Rows:
 
     def add(self, row: Row) -> None:
         """Keep a row in place of an earlier one, in the file, too."""
-        self._rows[key_of(row)] = row
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_suffix(".draft")
-        draft.write_text(json.dumps(list(self._rows.values()), indent=2) + "\n")
-        draft.replace(self._path)
+        with self._path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._rows = self._rows | self._read() | {key_of(row): row}
+            draft = self._path.with_suffix(".draft")
+            draft.write_text(json.dumps(list(self._rows.values()), indent=2) + "\n")
+            draft.replace(self._path)
 
     def seconds_left(self, planned: Sequence[Planned]) -> float:
         """How long these runs will take: each as those most like it have."""

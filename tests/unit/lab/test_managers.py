@@ -224,6 +224,20 @@ def test_rows_are_kept_over_sittings(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(json.loads((tmp_path / "scenarios.json").read_text())) == 2
 
 
+def test_sittings_side_by_side_keep_each_other_s_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    first, second = Rows(path), Rows(path)
+    first.add(row())
+    second.add(row(manager="ucarp"))
+    first.add(row("bcn-cut"))
+    kept = [(one["scenario"], one["manager"]) for one in json.loads(path.read_text())]
+    assert sorted(kept) == [
+        ("bcn-cut", "keepalived"),
+        ("node-loss", "keepalived"),
+        ("node-loss", "ucarp"),
+    ]
+
+
 def test_a_promise_that_was_not_kept_earlier_is_not_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
