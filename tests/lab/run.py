@@ -168,4 +168,5 @@ def _explain(session: Session, moment: Moment, gap: Gap) -> dict[str, Any]:
         "bad_packet_ids": session.noticed(moment).bad_packet_ids,
         "tcp_bytes": session.tcp.received(),
         "load": round(os.getloadavg()[0], 2),
+        **session.told,
     }

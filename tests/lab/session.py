@@ -49,6 +49,8 @@ class Watch:
         self.lab = lab
         self.client = client
         self.forward = stream
+        self.told: dict[str, float] = {}
+        """What a story has to say beside the figures of its run."""
 
     def mark(self) -> Moment:
         """This moment, and who is master in it."""

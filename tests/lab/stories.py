@@ -15,7 +15,9 @@ from collections.abc import Callable
 from tests.lab import plan, served
 from tests.lab.deaths import cut_node, kill_openvpn
 from tests.lab.lab import Lab
+from tests.lab.measure import lost
 from tests.lab.node import Node
+from tests.lab.overflow import count_full_processors, count_full_queues
 from tests.lab.process import Process
 from tests.lab.scenarios import Victim
 from tests.lab.session import Moment, Session
@@ -160,14 +162,30 @@ def flap(session: Session) -> Moment:
 
 
 def switch_under_load(session: Session) -> Moment:
-    """The load flows from before the switchover until what is observed of it is over."""
+    """The load flows from before the switchover until what is observed of it is over.
+
+    Told beside it: packets that found a queue full, and probes lost, of the time before and since.
+    """
     lab = session.lab
     load = lab.look_after(flood(lab)).start()
     session.linger(LOAD_SECONDS)
+    begun, full = time.monotonic_ns(), count_full(lab)
+    session.linger(LOAD_SECONDS)
+    before = count_full(lab)
     moment = session.strike(switch_over)
     session.linger(LOAD_SECONDS)
+    session.told |= {"full_before": before - full, "full_since": count_full(lab) - before}
     load.stop()
+    quiet = (one for one in session.forward.probes() if begun <= one.sent < moment.monotonic)
+    session.told["lost_before"] = lost(quiet)
     return moment
+
+
+def count_full(lab: Lab) -> int:
+    """Packets that the kernel dropped so far, anywhere in the lab, as a process had no turn."""
+    processes = [client.process for client in lab.clients]
+    processes += [node.openvpn for node in lab.nodes.values()]
+    return count_full_processors() + sum(count_full_queues(one.pid) for one in processes)
 
 
 def flood(lab: Lab) -> Process:
