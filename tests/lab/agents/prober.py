@@ -53,7 +53,7 @@ class Prober:
         self._target = target
 
     def run(self) -> None:
-        """Probe until stopped, then wait for the last answers."""
+        """Probe until stopped, then wait for the last answers; those of others do not count."""
         due = time.monotonic_ns()
         while self._running:
             now = time.monotonic_ns()
@@ -62,8 +62,10 @@ class Prober:
                 due += self._interval
             elif select.select([self._socket], [], [], (due - now) / 1e9)[0]:
                 self._receive()
-        while select.select([self._socket], [], [], _LAST_ANSWER_SECONDS)[0]:
-            self._receive()
+        end = time.monotonic() + _LAST_ANSWER_SECONDS
+        while (left := end - time.monotonic()) > 0:
+            if select.select([self._socket], [], [], left)[0] and self._receive():
+                end = time.monotonic() + _LAST_ANSWER_SECONDS
 
     def stop(self, *_: object) -> None:
         """Leave the loop after the current probe (a signal handler)."""
@@ -81,15 +83,18 @@ class Prober:
         except OSError:
             return  # a request that cannot leave is a lost request
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
+        """Take a packet, of which a raw socket gets everybody's; whether it answers one of ours."""
         packet = self._socket.recv(2048)
         now = time.monotonic_ns()
         body = packet[self._skip :]
         if len(body) < _HEADER.size + _NUMBER.size:
-            return
+            return False
         kind, _, _, identifier, _ = _HEADER.unpack_from(body)
-        if kind == self._reply and identifier == self._identifier:
+        ours: bool = kind == self._reply and identifier == self._identifier
+        if ours:
             self._note("answered", _NUMBER.unpack_from(body, _HEADER.size)[0], now)
+        return ours
 
     def _note(self, event: str, number: int, now: int) -> None:
         os.write(self._events, b"%s %d %d\n" % (event.encode(), number, now))

@@ -6,13 +6,14 @@ import json
 import os
 import socket
 import threading
+from itertools import count
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.lab.agents.prober import checksum
+from tests.lab.agents.prober import Prober, checksum
 from tests.lab.agents.tcpstream import Stream, pattern
 
 
@@ -24,6 +25,35 @@ def test_the_checksum_is_the_internet_checksum() -> None:
 @given(st.binary(min_size=2, max_size=64).filter(lambda data: len(data) % 2 == 0))
 def test_a_packet_with_its_checksum_sums_to_zero(data: bytes) -> None:
     assert checksum(data + checksum(data).to_bytes(2)) == 0
+
+
+AGENT = "tests.lab.agents.prober"
+
+
+class Crowd:
+    """A raw socket that gets another stream's packets, without end."""
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    def setblocking(self, _flag: object) -> None:
+        return
+
+    def recv(self, _size: int) -> bytes:
+        self.received += 1
+        assert self.received < 10_000, "it never ends"
+        return bytes(84)
+
+
+def test_a_prober_ends_though_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd, clock = Crowd(), count(step=0.01)
+    monkeypatch.setattr(f"{AGENT}.socket.socket", lambda *_: crowd)
+    monkeypatch.setattr(f"{AGENT}.select.select", lambda *_: ([crowd], [], []))
+    monkeypatch.setattr(f"{AGENT}.time.monotonic", lambda: next(clock))
+    stream = Prober("10.0.0.1", 10_000_000, -1)
+    stream.stop()
+    stream.run()
+    assert crowd.received > 0
 
 
 @given(st.integers(0, 5000), st.integers(0, 300), st.integers(0, 300))
