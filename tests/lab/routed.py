@@ -173,6 +173,10 @@ class RoutedTopology(Topology):
             Host(INNER, ROUTER_NUMBER, tuple(inner), routes=True),
         )
 
+    def programs(self, host: str) -> tuple[Process, ...]:
+        """FRR's daemons."""
+        return tuple(self.frr[host].daemons.values())
+
     def segments(self) -> tuple[Segment, ...]:
         """Each link, the clients' network and the LAN."""
         return (CLIENTS, plan.LAN, *(one for node in self.nodes for one in self._links(node)))

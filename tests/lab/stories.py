@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from tests.lab import plan, served
 from tests.lab.deaths import cut_node, kill_openvpn
@@ -61,17 +62,21 @@ def lose_back_channel(session: Session) -> Moment:
 def freeze(session: Session) -> Moment:
     """Everything on the master stands still until another one serves, and goes on then."""
     master = session.lab.master
-    moment = session.strike(lambda _lab, node: signal_node(node, signal.SIGSTOP))
+    moment = session.strike(lambda lab, node: signal_node(lab, node, signal.SIGSTOP))
     session.recovers(moment, PATIENCE)
     session.linger(STAY_SECONDS)
-    signal_node(master, signal.SIGCONT)
+    signal_node(session.lab, master, signal.SIGCONT)
     one_holder(session.lab)
     return moment
 
 
-def signal_node(node: Node, number: signal.Signals) -> None:
-    """Send a signal to everything on a node that runs, with its children."""
-    for process in node.processes:
+def signal_node(lab: Lab, node: Node, number: signal.Signals) -> None:
+    """Send a signal to everything on a node that runs, with its children.
+
+    That a node's routing goes on while what it routes to stands still is no node that is frozen:
+    both nodes would be announced, and nobody could say which is the one to go to.
+    """
+    for process in (*node.processes, *lab.topology.programs(node.name)):
         if process.running:
             os.killpg(process.pid, number)
 
@@ -128,6 +133,7 @@ def switch_all_off_and_on(session: Session) -> Moment:
     moment = session.mark()
     for node in (standby, master):
         _all(node, Process.stop)
+    moment = replace(moment, over=time.monotonic_ns())
     for node in (standby, master):
         node.start()
         node.vip_manager.start()

@@ -13,12 +13,15 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyroute2 import IPRoute, netns
 
 from tests.lab import plan
 from tests.lab.plan import Host, Segment
+
+if TYPE_CHECKING:
+    from tests.lab.process import Process
 
 _SYSCTLS = {
     "net/ipv6/conf/all/accept_dad": "0",
@@ -68,6 +71,10 @@ class Topology:
     def bcn_links(self) -> str:
         """How the sidecars reach each other, as ``[bcn]`` has it."""
         return f'links = [{{ interface = "{plan.BCN.interface}" }}]'
+
+    def programs(self, _host: str) -> tuple[Process, ...]:
+        """What of the network itself runs on a host: it stands still when the host does."""
+        return ()
 
     def hosts(self) -> tuple[Host, ...]:
         """Everything with links."""

@@ -61,8 +61,8 @@ def _demote(lab: Lab, master: Node) -> None:
     run_command("demote", "--config", config, "--node", master.name, "--instance", INSTANCE)
 
 
-def _freeze(_lab: Lab, master: Node) -> None:
-    signal_node(master, signal.SIGSTOP)
+def _freeze(lab: Lab, master: Node) -> None:
+    signal_node(lab, master, signal.SIGSTOP)
 
 
 def _stop(_lab: Lab, master: Node) -> None:
@@ -111,7 +111,7 @@ KINDS = (
 
 def mend(lab: Lab, node: Node) -> None:
     """Everything of a node runs again and hears the others."""
-    signal_node(node, signal.SIGCONT)
+    signal_node(lab, node, signal.SIGCONT)
     for process in (node.openvpn, node.sidecar.process):
         if not process.running:
             process.start()
