@@ -251,14 +251,23 @@ class SparePair:
 
     def serve(self) -> None:
         """``a`` opens its own and serves, ``b`` has taken them."""
-        self.a.start()
-        assert self.a.status()["descriptors"] == "own"
-        assert self.a.one("cluster-promote 1/a").startswith("SUCCESS")
+        self.serve_alone()
         self.b.start()
         self.share(self.a, self.b)
 
+    def serve_alone(self) -> None:
+        """``a`` opens its own and serves; ``b`` is not started yet."""
+        self.a.start()
+        assert self.a.status()["descriptors"] == "own"
+        assert self.a.one("cluster-promote 1/a").startswith("SUCCESS")
+
     def share(self, source: Managed, target: Managed) -> None:
-        """Hand the descriptors on, and close our own."""
+        """Hand the descriptors on, to one that takes them."""
+        assert self.hand_on(source, target) == "SUCCESS: cluster-take"
+        assert target.status()["descriptors"] == "taken"
+
+    def hand_on(self, source: Managed, target: Managed) -> str:
+        """Hand the descriptors on, and close our own; what one that waits answers."""
         target.expect(">CLUSTER:WAITING")
         source.descriptors()
         fds = source.take_given()
@@ -266,8 +275,12 @@ class SparePair:
         answer = target.one("cluster-take", fds)
         for one in fds:
             os.close(one)
-        assert answer == "SUCCESS: cluster-take"
-        assert target.status()["descriptors"] == "taken"
+        return answer
+
+    def expect_refused(self, source: Managed, target: Managed, why: str) -> None:
+        """Hand the descriptors on, to one that says why they do not suit it."""
+        answer = self.hand_on(source, target)
+        assert answer.startswith(f"ERROR: cluster-take: unsuitable {why}"), answer
 
     def connect(self, *options: str) -> Client:
         """A stock client, connected; with more lines in its configuration."""

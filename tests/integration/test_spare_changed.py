@@ -6,7 +6,6 @@ docs/adr/0080-known-by-the-configuration-not-by-the-port.md.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 
@@ -37,20 +36,13 @@ def test_what_the_other_one_made_otherwise_is_not_taken(
     lone: SparePair, before: str, after: str, named: str
 ) -> None:
     """Clients would be connected and nothing get through, or the change be told as done."""
-    lone.a.start()
-    lone.a.status()
-    assert lone.a.one("cluster-promote 1/a").startswith("SUCCESS")
+    lone.serve_alone()
     lone.connect()
     lone.write(change=(before, after))
     with lone.streams() as streams:
         lone.b.start()
         lone.b.expect(f">CLUSTER:WAITING,configuration,{lone.a.process.pid}")
-        lone.a.descriptors()
-        fds = lone.a.take_given()
-        refused = lone.b.one("cluster-take", fds)
-        for one in fds:
-            os.close(one)
-        assert refused.startswith(f"ERROR: cluster-take: unsuitable {named}")
+        lone.expect_refused(lone.a, lone.b, named)
         streams.linger(RUNNING)
     assert [one.missing for one in streams.counted] == [(), ()]
 
@@ -62,12 +54,7 @@ def test_the_next_one_makes_anew_what_was_changed_when_the_last_one_ends(pair: S
     assert pair.a.ends() == 0
     pair.write(change=(NETWORK, "server 10.9.0.0 255.255.255.0"))
     pair.a.start()
-    pair.a.expect(">CLUSTER:WAITING")
-    pair.b.descriptors()
-    fds = pair.b.take_given()
-    assert "server differs" in pair.a.one("cluster-take", fds)
-    for one in fds:
-        os.close(one)
+    pair.expect_refused(pair.b, pair.a, "server differs")
     pair.b.process.signal(signal.SIGTERM)
     assert pair.b.ends() == 0
     assert pair.a.status()["descriptors"] == "own"

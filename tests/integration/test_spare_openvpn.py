@@ -196,12 +196,7 @@ def test_a_device_of_another_name_is_refused(lone: SparePair) -> None:
     lone.a.start()
     lone.a.status()
     other.start()
-    other.expect(">CLUSTER:WAITING")
-    fds = opened(lone.a)
-    answer = other.one("cluster-take", fds)
-    for one in fds:
-        os.close(one)
-    assert answer.startswith("ERROR: cluster-take: unsuitable dev differs: the device is tun0")
+    lone.expect_refused(lone.a, other, "dev differs: the device is tun0")
     assert other.one("cluster-retire") == "SUCCESS: cluster-retire"
     assert other.ends() == 0
 

@@ -201,9 +201,7 @@ def test_whose_address_was_changed_opens_nothing_beside_the_one_that_serves(
 ) -> None:
     """Its port is free; a second tun beside the first would have the same address and routes."""
     lone.write(change=("dev tun0\n", "dev tun\n"))
-    lone.a.start()
-    lone.a.status()
-    assert lone.a.one("cluster-promote 1/a").startswith("SUCCESS")
+    lone.serve_alone()
     lone.connect()
     config = lone.home / "server.conf"
     changed = config.read_text().replace(before, after)
@@ -213,13 +211,7 @@ def test_whose_address_was_changed_opens_nothing_beside_the_one_that_serves(
     (lone.home / "edited").rename(config)  # as an editor does: it is another file
     with lone.streams() as streams:
         lone.b.start()
-        lone.b.expect(">CLUSTER:WAITING")
-        lone.a.descriptors()
-        fds = lone.a.take_given()
-        refused = lone.b.one("cluster-take", fds)
-        for one in fds:
-            os.close(one)
-        assert refused.startswith(f"ERROR: cluster-take: unsuitable {named}")
+        lone.expect_refused(lone.a, lone.b, named)
         assert not wait_patiently(lambda: len(lone.scripts("up")) > 1, INTERVALS)
     assert [one.missing for one in streams.counted] == [(), ()]
     lone.a.leave()
@@ -264,9 +256,7 @@ def test_files_are_written_by_whom_they_concern(pair: SparePair) -> None:
 
 def test_a_spare_that_starts_leaves_the_files_as_they_are(lone: SparePair) -> None:
     """They are never empty, however often somebody looks."""
-    lone.a.start()
-    lone.a.status()
-    assert lone.a.one("cluster-promote 1/a").startswith("SUCCESS")
+    lone.serve_alone()
     lone.connect()
     status = lone.home / "openvpn.status"
     wait_until(lambda: "client" in status.read_text(), "the client is in the file", PATIENCE)
@@ -562,9 +552,7 @@ def expect_another_one_serves(pair: SparePair, *dead: Managed) -> None:
 
 def test_nor_port_and_tun_of_one_that_had_opened_them(helped_late: SparePair) -> None:
     """Who is started for a client has both open, as those have that are started for a login."""
-    helped_late.a.start()
-    helped_late.a.status()
-    assert helped_late.a.one("cluster-promote 1/a").startswith("SUCCESS")
+    helped_late.serve_alone()
     helped_late.connect()
     with helped_late.streams() as streams:
         streams.linger(RUNNING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ovpnha.machines import Process
 from ovpnha.model import Sync
 from ovpnha.node.config import InstanceConfig
 from ovpnha.node.moving import MovePhase
@@ -33,6 +34,15 @@ def serve(world: World, one: ModelPair, clients: int = 3) -> None:
         one.openvpns[MAIN].connect_client(f"client{number}")
     one.pump_process(MAIN)
     world.run_until(lambda: not one.told.obstacles)
+
+
+def lone_serving(process: Process, clients: int = 3) -> tuple[World, ModelPair]:
+    """The same, but this process serves, and the other one has everything."""
+    world, one = lone(clients=clients)
+    if process is not one.serves:
+        move(world, one)
+        world.run_until(lambda: not one.told.obstacles)
+    return world, one
 
 
 def ask(one: ModelPair, within: float = 2.0, number: bytes = b"1") -> None:

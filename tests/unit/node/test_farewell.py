@@ -22,7 +22,8 @@ from ovpnha.node.master.farewell import (
 from ovpnha.node.master.protection import Protection
 from ovpnha.node.outputs import WriteManagement
 from tests.unit.node.doubles import INSTANCE, Desk, uid
-from tests.unit.node.test_pair_verbs import commands, lone
+from tests.unit.node.pairs import lone, lone_serving
+from tests.unit.node.test_pair_verbs import commands
 
 RATE = 10.0
 BEGIN = ["cluster-quiesce 5"]
@@ -163,11 +164,7 @@ def test_answers_of_before_or_after_it_are_not_its_own() -> None:
 
 @pytest.mark.parametrize("serving", list(Process))
 def test_the_process_that_serves_tells_its_clients(serving: Process) -> None:
-    world, one, _pair = lone()
-    if serving is SPARE:
-        one.kill_process(MAIN)
-        world.run_until(lambda: one.serves is SPARE)
-        world.run(0.1)
+    world, one = lone_serving(serving)
     openvpn = one.openvpns[serving]
     one.do(lambda pair, now: pair.ask_farewell(INSTANCE, now, on=True))
     world.run(0.2)
@@ -178,8 +175,9 @@ def test_the_process_that_serves_tells_its_clients(serving: Process) -> None:
 
 
 def test_who_serves_nobody_tells_nobody() -> None:
-    world, one, pair = lone()
+    world, one = lone()
     (other,) = (which for which in Process if which is not one.serves)
-    node = pair._cores[other]
+    assert one.pair is not None
+    node = one.pair._cores[other]
     node.ask_farewell(INSTANCE, world.now, on=True)
     assert node.instance(INSTANCE).parts.farewell.statistics(world.now) == NO_FAREWELL

@@ -20,21 +20,7 @@ from ovpnha.node.moving import (
 from ovpnha.node.outputs import PassDescriptors
 from tests.model_cluster import INSTANCE, World
 from tests.model_pair import MAIN, SPARE, ModelPair, add_pair
-
-
-def lone() -> tuple[World, ModelPair]:
-    world = World()
-    one = add_pair(world, "a")
-    one.set_vip(True)
-    world.run_until(lambda: one.serves is MAIN)
-    one.openvpns[MAIN].connect_client("x")
-    one.pump_process(MAIN)
-    world.run_until(lambda: not one.told.obstacles)
-    return world, one
-
-
-def ask(one: ModelPair, within: float = 2.0) -> None:
-    one.do(lambda pair, now: pair.ask_restart(INSTANCE, b"1", within, now))
+from tests.unit.node.pairs import ask, lone
 
 
 def phase_of(one: ModelPair) -> MovePhase | None:
@@ -106,7 +92,7 @@ def test_a_vip_that_is_only_promised_is_waited_for(comes: bool) -> None:
 
 
 def test_few_packet_ids_stand_against_it() -> None:
-    world, one = lone()
+    world, one = lone(clients=1)
     [client] = one.openvpns[MAIN].clients.values()
     for room, stands in ((SHORT - 1, True), (SHORT, False)):
         client.keys[0].limit = client.keys[0].next_id + room
@@ -115,7 +101,7 @@ def test_few_packet_ids_stand_against_it() -> None:
 
 
 def test_so_does_a_client_that_is_not_there_as_it_is_now() -> None:
-    world, one = lone()
+    world, one = lone(clients=1)
     assert one.pair is not None
     exporter = one.pair._slots[INSTANCE].parts(MAIN).exporter
     [uid] = exporter.table

@@ -35,10 +35,11 @@ from ovpnha.node.pair import Pair, spare_config
 from ovpnha.node.statistics import InstanceStatistics
 from ovpnha.node.voice import MachineVoice, tag
 from ovpnha.replication.config import ReplicationConfig
-from tests.model_cluster import INSTANCE, World
+from tests.model_cluster import INSTANCE
 from tests.model_openvpn import ModelOpenvpn
-from tests.model_pair import MAIN, SPARE, ModelPair, add_pair
+from tests.model_pair import MAIN, SPARE
 from tests.unit.node.doubles import STATUS
+from tests.unit.node.pairs import lone, lone_serving
 
 ALONE = InstanceName("alone")
 KEYS = (bytes(32),)
@@ -140,29 +141,15 @@ def test_a_vip_manager_is_missed_once_and_by_the_process_that_has_the_slot() -> 
     assert events.count("vip manager missing") == 1
 
 
-def lone() -> tuple[World, ModelPair, Pair]:
-    world = World()
-    one = add_pair(world, "a")
-    one.set_vip(True)
-    world.run_until(lambda: one.serves is MAIN)
-    one.openvpns[MAIN].connect_client("x")
-    one.pump_process(MAIN)
-    world.run_until(lambda: not one.told.obstacles)
-    assert one.pair is not None
-    return world, one, one.pair
-
-
 def commands(openvpn: ModelOpenvpn, name: str) -> list[str]:
     return [line for line in openvpn.commands if line.startswith(name)]
 
 
 @pytest.mark.parametrize("serving", list(Process))
 def test_an_administrator_speaks_to_the_process_that_has_the_slot(serving: Process) -> None:
-    world, one, pair = lone()
-    if serving is SPARE:
-        one.kill_process(MAIN)
-        world.run_until(lambda: one.serves is SPARE)
-        world.run(0.1)
+    world, one = lone_serving(serving, clients=1)
+    pair = one.pair
+    assert pair is not None
     openvpn = one.openvpns[serving]
     uid = next(iter(openvpn.clients))
     one.do(lambda pair, now: pair.ask_renegotiate(INSTANCE, None, 5.0, now))
@@ -230,7 +217,7 @@ def test_what_is_of_a_process_says_of_which() -> None:
 
 
 def test_the_history_is_told_once() -> None:
-    world, one, _ = lone()
+    world, one = lone()
     one.kill_process(MAIN)
     world.run(2.0)
     changed = [output.entry for output in one.outputs if isinstance(output, HistoryChanged)]

@@ -10,7 +10,7 @@ from ovpnha.node.moving import MovePhase
 from ovpnha.node.outputs import SendDatagram
 from tests.model_cluster import INSTANCE, World
 from tests.model_pair import MAIN, SPARE, ModelPair, add_pair
-from tests.unit.node.pairs import GAP, ask, ends_asked, lone, move, phase, unwanted
+from tests.unit.node.pairs import GAP, ask, ends_asked, lone, lone_serving, move, phase, unwanted
 
 # Wishes.
 
@@ -112,9 +112,7 @@ def test_a_demote_that_was_asked_outlives_a_crash() -> None:
 
 @pytest.mark.parametrize("serving", list(Process))
 def test_a_new_sidecar_finds_who_serves(serving: Process) -> None:
-    world, one = lone()
-    if serving is SPARE:
-        move(world, one)
+    world, one = lone_serving(serving)
     one.end_sidecar()
     world.run(0.5)
     changes = len(one.roles)
@@ -142,11 +140,8 @@ def test_a_sidecar_that_dies_in_a_move_is_followed_by_one_that_serves(wanted: Mo
 @pytest.mark.parametrize("serving", list(Process))
 def test_nobody_is_promoted_beside_one_that_a_script_holds_up(serving: Process, vip: str) -> None:
     """The sidecar starts anew meanwhile: it has seen neither as it was."""
-    world, one = lone()
+    world, one = lone_serving(serving)
     one.ends = False
-    if serving is SPARE:
-        move(world, one)
-        world.run(4.0)
     one.end_sidecar()
     one.deaf.add(serving)
     one.boot()
@@ -169,10 +164,7 @@ def test_nobody_is_promoted_beside_one_that_a_script_holds_up(serving: Process, 
 
 @pytest.mark.parametrize("serving", list(Process))
 def test_nobody_is_promoted_beside_one_that_cannot_be_reached(serving: Process) -> None:
-    world, one = lone()
-    if serving is SPARE:
-        move(world, one)
-        world.run(4.0)
+    world, one = lone_serving(serving)
     one.end_sidecar()
     one.barred.add(serving)
     one.boot()

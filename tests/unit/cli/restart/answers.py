@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ SHOWN = (
     "{ path=/usr/sbin/openvpn-cluster ; argv[]=/usr/sbin/openvpn-cluster --status s.log --config"
     " udp.conf ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 }\n"
 )
+AGAINST: dict[str, Any] = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
 FAILED: dict[str, Any] = {**LOOK, "phase": "failed", "reason": "it differs"}
 
 
@@ -62,3 +64,17 @@ def watch_after_the_second_move(monkeypatch: pytest.MonkeyPatch) -> None:
         return ask(path, request, timeout)
 
     monkeypatch.setattr(control, "ask_plain", asked)
+
+
+def answer_steps(
+    monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], dict[str, Any]]
+) -> list[str]:
+    """Each step is answered so, from now on; returns those that are asked for."""
+    asked: list[str] = []
+
+    def ask(_path: Path, request: Any, _timeout: float) -> dict[str, Any]:
+        asked.append(request.step)
+        return answer(request.step)
+
+    monkeypatch.setattr(control, "ask_plain", ask)
+    return asked

@@ -10,7 +10,7 @@ import pytest
 from ovpnha.cli import restart
 from ovpnha.runtime import control
 from tests.unit.cli.answers import run
-from tests.unit.cli.restart.answers import APART, BOTH, OLD, UNIT, Daemon
+from tests.unit.cli.restart.answers import APART, BOTH, OLD, UNIT, Daemon, answer_steps
 
 
 def test_where_none_is_served_one_that_comes_back_is_not_taken_for_another_one(
@@ -20,10 +20,10 @@ def test_where_none_is_served_one_that_comes_back_is_not_taken_for_another_one(
     away = APART | policy | {"places": {"main": "standby", "spare": "absent"}, "pids": {"main": 10}}
     there = APART | policy | {"pids": {"main": 10, "spare": OLD}}
 
-    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
-        return there if request.step == "wait" else away
+    def answer(step: str) -> dict[str, Any]:
+        return there if step == "wait" else away
 
-    monkeypatch.setattr(control, "ask_plain", answer)
+    answer_steps(monkeypatch, answer)
     code, _, err = run("restart-openvpn", "-c", config, "--within", "100ms")
     assert code == 1
     assert "the spare process has not come up anew" in err

@@ -15,6 +15,7 @@ from ovpnha.runtime.control import ControlError
 from ovpnha.runtime.restartunits import OtherUnits, UnitError
 from tests.unit.cli.answers import run
 from tests.unit.cli.restart.answers import (
+    AGAINST,
     APART,
     BOTH,
     FAILED,
@@ -25,6 +26,7 @@ from tests.unit.cli.restart.answers import (
     TOLD,
     UNIT,
     Daemon,
+    answer_steps,
 )
 
 
@@ -54,14 +56,13 @@ def test_a_sidecar_that_tells_nobody_is_no_end_of_it(
     config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of before, or one that hangs: OpenVPN itself tells the clients, or they find out."""
-    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
 
-    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
-        if request.step in ("farewell", "stay"):
+    def answer(step: str) -> dict[str, Any]:
+        if step in ("farewell", "stay"):
             raise ControlError("no such step")
-        return STARTED if f"restart {BOTH[1]}" in orders else against
+        return STARTED if f"restart {BOTH[1]}" in orders else AGAINST
 
-    monkeypatch.setattr(control, "ask_plain", answer)
+    answer_steps(monkeypatch, answer)
     code, _, err = run("restart-openvpn", "-c", config, "--force")
     assert (code, orders[-1]) == (0, f"restart {BOTH[1]}")
     assert "clients are not told one after the other: no such step" in err
@@ -71,14 +72,13 @@ def test_one_that_comes_to_no_end_of_telling_is_not_waited_for(
     config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(restartfarewell, "AT_MOST", 0.0)
-    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
 
-    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
-        if request.step == "farewell":
-            return {**against, "clients": 5, "telling": True}
-        return STARTED if f"restart {BOTH[1]}" in orders else against
+    def answer(step: str) -> dict[str, Any]:
+        if step == "farewell":
+            return {**AGAINST, "clients": 5, "telling": True}
+        return STARTED if f"restart {BOTH[1]}" in orders else AGAINST
 
-    monkeypatch.setattr(control, "ask_plain", answer)
+    answer_steps(monkeypatch, answer)
     assert run("restart-openvpn", "-c", config, "--force")[0] == 0
 
 
@@ -86,17 +86,14 @@ def test_who_changes_his_mind_while_they_are_told_ends_nothing(
     config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who has been told comes back to the one that serves on."""
-    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
-    asked: list[str] = []
 
-    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
-        asked.append(request.step)
+    def answer(_step: str) -> dict[str, Any]:
         if asked.count("farewell") > 1:
             asked.clear()
             raise KeyboardInterrupt
-        return {**against, "clients": 5, "told": 1, "telling": True}
+        return {**AGAINST, "clients": 5, "told": 1, "telling": True}
 
-    monkeypatch.setattr(control, "ask_plain", answer)
+    asked = answer_steps(monkeypatch, answer)
     code, _, err = run("restart-openvpn", "-c", config, "--force")
     assert (code, asked[0]) == (1, "stay")
     assert not [one for one in orders if one.startswith("restart")]
@@ -107,17 +104,11 @@ def test_who_changes_his_mind_before_they_are_told_ends_nothing(
     config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the second process is stopped, which may take a while."""
-    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
-    asked: list[str] = []
-
-    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
-        asked.append(request.step)
-        return against
 
     def interrupt(_units: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(control, "ask_plain", answer)
+    asked = answer_steps(monkeypatch, lambda _step: AGAINST)
     monkeypatch.setattr(restartunits.OtherUnits, "stop_spare", interrupt)
     code, _, err = run("restart-openvpn", "-c", config, "--force")
     assert code == 1
@@ -132,18 +123,15 @@ def test_ended_when_all_are_told_they_come_back_unless_systemd_is_at_it(
     config: Path, monkeypatch: pytest.MonkeyPatch, job: bool
 ) -> None:
     """It goes on without the command; who were let in then would be thrown out twice."""
-    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
-    asked: list[str] = []
 
-    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
-        asked.append(request.step)
-        return {**against, **TOLD} if request.step == "farewell" else against
+    def answer(step: str) -> dict[str, Any]:
+        return {**AGAINST, **TOLD} if step == "farewell" else AGAINST
 
     def interrupt(_units: Any, _serving: Any, farewell: Callable[[], None]) -> None:
         farewell()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(control, "ask_plain", answer)
+    asked = answer_steps(monkeypatch, answer)
     monkeypatch.setattr(restartunits.OtherUnits, "restart", interrupt)
     monkeypatch.setattr(restartunits.OtherUnits, "is_at_it", lambda _: job)
     assert run("restart-openvpn", "-c", config, "--force")[0] == 1
@@ -186,16 +174,13 @@ def test_when_the_sidecar_comes_to_tell_nobody_more_it_is_said(
     """Its OpenVPN does not answer any more, or is no master for a moment: it may be soon."""
     monkeypatch.setattr(restartfarewell, "BY_NOBODY", 0.05)
     monkeypatch.setattr(restartfarewell, "LOOK_EVERY", 0.01)
-    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
-    asked: list[str] = []
 
-    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
-        asked.append(request.step)
-        if request.step == "farewell":
-            return {**against, "clients": 5, "told": 3}
-        return STARTED if f"restart {BOTH[1]}" in orders else against
+    def answer(step: str) -> dict[str, Any]:
+        if step == "farewell":
+            return {**AGAINST, "clients": 5, "told": 3}
+        return STARTED if f"restart {BOTH[1]}" in orders else AGAINST
 
-    monkeypatch.setattr(control, "ask_plain", answer)
+    asked = answer_steps(monkeypatch, answer)
     code, _, err = run("restart-openvpn", "-c", config, "--force")
     assert (code, orders[-1]) == (0, f"restart {BOTH[1]}")
     assert asked.count("farewell") > 1
@@ -220,12 +205,12 @@ def test_by_force_one_that_does_not_end_when_it_is_asked_is_no_end_of_it(
 ) -> None:
     hangs = "the spare process was told to end and has not; see its log"
 
-    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
-        if request.step == "renew":
+    def answer(step: str) -> dict[str, Any]:
+        if step == "renew":
             raise ControlError(f"udp: {hangs}")
         return STARTED if f"restart {BOTH[1]}" in orders else LOOK
 
-    monkeypatch.setattr(control, "ask_plain", answer)
+    answer_steps(monkeypatch, answer)
     code, _, err = run("restart-openvpn", "-c", config, "--force")
     assert code == 0
     assert orders == [f"stop {UNIT}", f"restart {BOTH[1]}"]
@@ -238,13 +223,13 @@ def test_by_force_nobody_is_thrown_out_when_the_answer_alone_was_lost(
     """The sidecar was away as the move came to its end: the new process serves."""
     lost: list[bool] = []
 
-    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
-        if request.step == "move":
+    def answer(step: str) -> dict[str, Any]:
+        if step == "move":
             lost.append(True)
             raise ControlError("the daemon does not answer")
         return SPARE if lost else LOOK
 
-    monkeypatch.setattr(control, "ask_plain", answer)
+    answer_steps(monkeypatch, answer)
     code, _, err = run("restart-openvpn", "-c", config, "--force")
     assert code == 1
     assert "the spare process serves" in err
@@ -262,12 +247,12 @@ def test_by_force_only_with_proof_that_the_one_from_before_serves(
     """The answer is lost while the move waits: by the next look the new process may serve."""
     answers = [LOOK, LOOK, LOOK, {**LOOK, "phase": "waiting"}, after]
 
-    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
-        if request.step == "wait":
+    def answer(step: str) -> dict[str, Any]:
+        if step == "wait":
             raise ControlError("the daemon does not answer")
         return answers.pop(0) if answers else SPARE
 
-    monkeypatch.setattr(control, "ask_plain", answer)
+    answer_steps(monkeypatch, answer)
     code, _, err = run("restart-openvpn", "-c", config, "--force")
     assert code == 1
     assert "does not answer; the spare process serves" in err
@@ -292,12 +277,12 @@ def test_by_force_what_has_come_meanwhile_is_seen(
 def test_by_force_on_a_node_that_serves_nobody_one_that_hangs_is_no_end_of_it(
     config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
-        if request.step == "renew":
+    def answer(step: str) -> dict[str, Any]:
+        if step == "renew":
             raise ControlError("udp: the spare process was told to end and has not; see its log")
         return APART | {"pids": {"main": 11 if f"restart {BOTH[1]}" in orders else 10}}
 
-    monkeypatch.setattr(control, "ask_plain", answer)
+    answer_steps(monkeypatch, answer)
     assert run("restart-openvpn", "-c", config, "--force")[0] == 0
     assert orders == [f"stop {UNIT}", f"restart {BOTH[1]}"]
 

@@ -25,6 +25,7 @@ from tests.unit.cli.restart.answers import (
     SPARE,
     UNIT,
     Daemon,
+    answer_steps,
     watch_after_the_second_move,
 )
 
@@ -161,10 +162,10 @@ def test_the_unit_of_one_that_may_serve_is_not_restarted(
 ) -> None:
     """The sidecar is started anew after the look, or has found by now who serves."""
 
-    def answer(_path: Any, request: Any, _timeout: float) -> dict[str, Any]:
-        return BEGUN if request.step == "look" else BEGUN | then
+    def answer(step: str) -> dict[str, Any]:
+        return BEGUN if step == "look" else BEGUN | then
 
-    monkeypatch.setattr(control, "ask_plain", answer)
+    answer_steps(monkeypatch, answer)
     assert run("restart-openvpn", "-c", config, "--within", "100ms")[0] == 1
     assert orders == [f"start --no-block {UNIT}"]
 

@@ -21,6 +21,7 @@ from ovpnha.runtime.restartunits import OtherUnits, UnitError
 from ovpnha.runtime.trialmarks import mark_of
 from tests.unit.cli.answers import run
 from tests.unit.cli.restart.answers import (
+    AGAINST,
     APART,
     BOTH,
     FAILED,
@@ -398,9 +399,8 @@ def test_a_program_that_does_not_come_up_by_force_is_taken_out_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(restartsteps, "FOUND_WITHIN", 0.0)
-    against = {**LOOK, "obstacles": ["OpenVPN shares its socket with nobody"]}
     gone = {**LOOK, "places": {"main": "absent"}}
-    first = [against, against]
+    first = [AGAINST, AGAINST]
 
     def answer(*_: Any) -> dict[str, Any]:
         return first.pop() if first else gone
