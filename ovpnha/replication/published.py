@@ -63,6 +63,7 @@ class PublishedTable(Mapping[Uid, Published]):
         if known is not None and packed.record.cold is known.record.cold:
             names = known.names  # still in use
         else:
+            # Before those of the old record go: a part of both stays, and is not sent again.
             names = self._cold.use(packed.record.cold)
             self._cold.release(known.names if known is not None else ())
         if known is not None:
@@ -83,8 +84,8 @@ class PublishedTable(Mapping[Uid, Published]):
         """The client is gone; returns what was published of it."""
         known = self._clients.pop(uid, None)
         if known is not None:
-            self._flip(known.record)
             self._cold.release(known.names)
+            self._flip(known.record)
             self._recent.pop(uid, None)
         return known
 
