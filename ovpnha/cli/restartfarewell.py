@@ -36,6 +36,7 @@ class ForcedRestart:
     def __init__(self, ask: Callable[[Step], RestartAnswer], say: Callable[[str], None]) -> None:
         self._ask = ask
         self._say = say
+        self._told = False  # all that are to be told have been
 
     def restart(self, units: OtherUnits, told: RestartAnswer) -> None:
         """End the server, and start its main process.
@@ -53,8 +54,9 @@ class ForcedRestart:
         try:
             units.restart(told.serving, self._tell)
         except BaseException as error:
-            # Ended by a signal while systemd is at it: it goes on, and nobody is to be let in.
-            if isinstance(error, UnitError) or not units.is_at_it():
+            # Ended by a signal while systemd is at it: it goes on, and nobody is to be let in. What
+            # it is at before all have been told is another job.
+            if isinstance(error, UnitError) or not (self._told and units.is_at_it()):
                 self._stay()
             raise
         self._stay()
@@ -64,19 +66,18 @@ class ForcedRestart:
             self._ask("stay")
 
     def _tell(self) -> None:
-        """Tell all of them; who ends it has nobody told any more."""
+        """Tell all of them, as far as it can be done."""
         try:
             answer = self._go_on()
         except ControlError as error:
             self._say(f"clients are not told one after the other: {error}")
-            return
-        except BaseException:
-            self._stay()
-            raise
-        if answer.told and answer.parted:
-            self._say(f"{answer.told} clients were told to reconnect, one after the other")
-        elif not answer.parted:
-            self._say(f"{answer.told} of {answer.clients} clients were told to reconnect, no more")
+        else:
+            if answer.told and answer.parted:
+                self._say(f"{answer.told} clients were told to reconnect, one after the other")
+            elif not answer.parted:
+                told = f"{answer.told} of {answer.clients} clients"
+                self._say(f"{told} were told to reconnect, no more")
+        self._told = True
 
     def _go_on(self) -> RestartAnswer:
         """Until all know it, or it is of no use any more."""
