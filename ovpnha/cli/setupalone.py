@@ -13,15 +13,12 @@ from ovpnha.cli.setupsession import Session
 from ovpnha.errors import ConfigError
 from ovpnha.setup.alone import propose_alone
 from ovpnha.setup.answers import Answers
-from ovpnha.setup.cluster import cluster_unit
 from ovpnha.setup.commands import (
-    KEEPALIVED_UNIT,
-    SIDECAR_UNIT,
     Before,
     find_reload_alone,
     find_start_alone,
     note_before_alone,
-    spare_unit,
+    units_of,
 )
 from ovpnha.setup.proposal import find_stock
 
@@ -40,8 +37,8 @@ def prepare_alone(session: Session, server: Path | None) -> PreparedServer:
     if earlier is not None and earlier.source != source.path:
         session.refuse_instance(earlier.source, source.path)
     name = source.name
-    units = (source.stock_unit, cluster_unit(name), spare_unit(name), SIDECAR_UNIT, KEEPALIVED_UNIT)
-    host = session.reader.read((source.path, source.target), filter(None, units))
+    units = units_of(name, source.stock_unit)
+    host = session.reader.read((source.path, source.target), units)
     proposal = propose_alone(source, host, session.supplies())
     stock = find_stock(source, host)
     before = earlier or note_before_alone(name, source.path, stock, host)

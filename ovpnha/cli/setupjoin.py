@@ -31,7 +31,7 @@ from ovpnha.setup.bundle import (
     render_bundle,
 )
 from ovpnha.setup.cluster import ClusterPlan, cluster_unit, make_plan
-from ovpnha.setup.commands import KEEPALIVED_UNIT, SIDECAR_UNIT, Before
+from ovpnha.setup.commands import Before, units_of
 from ovpnha.setup.files import CHECK_PATH, KEEPALIVED_PATH, KEY_PATH, NODE_PATH, TOML_PATH
 from ovpnha.setup.host import Host, NamedState
 from ovpnha.setup.join import adapt_answers, propose_join
@@ -62,7 +62,7 @@ def prepare_join(
     path = f"{SERVER_DIRECTORY}/{bundle.instance}.conf"
     server = ServerSource(path, bundle.text(path) or "")
     ours = [cluster_unit(bundle.instance, stock=stock) for stock in (False, True)]
-    units = (server.stock_unit, *ours, SIDECAR_UNIT, KEEPALIVED_UNIT)
+    units = units_of(bundle.instance, server.stock_unit)
     _refuse_another(session, bundle)
     host = session.reader.read([one.path for one in bundle.files], units, bundle.programs)
     host = session.with_manager(host, *ours)

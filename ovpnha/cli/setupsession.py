@@ -23,8 +23,6 @@ from ovpnha.setup.answers import Answers, find_questions
 from ovpnha.setup.bundle import find_lacking
 from ovpnha.setup.cluster import PATCHED, STOCK, ClusterPlan, cluster_unit, make_plan
 from ovpnha.setup.commands import (
-    KEEPALIVED_UNIT,
-    SIDECAR_UNIT,
     Before,
     Command,
     Units,
@@ -34,6 +32,7 @@ from ovpnha.setup.commands import (
     note_before,
     spare_unit,
     spell,
+    units_of,
 )
 from ovpnha.setup.diffs import show_diff
 from ovpnha.setup.files import KEY_PATH, TOML_PATH
@@ -101,9 +100,9 @@ class Session:
         """Read everything, ask what is left, propose."""
         source = self.choose(server)
         ours = [cluster_unit(source.name, stock=stock) for stock in (False, True)]
-        units = (source.stock_unit, *ours, SIDECAR_UNIT, KEEPALIVED_UNIT)
+        units = units_of(source.name, source.stock_unit)
         self._refuse_another(source)
-        host = self.reader.read((source.path, source.target), filter(None, units))
+        host = self.reader.read((source.path, source.target), units)
         host = self.with_manager(host, *ours)
         answers = given.over(Answers.from_plain(self.manifest.answers or {}))
         answers = complete(choose_openvpn(answers, host, ask), host, source, ask)

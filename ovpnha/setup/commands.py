@@ -134,9 +134,11 @@ def find_reload(
     """What makes services take up files that were written while they ran.
 
     ``changed`` is written now; ``known`` are all files of ours, which an earlier run may have
-    written without ``--now``.
+    written without ``--now``. Of two processes of the server both are started anew: one alone would
+    leave its clients to the other, which goes on with the files of before.
     """
-    cluster, now, earlier = plan.unit, {*changed}, {*known}
+    now, earlier = {*changed}, {*known}
+    cluster, spare = plan.unit, spare_unit(plan.instance)
 
     def find(unit: str) -> set[str]:
         newer = {one for one in earlier if host.is_newer(one, unit)}
@@ -144,10 +146,13 @@ def find_reload(
 
     if own := find(SIDECAR_UNIT) & {TOML_PATH, KEY_PATH}:
         yield ("systemctl", "restart" if TOML_PATH in own else "reload", _short(SIDECAR_UNIT))
+    changes = any(one.startswith("/etc/openvpn/") for one in find(cluster) | find(spare))
+    if changes and spare in host.active:
+        yield ("ovpnha", "restart-openvpn", "--force", plan.instance)
+    elif changes:
+        yield ("systemctl", "restart", _short(cluster))
     if cluster not in host.active:
         return  # all others are started anew
-    if any(one.startswith("/etc/openvpn/") for one in find(cluster)):
-        yield ("systemctl", "restart", _short(cluster))
     if any(one.startswith(VIP_MANAGER_FILES) for one in find(KEEPALIVED_UNIT)):
         yield ("systemctl", "reload", _short(KEEPALIVED_UNIT))
 
@@ -302,6 +307,12 @@ def touches_keepalived(command: Command) -> bool:
 def spare_unit(instance: str) -> str:
     """The unit of its second process."""
     return f"{Process.SPARE.unit}{instance}.service"
+
+
+def units_of(instance: str, stock_unit: str) -> tuple[str, ...]:
+    """Those whose state decides what is to be done; no ``stock_unit`` is an empty one."""
+    ours = (cluster_unit(instance), cluster_unit(instance, stock=True), spare_unit(instance))
+    return (*([stock_unit] if stock_unit else ()), *ours, SIDECAR_UNIT, KEEPALIVED_UNIT)
 
 
 @dataclass(frozen=True)

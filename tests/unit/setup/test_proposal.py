@@ -17,6 +17,7 @@ from ovpnha.setup.commands import (
     note_before,
     spell,
     touches_keepalived,
+    units_of,
 )
 from ovpnha.setup.files import (
     CHECK_PATH,
@@ -174,6 +175,25 @@ def test_what_runs_takes_up_what_was_written() -> None:
     assert list(find_reload(plan(), host(), every)) == []
     late = replace(where, written={NODE_PATH: 8, SERVER: 7}, since=dict.fromkeys(units, 7))
     assert list(find_reload(plan(), late, (), every)) == [("systemctl", "reload", "keepalived")]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_both_processes_take_up_what_was_written(*, alone: bool) -> None:
+    """One that somebody has added by hand would go on with the file of before."""
+    main, spare = "openvpn-cluster@office.service", "openvpn-cluster-spare@office.service"
+    where = host(active=frozenset({spare} if alone else {main, spare}))
+    both = ("ovpnha", "restart-openvpn", "--force", "office")
+    assert list(find_reload(plan(), where, [SERVER])) == [both]
+    assert list(find_reload(plan(), where, [NODE_PATH])) == []
+    late = replace(where, written={SERVER: 8}, since={main: 9, spare: 7})
+    assert list(find_reload(plan(), late, (), [SERVER])) == [both]
+
+
+def test_init_asks_for_all_units_that_decide_what_is_to_be_done() -> None:
+    ours = {f"openvpn-{name}@office.service" for name in ("cluster", "cluster-spare", "beside")}
+    wanted = ours | {"ovpnha.service", "keepalived.service"}
+    assert set(units_of("office", "")) == wanted
+    assert set(units_of("office", "openvpn@office.service")) == wanted | {"openvpn@office.service"}
 
 
 def test_a_keepalived_that_is_left_is_started_where_an_earlier_run_has_ended() -> None:
