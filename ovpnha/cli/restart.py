@@ -31,7 +31,7 @@ from ovpnha.cli.signals import ended_by_signals
 from ovpnha.config import DEFAULT_PATH, load_config
 from ovpnha.runtime.control import ControlError
 from ovpnha.runtime.restartrequest import RestartAnswer, is_done, is_master
-from ovpnha.runtime.restartunits import UnitError
+from ovpnha.runtime.restartunits import OtherProgramError, UnitError
 
 FAILED, REFUSED = 1, 3
 
@@ -129,21 +129,32 @@ def _carry_out(restart: Restart, *, start: bool, force: bool) -> tuple[RestartAn
             _report(told, as_json=False)
             return restart.force(), True
     except (UnitError, ControlError) as error:
-        raise ControlError(f"{told.instance}: {error}; {restart.tell()}") from None
+        reason = _say_once(told, error)
+        raise ControlError(f"{told.instance}: {reason}; {restart.tell()}") from None
     except KeyboardInterrupt:
         typer.echo(f"ovpnha: {told.instance}: was ended; {restart.tell()}", err=True)
         raise typer.Exit(FAILED) from None
 
 
 def _try(restart: Restart, *, back: bool, force: bool) -> RestartAnswer:
-    """The outcome without force; where there is some, an error is one that may be forced."""
+    """The outcome without force; where there is some, an error is one that may be forced.
+
+    Not while the units may start what was tried: they would, by force.
+    """
     try:
         return restart.run(back=back)
+    except OtherProgramError:
+        raise
     except (UnitError, ControlError) as error:
         if not force or restart.served or not restart.is_as_before():
             raise
-        reason = str(error).removeprefix(f"{restart.first.instance}: ")
+        reason = _say_once(restart.first, error)
         return replace(restart.first, phase=FAILED_PHASE, reason=reason)
+
+
+def _say_once(told: RestartAnswer, error: Exception) -> str:
+    """Without the name that the sidecar has put before it, which comes before all of it."""
+    return str(error).removeprefix(f"{told.instance}: ")
 
 
 def _check_starts(*, start: bool, binary: Path | None, force: bool) -> None:

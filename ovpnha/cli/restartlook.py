@@ -127,6 +127,18 @@ def find_reloaded(told: RestartAnswer) -> Process | None:
     return known.get(pid, Process.MAIN)
 
 
+def find_vain(told: RestartAnswer, reloaded: Process | None, unit: str) -> tuple[str, ...]:
+    """Why a reload can start nothing anew; nothing when it can.
+
+    The process that goes on must be started anew for it, which systemd does only after the reload
+    of its own ``unit``.
+    """
+    if not is_master(told) or reloaded is not told.serving.other:
+        return ()
+    other = f"the {told.serving} process serves, by another unit: systemctl reload {unit}"
+    return (f"{other}, or ovpnha restart-openvpn {told.instance}",)
+
+
 def end_waiting(pid: int) -> None:
     """End a process that waits for descriptors: it has no client and no socket.
 
@@ -151,6 +163,22 @@ def say_serving(answer: RestartAnswer, more: str = "") -> str:
     if place != MASTER:
         return f"no client is served here: the {answer.serving} process is {place}{goes_on}"
     return f"the {answer.serving} process serves{more and ' '}{more}{goes_on}"
+
+
+def say_left(process: Process, unit: str, *, changed: bool, serves: bool) -> str:
+    """What a process is left with that may serve, when its restart was called off.
+
+    ``changed``: it may run a program that was tried; else it is a spare that was lent. ``serves``:
+    it is known that a process here does.
+    """
+    if changed and serves:
+        return f"the {process} process runs what was tried, until it is started anew"
+    if changed:
+        return f"the {process} process may run what was tried: start it anew"
+    if serves:
+        return "the spare process stays, as it serves: the same command gives the role back"
+    stop = f"systemctl stop {unit}, when ovpnha status says so"
+    return f"the spare process stays, as it may serve; if it does not: {stop}"
 
 
 def find_instance(config: Config, name: str | None) -> str | None:

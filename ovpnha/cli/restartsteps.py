@@ -29,6 +29,7 @@ from ovpnha.cli.restartlook import (
     find_instance,
     find_reloaded,
     find_section,
+    find_vain,
     goes_on,
     has_come,
     is_heard,
@@ -39,6 +40,7 @@ from ovpnha.cli.restartlook import (
     is_unreached,
     may_serve,
     place_of,
+    say_left,
     say_serving,
 )
 from ovpnha.cli.signals import handling
@@ -104,28 +106,16 @@ class Restart:
         self._units = OtherUnits(find_section(config, self.first.instance))
         self._note(self.first)
         self._tried: Process | None = None  # the last one that was started with what is on trial
-        self._passed = False
+        self._passed, self._failure = False, ""  # what is on trial; why not, as far as it is known
         self.served = False  # a new process has served for a while
 
     def _note(self, told: RestartAnswer) -> None:
         """What there is before anything is begun."""
         self.first, self._reloaded = told, find_reloaded(told)
         self.strangers = self._find_strangers() if self._start else ()
-        obstacles = (*self.strangers, *self._find_vain(), *told.obstacles)
+        vain = find_vain(told, self._reloaded, self._units.name(told.serving))
+        obstacles = (*self.strangers, *vain, *told.obstacles)
         self.first = replace(told, obstacles=obstacles)
-
-    def _find_vain(self) -> tuple[str, ...]:
-        """Why a reload can start nothing anew; nothing when it can.
-
-        The process that goes on must be started anew for it, which systemd does only after the
-        reload of its own unit.
-        """
-        serving = self.first.serving
-        if not is_master(self.first) or self._reloaded is not serving.other:
-            return ()
-        reload = f"systemctl reload {self._units.name(serving)}"
-        other = f"the {serving} process serves, by another unit: {reload}"
-        return (f"{other}, or ovpnha restart-openvpn {self._name}",)
 
     def _find_strangers(self) -> tuple[str, ...]:
         """Processes that are not their units', which would be stopped, or started beside them."""
@@ -152,13 +142,10 @@ class Restart:
         """All of it; the outcome of the last move that was tried."""
         with self._trial(), cancelled(self._control, self._name):
             if not is_master(self.first):
-                told = self._renew_both(self.first)
-                self._passed = is_done(told)
-                return told
+                return self._judge(self._renew_both(self.first))
             told = self._move(self.first)
             self.served = is_done(told) or has_come(self.first, told, starts=self._start)
-            told = self._watch(told)
-            self._passed = is_done(told)
+            told = self._judge(self._watch(told))
             if back and self._passed:
                 if self._start:
                     self._units.keep()  # whatever becomes of the way back
@@ -184,11 +171,11 @@ class Restart:
         try:
             with self._trial():
                 self._tried = Process.MAIN
-                told = self._start_main(before)
-                self._passed = is_done(told)
+                told = self._judge(self._start_main(before))
         finally:
             if before.policy is SparePolicy.ALWAYS:
-                self._units.start(Process.SPARE)
+                with self._telling_both():
+                    self._units.start(Process.SPARE)
         return replace(told, obstacles=())  # it was begun all the same
 
     def is_as_before(self) -> bool:
@@ -207,19 +194,38 @@ class Restart:
     @contextlib.contextmanager
     def _trial(self) -> Iterator[None]:
         """The units start what is on trial; from the end on only if it has passed."""
-        self._passed = False
+        self._passed, self._failure = False, ""
         try:
             if self._start:  # before any process ends, which systemd starts anew at once
                 if program := self._units.take_back_cut_off():
                     self._say(f"an earlier restart with {program} was cut off: it is taken back")
                 self._units.use(self._binary)
             yield
+        except (UnitError, ControlError, KeyboardInterrupt) as error:
+            self._failure = str(error) or "was ended"
+            raise
         finally:
             if self._start and self._passed:
                 self._units.keep()
             elif self._start:
-                with handling(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                ignored = handling(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+                with ignored, self._telling_both():
                     self._call_off()
+
+    def _judge(self, told: RestartAnswer) -> RestartAnswer:
+        """Whether what is on trial has passed, and why not."""
+        self._passed, self._failure = is_done(told), "" if is_done(told) else told.reason
+        return told
+
+    @contextlib.contextmanager
+    def _telling_both(self) -> Iterator[None]:
+        """What goes wrong on the way back does not hide what went wrong before."""
+        try:
+            yield
+        except UnitError as error:
+            known = self._failure in str(error)
+            self._failure = str(error) if known else f"{self._failure}; {error}"
+            raise type(error)(self._failure) from None
 
     def _call_off(self) -> None:
         """The programs are those from before, in the units, and where a process does not serve.
@@ -235,17 +241,11 @@ class Restart:
             may, serves = may_serve(answer, tried), is_master(answer)
         except ControlError:  # to end one that may serve would be worse
             may, serves = True, False
-        if not may:
-            (self._units.stop_spare(wait=False) if lent else self._units.renew(tried))
-        elif changed and serves:
-            self._say(f"the {tried} process runs what was tried, until it is started anew")
-        elif changed:
-            self._say(f"the {tried} process may run what was tried: start it anew")
-        elif serves:
-            self._say("the spare process stays, as it serves: the same command gives the role back")
+        if may:
+            unit = self._units.name(tried)
+            self._say(say_left(tried, unit, changed=changed, serves=serves))
         else:
-            stop = f"systemctl stop {self._units.name(tried)}, when ovpnha status says so"
-            self._say(f"the spare process stays, as it may serve; if it does not: {stop}")
+            (self._units.stop_spare(wait=False) if lent else self._units.renew(tried))
 
     def _settle(self, process: Process) -> RestartAnswer:
         """What there is when no move makes this process serve in the next moment."""
@@ -295,8 +295,7 @@ class Restart:
         """Done without it, too, as long as the new process serves on: it has the role, then."""
         moved = self._move(told)
         if is_done(moved):
-            moved = self._watch(moved)
-            self._passed = is_done(moved)
+            moved = self._judge(self._watch(moved))
         elif is_master(moved) and moved.serving is told.serving:
             return replace(moved, phase=DONE)
         return moved

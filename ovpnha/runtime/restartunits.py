@@ -34,6 +34,10 @@ class UnitError(OvpnhaError):
     """A unit could not be started or stopped; says why."""
 
 
+class OtherProgramError(UnitError):
+    """The units may start a program that was tried, for all that it was called off; says why."""
+
+
 class OtherUnits:
     """Those of one instance."""
 
@@ -126,13 +130,13 @@ class OtherUnits:
         """The programs are those from before ``use``; whether they were others.
 
         Raises:
-            UnitError: systemd refuses: it may start the other program later.
+            OtherProgramError: systemd refuses: it may start the other program later.
         """
         try:
             changed = self._write(self._before)
             self.keep()
         except UnitError as error:
-            raise UnitError(
+            raise OtherProgramError(
                 f"{error}; the units may start what was tried, until that is done"
             ) from None
         return changed

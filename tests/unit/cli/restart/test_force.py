@@ -322,6 +322,28 @@ def test_by_force_one_that_hangs_is_started_whatever_becomes_of_the_other(
     assert err.endswith("timed out; no client is served here: the main process is absent\n")
 
 
+def test_a_spare_that_cannot_be_started_hides_not_that_the_usual_one_has_not_come(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    always = {"policy": "always"}
+    order = restartunits._systemctl
+
+    def refuse(*arguments: str) -> str:
+        if arguments[0] == "start":
+            raise UnitError("systemctl start: refused")
+        return order(*arguments)
+
+    def answer(_step: str) -> dict[str, Any]:
+        ended = f"restart {BOTH[1]}" in orders
+        return {**LOOK, **always, "places": {}} if ended else AGAINST | always
+
+    monkeypatch.setattr(restartunits, "_systemctl", refuse)
+    answer_steps(monkeypatch, answer)
+    code, _, err = run("restart-openvpn", "-c", config, "--force", "--within", "100ms")
+    assert code == 1
+    assert "has not come up anew: it is absent; systemctl start: refused; no client is" in err
+
+
 def test_a_new_process_that_serves_is_not_thrown_out_by_force(
     config: Path, daemon: Daemon, orders: list[str]
 ) -> None:

@@ -403,6 +403,22 @@ def test_programs_get_the_outcome(config: Path, daemon: Daemon) -> None:
     assert '"serving": "spare"' in out
 
 
+def test_what_the_sidecar_refuses_is_told_with_one_name(
+    config: Path, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(step: str) -> dict[str, Any]:
+        if step == "renew":
+            raise ControlError("udp: the spare process cannot be ended now; try again")
+        return LOOK
+
+    answer_steps(monkeypatch, answer)
+    code, _, err = run("restart-openvpn", "-c", config)
+    assert (code, orders) == (1, [])
+    assert err.endswith(
+        "ovpnha: udp: the spare process cannot be ended now; try again; the main process serves\n"
+    )
+
+
 def test_a_unit_that_cannot_be_started_ends_it(
     config: Path, daemon: Daemon, orders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

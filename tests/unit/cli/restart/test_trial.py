@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,20 @@ class Trial:
 @pytest.fixture
 def trial(config: Path, daemon: Daemon, orders: list[str], tmp_path: Path, program: Path) -> Trial:
     return Trial(config, program, daemon[1], orders, tmp_path)
+
+
+def refuse(
+    monkeypatch: pytest.MonkeyPatch, verb: str, when: Callable[[], bool] = lambda: True
+) -> None:
+    """systemd does not do this any more, while that is so."""
+    order = restartunits._systemctl
+
+    def answer(*arguments: str) -> str:
+        if arguments[0] == verb and when():
+            raise UnitError(f"systemctl {verb}: refused")
+        return order(*arguments)
+
+    monkeypatch.setattr(restartunits, "_systemctl", answer)
 
 
 def note_renewals(monkeypatch: pytest.MonkeyPatch, orders: list[str]) -> None:
@@ -344,22 +359,52 @@ def test_one_that_serves_is_not_ended_for_what_it_runs(trial: Trial) -> None:
     assert err.endswith(f"{restartsteps.FORGOTTEN}; the spare process serves on\n")
 
 
+@pytest.mark.parametrize("options", [(), ("--force",)])
 def test_who_cannot_take_a_program_out_again_says_so(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    """And why it was to be taken out. The units would start it by force: nothing is forced."""
+    refuse(monkeypatch, "daemon-reload", lambda: not trial.used)
+    trial.answers.extend([LOOK, LOOK, FAILED, LOOK])
+    code, _, err = trial.run(*options)
+    assert (code, len(trial.orders)) == (1, 2)
+    why = "it differs; systemctl daemon-reload: refused; the units may start what was tried"
+    assert err.endswith(f"ovpnha: udp: {why}, until that is done; the main process serves\n")
+
+
+def test_a_process_that_cannot_be_started_anew_hides_not_why_it_was_to_be(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = restartunits._systemctl
-
-    def refuse(*arguments: str) -> str:
-        if arguments[0] == "daemon-reload" and not trial.used:
-            raise UnitError("systemctl daemon-reload: refused")
-        return order(*arguments)
-
-    monkeypatch.setattr(restartunits, "_systemctl", refuse)
-    trial.answers.extend([LOOK, LOOK, FAILED, LOOK])
+    refuse(monkeypatch, "restart")
+    trial.answers.extend([THERE, THERE, {**THERE, **FAILED}, THERE, THERE])
     code, _, err = trial.run()
-    assert (code, len(trial.orders)) == (1, 2)
-    assert "refused; the units may start what was tried, until that is done" in err
-    assert err.endswith("; the main process serves\n")
+    assert (code, trial.used) == (1, {})
+    assert err.endswith("udp: it differs; systemctl restart: refused; the main process serves\n")
+
+
+def test_nor_does_a_second_refusal_hide_the_first_one(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, "start")
+    refuse(monkeypatch, "daemon-reload", lambda: not trial.used)
+    trial.answers.extend([LOOK] * 4)
+    assert "systemctl start: refused; systemctl daemon-reload: refused; the" in trial.run()[2]
+
+
+def test_who_ends_it_and_cannot_take_it_out_again_is_told_both(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = control.ask_plain
+
+    def interrupt(path: Path, request: Any, timeout: float) -> dict[str, Any]:
+        if request.step == "wait":
+            raise KeyboardInterrupt
+        return ask(path, request, timeout)
+
+    monkeypatch.setattr(control, "ask_plain", interrupt)
+    refuse(monkeypatch, "daemon-reload", lambda: not trial.used)
+    trial.answers.extend([LOOK, LOOK, {**LOOK, "phase": "waiting"}, LOOK, LOOK])
+    assert "udp: was ended; systemctl daemon-reload: refused; the units" in trial.run()[2]
 
 
 def test_a_directory_that_cannot_be_written_is_told(trial: Trial) -> None:
