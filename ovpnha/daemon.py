@@ -145,30 +145,8 @@ class Daemon:
         names = key_names(config, keys)
         bcn = None if config.cluster.alone else config.bcn
         self._bcn = BcnSockets(bcn, self._received_datagrams, prefix, names)
-        self._driver = Driver(
-            compose_node(config, keys, self._history.load(), found, pools),
-            Ports(
-                write_management=lambda what: self._channels.write(what),
-                close_management=lambda what: self._channels.close(what),
-                pass_descriptors=lambda what: self._channels.pass_on(what),
-                end_process=lambda what: self._channels.end(what),
-                send_datagram=self._bcn.send,
-                openvpn_found=self._openvpn_found,
-                set_grade=self._set_grade,
-                role_changed=self._role_changed,
-                history_changed=self._history.changed,
-                remember=lambda known: self._memories[known.instance, known.process].keep(
-                    known.what
-                ),
-                fence=self._fence.ask,
-                keep_pool=self._keep_pool,
-                probe_clients=self._tcp_probe.ask,
-                dropped=self._bcn.dropped,
-                tracking=lambda: self._conntrack.figures() if self._conntrack else None,
-                firewall=lambda: self._firewall.problem if self._firewall else None,
-                newer_source=lambda: self._source.newer,
-            ),
-        )
+        core = compose_node(config, keys, self._history.load(), found, pools)
+        self._driver = Driver(core, self._make_ports())
         self._channels = Channels(config, self._driver.step, self._management_gone)
         self._network_events = NetworkEvents(config, self._bcn, self._driver)
         self._checks = CheckRunner(config, self._checks_told)
@@ -294,6 +272,28 @@ class Daemon:
             lambda reason: log.error("track file not written", reason=reason),
             vouched,
             reader,
+        )
+
+    def _make_ports(self) -> Ports:
+        """What the core's wishes are carried out by; some of it is made later than the core."""
+        return Ports(
+            write_management=lambda what: self._channels.write(what),
+            close_management=lambda what: self._channels.close(what),
+            pass_descriptors=lambda what: self._channels.pass_on(what),
+            end_process=lambda what: self._channels.end(what),
+            send_datagram=self._bcn.send,
+            openvpn_found=self._openvpn_found,
+            set_grade=self._set_grade,
+            role_changed=self._role_changed,
+            history_changed=self._history.changed,
+            remember=lambda known: self._memories[known.instance, known.process].keep(known.what),
+            fence=self._fence.ask,
+            keep_pool=self._keep_pool,
+            probe_clients=self._tcp_probe.ask,
+            dropped=self._bcn.dropped,
+            tracking=lambda: self._conntrack.figures() if self._conntrack else None,
+            firewall=lambda: self._firewall.problem if self._firewall else None,
+            newer_source=lambda: self._source.newer,
         )
 
     def _make_memories(self) -> dict[tuple[InstanceName, Process], MemoryFile]:
