@@ -24,13 +24,13 @@ EXITS = {
     "of. For `events --follow`: ended by Ctrl-C, or with the sidecar. For `guard`: yes.",
     "1": "It failed: no sidecar answers, or what was asked for cannot be had. One line says what. "
     "For `doctor`: there are warnings. For `checks`: one has failed. For `hand-over`: clients will "
-    "have to reconnect. For "
-    "`switchover`: it was begun, and did not come to its end. For `keygen --use-newest` and "
-    "`--drop-old`: a node is not ready.",
+    "have to reconnect. For `switchover` and `restart-openvpn`: it was begun, and did not come to "
+    "its end. For `keygen --use-newest` and `--drop-old`: a node is not ready.",
     "2": "Bad input: the command line, the configuration, or the key file. One line for each. For "
     "`doctor`: there are problems.",
     "3": "No, and nothing was done. For `doctor`: it found nothing, and could not make some check. "
-    "For `guard`: another node serves. For `switchover`: something stands against it.",
+    "For `guard`: another node serves. For `switchover` and `restart-openvpn`: something "
+    "stands against it.",
     "4": "For `guard`: no, this node would not serve.",
 }
 FILES = {

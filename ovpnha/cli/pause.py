@@ -23,9 +23,10 @@ def pause(
 ) -> None:
     """Let this node watch and replicate, but not act: for work on keepalived or on the network.
 
-    Its grade stands. A standby does not take over, even when it is given the VIP; a master that
-    loses the VIP is silent, as ever, goes on when it comes back, and keeps its clients. Without
-    --instance all instances. It ends by itself, with `ovpnha resume`, and with the sidecar.
+    A standby does not take over, even when it is given the VIP, and its grade falls while another
+    node serves or could. The grade of a master stands; one that loses the VIP is silent, as ever,
+    goes on when it comes back, and keeps its clients. Without --instance all instances. It ends by
+    itself, with `ovpnha resume`, and with the sidecar.
     """
     seconds = parse_long(duration, "--for")
     answer = ask_daemon(config, node, PauseRequest(instance=instance, seconds=seconds), PauseAnswer)

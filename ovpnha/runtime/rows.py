@@ -16,7 +16,7 @@ from ovpnha.model import SOURCES, Grade, Role, Sync
 from ovpnha.node.cluster.view import NodeView
 from ovpnha.node.statistics import InstanceStatistics, NodeStatistics
 from ovpnha.problems import Problem
-from ovpnha.runtime import stockrows
+from ovpnha.runtime import sparerows, stockrows
 from ovpnha.runtime.answers import ClientsAnswer, ListedClient, count_clients, tell_time
 from ovpnha.runtime.problems import find_problems, with_vip
 
@@ -115,6 +115,7 @@ def _instances(instances: Sequence[InstanceStatistics]) -> Grid:
         ("role", _role),
         ("VIP", _vip),
         ("OpenVPN", _openvpn),
+        *((("processes", _processes),) if any(one.spare for one in instances) else ()),
         ("clients", _clients),
         ("copy", _copy),
         ("grade", _grade),
@@ -162,6 +163,14 @@ def _openvpn(one: InstanceStatistics) -> Cell:
         level = Level.FAIR if one.discovery.meant_stock else Level.BAD
         return Cell(f"{version}, seamless: no, clients reconnect at a takeover", level)
     return Cell(f"{version}, takeovers are seamless", Level.GOOD)
+
+
+def _processes(one: InstanceStatistics) -> Cell | str:
+    """Of a server that has a second one, or may have."""
+    if one.spare is None:
+        return "-"
+    text, ready = sparerows.describe_processes(one.spare)
+    return Cell(text, Level.GOOD if ready else Level.FAIR)
 
 
 def _clients(one: InstanceStatistics) -> Cell | str:

@@ -41,6 +41,11 @@ STOCK_BESIDE = STOCK | {
     "leases_from": "b",
     "vip": False,
 }
+PROCESSES = {
+    "serving": "main",
+    "main": {"place": "master", "clients": 3},
+    "spare": {"place": "standby", "sync": "in_sync", "clients": 3},
+}
 STANDBY = {"role": "standby", "sync": "in_sync", "following": "b", "records": 7}
 
 
@@ -58,6 +63,21 @@ STANDBY = {"role": "standby", "sync": "in_sync", "following": "b", "records": 7}
         ("OpenVPN", {"seamless": False}, "2.6.14, seamless: no, clients reconnect at a takeover"),
         ("OpenVPN", {"openvpn": ""}, "connected, has not answered yet"),
         ("OpenVPN", {"management_up": False}, "not connected"),
+        (
+            "processes",
+            {"spare": PROCESSES},
+            "the main process serves, the spare one is standby, in sync",
+        ),
+        (
+            "processes",
+            {"spare": PROCESSES | {"serving": "spare", "main": {"place": "absent"}}},
+            "the spare process is standby, the main one is absent",
+        ),
+        (
+            "processes",
+            {"spare": PROCESSES | {"spare": {"place": "standby", "sync": "syncing"}}},
+            "the main process serves, the spare one is standby, its copy is being made",
+        ),
         ("clients", {"protected": 3}, "3, all protected"),
         ("clients", {"protected": 0}, "3, none protected (one has waited for 4.0 s)"),
         ("clients", {"clients": 0, "protected": 0}, "none"),
