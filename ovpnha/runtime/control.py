@@ -36,7 +36,7 @@ class ControlError(OvpnhaError):
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class StatusRequest(_Request):
@@ -199,7 +199,7 @@ Request = Annotated[
 Answer = TypeVar("Answer")
 Handler = Callable[[Request], Awaitable[object]]
 
-_REQUESTS: TypeAdapter[Request] = TypeAdapter(Request)
+_REQUESTS: TypeAdapter[Request] = TypeAdapter(Request, config=ConfigDict(defer_build=True))
 
 
 class Streams(Protocol):

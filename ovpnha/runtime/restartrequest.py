@@ -27,7 +27,7 @@ Step = Literal["look", "renew", "move", "cancel", "wait", "farewell", "stay"]
 class RestartRequest(BaseModel):
     """One step of a restart: of the process that serves, or of the one beside it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     command: Literal["restart-openvpn"] = "restart-openvpn"
     instance: str | None = None
