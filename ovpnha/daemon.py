@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Coroutine, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -50,11 +51,12 @@ from ovpnha.runtime.events import EventBook
 from ovpnha.runtime.eventstream import EventStreams
 from ovpnha.runtime.fence import FenceRunner
 from ovpnha.runtime.firewallkeeper import FirewallKeeper
-from ovpnha.runtime.historyfile import HistoryFile, find_history_file
+from ovpnha.runtime.historyfile import find_history_file
 from ovpnha.runtime.historykeeper import HistoryKeeper
 from ovpnha.runtime.hooks import HookRunner
 from ovpnha.runtime.hostcheck import check_host, is_served
 from ovpnha.runtime.logs import configure_logs
+from ovpnha.runtime.logstream import LogStream
 from ovpnha.runtime.memoryfile import MemoryFile
 from ovpnha.runtime.netlink import NetworkWatcher, read_network
 from ovpnha.runtime.network_events import NetworkEvents
@@ -80,16 +82,17 @@ def run_daemon(config: Config) -> None:
     keys = find_keys(config)
     passing = check_host(config, read_network(), served=is_served(config))
     events = EventBook()
-    configure_logs(config.log, tap=events.take_log)
-    for line in passing:
-        log.warning(line)
-    try:
-        asyncio.run(_run(config, keys, events))
-    except BaseExceptionGroup as group:
-        wanted, other = group.split(OvpnhaError)
-        if wanted is None or other is not None:
-            raise
-        raise _first(wanted) from None
+    with LogStream(sys.stderr) as output:
+        configure_logs(config.log, output, events.take_log)
+        for line in passing:
+            log.warning(line)
+        try:
+            asyncio.run(_run(config, keys, events))
+        except BaseExceptionGroup as group:
+            wanted, other = group.split(OvpnhaError)
+            if wanted is None or other is not None:
+                raise
+            raise _first(wanted) from None
 
 
 def _first(error: BaseException) -> BaseException:
@@ -125,7 +128,8 @@ class Daemon:
         self._firewall = FirewallKeeper(config) if config.firewall.manage else None
         self._source = SourceWatcher()
         self._history = HistoryKeeper(
-            _history_file(config), missing=f"{config.history.file.parent} is not there"
+            find_history_file(config.history.file),  # made by who installs; else nothing is kept
+            missing=f"{config.history.file.parent} is not there",
         )
         self._tracks = {
             InstanceName(one.name): self._track(one, one.track_file)
@@ -363,11 +367,6 @@ def _conntrack_keeper(config: Config) -> ConntrackKeeper | None:
 
 def _policies(config: Config) -> dict[InstanceName, SparePolicy]:
     return {InstanceName(one.name): config.spare_of(one) for one in config.instance}
-
-
-def _history_file(config: Config) -> HistoryFile | None:
-    """None where its directory was not made, or not for us: then nothing is to be kept."""
-    return find_history_file(config.history.file)
 
 
 def _pool(path: Path) -> PoolFile:

@@ -347,6 +347,28 @@ def test_a_sidecar_that_stops_or_dies_leaves_openvpn_alone(cluster: Pair) -> Non
     assert not list(a.home.glob("core*"))
 
 
+def test_a_sidecar_whose_log_nobody_reads_does_its_part(pair: Pair) -> None:
+    """A journal or a container's log that hangs: the pipe to it is full."""
+    b = pair.b
+    b.sidecar.log = b.home / "pipe"
+    os.mkfifo(b.sidecar.log)
+    full = os.open(b.sidecar.log, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(full, bytes(4096))
+        pair.start()
+        b.wait_role("standby")
+        wait_hears(b)
+        b.add_vip()
+        b.wait_role("master")
+        b.wait_grade(120)
+        b.sidecar.signal(signal.SIGTERM)
+        assert b.sidecar.wait() == 0
+    finally:
+        os.close(full)
+
+
 def test_what_the_configuration_leaves_out_comes_from_openvpn(pair: Pair) -> None:
     pair.write_config("")
     text = pair.config.read_text()
