@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovpnha.errors import printable
+from ovpnha.runtime.aside import see_program
 
 OUTPUT_LIMIT = 4096  # bytes that are kept of what it prints
 LINE_LIMIT = 200  # characters of the line that is shown
@@ -93,9 +94,12 @@ class Program:
 async def run_bounded(
     command: Sequence[str], environment: Mapping[str, str], limit: float, *, capture: bool = False
 ) -> Ran:
-    """Run a program to its end, or to its limit in seconds."""
+    """Run a program to its end, or to its limit in seconds, which its start has, too."""
     try:
-        program = await start_program(command, environment, capture=capture)
+        async with asyncio.timeout(limit):
+            program = await start_program(command, environment, capture=capture)
+    except TimeoutError:
+        return Ran(None, error=f"{command[0]}: cannot be started within {limit:g} s")
     except OSError as error:
         return Ran(None, error=f"{command[0]}: {error.strerror or error}")
     kept = bytearray()
@@ -118,6 +122,7 @@ async def start_program(
     command: Sequence[str], environment: Mapping[str, str], *, capture: bool
 ) -> Program:
     """Start it in a session of its own, so that all of it can be ended; OSError if it cannot."""
+    await see_program(command[0], environment)  # all of this process waits until it has begun
     if not capture:
         return Program(await spawn(command, environment, None), None, None)
     ours, theirs = os.pipe()

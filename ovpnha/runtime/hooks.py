@@ -13,7 +13,7 @@ import structlog
 
 from ovpnha.config import HooksConfig
 from ovpnha.node.outputs import RoleChanged
-from ovpnha.runtime.bounded import plain_environment, start_program
+from ovpnha.runtime.bounded import plain_environment, run_bounded
 
 WAITING_LIMIT = 64
 
@@ -44,23 +44,18 @@ class HookRunner:
                 await self._run_one(self._waiting.popleft())
 
     async def _run_one(self, change: RoleChanged) -> None:
-        command = self._config.role_changed
+        command, limit = self._config.role_changed, self._config.timeout
         try:
-            program = await start_program(command, self._environment(change), capture=False)
-        except (OSError, ValueError) as error:  # ValueError: a zero byte in a text
-            reason = getattr(error, "strerror", None) or str(error)
-            log.warning("hook failed", command=command[0], reason=reason)
+            ran = await run_bounded(command, self._environment(change), limit)
+        except Exception as error:  # the task boundary: no hook may end the sidecar
+            log.warning("hook failed", command=command[0], reason=str(error))
             return
-        try:
-            async with asyncio.timeout(self._config.timeout):
-                code = await program.process.wait()
-        except TimeoutError:
-            log.warning("hook killed", command=command[0], timeout=self._config.timeout)
-        else:
-            if code != 0:
-                log.warning("hook failed", command=command[0], exit_code=code)
-        finally:
-            await program.end()
+        if ran.error:
+            log.warning("hook failed", command=command[0], reason=ran.error)
+        elif ran.code is None:
+            log.warning("hook killed", command=command[0], timeout=limit)
+        elif ran.code != 0:
+            log.warning("hook failed", command=command[0], exit_code=ran.code)
 
     def _environment(self, change: RoleChanged) -> dict[str, str]:
         return plain_environment(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ovpnha.checks.judge import CheckOutcome
 from ovpnha.config import LATER_CODE, CheckKind, CheckSection, split_listen, split_url
+from ovpnha.runtime.aside import aside
 from ovpnha.runtime.bounded import Ran, run_bounded
 from ovpnha.runtime.clientprobe import probe_client
 from ovpnha.runtime.processstat import read_stat
@@ -41,7 +42,8 @@ async def run_probe(one: CheckSection, environment: Mapping[str, str]) -> Result
 
 async def _process(one: CheckSection, _environment: Mapping[str, str]) -> Result:
     target = one.target or ""
-    found = _by_file(Path(target)) if target.startswith("/") else _by_name(target)
+    named = not target.startswith("/")
+    found = await aside(target, lambda: _by_name(target) if named else _by_file(Path(target)))
     if isinstance(found, str):
         return CheckOutcome.BAD, found
     return CheckOutcome.GOOD, f"process {found}"

@@ -75,7 +75,7 @@ async def test_failures_are_told(
     async with running(str(tmp_path / "none")) as runner:
         runner.role_changed(CHANGE)
         await until(lambda: len(logged) == 2)
-    assert logged[1]["reason"] == "No such file or directory"
+    assert logged[1]["reason"] == f"{tmp_path / 'none'}: No such file or directory"
     async with running(*script(tmp_path, "exit 0")) as runner:
         runner.role_changed(replace(CHANGE, reason="\0"))
         await until(lambda: len(logged) == 3)
