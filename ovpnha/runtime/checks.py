@@ -61,7 +61,8 @@ class CheckRunner:
         self._node = config.cluster.node
         self._sections = {one.name: one for one in config.check}
         self._stuck_file = config.control.socket.with_name(STUCK_FILE)
-        self._stuck = _read_stuck(self._stuck_file)
+        self._stuck = _read_stuck(self._stuck_file)  # as it was written last
+        self._not_kept = False
         self._checks = Checks(
             [plan_check(one) for one in config.check],
             [InstanceName(one.name) for one in config.instance],
@@ -157,15 +158,21 @@ class CheckRunner:
         self._keep()
 
     def _keep(self) -> None:
+        """Write down which stay failed; what could not be written is tried again at each result."""
         stuck = self._checks.stuck()
         if stuck == self._stuck:
             return
-        self._stuck = stuck
         try:
             with replacing(self._stuck_file, STUCK_MODE) as file:
                 file.write(json.dumps(stuck).encode())
         except OSError as error:
-            log.warning("failed checks not kept", file=str(self._stuck_file), reason=error.strerror)
+            if not self._not_kept:
+                log.warning(
+                    "failed checks not kept", file=str(self._stuck_file), reason=error.strerror
+                )
+            self._not_kept = True
+        else:
+            self._stuck, self._not_kept = stuck, False
 
 
 def _read_stuck(path: Path) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import structlog
 from ovpnha.checks.judge import CheckOutcome
 from ovpnha.checks.schedule import CheckNews
 from ovpnha.config import CheckSection, Config
+from ovpnha.config.paths import draft_of
 from ovpnha.model import CheckState, InstanceName, Role, Verdict
 from ovpnha.runtime.checks import CheckRunner
 
@@ -165,3 +167,19 @@ async def test_the_log_says_of_which_instance_a_check_is(tmp_path: Path, until: 
             await until(lambda: {one.name for one in bench.news} == {"lan", "node"})
     told = {line["check"]: line.get("instance") for line in lines if line["event"] == "check"}
     assert told == {"lan": "udp", "node": None}
+
+
+async def test_a_failure_that_stays_and_could_not_be_kept_is_kept_when_there_is_room(
+    tmp_path: Path, until: Until
+) -> None:
+    bench = Bench(tmp_path, {"name": "stays", "sticky": True, "period": 0.5})
+    bench.says["stays"] = CheckOutcome.BAD
+    draft = draft_of(tmp_path / "checks.stuck")
+    (draft / "in the way").mkdir(parents=True)
+    with structlog.testing.capture_logs() as logged:
+        async with running(bench):
+            await until(lambda: bench.runs.get("stays", 0) > 2)
+            assert not (tmp_path / "checks.stuck").exists()
+            shutil.rmtree(draft)
+            await until((tmp_path / "checks.stuck").exists)
+    assert len([one for one in logged if one["event"] == "failed checks not kept"]) == 1
