@@ -18,6 +18,7 @@ from ovpnha.errors import ConfigError, OvpnhaError
 from ovpnha.firewall.findings import find_findings
 from ovpnha.machines import SparePolicy
 from ovpnha.model import ConntrackManager
+from ovpnha.runtime.clientprobe import describe_hidden, find_hidden
 from ovpnha.runtime.control import ANSWER_LIMIT, StatusRequest, ask
 from ovpnha.runtime.firewall import read_rules
 from ovpnha.runtime.hostcheck import check_host, find_alone, has_own_address
@@ -49,6 +50,10 @@ def lint(config: Config, table: NetworkTable) -> Iterator[str]:
             )
     if config.conntrack.manager is ConntrackManager.CONNTRACKD:
         yield from _lint_conntrack(config.conntrack.socket)
+    for check in config.check:
+        path = check.client_config
+        if path is not None and (option := find_hidden(path)):
+            yield f"check[{check.name}].client_config: {describe_hidden(path, option)}"
     if not config.control.socket.parent.is_dir():
         yield f"control.socket: there is no directory {config.control.socket.parent}; make it"
 

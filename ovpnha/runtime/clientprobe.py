@@ -14,7 +14,8 @@ The device has no address, so the host it runs on takes no packet for its own, a
 as they are: that the same host is the server makes no difference. The answer comes from an address
 of this host, so its own kernel takes it for forged and drops it after it was seen here. The device
 goes with the process, whatever ends it. Without an address to ask (``target = ""``) there is no
-device at all: the handshake is enough.
+device at all: the handshake is enough. Two such checks may run at once, and a sidecar that was
+killed leaves its client behind for a while: a name that is taken is passed over.
 
 Decides what counts as served. IPv4 only: a tunnel of IPv6 alone says so.
 """
@@ -30,15 +31,24 @@ import re
 import signal
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from ovpnha.checks.judge import CheckOutcome
 from ovpnha.config import CheckSection
+from ovpnha.runtime.aside import aside
 from ovpnha.runtime.bounded import Program, start_program
 from ovpnha.runtime.checksum import checksum
 
 DEVICE = "ovpnha-check"
+DEVICES = (DEVICE, *(f"{DEVICE}{number}" for number in range(2, 100)))
+ALONE = 10
+"""Seconds without a packet in its tunnel after which a client that nobody ends, ends by itself."""
+HIDDEN = frozenset({"daemon", "inetd", "log", "log-append", "syslog"})
+"""Options with which a client says nothing here, or leaves the one who started it."""
+CONFIG_LIMIT = 64 * 1024
 LINE_LIMIT = 16 * 1024
 PING_GAP = 0.3  # seconds between two requests: the first may be lost while the route is learnt
 LEAVE = 0.5  # seconds for a client to say goodbye, so that the server forgets it
@@ -48,6 +58,8 @@ IPV4 = 0x0800  # of what a packet socket sends and takes
 COMPLETED = "Initialization Sequence Completed"
 PUSHED = re.compile(r"PUSH_REPLY,([^']*)")
 TROUBLE = re.compile(r"(AUTH_FAILED|VERIFY ERROR.*|TLS Error: .*|Options error: .*|Cannot .*)")
+
+_NO_TUNNEL = ("--dev", "null")
 
 Result = tuple[CheckOutcome, str]
 
@@ -86,18 +98,38 @@ def _remote(rest: Sequence[str]) -> str:
 
 async def probe_client(one: CheckSection, environment: Mapping[str, str]) -> Result:
     """Connect, ask through the tunnel, and leave."""
-    asks = one.target != ""
-    device = ("--dev", DEVICE, "--dev-type", "tun", "--disable-dco") if asks else ("--dev", "null")
+    assert one.client_config is not None  # noqa: S101 - the section sees to it
+    until = asyncio.get_running_loop().time() + one.timeout - LEAVE - SPARE
+    if option := await aside(str(one.client_config), partial(find_hidden, one.client_config)):
+        return CheckOutcome.BAD, describe_hidden(one.client_config, option)
+    if one.target == "":
+        return await _run(one, environment, "", until)
+    with _devices.take() as device:
+        return await _run(one, environment, device, until)
+
+
+def find_hidden(path: Path) -> str:
+    """The option of such a configuration that hides the client from its check; "" for none."""
+    with contextlib.suppress(OSError):
+        lines = path.read_bytes()[:CONFIG_LIMIT].decode("utf-8", "replace").splitlines()
+        words = (line.split(maxsplit=1) for line in lines)
+        return next((word[0] for word in words if word and word[0] in HIDDEN), "")
+    return ""  # the client says it better
+
+
+def describe_hidden(path: Path, option: str) -> str:
+    """What is wrong with it, and the fix."""
+    return f"{path}: {option}: its check does not hear such a client; remove that line"
+
+
+async def _run(
+    one: CheckSection, environment: Mapping[str, str], device: str, until: float
+) -> Result:
+    tunnel = ("--dev", device, "--dev-type", "tun", "--disable-dco") if device else _NO_TUNNEL
     command = (
-        *(one.client_program, "--config", str(one.client_config), *device),
-        *(
-            "--ifconfig-noexec",
-            "--route-noexec",
-            "--nobind",
-            "--verb",
-            "3",
-            "--suppress-timestamps",
-        ),
+        *(one.client_program, "--config", str(one.client_config), *tunnel),
+        *("--ifconfig-noexec", "--route-noexec", "--nobind"),
+        *("--verb", "3", "--suppress-timestamps", "--inactive", str(ALONE + int(one.timeout))),
         *("--connect-retry-max", "1", "--auth-nocache", "--explicit-exit-notify", "1"),
     )
     try:
@@ -106,7 +138,7 @@ async def probe_client(one: CheckSection, environment: Mapping[str, str]) -> Res
         return CheckOutcome.BAD, f"{command[0]}: {error.strerror or error}"
     log = _Log(program.output)
     try:
-        return await _use(one, log) if asks else await _connect(log)
+        return await _use(one, log, device, until) if device else await _connect(log)
     finally:
         await _leave(program, log)
 
@@ -116,9 +148,8 @@ async def _connect(log: _Log) -> Result:
     return log.failure() if pushed is None else (CheckOutcome.GOOD, "connected")
 
 
-async def _use(one: CheckSection, log: _Log) -> Result:
+async def _use(one: CheckSection, log: _Log, device: str, until: float) -> Result:
     loop = asyncio.get_running_loop()
-    until = loop.time() + one.timeout - LEAVE - SPARE
     pushed = await log.completed()
     if pushed is None:
         return log.failure()
@@ -129,14 +160,14 @@ async def _use(one: CheckSection, log: _Log) -> Result:
             "connected, but no IPv4 address in the tunnel can be asked; name one",
         )
     try:
-        with _Tunnel(DEVICE) as tunnel:
+        with _Tunnel(device) as tunnel:
             await tunnel.ask(pushed.own, target, max(PING_GAP, until - loop.time()))
     except TimeoutError:
         return CheckOutcome.BAD, f"connected, but {target} does not answer through the tunnel"
     except OSError as error:
         return (
             CheckOutcome.BAD,
-            f"connected, but {DEVICE} cannot be used: {error.strerror or error}",
+            f"connected, but {device} cannot be used: {error.strerror or error}",
         )
     return CheckOutcome.GOOD, f"connected, {target} answers through the tunnel"
 
@@ -159,6 +190,27 @@ async def _leave(program: Program, log: _Log) -> None:
                 await log.drain()
     finally:
         await program.end()
+
+
+class _Devices:
+    """Names of tunnel devices that are in use here."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    @contextlib.contextmanager
+    def take(self) -> Iterator[str]:
+        """One that nobody has, on this host or here; the first one, when there is none."""
+        taken = self._used | {name for _, name in socket.if_nameindex()}
+        device = next((name for name in DEVICES if name not in taken), DEVICE)
+        self._used.add(device)
+        try:
+            yield device
+        finally:
+            self._used.discard(device)
+
+
+_devices = _Devices()
 
 
 class _Log:

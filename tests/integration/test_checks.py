@@ -183,10 +183,7 @@ def test_a_client_of_its_own_finds_a_server_that_serves_nobody(make_lab: MakeLab
     wait_until(lambda: of(a, "client").get("verdict") == "ok", "the client is served", PATIENCE)
     assert of(a, "client")["text"] == "connected, 10.8.0.1 answers through the tunnel"
     assert of(b, "client")["resting"]
-    links = subprocess.run(
-        ["ip", "-n", a.namespace, "-o", "link"], capture_output=True, text=True, check=True
-    ).stdout
-    assert links.count("tun") >= 1
+    assert links_of(a).count("tun") >= 1
 
     block = "add table inet t; add chain inet t i { type filter hook input priority 0; }; "
     subprocess.run(
@@ -198,3 +195,19 @@ def test_a_client_of_its_own_finds_a_server_that_serves_nobody(make_lab: MakeLab
     wait_until(lambda: a.grade() == 60, "a is worth less", PATIENCE)
     subprocess.run(["ip", "netns", "exec", a.namespace, "nft", "delete table inet t"], check=True)
     wait_until(lambda: of(a, "client").get("verdict") == "ok", "the client is served", PATIENCE)
+
+    # A sidecar that is killed leaves its client behind, and with it the device.
+    wait_until(lambda: "ovpnha-check" in links_of(a), "a client has its device", PATIENCE)
+    a.sidecar.process.kill()
+    assert "ovpnha-check" in links_of(a)
+    a.sidecar.process.start()
+    wait_until(lambda: of(a, "client").get("verdict"), "the next sidecar answers", PATIENCE)
+    wait_until(lambda: of(a, "client")["verdict"] != "unknown", "it has looked", PATIENCE)
+    assert of(a, "client")["verdict"] == "ok"
+    wait_until(lambda: links_of(a).count("ovpnha-check") <= 1, "the old client ends", PATIENCE)
+
+
+def links_of(node: Node) -> str:
+    """The devices of a node."""
+    command = ["ip", "-n", node.namespace, "-o", "link"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -231,6 +231,33 @@ async def test_a_client_whose_device_is_not_there(client: Callable[..., CheckSec
     assert text.startswith("connected, but ovpnha-check cannot be used")
 
 
+async def test_clients_at_once_and_what_is_taken_have_devices_of_their_own(
+    client: Callable[..., CheckSection], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was left behind by a sidecar that was killed ends by itself."""
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "ovpnha-check")])
+    one = client(
+        f'echo "$*" >>{tmp_path}/said; while [ $(wc -l <{tmp_path}/said) -lt 2 ]; do :; done'
+    )
+    await asyncio.gather(*(probe_client(one, plain_environment()) for _ in range(2)))
+    said = [line.split() for line in (tmp_path / "said").read_text().splitlines()]
+    devices = {words[words.index("--dev") + 1] for words in said}
+    assert devices == {"ovpnha-check2", "ovpnha-check3"}
+    assert all("--inactive 15" in " ".join(words) for words in said)
+
+
+@pytest.mark.parametrize("option", ["daemon", "log-append /tmp/log"])
+async def test_a_client_that_its_check_would_not_hear_is_not_started(
+    client: Callable[..., CheckSection], tmp_path: Path, option: str
+) -> None:
+    config = tmp_path / "check.conf"
+    config.write_text(f"client\n# daemon\n\n{option}\n")
+    one = client(f"touch {tmp_path}/started", client_config=str(config))
+    outcome, text = await probe_client(one, plain_environment())
+    assert (outcome, text.startswith(f"{config}: {option.split()[0]}: ")) == (BAD, True)
+    assert not (tmp_path / "started").exists()
+
+
 @pytest.mark.parametrize("pushed", ["ifconfig x y", "ifconfig 10.8.0.2 x,route-gateway dhcp"])
 async def test_a_client_that_is_pushed_what_is_no_address(
     client: Callable[..., CheckSection], pushed: str
