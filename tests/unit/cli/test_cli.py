@@ -204,6 +204,24 @@ def test_a_wrong_command_line(arguments: list[str], config: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["promote", "--expect-vip", "99s"], "--expect-vip"),
+        (["hand-over", "--within", "61s"], "--within"),
+        (["switchover", "--to", ""], "--to"),
+        (["reset", 65 * "x"], "check"),
+        (["reset", "\udcff"], "check"),  # bytes that are no text
+    ],
+)
+def test_what_nobody_can_ask_for_is_one_line(
+    arguments: list[str], option: str, config: Path
+) -> None:
+    code, out, err = run(*arguments, "-c", config)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith(f"ovpnha: {option}: ")
+
+
 def test_durations() -> None:
     assert [parse_duration(text, "--x") for text in ("2s", "500ms", "1.5", "0")] == [
         2.0,
