@@ -21,6 +21,7 @@ from pathlib import Path
 import structlog
 
 from ovpnha.model import Unreachable
+from ovpnha.replication.pacing import next_beat
 from ovpnha.runtime.descriptors import DescriptorPair
 from ovpnha.runtime.descriptorstream import DescriptorStream
 from ovpnha.runtime.peerprocess import (
@@ -99,9 +100,9 @@ class ManagementChannel:
         delay = 0.0
         problem: Unreachable | None = None
         while True:
-            await asyncio.sleep(delay)
+            await asyncio.sleep(_wait(delay, asyncio.get_running_loop().time()))
             try:
-                self._connect()
+                self._connect(absent=problem is not None and problem.absent)
             except OSError as error:
                 problem = self._tell(problem, error)
                 delay = _next_delay(delay)
@@ -160,9 +161,12 @@ class ManagementChannel:
             self.close("closing")
         return loop.time() - begin > LASTING
 
-    def _connect(self) -> None:
+    def _connect(self, *, absent: bool) -> None:
+        """``absent``: it is certain that nobody listened the last time."""
         self._closed.clear()
         file = _identify_file(self._path)
+        if absent and file is None:  # still the same problem, and cheaper to see so
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         if self._exclusive and (reason := self._foresee(file)):
             raise BlockingIOError(errno.EAGAIN, reason)
         source = socket.socket(socket.AF_UNIX)
@@ -278,6 +282,14 @@ class ManagementChannel:
 
 def _next_delay(delay: float) -> float:
     return min(max(FIRST_DELAY, 2 * delay), LAST_DELAY)
+
+
+def _wait(delay: float, now: float) -> float:
+    """So long; all that wait for the longest time wake at the same moments, and this process once.
+
+    A host of many instances has a second process of none of them, as a rule, and looks for each.
+    """
+    return next_beat(now, LAST_DELAY) - now if delay == LAST_DELAY else delay
 
 
 def _identify_file(path: Path) -> tuple[int, ...] | None:

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from ovpnha.model import Unreachable
 from ovpnha.runtime import management
 from ovpnha.runtime.descriptors import DescriptorPair
+from ovpnha.runtime.unixlisteners import count_listeners
 from tests.unit.runtime.channel import FakeOpenvpn, is_refused, running, serving
 
 Until = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
@@ -70,6 +72,40 @@ async def test_it_waits_for_an_openvpn_that_is_not_there_yet(
         f"does OpenVPN run, and does its configuration say: management {openvpn.path} unix?",
         absent=True,
     )
+
+
+async def test_who_is_certainly_absent_is_looked_for_by_the_path_alone(
+    openvpn: FakeOpenvpn, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = Counter[str]()
+    identify = management._identify_file
+
+    def look(path: Path) -> tuple[int, ...] | None:
+        looks["path"] += 1
+        return identify(path)
+
+    def count(path: Path) -> int | None:
+        looks["sockets"] += 1
+        return count_listeners(path)
+
+    monkeypatch.setattr(management, "_identify_file", look)
+    monkeypatch.setattr(management, "count_listeners", count)
+    async with running(openvpn.path, exclusive=True) as (_, notes):
+        await until(lambda: looks["path"] >= 8)
+        assert notes.missed[0].absent
+        assert looks["sockets"] <= 2, "the kernel lists the sockets of the whole host"
+        openvpn.listen()
+        await openvpn.accept()
+        await until(lambda: notes.events == ["up"])
+
+
+def test_all_that_wait_for_long_wake_at_the_same_moments() -> None:
+    longest = management.LAST_DELAY
+    for now in (1000.0, 1000.03, 1000.19):
+        wait = management._wait(longest, now)
+        assert now + wait == pytest.approx(1000.2)
+        assert 0.0 < wait < longest + 1e-6
+    assert management._wait(management.FIRST_DELAY, 1000.03) == management.FIRST_DELAY
 
 
 async def test_a_dead_socket_file_is_no_openvpn(openvpn: FakeOpenvpn, until: Until) -> None:
