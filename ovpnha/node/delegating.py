@@ -14,7 +14,8 @@ from ovpnha.model import InstanceName, NodeName, Uid
 from ovpnha.node.cluster.obstacles import SwitchPlan
 from ovpnha.node.cluster.switchover import SwitchFigures
 from ovpnha.node.node import Node
-from ovpnha.node.slot import VipSlot, Wish
+from ovpnha.node.slot import VipSlot
+from ovpnha.node.slotview import Wish
 
 
 class Delegating:

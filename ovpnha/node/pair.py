@@ -271,7 +271,7 @@ class Pair(Delegating):
     def get_timer(self) -> float | None:
         """When ``handle_timer`` is to be called next."""
         cores = (core.get_timer() for core in self._heeded)
-        return first((*cores, *(slot.get_timer() for slot in self._slots.values())))
+        return first((*cores, *(slot.get_timer() for slot in self._busy())))
 
     def handle_timer(self, now: float) -> None:
         """Time has passed."""
@@ -280,7 +280,7 @@ class Pair(Delegating):
             self._greet(now)
         for core in self._heeded:
             core.handle_timer(now)
-        for slot in self._slots.values():
+        for slot in self._busy():
             slot.handle_timer(now)
         self._go_on(now)
 
@@ -310,14 +310,19 @@ class Pair(Delegating):
     def _go_on(self, now: float) -> None:
         """Let the two hear each other, until there is no more news, then see what follows."""
         self._exchange(now)
-        for slot in self._slots.values():
+        busy = self._busy()
+        for slot in busy:
             left = ROUNDS
             while left and slot.advance(now):
                 self._exchange(now)
                 left -= 1
             slot.say(now)
-        if not self._awake and self._is_used():
+        if busy and not self._awake and self._is_used():
             self._wake(now)
+
+    def _busy(self) -> list[VipSlot]:
+        """Those of which something may follow: a step costs what it concerns."""
+        return [slot for slot in self._slots.values() if not slot.idle]
 
     def _is_used(self) -> bool:
         """Whether any spare is wanted, or there is one all the same."""

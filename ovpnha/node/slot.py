@@ -8,7 +8,6 @@ connected is dead, and what was last said of the machine. Rules: docs/roles.md, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
 from ovpnha.machines import Process
 from ovpnha.model import InstanceName, Role, Silence
@@ -40,11 +39,8 @@ from ovpnha.node.sides import (
     set_silence,
     watch_other,
 )
-from ovpnha.node.slotview import SlotView
+from ovpnha.node.slotview import SlotView, Wish
 from ovpnha.node.voice import MachineVoice, OfMachine
-
-Wish = Callable[[Node, float], bool]
-"""What is asked of the process that has the slot, and when; False: it is refused."""
 
 
 class VipSlot(SlotView):

@@ -6,7 +6,7 @@ machine is. What becomes of the slot is decided by ``slot``. Rules: docs/roles.m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ovpnha.machines import Process
@@ -20,6 +20,9 @@ from ovpnha.node.role.reasons import CRASHED, RESTARTED
 from ovpnha.node.sides import ProcessEnd, describe_process, look, place_of
 from ovpnha.node.statistics import InstanceStatistics, SpareFigures
 
+Wish = Callable[[Node, float], bool]
+"""What is asked of the process that has the slot, and when; False: it is refused."""
+
 
 class SlotView:
     """Of one instance."""
@@ -31,6 +34,8 @@ class SlotView:
     _counts: dict[str, int]
     _slot: Process | None
     _move: Move | None
+    _wish: Wish | None
+    _owed: str | None
     _seen: float
     _missed: Missed
 
@@ -43,6 +48,15 @@ class SlotView:
     def used(self) -> bool:
         """Whether there is more to it than the main process: a spare is wanted, or may be there."""
         return self._wanted or self._ends[Process.SPARE].seen or self._slot is Process.SPARE
+
+    @property
+    def idle(self) -> bool:
+        """Whether the main process is alone, has the slot, and nothing is owed to it or wished.
+
+        Until that changes nothing follows from any event: the voice passes on what it says.
+        """
+        alone = self._slot is Process.MAIN and not self.used
+        return alone and self._owed is None and self._wish is None and self._move is None
 
     def parts(self, process: Process) -> Parts:
         """What is known of one of the two."""

@@ -12,6 +12,8 @@ from ovpnha.node.config import InstanceConfig
 from ovpnha.node.openvpn.discovery import ANSWER_WITHIN
 from ovpnha.node.outputs import OpenvpnFound, RunFence, SendDatagram, WriteManagement
 from ovpnha.node.pair import Pair
+from ovpnha.node.parts import Parts
+from ovpnha.node.slot import VipSlot
 from ovpnha.problems import ProblemKind
 from tests.model_cluster import INSTANCE, World
 from tests.model_pair import MAIN, SPARE, ModelPair, add_pair
@@ -223,6 +225,33 @@ def take_written(pair: Pair, process: Process) -> bytes:
 
 
 # A spare that nobody wants.
+
+
+def test_where_there_is_one_process_only_a_step_looks_at_no_slot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, one = unwanted()
+    one.boot()
+    world.run_until(lambda: one.serves is MAIN)
+    world.run(2.0)
+    looks, advance, parts = list[str](), VipSlot.advance, VipSlot.parts
+
+    def note_step(slot: VipSlot, now: float) -> bool:
+        looks.append("step")
+        return advance(slot, now)
+
+    def note_parts(slot: VipSlot, process: Process) -> Parts:
+        looks.append("parts")
+        return parts(slot, process)
+
+    monkeypatch.setattr(VipSlot, "advance", note_step)
+    monkeypatch.setattr(VipSlot, "parts", note_parts)
+    one.openvpns[MAIN].connect_client("laptop")
+    one.pump_process(MAIN)
+    one.do(lambda pair, now: pair.handle_timer(now))
+    assert not looks, "its instance is asked for its time by that"
+    one.run_process(SPARE)
+    world.run_until(lambda: "parts" in looks)
 
 
 def test_where_no_spare_is_wanted_and_none_is_there_is_one_node() -> None:
