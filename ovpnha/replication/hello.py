@@ -7,6 +7,7 @@ the rest of the program knows.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -40,7 +41,7 @@ from ovpnha.replication.fields import (
     rows,
     text_untrusted,
 )
-from ovpnha.replication.layout import Field, Layout, Type, WireMessage, message
+from ovpnha.replication.layout import Field, Layout, Type, WireMessage, message, pack
 from ovpnha.replication.records import (
     bytes_untrusted,
     malformed,
@@ -48,9 +49,13 @@ from ovpnha.replication.records import (
     split_untrusted,
 )
 from ovpnha.replication.roundtrip import HEARD_LIMIT, HEARD_SIZE, Heard, pack_heard, unpack_heard
+from ovpnha.replication.sealing import PAYLOAD_LIMIT
 from ovpnha.replication.switching import pack_switch, unpack_switch_untrusted
 
 CHALLENGE_SIZE = 16
+SHORT_ARRAY = 15
+"""Elements of an array of msgpack whose length needs no bytes of its own."""
+LONG_ARRAY = 2  # bytes of the length of a longer one
 ECHO_LIMIT = 24
 HEAD_DIGEST_SIZE = 8
 STATES_LIMIT = 64
@@ -345,3 +350,31 @@ class Hello(WireMessage):
     def check_untrusted(self) -> None:
         """Malformed, if there is no such part."""
         check_part(self.part, self.parts)
+
+
+def split(whole: Hello, states: Iterable[HelloState]) -> list[Hello]:
+    """This hello in as many parts as its states need, of which each is measured alone, so once.
+
+    The checks of one that fits no datagram with all of them are left out from the last on.
+    """
+    groups, empty = [list[HelloState]()], PAYLOAD_LIMIT - len(whole.encode())
+    free = empty
+    for told in states:
+        needs = _size(told, groups[-1])
+        if groups[-1] and needs > free:
+            groups.append([])
+            free, needs = empty, _size(told, [])
+        while told.checks and needs > free:
+            told = replace(told, checks=told.checks[:-1])
+            needs = _size(told, groups[-1])
+        groups[-1].append(told)
+        free -= needs
+    return [
+        replace(whole, part=part, parts=len(groups), states=tuple(group))
+        for part, group in enumerate(groups)
+    ]
+
+
+def _size(told: HelloState, group: list[HelloState]) -> int:
+    """The bytes that this state adds to those before it."""
+    return len(pack(STATE.write(told))) + (LONG_ARRAY if len(group) == SHORT_ARRAY else 0)

@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from operator import attrgetter
 
 from ovpnha.errors import RefusedDatagram
@@ -49,10 +48,10 @@ from ovpnha.replication.events import (
     OneWayLink,
 )
 from ovpnha.replication.fields import PARTS_LIMIT
-from ovpnha.replication.hello import ECHO_LIMIT, KEYS_LIMIT, STATES_LIMIT, Hello, HelloState
+from ovpnha.replication.hello import ECHO_LIMIT, KEYS_LIMIT, STATES_LIMIT, Hello, HelloState, split
 from ovpnha.replication.pacing import TokenBucket
 from ovpnha.replication.roundtrip import HEARD_LIMIT, SentRounds
-from ovpnha.replication.sealing import PAYLOAD_LIMIT, BootTrust, Opened, Opener, node_tag
+from ovpnha.replication.sealing import BootTrust, Opened, Opener, node_tag
 
 ANSWER_RATE = 40.0  # answering hellos a second
 ANSWER_BURST = 8.0
@@ -294,18 +293,8 @@ class Membership:
             self._keys,
             history,
         )
-        groups: list[tuple[HelloState, ...]] = [()]
-        for name, state in sorted(self._states.items()):
-            told = HelloState.of(name, state, heads.get(name))
-            if groups[-1] and not _fits(whole, (*groups[-1], told)):
-                groups.append(())
-            while told.checks and not _fits(whole, (*groups[-1], told)):
-                told = replace(told, checks=told.checks[:-1])
-            groups[-1] = (*groups[-1], told)
-        return [
-            replace(whole, part=part, parts=len(groups), states=group)
-            for part, group in enumerate(groups)
-        ]
+        states = sorted(self._states.items())
+        return split(whole, (HelloState.of(*one, heads.get(one[0])) for one in states))
 
     def _echoed(self, now: float) -> list[HeardBoot]:
         """The boots whose challenges this hello echoes, those that matter most last."""
@@ -365,8 +354,3 @@ class Membership:
     def nodes(self) -> tuple[NodeHeard, ...]:
         """Every boot that is not retired."""
         return tuple(boot.describe() for boot in self._boots if boot.trust is not BootTrust.RETIRED)
-
-
-def _fits(whole: Hello, states: tuple[HelloState, ...]) -> bool:
-    """Whether these states go into one datagram."""
-    return len(replace(whole, states=states).encode()) <= PAYLOAD_LIMIT

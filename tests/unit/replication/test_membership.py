@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 
@@ -19,9 +20,10 @@ from ovpnha.replication.events import (
     OtherKey,
     OtherVersion,
 )
-from ovpnha.replication.hello import STATES_LIMIT, Hello
+from ovpnha.replication.fields import PARTS_LIMIT
+from ovpnha.replication.hello import SHORT_ARRAY, STATES_LIMIT, Hello, HelloState, split
 from ovpnha.replication.membership import CONFLICT_AGAIN
-from ovpnha.replication.sealing import VERSION, BootTrust
+from ovpnha.replication.sealing import PAYLOAD_LIMIT, VERSION, BootTrust
 from tests.unit.replication.network import (
     INSTANCE,
     KEY,
@@ -474,6 +476,26 @@ def test_more_instances_than_fit_one_datagram() -> None:
     assert len(heard.instances) == STATES_LIMIT
     with pytest.raises(ValueError, match="no more than"):
         first.protocol.announce(InstanceName("one more"), STATE, network.now)
+
+
+@pytest.mark.parametrize("length", range(1, 12))
+def test_each_part_of_a_hello_is_as_full_as_a_datagram_allows(length: int) -> None:
+    """An array of more than 15 elements, as here with the shortest names, is 2 bytes longer."""
+    whole = Hello("a", bytes(16), (), 1, PARTS_LIMIT, PARTS_LIMIT, ())
+    state = dataclasses.replace(STATE, openvpn="", digest="", certificate="", issuer="")
+    names = (f"{number:x}"[:length].ljust(length, "_") for number in range(40))
+    told = [HelloState.of(InstanceName(name), state) for name in names]
+    parts = split(whole, told)
+    assert [one for part in parts for one in part.states] == told
+    assert [(part.part, part.parts) for part in parts] == [
+        (number, len(parts)) for number in range(len(parts))
+    ]
+    for part, following in itertools.pairwise(parts):
+        size = len(dataclasses.replace(part, part=PARTS_LIMIT, parts=PARTS_LIMIT).encode())
+        more = (*part.states, following.states[0])
+        longer = dataclasses.replace(whole, states=more)
+        assert size <= PAYLOAD_LIMIT < len(longer.encode())
+    assert length > 8 or len(parts[0].states) > SHORT_ARRAY
 
 
 def test_checks_that_do_not_fit_a_datagram_stay_untold_and_nothing_else() -> None:
