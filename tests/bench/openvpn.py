@@ -30,6 +30,8 @@ from tests.bench.records import (
 
 BYTES_EVERY = 10  # seconds
 SLICE = 333  # clients whose counters are written before anything else has its turn
+BLOCKS = (b"cluster-import", b"cluster-update", b"cluster-cookie")
+"""The commands of which more lines follow, up to END."""
 
 
 class FakeOpenvpn:
@@ -103,6 +105,9 @@ class FakeOpenvpn:
         applied = sum(len(line) * 3 // 4 // 20 for line in block)
         self.updates += applied
         return b"SUCCESS: cluster-update applied=%d,unknown=0\r\n" % applied
+
+    def _do_cookie(self, _: list[bytes], __: list[bytes]) -> bytes:
+        return b"SUCCESS: cluster-cookie\r\n"
 
     def _do_stored(self, words: list[bytes], _: list[bytes]) -> bytes:
         self.stored += 1
@@ -210,7 +215,7 @@ class Management(asyncio.Protocol):
         if self._command and line != b"END":
             self._block.append(line)
             return b""
-        if not self._command and line.startswith((b"cluster-import", b"cluster-update")):
+        if not self._command and line.startswith(BLOCKS):
             self._command = line
             return b""
         command, block = self._command or line, self._block
