@@ -26,7 +26,21 @@ from tests.lab.ucarp import Ucarp
 from tests.lab.vip_manager import VipProgram
 from tests.lab.waiting import wait_until
 
-NEIGHBOURS = Path(__file__).parents[2] / "deploy" / "ucarp" / "neighbours"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+NEIGHBOURS = DEPLOY / "ucarp" / "neighbours"
+VIP_DOWN = """
+export STATE=$1 OUTSIDE_IF=here OUTSIDE_VIP=192.0.2.10/24 OUTSIDE_VIP6=2001:db8::10/64
+export INSIDE_IF=here INSIDE_VIP=198.51.100.10/24 INSIDE_VIP6=
+exec $2/ucarp/vip-down
+"""
+AGENT = """
+export OCF_FUNCTIONS_DIR=$1 HA_RSCTMP=$1 OCF_RESOURCE_INSTANCE=udp PATH=$1:$PATH
+export OCF_RESKEY_addresses='here 192.0.2.10/24,198.51.100.10/24,2001:db8::10/64'
+echo 'OCF_SUCCESS=0 OCF_ERR_GENERIC=1' >$1/ocf-shellfuncs
+ln -s /bin/true $1/crm_master
+echo unpromoted >$1/ovpnha-udp.role
+exec $2/pacemaker/ovpnha stop
+"""
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -91,3 +105,21 @@ def test_an_address_is_here_by_what_the_host_has_and_not_by_what_it_may_bind() -
     command = ["unshare", "--net", "sh", "-ec", "\n".join(lines)]
     done = subprocess.run(command, input=code, capture_output=True, text=True, check=True)
     assert done.stdout == "[True, False, False, True, False, False]\n"
+
+
+@pytest.mark.parametrize("program", [VIP_DOWN, AGENT], ids=["ucarp", "pacemaker"])
+def test_an_address_that_was_set_with_another_prefix_length_goes_with_the_others(
+    tmp_path: Path, program: str
+) -> None:
+    """By hand, in an emergency. One that stays makes two masters, and has Pacemaker fence a node."""
+    (tmp_path / "program").write_text(program)
+    lines = (
+        "ip link add here type veth peer name there; ip link set here up; ip link set there up",
+        "ip address add 192.0.2.1/24 dev here; ip address add 192.0.2.10 dev here",
+        "ip address add 198.51.100.10/24 dev here; ip address add 2001:db8::10 dev here nodad",
+        f"bash -e {tmp_path}/program {tmp_path} {DEPLOY}",
+        "ip -oneline address show dev here scope global",
+    )
+    command = ["unshare", "--net", "sh", "-ec", "\n".join(lines)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [line.split()[3] for line in done.stdout.splitlines()] == ["192.0.2.1/24"]

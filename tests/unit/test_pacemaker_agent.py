@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,9 @@ from tests.lab.waiting import wait_until
 
 AGENT = Path(__file__).parents[2] / "deploy/pacemaker/ovpnha"
 SECONDS = 30.0
+STOP_SECONDS = 20.0
+"""What Pacemaker gives it; the node is fenced then."""
+INSTALLED = 5  # of this node only; 6 has Pacemaker stop it on all
 SERVES = 8  # what monitor says of a node that is promoted
 
 HARNESS = """
@@ -44,7 +48,7 @@ echo "${@: -1}" >>"$PLACE/scores"
 """
 # With the addresses comes another grade, where there is one.
 IP = """#!/bin/bash
-cat >/dev/null
+[[ "$*" == *show* ]] || cat >>"$PLACE/orders"
 [[ $(cat "$HA_RSCTMP/ovpnha-udp.role" 2>/dev/null) == promoted && -e $PLACE/then ]] || exit 0
 mv "$PLACE/then" "$PLACE/grade"
 """
@@ -75,6 +79,7 @@ class Node:
         self._program("crm_master", CRM_MASTER)
         self._program("ip", IP)
         self.addresses = ""
+        self.interfaces = "lo"
         self.grade(90)
 
     def _program(self, name: str, text: str) -> Path:
@@ -97,7 +102,7 @@ class Node:
             "OCF_RESKEY_grade_file": str(self.place / "grade"),
             "OCF_RESKEY_check_grade": "true",
             "OCF_RESKEY_addresses": self.addresses,
-            "OCF_RESKEY_interfaces": "lo",
+            "OCF_RESKEY_interfaces": self.interfaces,
             "OCF_RESKEY_neighbours": str(self.place / "neighbours"),
         }
         return subprocess.run([self.agent, action], env=environment, check=False).returncode
@@ -246,3 +251,35 @@ def test_one_that_does_not_serve_yet_is_promoted_all_the_same(node: Node, grade:
     assert node.run("start") == 0
     assert node.run("promote") == 0
     assert node.run("monitor") == SERVES
+
+
+def test_a_node_without_an_interface_keeps_the_others_from_nothing(node: Node) -> None:
+    """A network card that is missing at boot must not end the resource on every node."""
+    node.interfaces = "lo no-such0"
+    assert node.run("start") == INSTALLED
+    assert node.run("validate-all") == INSTALLED
+
+
+def test_the_addresses_go_though_pacemaker_does_not_answer(node: Node) -> None:
+    node.addresses = "lo 192.0.2.1/24"
+    node._program("neighbours", "#!/bin/bash\nexec sleep 1000\n")
+    assert node.run("start") == 0
+    node.wait_watch()
+    node._program("crm_master", '#!/bin/bash\ncp "$PLACE/orders" "$PLACE/before"\nsleep 1000\n')
+    (node.place / "orders").write_text("")
+    begun = time.monotonic()
+    assert node.run("stop") == 0
+    assert time.monotonic() - begun < STOP_SECONDS
+    assert (node.place / "before").read_text() == "address del 192.0.2.1/24 dev lo\n"
+    assert node.watches() == []
+
+
+def test_a_score_that_could_not_be_said_is_said_when_pacemaker_answers_again(node: Node) -> None:
+    assert node.run("start") == 0
+    node.wait_watch()
+    hung = node.place / "hung"
+    once = f"#!/bin/bash\n[[ -e {hung} ]] || {{ : >{hung}; exec sleep 1000; }}\n"
+    node._program("crm_master", once + CRM_MASTER)
+    node.grade(60)
+    wait_until(hung.exists, "a score is said for ever", SECONDS)
+    wait_until(lambda: node.said()[-1] == "60", "it is said all the same", SECONDS)

@@ -15,6 +15,8 @@ from tests.lab.waiting import wait_until
 
 UCARP = Path(__file__).parents[3] / "deploy" / "ucarp"
 SECONDS = 30.0
+STOP_SECONDS = 9.0
+"""What the unit gives it, less a second."""
 
 # ucarp: master at once, runs its up script, and waits for it.
 MASTER = """#!/bin/bash
@@ -30,12 +32,14 @@ while :; do sleep 0.05; done
 IP = """#!/bin/sh
 case "$*" in *show*) exec cat "$PLACE/shown" ;; esac
 said=$(cat)
+[ ! -e "$PLACE/fails" ] || fails=1
 echo "$said" >>"$PLACE/orders"
 case $said in
 *replace*)
-    echo 120 >"$PLACE/grade"
+    echo 120 >"$PLACE/graded" && mv "$PLACE/graded" "$PLACE/grade"
     [ ! -e "$PLACE/heals" ] || echo "9: lo inet ..." >"$PLACE/shown"
-    sleep 0.5 ;;
+    sleep 0.5
+    exit ${fails:-0} ;;
 esac
 """
 LOG = "#!/bin/sh\n"
@@ -75,6 +79,8 @@ class Node:
             "GRADE_FILE": str(place / "grade"),
             "CHECK_GRADE": "true",
             "GUARD": str(place / "guard"),
+            "NODE": "a",
+            "DEMOTE": "true",
             "UCARP": str(place / "ucarp"),
             "STATE": str(place / "state"),
         }
@@ -106,6 +112,14 @@ class Node:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def ucarp(self) -> int:
+        """The process of the ucarp that was started last."""
+        return int(self.lines("ucarps")[-1])
+
+    def deletes_from(self, begun: int) -> bool:
+        """Whether the addresses were taken off after so many orders."""
+        return "address del" in "".join(self.lines("orders")[begun:])
 
     def serve(self, guard: str = "#!/bin/sh\nexit 0\n") -> None:
         """Start, and have the addresses."""
@@ -140,7 +154,7 @@ def test_who_takes_the_addresses_is_not_started_anew_because_the_grade_changes_w
 
 def test_nor_while_others_are_asked_before(node: Node) -> None:
     """The grade falls in that moment, as that of one which is alone now does."""
-    node.serve('#!/bin/sh\necho 120 >"$PLACE/grade"\nsleep 0.5\n')
+    node.serve('#!/bin/sh\necho 120 >"$PLACE/new" && mv "$PLACE/new" "$PLACE/grade"\nsleep 0.5\n')
     assert len(node.lines("ucarps")) == 1
 
 
@@ -224,3 +238,109 @@ def test_an_address_that_cannot_be_set_is_told_once(node: Node) -> None:
     log = (node.place / "log").read_text()
     assert log.count("cannot be set here: 198.51.100.10/24 192.0.2.10/24") == 1
     assert "taken away" not in log
+
+
+def test_addresses_that_were_kept_go_when_this_node_must_not_have_them(node: Node) -> None:
+    """ucarp and OpenVPN are killed at once: no ucarp is started anew that would give them away."""
+    node.serve()
+    begun = len(node.lines("orders"))
+    node.program("ucarp", '#!/bin/sh\necho $$ >>"$PLACE/ucarps"\nexec sleep 60\n')
+    # The log is written between the two looks at the grade.
+    node.program("logger", '#!/bin/sh\necho -254 >"$PLACE/grade"\n')
+    os.kill(node.ucarp(), signal.SIGKILL)
+    wait_for(lambda: node.deletes_from(begun), "the addresses go")
+
+
+def test_addresses_that_were_kept_go_when_no_ucarp_comes_back(node: Node) -> None:
+    node.serve()
+    begun = len(node.lines("orders"))
+    node.program("ucarp", '#!/bin/sh\necho $$ >>"$PLACE/ucarps"\nexit 1\n')
+    os.kill(node.ucarp(), signal.SIGKILL)
+    wait_for(lambda: node.deletes_from(begun), "the addresses go")
+    assert len(node.lines("ucarps")) < 20, "as fast as it can"
+    assert "trying again" in (node.place / "log").read_text()
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_waiting(node: Node) -> None:
+    """The grade of a dead OpenVPN, which nobody writes any more: this node gives up at once."""
+    home = node.place / "home" / "run-ucarp"
+    text = home.read_text()
+    home.write_text(text.replace("\nlook() {\n", "\nlook() {\n    SECONDS=$((-9000))\n"))
+    node.serve()
+    wait_for(lambda: (node.place / "state/master").exists(), "it serves")
+    begun = len(node.lines("orders"))
+    (node.place / "grade").unlink()
+    wait_for(lambda: node.deletes_from(begun), "the addresses go")
+
+
+@pytest.fixture
+def leaving(node: Node) -> Node:
+    """A master that has stopped its adverts, and waits very long for another one."""
+    conf = (node.place / "node.conf").read_text().replace('DEAD_RATIO="2"', 'DEAD_RATIO="60"')
+    node.set("node.conf", conf)
+    lines = ("#!/bin/sh", "[ $1 = announce ] && exec sleep 60", 'echo >"$PLACE/hears"')
+    node.program("home/neighbours", "\n".join([*lines, "exec sleep 60", ""]))
+    node.serve()
+    node.grade("30")
+    wait_for(lambda: (node.place / "hears").exists(), "it waits for another one")
+    return node
+
+
+def test_who_waits_for_another_one_ends_at_once(leaving: Node) -> None:
+    begun = len(leaving.lines("orders"))
+    assert leaving.running is not None
+    leaving.running.send_signal(signal.SIGTERM)
+    assert leaving.running.wait(STOP_SECONDS) == 0
+    assert leaving.deletes_from(begun)
+
+
+def test_the_ucarp_of_one_that_was_killed_is_ended_before_another_begins(node: Node) -> None:
+    """Its adverts would keep all others from the addresses, which this node does not have."""
+    node.serve()
+    left = node.ucarp()
+    assert node.running is not None
+    node.running.kill()
+    node.running.wait(SECONDS)
+    os.kill(left, 0)
+    node.start("#!/bin/sh\nexit 0\n")
+    wait_for(lambda: not is_alive(left), "it is ended")
+
+
+def is_alive(pid: int) -> bool:
+    with suppress(FileNotFoundError):
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    return False
+
+
+def test_what_is_left_of_one_that_was_killed_is_taken_off_by_the_unit(node: Node) -> None:
+    (order,) = [
+        line.partition("=")[2].split()
+        for line in (UCARP / "ovpnha-ucarp@.service").read_text().splitlines()
+        if line.startswith("ExecStopPost=")
+    ]
+    home, conf = node.place / "home", str(node.place / "node.conf")
+    told = {
+        "/etc/ovpnha/ucarp/run-ucarp": str(home / "run-ucarp"),
+        "/etc/ovpnha/ucarp/%i.conf": conf,
+    }
+    environment = {"PATH": f"{node.place}:{os.environ['PATH']}", "PLACE": str(node.place)}
+    subprocess.run([told.get(word, word) for word in order], env=environment, check=True)
+    assert [line for line in node.lines("orders") if line == "address del 192.0.2.10/24 dev lo"]
+
+
+@pytest.mark.parametrize("name", ["GUARD", "CHECK_GRADE"])
+def test_a_program_that_is_not_there_is_said_and_not_done_without(node: Node, name: str) -> None:
+    node.set("node.conf", f'{(node.place / "node.conf").read_text()}{name}="/no/such one"\n')
+    node.start("#!/bin/sh\nexit 0\n")
+    assert node.running is not None
+    assert node.running.wait(SECONDS) == 2
+    assert f"{name}: there is no program /no/such" in (node.place / "log").read_text()
+
+
+def test_who_cannot_have_the_outside_address_leaves_the_role_to_others(node: Node) -> None:
+    node.set("fails", "")
+    node.set("shown", "")
+    node.start("#!/bin/sh\nexit 0\n")
+    wait_for(lambda: len(node.lines("ucarps")) > 1, "another ucarp is started")
+    assert not (node.place / "state/master").exists()
+    assert node.lines("ups") == [], "the first one would have announced it"
