@@ -111,7 +111,7 @@ def test_an_address_is_here_by_what_the_host_has_and_not_by_what_it_may_bind() -
 def test_an_address_that_was_set_with_another_prefix_length_goes_with_the_others(
     tmp_path: Path, program: str
 ) -> None:
-    """By hand, in an emergency. One that stays makes two masters, and has Pacemaker fence a node."""
+    """By hand, in an emergency. One that stays makes two masters, or has a node fenced."""
     (tmp_path / "program").write_text(program)
     lines = (
         "ip link add here type veth peer name there; ip link set here up; ip link set there up",

@@ -40,6 +40,38 @@ def complaints(unit: Path) -> list[str]:
     return [line for line in done.stderr.splitlines() if unit.name.partition("@")[0] in line]
 
 
+def section(heading: str) -> str:
+    """The text of a section of docs/operations.md."""
+    text = (DEPLOY.parent / "docs" / "operations.md").read_text()
+    return text.partition(f"\n### {heading}\n")[2].partition("\n### ")[0]
+
+
+@pytest.mark.parametrize("heading", ["ucarp", "Pacemaker"])
+def test_what_the_page_copies_is_there_and_nothing_starts_before_it_is_filled_in(
+    heading: str,
+) -> None:
+    (block, *_) = re.findall(r"^```\n(.*?)^```", section(heading), flags=re.MULTILINE | re.DOTALL)
+    lines = [shlex.split(line) for line in block.splitlines()]
+    sources = [words[-2] for words in lines if words[0] in ("cp", "install")]
+    assert len(sources) > 3
+    copied = {"/etc/ovpnha/ucarp/": UCARP}
+    for source in sources:
+        begin = next((one for one in copied if source.startswith(one)), "")
+        assert (copied.get(begin, DEPLOY) / source.removeprefix(begin)).exists(), source
+    assert "systemctl" not in block
+
+
+def test_the_package_has_every_folder_of_examples_that_the_pages_name() -> None:
+    rules = (DEPLOY / "packages" / "debian" / "rules").read_text()
+    packed = set(re.findall(r"\bdeploy/([a-z]+)", rules))
+    pages = "".join(
+        (DEPLOY.parent / "docs" / name).read_text()
+        for name in ("operations.md", "uplinks.md", "configuration.md")
+    )
+    named = {name for name in re.findall(r"\bdeploy/([a-z]+)", pages) if (DEPLOY / name).is_dir()}
+    assert named - packed == {"docker", "packages"} & named
+
+
 def test_the_unit_is_one_that_systemd_takes() -> None:
     assert not complaints(SYSTEMD / "ovpnha.service")
 

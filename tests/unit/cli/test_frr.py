@@ -22,6 +22,12 @@ def test_the_unit_is_one_that_systemd_takes() -> None:
     assert not [line for line in found if "is not executable" not in line]
 
 
+def test_the_directory_that_keepalived_watches_outlives_the_unit() -> None:
+    """keepalived 2.2 never looks again at one that was removed; a file that is gone is a 0."""
+    lines = (FRR / "ovpnha-frr.service").read_text().splitlines()
+    assert "RuntimeDirectoryPreserve=yes" in lines
+
+
 def test_every_value_of_keepalived_is_in_node_conf() -> None:
     text = (FRR / "keepalived.conf").read_text()
     given = {line.partition("=")[0] for line in (FRR / "node.conf").read_text().splitlines()}
