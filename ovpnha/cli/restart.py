@@ -76,14 +76,14 @@ def restart_openvpn(  # noqa: PLR0913 - each is an option of the command line
     """Start OpenVPN anew, with a new program, certificate or configuration; no client notices.
 
     A second process of the server on this host gets a copy of every client, then the socket and the
-    role. Needs spare in ovpnha.toml and cluster-spare in OpenVPN's configuration. If something is
-    wrong with the new process, the old one serves on, and one line says why; with --force clients
-    are then told to reconnect, one after the other, within 12 s, and OpenVPN is stopped and
-    started; not when a new one serves already, which may fail to give the role back to the usual
-    process. INSTANCE may be the name of the unit, too. Progress is told on the standard error
-    output. By a reload of its unit the role stays where it goes, and both processes are left
-    running. On a node that serves no client nothing is moved: each process is started anew where it
-    is.
+    role. Needs spare in ovpnha.toml, unless the server is alone, and cluster-spare in OpenVPN's
+    configuration. If something is wrong with the new process, the old one serves on, and one line
+    says why; with --force clients are then told to reconnect, one after the other, within 12 s, and
+    OpenVPN is stopped and started; not when a new one serves already, which may fail to give the
+    role back to the usual process. INSTANCE may be the name of the unit, too. Progress is told on
+    the standard error output. By a reload of its unit the role stays where it goes, and both
+    processes are left running. On a node that serves no client nothing is moved: each process is
+    started anew where it is.
 
     Exit code 0 when the new process serves, or with --dry-run nothing stands against it; 1 when it
     was called off, and the last line says who serves; 2 when the command line is wrong; 3 when
