@@ -35,6 +35,7 @@ CHECK_GRADE = ROOT / "deploy" / "keepalived" / "check-grade"
 START_SECONDS = 10.0
 STOP_SECONDS = 30.0
 NEIGHBOURS = ROOT / "deploy" / "ucarp" / "neighbours"
+GUARD = NEIGHBOURS.with_name("guard")
 PROVIDER = "\tprovider: corosync_votequorum\n"
 KEY = "0123456789abcdef" * 16
 """What the corosyncs of a lab seal with; nobody else hears them."""
@@ -79,11 +80,13 @@ class Pacemaker(VipProgram):
         device = self.home / "usr/sbin/fence_lab"
         judge = self.home / "usr/lib/ovpnha/check-grade"
         announcer = self.home / "usr/local/lib/ovpnha/neighbours"
+        guard = self.home / "usr/local/lib/ovpnha/guard"
         for one in (agent, device, judge, announcer):
             one.parent.mkdir(parents=True)
         shutil.copy(SOURCE / "ovpnha", agent)
         shutil.copy(FENCE_DEVICE, device)
         shutil.copy(NEIGHBOURS, announcer)
+        shutil.copy(GUARD, guard)
         judge.write_text(f"#!/bin/sh\nexit $(cat {self.home}/judged)\n")
         judge.chmod(0o755)
 

@@ -104,6 +104,7 @@ class Node:
             "OCF_RESKEY_addresses": self.addresses,
             "OCF_RESKEY_interfaces": self.interfaces,
             "OCF_RESKEY_neighbours": str(self.place / "neighbours"),
+            "OCF_RESKEY_guard": str(self.place / "guard"),
         }
         return subprocess.run([self.agent, action], env=environment, check=False).returncode
 
@@ -258,6 +259,87 @@ def test_a_node_without_an_interface_keeps_the_others_from_nothing(node: Node) -
     node.interfaces = "lo no-such0"
     assert node.run("start") == INSTALLED
     assert node.run("validate-all") == INSTALLED
+
+
+class Cable:
+    """An interface of the test's own, which is named by the way to it."""
+
+    def __init__(self, node: Node) -> None:
+        self._carrier = node.place / "eth" / "carrier"
+        self._carrier.parent.mkdir()
+        self.set("1")
+        node.interfaces = f"../../..{self._carrier.parent}"
+
+    def set(self, carrier: str) -> None:
+        self._carrier.write_text(f"{carrier}\n")
+
+
+def answer(node: Node, code: int) -> None:
+    """What the sidecar says to the one who asks whether another node serves."""
+    node._program("guard", f'#!/bin/bash\necho "$*" >>"$PLACE/asked"\nexit {code}\n')
+
+
+def asked(node: Node) -> int:
+    path = node.place / "asked"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def wait_asked(node: Node, times: int = 3) -> None:
+    """Until it was asked so often more, of which the first may have been under way."""
+    begun = asked(node)
+    wait_until(lambda: asked(node) >= begun + times, "whether another node serves", SECONDS)
+
+
+def wait_said(node: Node, score: str) -> None:
+    wait_until(lambda: node.said()[-1] == score, f"the score {score}", SECONDS)
+
+
+def pull_and_plug(node: Node, grade: int) -> None:
+    """All cables of a node that is worth so much when they are back."""
+    cable = Cable(node)
+    assert node.run("start") == 0
+    node.wait_watch()
+    cable.set("0")
+    wait_said(node, "-INFINITY")
+    node.grade(grade)
+    cable.set("1")
+
+
+@pytest.mark.parametrize("grade", [30, 60])
+def test_who_comes_back_is_not_promoted_while_another_node_serves(node: Node, grade: int) -> None:
+    """Its Pacemaker has not heard of the others yet; the sidecar has."""
+    answer(node, 3)
+    pull_and_plug(node, grade)
+    wait_asked(node)
+    assert node.said()[-1] == "-INFINITY"
+    answer(node, 0)
+    wait_said(node, str(grade))
+    assert (node.place / "asked").read_text().splitlines()[0] == "udp"
+
+
+def test_nobody_heard_in_the_first_moment_says_nothing(node: Node) -> None:
+    first = node.place / "first"
+    once = f"[[ -e {first} ]] && exit 3; : >{first}; exit 0"
+    node._program("guard", f'#!/bin/bash\necho "$*" >>"$PLACE/asked"\n{once}\n')
+    pull_and_plug(node, 30)
+    wait_asked(node)
+    assert "30" not in node.said()
+
+
+@pytest.mark.parametrize("grade", [90, 120])
+def test_who_is_in_sync_comes_back_at_once(node: Node, grade: int) -> None:
+    answer(node, 3)
+    pull_and_plug(node, grade)
+    wait_said(node, str(grade))
+    node.grade(30)
+    wait_said(node, "30")
+
+
+@pytest.mark.parametrize("code", [1, 2, 4, 127])
+def test_a_sidecar_that_cannot_say_keeps_nobody_from_serving(node: Node, code: int) -> None:
+    answer(node, code)
+    pull_and_plug(node, 30)
+    wait_said(node, "30")
 
 
 def test_the_addresses_go_though_pacemaker_does_not_answer(node: Node) -> None:
