@@ -1,8 +1,11 @@
 """Watches links and addresses by netlink: events, never polling; a full dump after a loss.
 
-Decides when the table is complete. The socket is our own, not pyroute2's, for two reasons: a lost
-event (ENOBUFS) must be seen at once, and the event that promotes this node must reach the core in
-the same call that read it, without a task switch. pyroute2 decodes the messages.
+Decides when the table is complete. The kernel makes one dump of a socket at a time and refuses
+another (EBUSY): one that is wanted meanwhile follows the one under way. A refusal says nothing of
+links and addresses: the old table stays in use, and everything is asked for again later. The socket
+is our own, not pyroute2's, for two reasons: a lost event (ENOBUFS) must be seen at once, and the
+event that promotes this node must reach the core in the same call that read it, without a task
+switch. pyroute2 decodes the messages.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ RECEIVE_BUFFER = 1024 * 1024
 READ_SIZE = 128 * 1024
 READS_PER_WAKEUP = 16
 DUMP_TIMEOUT = 5.0
+DUMP_AGAIN = 1.0
+"""Seconds from a dump that has not ended by then, or was refused, to the next."""
 
 log = structlog.get_logger()
 
@@ -47,8 +52,9 @@ class NetlinkReader:
         self.complete = False
         self._fresh: NetworkTable | None = None
         self._begun = False  # the dump under way has said something
+        self.dumping = False  # everything has been asked for, and is not there yet
         self._dumps: list[int] = []
-        self._sequence = 0
+        self.sequence = 0  # of the newest request
         self._interrupted = False
         self._marshal = MarshalRtnl()
         self._socket = socket.socket(
@@ -68,11 +74,19 @@ class NetlinkReader:
         self._socket.close()
 
     def dump(self) -> None:
+        """Ask for everything again, as soon as the dump under way has ended."""
+        if self.dumping:
+            self._interrupted = True
+        else:
+            self.dump_anew()
+
+    def dump_anew(self) -> None:
         """Ask for everything again; until it is there the old table stays in use.
 
         What is read before the first answer is older than the dump: of an address that left since,
         the event may be among those that were lost.
         """
+        self.dumping = True
         self._fresh = NetworkTable()
         self._begun = False
         self._interrupted = False
@@ -103,7 +117,8 @@ class NetlinkReader:
             header = message["header"]
             self._interrupted |= bool(header["flags"] & NLM_F_DUMP_INTR)
             if message["event"] in {"NLMSG_DONE", "NLMSG_ERROR"}:
-                changed |= header["sequence_number"] == self._sequence and self._dump_done()
+                if header["sequence_number"] == self.sequence:
+                    changed |= self._dump_done(header["error"])
                 continue
             changed = True
             self._begun |= self._is_answer(header)
@@ -114,26 +129,30 @@ class NetlinkReader:
 
     def _is_answer(self, header: Mapping[str, int]) -> bool:
         """Whether this belongs to our dump; an event names another request."""
-        ours = header["pid"] == self._port and header["sequence_number"] == self._sequence
+        ours = header["pid"] == self._port and header["sequence_number"] == self.sequence
         return ours and bool(header["flags"] & NLM_F_MULTI)
 
-    def _dump_done(self) -> bool:
-        """One of the two dumps has ended; returns whether that completed the table."""
+    def _dump_done(self, error: Exception | None) -> bool:
+        """One of the two dumps has ended or was refused; whether that completed the table."""
+        if error is not None:
+            log.warning("netlink dump refused", reason=str(error))
+            return False
         if self._dumps:
             self._ask_next()
             return False
         if self._interrupted:
-            self.dump()
+            self.dump_anew()
             return False
+        self.dumping = False
         if self._fresh is not None:
             self.table, self._fresh = self._fresh, None
         self.complete = True
         return True
 
     def _ask_next(self) -> None:
-        self._sequence += 1
+        self.sequence += 1
         kind = self._dumps.pop()
-        header = struct.pack("=LHHLL", 32, kind, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0)
+        header = struct.pack("=LHHLL", 32, kind, NLM_F_REQUEST | NLM_F_DUMP, self.sequence, 0)
         self._socket.send(header + bytes(16))
 
     def _enlarge_buffer(self) -> None:
@@ -149,22 +168,42 @@ class NetworkWatcher:
     def __init__(self, changed: Callable[[NetworkTable], None]) -> None:
         self._changed = changed
         self._reader: NetlinkReader | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to watch; the first call of ``changed`` comes with the first complete table."""
         self._reader = NetlinkReader()
         loop.add_reader(self._reader, self._readable, self._reader)
+        self._look_after(self._reader)
 
     def stop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Stop watching."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         if self._reader is not None:
             loop.remove_reader(self._reader)
             self._reader.close()
             self._reader = None
 
     def _readable(self, reader: NetlinkReader) -> None:
-        if reader.read():
+        changed = reader.read()
+        self._look_after(reader)
+        if changed:
             self._changed(reader.table)
+
+    def _look_after(self, reader: NetlinkReader) -> None:
+        """A dump that was refused, or whose end was lost, is asked for again."""
+        if self._again is None and reader.dumping:
+            loop = asyncio.get_running_loop()
+            asked = reader.sequence
+            self._again = loop.call_later(DUMP_AGAIN, self._ask_again, reader, asked)
+
+    def _ask_again(self, reader: NetlinkReader, asked: int) -> None:
+        self._again = None
+        if reader.dumping and reader.sequence == asked:
+            reader.dump_anew()
+        self._look_after(reader)
 
 
 def read_network() -> NetworkTable:
