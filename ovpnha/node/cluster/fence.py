@@ -24,12 +24,16 @@ silent only when it has answered a challenge that was drawn after the promotion 
 heard and has not is neither cleared nor fenced: it answers soon, or falls silent, or is believed no
 more (``proof_timeout``).
 
-A node that was known to be silent before is fenced at once. With ``QUIET`` one that lives has said
-hello, and one from which the VIP was taken on purpose is not shot. A program that fails is tried
-again, ever later. Until it succeeds a required fence caps the grade: below a node that is in sync
-and may reach more, and above one without the clients, which would need the same fence and cost them
-their connections; after ``TRIES`` below that as well. A person may overrule it. Nothing here waits:
-a step is left out, and looked at again.
+A node that was known to be silent for ``QUIET`` before is fenced at once. With ``QUIET`` one that
+lives has said hello, and one from which the VIP was taken on purpose is not shot. Nor is one that a
+node has not heard because it was stopped itself (a virtual machine that hangs, or was suspended):
+its VIP manager, which heard nobody either, takes the VIP in the moment in which it goes on. So who
+is lost in that moment is given ``QUIET``, and a timer that comes late begins it anew.
+
+A program that fails is tried again, ever later. Until it succeeds a required fence caps the grade:
+below a node that is in sync and may reach more, and above one without the clients, which would need
+the same fence and cost them their connections; after ``TRIES`` below that as well. A person may
+overrule it. Nothing here waits: a step is left out, and looked at again.
 
 Must never let a promotion pass while a required fence has not succeeded and nobody has overruled
 it. Rules: docs/operations.md, "Fencing"; docs/adr/0048-a-fence-is-for-silence.md.
@@ -55,6 +59,10 @@ QUIET = 1.0
 """Seconds from a promotion that is due in which a node that lives is heard: two hellos."""
 LOOK = 0.1
 """Seconds between looks at one that is heard, and has not yet proved that it lives."""
+LATE = 0.5
+"""Seconds after which a timer is late: this process was stopped, and has heard nobody meanwhile."""
+STOPS = 5
+"""Times that this puts off one fence: where every timer is late nobody would ever be fenced."""
 RETRIES = (5.0, 10.0, 20.0, 40.0, 60.0)
 """Seconds until a fence that failed is tried again; the last of them from then on."""
 TRIES = 3
@@ -87,6 +95,7 @@ class Suspect:
     believed: bool  # it counts as heard
     heard: float  # when it was last; long ago for one that is not believed
     proved: float  # when it was certainly alive, by a challenge of ours that it has answered
+    lost: float  # when it was not believed any more, or first told of and not heard
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,7 @@ class Fence(Part):
         self._outputs = outputs
         self._seen = 0.0
         self._since: float | None = None  # when the promotion became due that is being looked at
+        self._stops = 0  # times that this process was stopped since then
         self._overruled_until = 0.0
         self._fenced: dict[NodeName, FenceOutcome] = {}  # or vouched for; and not heard since
         self._running: NodeName | None = None
@@ -173,7 +183,7 @@ class Fence(Part):
 
     def filter(self, step: Step, read: Callable[[], FenceFacts], now: float) -> Step:
         """What is left of the step that the situation demands; without a fence nothing is read."""
-        self._seen = now
+        due, self._seen = self.get_timer(), now
         if self._policy is FencePolicy.OFF:
             return step
         facts = read()
@@ -181,13 +191,21 @@ class Fence(Part):
         taking = step in TAKING
         if taking and self._since is None:
             self._since = self._asked_at = now
+            self._stops = 0
             self._outcome = FenceOutcome.ASKED if self._running is not None else None
         elif not taking and (required or facts.role is not Role.MASTER):
             self._since, self._unknown = None, False
+        elif self._since is not None and due is not None and now > due + LATE:
+            self._note_stop(now)
         if self._since is None or self._is_clear(facts, self._since, now):
             self._since, self._unknown = None, False
             return step
         return Step.STAY if taking and required else step
+
+    def _note_stop(self, now: float) -> None:
+        """This process was stopped: who lives has time to be heard, as when this began."""
+        if self._stops < STOPS:
+            self._since, self._stops = now, self._stops + 1
 
     def _is_clear(self, facts: FenceFacts, since: float, now: float) -> bool:
         """Whether nobody is left who must be fenced; else do what can be done about it."""
@@ -212,7 +230,11 @@ class Fence(Part):
             self._forget()
             return True
         late = now - QUIET
-        silent = [one for one in left if not one.believed or (quiet and one.heard <= late)]
+        silent = [
+            one
+            for one in left
+            if (quiet or not one.believed) and (one.heard if one.believed else one.lost) <= late
+        ]
         self._look_at = now + LOOK if quiet and len(silent) < len(left) else None
         if silent and self._running is None and now >= self._retry_at():
             self._run(max(silent, key=lambda one: one.epoch), now)

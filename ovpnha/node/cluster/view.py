@@ -325,13 +325,14 @@ class ClusterView(Part):
             if state is not None and state.role is Role.MASTER and name != self.sibling:
                 late = other.believed or other.lost > self._highest_at + HEARD_FOR
                 if late or state.epoch == highest:
-                    times = last_heard(name), last_proved(name)
+                    times = last_heard(name), last_proved(name), other.lost
                     yield Suspect(machine_of(name), state.epoch, other.believed, *times)
         told = self._nodes.get(made_by)
         unheard = told is None or told.state is None
         if highest != NO_EPOCH and made_by != self.sibling and unheard:
             heard = told is not None and told.believed
-            yield Suspect(machine_of(made_by), highest, heard, -math.inf, -math.inf)
+            never = -math.inf
+            yield Suspect(machine_of(made_by), highest, heard, never, never, self._highest_at)
 
     def choose_master(self, current: NodeName | None, followed: Epoch) -> NodeName | None:
         """Whom a standby follows: the highest epoch that has the VIP, else whom it followed.

@@ -118,6 +118,56 @@ def test_the_goodbye_of_a_sidecar_is_not_the_end_of_its_openvpn() -> None:
     world.run(0.1)
     b.set_vip(True)
     assert b.plays(Role.STANDBY)
+    world.run(QUIET)
+    assert asked(b) == [A]
+
+
+def stop_process(world: World, node: ModelNode, seconds: float) -> None:
+    """The machine stands still: it hears nothing, and its clock goes on."""
+    node.reachable = False
+    node._timer += 1  # the one that is set does not fire
+    world.run(seconds)
+    node.reachable = True
+
+
+@pytest.mark.parametrize("policy", [FencePolicy.REQUIRED, FencePolicy.OPTIONAL])
+@pytest.mark.parametrize("vip_first", [True, False])
+@pytest.mark.parametrize("seconds", [1.2, 2.5, 30.0])
+def test_a_master_is_not_silent_because_this_node_stood_still(
+    seconds: float, vip_first: bool, policy: FencePolicy
+) -> None:
+    """Its VIP manager stood still, too, and takes the VIP in the moment in which it goes on."""
+    world, (a, b) = cluster(policy)
+    stop_process(world, b, seconds)
+    if vip_first:
+        b.set_vip(True)
+    b.step(lambda core, now: core.handle_timer(now))
+    b.set_vip(True)
+    world.run(3.0)
+    assert not asked(b)
+    assert a.plays(Role.MASTER)
+
+
+def test_nor_because_it_stood_still_while_a_fence_was_due() -> None:
+    world, (a, b) = cluster()
+    b.set_vip(True)
+    world.run(0.3)
+    stop_process(world, b, 5.0)
+    b.step(lambda core, now: core.handle_timer(now))
+    world.run(3.0)
+    assert not asked(b)
+    assert a.plays(Role.MASTER)
+
+
+def test_one_that_has_died_meanwhile_is_fenced_all_the_same() -> None:
+    world, (a, b) = cluster()
+    b.set_vip(True)
+    world.run(0.3)
+    a.kill()
+    stop_process(world, b, 5.0)
+    b.step(lambda core, now: core.handle_timer(now))
+    assert not asked(b)
+    world.run(QUIET + 0.2)
     assert asked(b) == [A]
 
 
@@ -157,7 +207,7 @@ def test_an_empty_node_gets_the_vip_when_a_fence_has_failed_for_long_enough() ->
     assert c.grade == Grade.FAULT
     a.kill()
     world.run_until(lambda: (b.grade, c.grade) == (Grade.IN_SYNC, Grade.DEGRADED))
-    world.run(0.5)  # both have lost it, whoever does so first
+    world.run(QUIET + 0.5)  # both have lost it, whoever does so first
     b.set_vip(True)
     for tries, pause in enumerate(RETRIES[:TRIES], start=1):
         ran(b, text="exit code 1")

@@ -8,7 +8,7 @@ from collections import deque
 import pytest
 
 from ovpnha.model import Epoch, FencePolicy, Grade, InstanceName, NodeName, Role
-from ovpnha.node.cluster.fence import Fence, FenceFacts, FenceOutcome, Suspect
+from ovpnha.node.cluster.fence import LATE, STOPS, Fence, FenceFacts, FenceOutcome, Suspect
 from ovpnha.node.outputs import Output, RunFence
 from ovpnha.node.role.succession import Step
 
@@ -38,11 +38,11 @@ class Due:
 
 
 def silent(node: NodeName = A, epoch: int = 3) -> Suspect:
-    return Suspect(node, Epoch(epoch, node), False, -math.inf, -math.inf)
+    return Suspect(node, Epoch(epoch, node), False, -math.inf, -math.inf, -math.inf)
 
 
 def believed(heard: float, proved: float = 0.0) -> Suspect:
-    return Suspect(A, Epoch(3, A), True, heard, proved)
+    return Suspect(A, Epoch(3, A), True, heard, proved, 0.0)
 
 
 def test_who_is_not_believed_is_fenced_at_once_the_newest_first() -> None:
@@ -57,13 +57,39 @@ def test_who_is_not_believed_is_fenced_at_once_the_newest_first() -> None:
     assert due.fence.told == {FenceOutcome.FENCED.value: 0.5}
 
 
+def lost(at: float) -> Suspect:
+    return Suspect(A, Epoch(3, A), False, -math.inf, -math.inf, at)
+
+
+@pytest.mark.parametrize(("ago", "asked"), [(1.0, True), (1.0 - SLACK, False)])
+def test_who_was_lost_a_moment_ago_is_given_a_second(ago: float, asked: bool) -> None:
+    due = Due()
+    due.at(DUE, lost(DUE - ago))
+    assert bool(due.asked) is asked
+    due.at(DUE + 1.0, lost(DUE - ago))
+    assert due.asked == [A]
+
+
+def test_a_late_timer_begins_the_second_anew_but_not_for_ever() -> None:
+    due = Due()
+    due.at(DUE, believed(DUE - 0.1))
+    now = DUE
+    for _ in range(STOPS):
+        now += 1.0 + LATE + SLACK
+        due.at(now, believed(DUE - 0.1))
+        assert not due.asked
+        assert due.fence.get_timer() == now + 1.0
+    due.at(now + 1.0 + LATE + SLACK, believed(DUE - 0.1))
+    assert due.asked == [A]
+
+
 @pytest.mark.parametrize(
     ("now", "heard", "asked"),
     [
         (DUE + 1.0 - SLACK, DUE - 5.0, False),
         (DUE + 1.0, DUE, True),
         (DUE + 1.0, DUE + SLACK, False),
-        (DUE + 2.0, DUE + 1.0, True),
+        (DUE + 1.4, DUE + 0.4, True),
     ],
 )
 def test_who_is_believed_is_silent_when_it_was_not_heard_for_a_second(

@@ -26,7 +26,7 @@ class Due:
         )
 
     def at(self, now: float, *, heard: float, proved: float, believed: bool = True) -> Step:
-        one = Suspect(A, Epoch(3, A), believed, heard, proved)
+        one = Suspect(A, Epoch(3, A), believed, heard, proved, -math.inf)
         facts = FenceFacts(Role.STANDBY, True, True, (one,))
         return self.fence.filter(Step.PROMOTE, lambda: facts, now)
 
@@ -60,7 +60,9 @@ def test_one_that_is_heard_and_does_not_answer_is_waited_for(due: Due) -> None:
 def test_one_that_then_says_nothing_is_silent(due: Due) -> None:
     now = DUE + QUIET
     assert due.at(now, heard=now - 0.01, proved=DUE - 0.1) is Step.STAY
-    assert due.at(now + QUIET, heard=now - 0.01, proved=DUE - 0.1) is Step.STAY
+    for later in (0.5, QUIET):
+        assert not due.asked
+        assert due.at(now + later, heard=now - 0.01, proved=DUE - 0.1) is Step.STAY
     assert due.asked == 1
 
 
