@@ -29,6 +29,7 @@ DISTINCT_BYTES = 8
 """A key with fewer different bytes was typed: one in 10^36 random ones has so few."""
 HEADER = "# ovpnha cluster keys: the first seals, all open. Keep this file secret, mode 0600.\n"
 WAITING = "# The next key is not in use yet: ovpnha keygen --use-newest"
+IN_USE = "# The newest key is in use; the others go with: ovpnha keygen --drop-old"
 
 
 def read_keys(path: Path) -> tuple[bytes, ...]:
@@ -120,6 +121,8 @@ def read_private(path: Path) -> str:
     try:
         _check_private(os.fstat(descriptor), path)
         data = os.read(descriptor, FILE_LIMIT + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
     if len(data) > FILE_LIMIT or not data.isascii():

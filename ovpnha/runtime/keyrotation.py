@@ -18,7 +18,7 @@ from pathlib import Path
 from ovpnha.errors import ConfigError
 from ovpnha.node.statistics import NodeStatistics
 from ovpnha.replication.sealing import ClusterKey, cluster_tag
-from ovpnha.runtime.keyfile import WAITING, is_key_line, parse_keys, read_private
+from ovpnha.runtime.keyfile import IN_USE, WAITING, is_key_line, parse_keys, read_private
 from ovpnha.runtime.replacing import replace_file
 
 
@@ -28,15 +28,27 @@ def name_keys(keys: tuple[bytes, ...], cluster: str) -> tuple[str, ...]:
 
 
 def use_newest(path: Path) -> None:
-    """Let the last key of the file seal: it comes to the front, and nothing else changes."""
+    """Let the last key of the file seal: it comes to the front, and nothing else changes.
+
+    Once: a second time the last one is the old one, and would seal again.
+    """
     lines = read_private(path).splitlines()
     at = _find_keys(lines, path)
     if len(at) < 2:
         raise ConfigError(f"{path}: has one key only; add one first: ovpnha keygen --add {path}")
+    if IN_USE in lines:
+        if WAITING not in lines:
+            raise ConfigError(
+                f"{path}: the newest key is in use already; when it is so on every node: ovpnha"
+                f" keygen --drop-old {path} (of a key added by hand: remove the line that says so)"
+            )
+        lines.remove(IN_USE)
+        at = _find_keys(lines, path)
     newest = lines.pop(at[-1])
     if lines[at[-1] - 1] == WAITING:
         lines.pop(at[-1] - 1)
-    lines.insert(at[0] - (at[0] > 0 and lines[at[0] - 1] == WAITING), newest)
+    front = at[0] - (at[0] > 0 and lines[at[0] - 1] == WAITING)
+    lines[front:front] = newest, IN_USE
     replace_file(path, "".join(f"{line}\n" for line in lines))
 
 
@@ -51,10 +63,11 @@ def drop_old(path: Path, *, force: bool = False) -> int:
             f"{path}: the last key is not in use yet, and would be dropped; first, on every node:"
             f" ovpnha keygen --use-newest {path}"
         )
-    gone = set(at[1:])
-    kept = [line for number, line in enumerate(lines) if number not in gone and line != WAITING]
+    marks = {number for number, line in enumerate(lines) if line in (WAITING, IN_USE)}
+    gone = marks.union(at[1:])
+    kept = [line for number, line in enumerate(lines) if number not in gone]
     replace_file(path, "".join(f"{line}\n" for line in kept))
-    return len(gone)
+    return len(at) - 1
 
 
 def _find_keys(lines: list[str], path: Path) -> list[int]:

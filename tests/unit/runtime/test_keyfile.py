@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 from hashlib import sha256
 from pathlib import Path
@@ -119,3 +120,18 @@ def test_a_bad_file_is_told_without_its_content(tmp_path: Path, text: str, says:
     assert "\n" not in message
     for word in text.split():
         assert word.strip("#") == "" or len(word) < 8 or word not in message
+
+
+def test_a_disk_that_fails_is_told_like_all_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a reload the old keys stay then."""
+    path = tmp_path / "key"
+    create_key_file(path)
+
+    def fail(_descriptor: int, _size: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "read", fail)
+    with pytest.raises(ConfigError, match="cannot be read: Input/output error"):
+        read_keys(path)

@@ -13,7 +13,7 @@ from ovpnha.errors import ConfigError
 from ovpnha.model import NodeName
 from ovpnha.node.statistics import HeardNode, NodeStatistics
 from ovpnha.runtime.disk import FRESH
-from ovpnha.runtime.keyfile import add_key, create_key_file, read_keys
+from ovpnha.runtime.keyfile import IN_USE, add_key, create_key_file, read_keys
 from ovpnha.runtime.keyrotation import (
     drop_old,
     find_objections,
@@ -53,6 +53,26 @@ def test_the_three_steps(file: Path) -> None:
     assert file.read_text() == f"{header}\n{new.hex()}\n"
 
 
+def test_the_second_step_is_made_once(file: Path) -> None:
+    """Made again it would let the old key seal, and the third step would drop the new one."""
+    add_key(file)
+    use_newest(file)
+    before = file.read_text()
+    with pytest.raises(ConfigError, match="in use already"):
+        use_newest(file)
+    assert file.read_text() == before
+    new, old = read_keys(file)
+    add_key(file)
+    newer = read_keys(file)[-1]
+    use_newest(file)
+    assert read_keys(file) == (newer, new, old)
+    with pytest.raises(ConfigError, match="in use already"):
+        use_newest(file)
+    drop_old(file)
+    assert read_keys(file) == (newer,)
+    assert IN_USE not in file.read_text()
+
+
 def test_several_are_added_before_one_is_used(file: Path) -> None:
     add_key(file)
     add_key(file)
@@ -73,7 +93,7 @@ def test_what_is_forced_drops_a_key_that_waits(file: Path) -> None:
 def test_a_file_of_hand_keeps_its_comments(tmp_path: Path) -> None:
     path = write(tmp_path / "k", "# mine", OLD, "", "  # since May", f"  {NEW}  ")
     use_newest(path)
-    assert path.read_text() == f"# mine\n  {NEW}  \n{OLD}\n\n  # since May\n"
+    assert path.read_text() == f"# mine\n  {NEW}  \n{IN_USE}\n{OLD}\n\n  # since May\n"
     drop_old(path)
     assert path.read_text() == f"# mine\n  {NEW}  \n\n  # since May\n"
 
