@@ -91,6 +91,11 @@ class BcnSockets:
         """Follow the interfaces; returns which links can carry datagrams now."""
         return {name: link.refresh(table) for name, link in self._links.items()}
 
+    @property
+    def failed(self) -> bool:
+        """Whether sockets could not be opened at the last ``refresh``; the next one tries again."""
+        return any(link.failed for link in self._links.values())
+
     def send(self, data: bytes, link: str | None = None) -> None:
         """Send once on every link, or only on that one."""
         chosen: Iterable[_LinkSockets] = self._links.values()
@@ -125,6 +130,7 @@ class _LinkSockets:
         attach: Callable[[socket.socket], None],
     ) -> None:
         self.failures: Counter[str] = Counter()
+        self.failed = False
         self._config = config
         self._name = name
         self._link = link
@@ -142,8 +148,10 @@ class _LinkSockets:
 
     def refresh(self, table: NetworkTable) -> bool:
         problem, plan = self._find_plan(table)
+        self.failed = False
         if plan is not None and plan != self._plan:
             problem = self._open(plan)
+            self.failed = bool(problem)
         elif plan is None:
             self.close()
         self._tell(problem)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,10 @@ PIPE = 64 * 1024  # bytes that are read at once
 FORGET = 0.01  # seconds between two reads of what is forgotten
 ORDINARY_NICE, ORDINARY_SCORE = 0, 0
 OWN_SCORE = Path("/proc/self/oom_score_adj")
+SHORT = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.ENOSPC}
+)
+"""Errors of a host, or of this process, that is short of something: nobody else is to blame."""
 INHERITED = ("PATH", "LANG", "TZ")
 
 
@@ -36,6 +41,7 @@ class Ran:
     code: int | None  # exit code, negative for a signal; None: it was killed at its limit
     output: str = ""  # the beginning of what it printed
     error: str = ""  # why it could not be started
+    short: bool = False  # because this host is short of something: the program is not to blame
 
     @property
     def good(self) -> bool:
@@ -101,7 +107,8 @@ async def run_bounded(
     except TimeoutError:
         return Ran(None, error=f"{command[0]}: cannot be started within {limit:g} s")
     except OSError as error:
-        return Ran(None, error=f"{command[0]}: {error.strerror or error}")
+        told = f"{command[0]}: {error.strerror or error}"
+        return Ran(None, error=told, short=error.errno in SHORT)
     kept = bytearray()
     reading = asyncio.ensure_future(_read(program.output, kept))
     code: int | None = None
@@ -126,15 +133,16 @@ async def start_program(
     if not capture:
         return Program(await spawn(command, environment, None), None, None)
     ours, theirs = os.pipe()
-    reader = asyncio.StreamReader()
-    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", 0)
-    )
     try:
-        return Program(await spawn(command, environment, theirs), reader, pipe)
-    except BaseException:
-        pipe.close()
-        raise
+        reader = asyncio.StreamReader()
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", 0)
+        )
+        try:
+            return Program(await spawn(command, environment, theirs), reader, pipe)
+        except BaseException:
+            pipe.close()
+            raise
     finally:
         os.close(theirs)
 

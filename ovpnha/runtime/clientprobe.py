@@ -39,7 +39,7 @@ from pathlib import Path
 from ovpnha.checks.judge import CheckOutcome
 from ovpnha.config import CheckSection
 from ovpnha.runtime.aside import aside
-from ovpnha.runtime.bounded import Program, start_program
+from ovpnha.runtime.bounded import SHORT, Program, start_program
 from ovpnha.runtime.checksum import checksum
 
 DEVICE = "ovpnha-check"
@@ -135,6 +135,8 @@ async def _run(
     try:
         program = await start_program(command, environment, capture=True)
     except OSError as error:
+        if error.errno in SHORT:
+            raise
         return CheckOutcome.BAD, f"{command[0]}: {error.strerror or error}"
     log = _Log(program.output)
     try:
@@ -165,6 +167,8 @@ async def _use(one: CheckSection, log: _Log, device: str, until: float) -> Resul
     except TimeoutError:
         return CheckOutcome.BAD, f"connected, but {target} does not answer through the tunnel"
     except OSError as error:
+        if error.errno in SHORT:
+            raise
         return (
             CheckOutcome.BAD,
             f"connected, but {device} cannot be used: {error.strerror or error}",

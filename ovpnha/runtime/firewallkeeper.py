@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+from collections.abc import Iterator
 
 import structlog
 
@@ -46,22 +47,34 @@ class FirewallKeeper:
         plan, problem = _plan(self._config)
         self._tell(problem)
         if plan is not None:
-            with _open_monitor() as monitor:
-                await self._keep(plan, monitor)
+            with self._watch():
+                await self._keep(plan)
 
-    async def _keep(self, plan: Plan, monitor: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_reader(monitor, self._drain, monitor)
+    @contextlib.contextmanager
+    def _watch(self) -> Iterator[None]:
+        """Hear of changes; where that cannot be, only the minute counts."""
         try:
-            while True:
-                self._changed.clear()
-                self._tell(await asyncio.to_thread(self._look, plan))
-                await asyncio.sleep(PAUSE)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_INTERVAL):
-                        await self._changed.wait()
-        finally:
-            loop.remove_reader(monitor)
+            monitor = _open_monitor()
+        except OSError as error:
+            log.warning("changes of nftables not heard", reason=error.strerror)
+            yield
+            return
+        with monitor:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(monitor, self._drain, monitor)
+            try:
+                yield
+            finally:
+                loop.remove_reader(monitor)
+
+    async def _keep(self, plan: Plan) -> None:
+        while True:
+            self._changed.clear()
+            self._tell(await asyncio.to_thread(self._look, plan))
+            await asyncio.sleep(PAUSE)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_INTERVAL):
+                    await self._changed.wait()
 
     def _look(self, plan: Plan) -> str:
         """Set what is not as we left it; gives what went wrong, or ""."""

@@ -5,6 +5,7 @@ Decides what has changed since the last table. VIPs come first: a promotion wait
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 
@@ -19,6 +20,8 @@ from ovpnha.runtime.network import NetworkTable
 from ovpnha.runtime.socketinode import find_inode
 
 LOOPBACK = "lo"
+OPEN_AGAIN = 1.0
+"""Seconds until sockets that could not be opened are tried again: no event tells when they can."""
 ANY, ANY6 = "0.0.0.0", "::"  # noqa: S104 - what a socket without an address of its own is bound to
 
 
@@ -39,6 +42,7 @@ class NetworkEvents:
         self._vips: dict[str, bool] = {}
         self._links: dict[str, bool] = {}
         self._places: dict[str, VipPlace] = {}
+        self._again: asyncio.TimerHandle | None = None
 
     def changed(self, table: NetworkTable) -> None:
         """Compare with what was told before."""
@@ -51,6 +55,13 @@ class NetworkEvents:
                 self._driver.step(partial(_tell_link, name, up))
         for one in self._instances:
             self._check_place(one, table)
+        if self._bcn.failed and self._again is None:
+            self._again = asyncio.get_running_loop().call_later(OPEN_AGAIN, self._look_again)
+
+    def _look_again(self) -> None:
+        self._again = None
+        if self._table is not None:
+            self.changed(self._table)
 
     def openvpn_found(self, found: OpenvpnFound) -> None:
         """OpenVPN says its VIP and BCN; they fill what the configuration leaves out."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from ovpnha.checks.judge import CheckOutcome
 from ovpnha.config import LATER_CODE, CheckKind, CheckSection, split_listen, split_url
 from ovpnha.runtime.aside import aside
-from ovpnha.runtime.bounded import Ran, run_bounded
+from ovpnha.runtime.bounded import SHORT, Ran, run_bounded
 from ovpnha.runtime.clientprobe import probe_client
 from ovpnha.runtime.processstat import read_stat
 
@@ -56,6 +56,8 @@ def _by_file(path: Path) -> int | str:
         with open(descriptor, encoding="ascii", errors="replace") as file:
             text = file.read(32).strip()
     except OSError as error:
+        if error.errno in SHORT:
+            raise
         return f"{path}: {error.strerror}"
     if not text.isdecimal():
         return f"{path}: has no process id"
@@ -87,6 +89,8 @@ async def _command(one: CheckSection, environment: Mapping[str, str]) -> Result:
 def _of_program(ran: Ran, limit: float) -> Result:
     if ran.good:
         return CheckOutcome.GOOD, ran.first_line
+    if ran.short:
+        return CheckOutcome.LATER, ran.error
     return CheckOutcome.BAD, ran.first_line or ran.describe(limit)
 
 
@@ -97,6 +101,8 @@ async def _ping(one: CheckSection, environment: Mapping[str, str]) -> Result:
     ran = await run_bounded(command, environment, one.timeout + BOUND, capture=True)
     if ran.good:
         return CheckOutcome.GOOD, f"{target} answers"
+    if ran.short:
+        return CheckOutcome.LATER, ran.error
     return CheckOutcome.BAD, ran.error or f"{target} does not answer"
 
 
@@ -105,7 +111,7 @@ async def _tcp(one: CheckSection, _environment: Mapping[str, str]) -> Result:
     try:
         _, writer = await asyncio.open_connection(host, port)
     except OSError as error:
-        return CheckOutcome.BAD, f"{one.target}: {_reason(error)}"
+        return _blame(one, error)
     writer.transport.abort()
     return CheckOutcome.GOOD, f"{one.target} takes connections"
 
@@ -125,7 +131,7 @@ async def _http(one: CheckSection, _environment: Mapping[str, str]) -> Result:
             line = await reader.readline()
             writer.transport.abort()
     except (OSError, ValueError) as error:
-        return CheckOutcome.BAD, f"{one.target}: {_reason(error)}"
+        return _blame(one, error)
     return _judge_status(line, one.target or "")
 
 
@@ -142,6 +148,13 @@ def _any_certificate() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
+
+
+def _blame(one: CheckSection, error: Exception) -> Result:
+    """Bad, unless this host itself is short of something."""
+    if isinstance(error, OSError) and error.errno in SHORT:
+        raise error
+    return CheckOutcome.BAD, f"{one.target}: {_reason(error)}"
 
 
 def _reason(error: Exception) -> str:

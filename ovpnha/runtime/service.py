@@ -39,10 +39,10 @@ class ServiceManager:
             await asyncio.sleep(period / 3)
 
     def _notify(self, text: str) -> None:
-        """A service manager that does not listen is none: the node goes on."""
+        """A service manager that does not listen is none, nor is one for want of a descriptor."""
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
             one.setblocking(False)
             one.sendto(text.encode(), self._address)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog.testing
@@ -16,6 +18,7 @@ from ovpnha.runtime.firewallkeeper import FirewallKeeper
 from tests.lab.waiting import wait_until
 
 DEADLINE = 10.0
+Until = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
 
 
 def config(more: str, directory: Path = Path("/nonexistent")) -> Config:
@@ -115,3 +118,16 @@ async def test_all_is_well(nft: Path, tunable: Path) -> None:
     assert [line["event"] for line in logs] == ["firewall set"]
     assert said(tunable) == ["1"]
     assert firewall.read_note(nft.parent) == 0
+
+
+@pytest.mark.usefixtures("tunable")
+async def test_where_no_change_is_heard_it_looks_all_the_same(
+    nft: Path, monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    def refused() -> socket.socket:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(firewallkeeper, "_open_monitor", refused)
+    running = asyncio.create_task(FirewallKeeper(config(MANAGED, nft.parent)).run())
+    await until(lambda: nft.exists() and nft.read_text().count("list table") > 4)
+    running.cancel()

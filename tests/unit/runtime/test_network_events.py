@@ -2,22 +2,25 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from ovpnha.config import Config
+from ovpnha.config import BcnConfig, Config
 from ovpnha.model import InstanceName, VipPlace
 from ovpnha.node.outputs import OpenvpnFound
+from ovpnha.runtime import network_events
 from ovpnha.runtime.bcn import BcnSockets
 from ovpnha.runtime.driver import Driver
+from ovpnha.runtime.netlink import read_network
 from ovpnha.runtime.network import IFF_LOWER_UP, IFF_UP, NetworkTable
 from ovpnha.runtime.network_events import NetworkEvents
 from tests.openvpn_status import make_status
 
 VIP, OTHER = "192.0.2.10", "192.0.2.11"
 Make = Callable[..., NetworkEvents]
+Until = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
 
 
 def network(*addresses: str, name: str = "eth0") -> NetworkTable:
@@ -212,3 +215,23 @@ async def test_the_socket_for_any_address_of_ipv4_is_known(make: Make) -> None:
         status = make_status(port=one.getsockname()[1], proto="udp4", addresses=(VIP,))
         network_events.openvpn_found(OpenvpnFound(InstanceName("udp"), status))
         assert network_events.inode("udp") == os.fstat(one.fileno()).st_ino
+
+
+async def test_a_port_that_was_taken_is_tried_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    """No event of the network tells when it is free."""
+    monkeypatch.setattr(network_events, "OPEN_AGAIN", 0.02)
+    events = make()
+    table = read_network()
+    with socket.socket(type=socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        config = BcnConfig.model_validate(
+            {"port": one.getsockname()[1], "links": [{"interface": "lo", "address": "127.0.0.2"}]}
+        )
+        events._bcn = BcnSockets(config, lambda _batch, _link: None)
+        events.changed(table)
+        assert events._bcn.failed
+    await until(lambda: not events._bcn.failed)
+    assert events._links == {"lo": True}
+    events._bcn.close()

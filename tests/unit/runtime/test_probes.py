@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -24,6 +25,7 @@ from ovpnha.runtime.clientprobe import (
     read_pushed,
 )
 from ovpnha.runtime.probes import run_probe
+from tests.unit.runtime.shortage import no_descriptors
 
 GOOD, BAD, LATER = CheckOutcome.GOOD, CheckOutcome.BAD, CheckOutcome.LATER
 
@@ -320,3 +322,27 @@ def test_the_unit_lets_checks_look_at_what_they_look_at() -> None:
     assert "AF_PACKET" in settings["RestrictAddressFamilies"].split()  # kind client
     assert "CAP_NET_RAW" in settings["AmbientCapabilities"].split()  # kinds client and ping
     assert settings.get("ProtectProc", "default") == "default"  # kind process
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"kind": "tcp", "target": "127.0.0.1:9"},
+        {"kind": "http", "target": "http://127.0.0.1:9/"},
+        {"kind": "process", "target": "/proc/self/stat"},
+        {"kind": "process", "target": "nobody"},
+        {"kind": "command", "command": ["/bin/true"]},
+        {"kind": "ping", "target": "127.0.0.1"},
+        {"kind": "client", "client_config": "/nowhere"},
+    ],
+    ids=lambda keys: f"{keys['kind']}-{keys.get('target', '')[:5]}",
+)
+async def test_nobody_is_blamed_for_our_want_of_descriptors(keys: dict[str, Any]) -> None:
+    """An error that is raised is *not yet known* to who runs the check."""
+    number: int | None = errno.EMFILE
+    with no_descriptors():
+        try:
+            outcome, _ = await look(**keys)
+        except OSError as error:
+            outcome, number = LATER, error.errno
+    assert (outcome, number) == (LATER, errno.EMFILE)

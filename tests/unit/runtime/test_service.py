@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ovpnha.runtime.service import ServiceManager
+from tests.unit.runtime.shortage import no_descriptors
 
 
 @pytest.fixture
@@ -82,3 +83,13 @@ async def test_a_service_manager_that_is_gone(
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "none"))
     ServiceManager().ready("running")
+
+
+async def test_nothing_fails_for_want_of_a_descriptor(manager: socket.socket) -> None:
+    """The status is told in the step that promotes a node."""
+    service = ServiceManager()
+    with no_descriptors():
+        service.status("udp: master")
+    assert not heard(manager)
+    service.status("udp: standby")
+    assert heard(manager) == [b"STATUS=udp: standby"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from ovpnha.runtime.sourcewatcher import PIECE, SourceWatcher, find_newer, read_listed
 from tests.lab.waiting import wait_until
 
+Until = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
 STATUS = """\
 Package: openvpn
 Status: install ok installed
@@ -93,3 +95,16 @@ async def test_it_looks_again(tmp_path: Path, logged: Any) -> None:
         await task
     told = [one["event"] for one in logged]
     assert told.count("openvpn is built on an older source") == 1
+
+
+async def test_no_file_of_the_host_ends_the_sidecar(
+    tmp_path: Path, logged: Any, until: Until
+) -> None:
+    host(tmp_path, "2.6.14-0+deb12u3")
+    (tmp_path / "etc/os-release").write_bytes(b"\xff")
+    watcher = SourceWatcher(tmp_path, interval=0.01, first=0.0)
+    running = asyncio.create_task(watcher.run())
+    await until(lambda: logged)
+    (tmp_path / "etc/os-release").write_text("VERSION_CODENAME=bookworm\n")
+    await until(lambda: watcher.newer is not None)
+    running.cancel()
