@@ -58,7 +58,26 @@ def test_what_the_page_copies_is_there_and_nothing_starts_before_it_is_filled_in
     for source in sources:
         begin = next((one for one in copied if source.startswith(one)), "")
         assert (copied.get(begin, DEPLOY) / source.removeprefix(begin)).exists(), source
-    assert "systemctl" not in block
+    assert not re.search(r"systemctl (enable|start|restart)", block)
+
+
+def test_what_debian_starts_at_the_install_of_pacemaker_is_stopped_before_it_is_configured() -> (
+    None
+):
+    """Its cluster is `node1` alone; `enable --now` does nothing where it runs already."""
+    lines = section("Pacemaker").splitlines()
+    steps = ("apt install", "systemctl stop pacemaker corosync", "cp pacemaker/corosync.conf")
+    found = [next(at for at, line in enumerate(lines) if line.startswith(one)) for one in steps]
+    assert found == sorted(found)
+
+
+@pytest.mark.parametrize("folder", ["keepalived", "frr", "shared", "uplinks/centre"])
+def test_a_node_conf_that_is_older_than_the_fast_adverts_goes_on(folder: str) -> None:
+    """keepalived takes an unknown value for an advert a second."""
+    text = (DEPLOY / folder / "keepalived.conf").read_text()
+    before, included, _ = text.partition("\ninclude node.conf\n")
+    assert included
+    assert "\n$FAST_ADVERT_INTERVAL=$ADVERT_INTERVAL" in before
 
 
 def test_the_package_has_every_folder_of_examples_that_the_pages_name() -> None:
