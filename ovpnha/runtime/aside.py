@@ -28,7 +28,7 @@ _under_way: dict[str, asyncio.Future[Any]] = {}
 
 
 async def aside(what: str, look: Callable[[], Found]) -> Found:
-    """What the look finds, or its OSError; ``what`` names what is looked at."""
+    """What the look finds, or what it raises; ``what`` names what is looked at."""
     loop = asyncio.get_running_loop()
     found = _under_way.get(what)
     if found is None or found.done() or found.get_loop() is not loop:
@@ -50,13 +50,13 @@ def _start(found: asyncio.Future[Any], look: Callable[[], Any]) -> None:
 def _look(found: asyncio.Future[Any], look: Callable[[], Any]) -> None:
     try:
         seen, error = look(), None
-    except OSError as failure:
+    except Exception as failure:  # it is for who asked
         seen, error = None, failure
     with contextlib.suppress(RuntimeError):  # the loop has ended
         found.get_loop().call_soon_threadsafe(_tell, found, seen, error)
 
 
-def _tell(found: asyncio.Future[Any], seen: object, error: OSError | None) -> None:
+def _tell(found: asyncio.Future[Any], seen: object, error: Exception | None) -> None:
     if found.done():
         return
     if error is None:

@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,12 +91,14 @@ async def test_a_check_that_looks_for_long_holds_nothing_else(
 
 
 async def test_what_it_finds_and_what_goes_wrong() -> None:
-    def fail() -> None:
-        raise OSError(errno.EIO, "oops")
+    def fail(error: Exception) -> None:
+        raise error
 
     assert await aside("one", lambda: 7) == 7
-    with pytest.raises(OSError, match="oops"):
-        await aside("one", fail)
+    for error in (OSError(errno.EIO, "oops"), ValueError("oops")):
+        async with asyncio.timeout(60.0):
+            with pytest.raises(type(error), match="oops"):
+                await aside("one", partial(fail, error))
 
 
 async def test_as_many_threads_as_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
