@@ -47,7 +47,7 @@ from ovpnha.runtime.conntrack import ConntrackKeeper
 from ovpnha.runtime.control import ControlServer
 from ovpnha.runtime.driver import Driver, Ports
 from ovpnha.runtime.eventhooks import EventHooks
-from ovpnha.runtime.events import EventBook
+from ovpnha.runtime.events import SPARED, EventBook
 from ovpnha.runtime.eventstream import EventStreams
 from ovpnha.runtime.fence import FenceRunner
 from ovpnha.runtime.firewallkeeper import FirewallKeeper
@@ -83,7 +83,7 @@ def run_daemon(config: Config) -> None:
     passing = check_host(config, read_network(), served=is_served(config))
     events = EventBook()
     with LogStream(sys.stderr) as output:
-        configure_logs(config.log, output, events.take_log)
+        configure_logs(config.log, output, events.take_log, SPARED)
         for line in passing:
             log.warning(line)
         try:

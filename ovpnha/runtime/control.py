@@ -258,7 +258,9 @@ class ControlServer:
         self._crowd.enter(writer)
         try:
             await self._converse(reader, writer)
-        except (OSError, TimeoutError, ValueError):
+        except TimeoutError:
+            _cut_off(writer)  # what was not read by then would be kept as long as its reader is
+        except (OSError, ValueError):
             return  # went away, was sent away, sends nothing, or a line without end
         finally:
             self._idle.discard(writer)

@@ -45,6 +45,8 @@ KINDS: Mapping[str, str] = {
     "bcn link": "link_changed",
 }
 """Kinds of log lines that have a word of their own; the others have their phrase."""
+SPARED = frozenset({*KINDS, "check", "switchover begun", "switchover done", "switchover failed"})
+"""Log lines that hooks wait for: few by their nature, and none of them may be left out."""
 
 
 @dataclass(frozen=True)

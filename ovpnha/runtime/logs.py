@@ -29,11 +29,15 @@ PERIOD = 10.0
 
 
 def configure_logs(
-    config: LogConfig, stream: TextIO | None = None, tap: Processor | None = None
+    config: LogConfig,
+    stream: TextIO | None = None,
+    tap: Processor | None = None,
+    spared: frozenset[str] = frozenset(),
 ) -> None:
     """Set structlog up for the whole process, and let what libraries log come the same way.
 
-    ``tap`` is given each line from ``info`` on, whatever level is written.
+    ``tap`` is given each line from ``info`` on, whatever level is written. Of the phrases that are
+    ``spared`` no line is left out, however often they come.
     """
     output = sys.stderr if stream is None else stream
     journal = is_journal(output)
@@ -42,7 +46,7 @@ def configure_logs(
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            Restraint(time.monotonic),
+            Restraint(time.monotonic, spared),
             *taps,
             *([] if journal else [structlog.processors.TimeStamper(fmt="iso", utc=True)]),
             _add_monotonic,
@@ -67,12 +71,15 @@ class _Phrase:
 class Restraint:
     """Leaves out what one phrase says more than ``BURST`` times in ``PERIOD`` seconds."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], spared: frozenset[str] = frozenset()) -> None:
         self._clock = clock
+        self._spared = spared
         self._phrases: dict[str, _Phrase] = {}
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         """A structlog processor; the first line of the next period has ``left_out``."""
+        if event["event"] in self._spared:
+            return event
         now = self._clock()
         phrase = self._phrases.setdefault(str(event["event"]), _Phrase(now))
         if now - phrase.since >= PERIOD:

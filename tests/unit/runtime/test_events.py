@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -26,12 +27,13 @@ from ovpnha.runtime.events import (
     DROPPED,
     FOLLOWER_LIMIT,
     JOURNAL_LIMIT,
+    SPARED,
     STOPPING,
     EventBook,
     NodeEvent,
 )
 from ovpnha.runtime.eventstream import FOLLOWERS_LIMIT, EventStreams
-from ovpnha.runtime.logs import configure_logs
+from ovpnha.runtime.logs import BURST, configure_logs
 
 Until = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
 
@@ -107,6 +109,17 @@ def test_lines_of_the_log_are_events_whatever_is_written(book: EventBook, level:
     assert ("nobody's" in written) is (level is LogLevel.DEBUG)
     assert ("node lost" in written) is (level is not LogLevel.ERROR)
     assert "lines" in written
+
+
+def test_what_hooks_wait_for_is_never_left_out(book: EventBook) -> None:
+    """Sixteen checks may change twice a second."""
+    stream = io.StringIO()
+    configure_logs(LogConfig(), stream, book.take_log, SPARED)
+    for _ in range(2 * BURST):
+        structlog.get_logger().warning("check", check="lan", verdict="failed")
+        structlog.get_logger().warning("something else")
+    told = [one.kind for one in book.since(0.0)]
+    assert (told.count("check"), told.count("something_else")) == (2 * BURST, BURST)
 
 
 async def test_a_line_of_another_thread_comes_with_the_loop(
@@ -267,6 +280,7 @@ async def test_a_stuck_reader_is_sent_away(
     _, writer = await asyncio.open_unix_connection(str(tmp_path / "control.sock"), limit=1)
     writer.write(b'{"command": "events", "follow": true}\n')
     await until(lambda: book._followers)
+    connected = count_descriptors()
 
     def gone() -> bool:
         book.note("thing", "info", "x" * 400)
@@ -275,8 +289,13 @@ async def test_a_stuck_reader_is_sent_away(
         return not book._followers
 
     await until(gone)
+    await until(lambda: count_descriptors() < connected)
     writer.close()
     task.cancel()
+
+
+def count_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 async def test_a_sidecar_that_dies_is_told(tmp_path: Path) -> None:
