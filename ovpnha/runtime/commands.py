@@ -243,6 +243,9 @@ class Commands:
             raise ControlError(f"{name}: {why_not_resynced(self._find(name))}")
         await self._until(name, is_copied, RESYNC_TIMEOUT, why_not_copied)
         one = self._find(name)
+        if one.role is not Role.STANDBY:
+            told = f"is {one.role.value} now, and was not in sync again before; see ovpnha status"
+            raise ControlError(f"{name}: {told}")
         return ResyncAnswer(name, one.clients, one.importer.following or NodeName(""))
 
     def _concerned(self, instance: str | None) -> tuple[InstanceName, ...]:

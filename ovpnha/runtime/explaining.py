@@ -27,8 +27,8 @@ def _reasons(one: InstanceStatistics) -> str:
 
 
 def is_copied(one: InstanceStatistics) -> bool:
-    """The copy of a standby is there."""
-    return one.sync in {Sync.IN_SYNC, Sync.PARTIAL}
+    """The copy of a standby is there, or is wanted no more."""
+    return one.role is not Role.STANDBY or one.sync in {Sync.IN_SYNC, Sync.PARTIAL}
 
 
 def why_not_copied(one: InstanceStatistics) -> str:

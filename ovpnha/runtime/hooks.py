@@ -1,7 +1,7 @@
 """Runs the user's command after a change of role.
 
 Decides order and bounds: one run at a time, each killed with its children after its timeout, the
-oldest forgotten when too many wait. Must never delay a promotion: it only queues.
+oldest forgotten, and told of, when too many wait. Must never delay a promotion: it only queues.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ class HookRunner:
     def __init__(self, config: HooksConfig, node: str) -> None:
         self._config = config
         self._node = node
-        self._waiting: deque[RoleChanged] = deque(maxlen=WAITING_LIMIT)
+        self._waiting: deque[RoleChanged] = deque()
         self._wakeup = asyncio.Event()
 
     def role_changed(self, change: RoleChanged) -> None:
         """Take note; returns at once."""
         if self._config.role_changed:
+            if len(self._waiting) >= WAITING_LIMIT:
+                left = self._waiting.popleft().new.value
+                log.warning("hook too slow", command=self._config.role_changed[0], left_out=left)
             self._waiting.append(change)
             self._wakeup.set()
 

@@ -336,6 +336,22 @@ async def test_a_copy_that_may_be_needed_is_kept(
         await say(make("udp"), ResyncRequest())
 
 
+async def test_a_node_that_is_promoted_meanwhile_fetches_nothing(
+    make: Callable[..., Commands], core: Any
+) -> None:
+    be(core, Role.STANDBY)
+    know(core, sync=Sync.SYNCING)
+
+    def promote(*_: object) -> bool:
+        be(core, Role.MASTER)
+        know(core, sync=Sync.NONE)
+        return True
+
+    core.ask_resync = promote
+    with pytest.raises(ControlError, match="is master now, and was not in sync again before"):
+        await say(make("udp"), ResyncRequest())
+
+
 async def test_a_copy_that_takes_long_is_told(
     make: Callable[..., Commands], core: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

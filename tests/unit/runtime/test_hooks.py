@@ -10,7 +10,7 @@ from typing import Any
 from ovpnha.config import HooksConfig
 from ovpnha.model import Epoch, InstanceName, NodeName, Role
 from ovpnha.node.outputs import RoleChanged
-from ovpnha.runtime.hooks import HookRunner
+from ovpnha.runtime.hooks import WAITING_LIMIT, HookRunner
 from tests.lab.processes import is_running
 
 Until = Callable[[Callable[[], object]], Coroutine[Any, Any, None]]
@@ -93,6 +93,17 @@ async def test_changes_are_told_in_order(tmp_path: Path, until: Until) -> None:
         out = tmp_path / "out"
         await until(lambda: out.exists() and len(out.read_text().split()) == 5)
     assert out.read_text().split() == [str(epoch) for epoch in epochs]
+
+
+async def test_of_too_many_changes_the_oldest_is_left_out_and_told_of(
+    logged: list[MutableMapping[str, Any]],
+) -> None:
+    runner = HookRunner(HooksConfig(role_changed=("/bin/true",)), "a")
+    for _ in range(WAITING_LIMIT + 1):
+        runner.role_changed(CHANGE)
+    (told,) = logged
+    assert (told["event"], told["left_out"]) == ("hook too slow", "master")
+    assert len(runner._waiting) == WAITING_LIMIT
 
 
 async def test_without_a_command_nothing_is_kept() -> None:
