@@ -136,8 +136,7 @@ class Parts(Assembly):
         yield from (self.importer.gained + FETCH_MAX, self._awaited_until())
         if self.role.held_since is not None:
             yield self.role.held_since + self.config.held_max
-        if self.successor.serves_since is not None:
-            yield self.successor.serves_since + KEEP
+        yield from self.successor.moments(KEEP)
 
     def _heir(self, now: float) -> Heir:
         """The node that made the highest epoch, as this one sees it."""
@@ -146,7 +145,10 @@ class Parts(Assembly):
         spare = state is not None and self._is_needless(kin, state)
         alive = self._is_alive(view.highest.node)
         touched = view.lineage.has_changed(self.own.epoch, view.highest)
-        return self.successor.describe(kin, now, spare=spare, alive=alive, touched=touched)
+        proved = self.backchannel.last_proved(view.highest.node)
+        return self.successor.describe(
+            kin, now, spare=spare, alive=alive, touched=touched, proved=proved
+        )
 
     def _is_alive(self, node: NodeName | None) -> bool:
         """Whether a node was heard since the VIP is here: it answers the hello that says so."""

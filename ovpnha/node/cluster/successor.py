@@ -8,7 +8,8 @@ does not have. Imports nothing (rule R5); the receive marks that it tells are Op
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 
 from ovpnha.model import NO_EPOCH, SOURCES, InstanceName, InstanceState, NodeName, Role, Sync, Uid
 from ovpnha.node.part import Part
@@ -16,6 +17,11 @@ from ovpnha.node.role.lineage import Kin
 from ovpnha.node.role.succession import Heir
 from ovpnha.replication.events import GenerationHeard, RecordReceived
 from ovpnha.replication.protocol import Replication
+
+LAG = 1.2
+"""Seconds that the newest proof of a node that lives may be old: two hellos, and their way."""
+LOOK = 0.1
+"""Seconds between looks at one whose newest proof is older."""
 
 
 class Successor(Part):
@@ -28,6 +34,7 @@ class Successor(Part):
         self._epoch = NO_EPOCH
         self._state: InstanceState | None = None
         self.serves_since: float | None = None  # without a break, as master with the VIP
+        self._look_at: float | None = None  # it may have proved more by then
         self.following: NodeName | None = None
         self.planned = False  # somebody moved the VIP in order, or asked for a demote
 
@@ -85,14 +92,31 @@ class Successor(Part):
             if self._generations.get(uid, generation) > generation
         )
 
+    def moments(self, keep: float) -> Iterator[float]:
+        """When it may have served for so long."""
+        if self.serves_since is not None:
+            yield self.serves_since + keep
+        if self._look_at is not None:
+            yield self._look_at
+
     def describe(
-        self, kin: Kin, now: float, *, spare: bool, alive: bool = False, touched: bool = False
+        self,
+        kin: Kin,
+        now: float,
+        *,
+        spare: bool,
+        alive: bool = False,
+        touched: bool = False,
+        proved: float = math.inf,
     ) -> Heir:
         """For the next step.
 
         ``spare``: what we have is worth nothing to that node. ``touched``: clients changed between
-        our epoch and its own.
+        our epoch and its own. ``proved``: when it was certainly alive. It is believed for longer
+        when it has died, or when this process was stopped; so long it has not served.
         """
+        late = self.serves_since is not None and now > proved + LAG
+        self._look_at = now + LOOK if late else None
         state = self._state
         if state is None or state.role not in SOURCES:
             return Heir(kin, None, False, False, None, False)
@@ -102,6 +126,8 @@ class Successor(Part):
             role=state.role,
             has=has or spare or kin is Kin.ABOVE,
             touched=state.touched or touched,
-            served=None if self.serves_since is None else now - self.serves_since,
+            served=None
+            if self.serves_since is None
+            else max(0.0, min(now, proved + LAG) - self.serves_since),
             alive=alive,
         )

@@ -195,6 +195,22 @@ def test_what_changed_is_fetched_from_a_node_that_has_the_vip_still(overlap: flo
     assert world.same_tables("a", "b")
 
 
+@pytest.mark.parametrize("stay", [0.3, 0.6, 0.9, 1.2])
+def test_what_an_heir_had_that_has_died_is_kept(stay: float) -> None:
+    """It is believed for longer than it lives, and so it seemed to have served for long enough."""
+    world, a, b = serve(20)
+    world.run(KEEP)
+    world.move_vip("b")
+    world.run_until(lambda: b.plays(Role.MASTER))
+    world.run(stay)
+    b.kill()
+    world.run(4.0)
+    assert a.plays(Role.HELD)
+    a.set_vip(True)
+    world.run(FETCH_MAX)
+    assert serves(a) == 20
+
+
 def test_nothing_is_fetched_from_a_node_that_may_be_dead() -> None:
     """It said master with the VIP, and says nothing since."""
     world, a, b = serve(20, rekey=RekeyPolicy.NEVER)

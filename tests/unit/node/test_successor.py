@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import pytest
+
 from ovpnha.model import NO_EPOCH, Epoch, InstanceState, Role, Sync
-from ovpnha.node.cluster.successor import Successor
+from ovpnha.node.cluster.successor import LAG, LOOK, Successor
 from ovpnha.node.role.lineage import Kin
 from ovpnha.node.role.ownepoch import OwnEpoch
 from ovpnha.replication.events import GenerationHeard, RecordReceived
@@ -26,6 +29,20 @@ def has(told: InstanceState, kin: Kin = Kin.HEIR, *, spare: bool = False) -> boo
     one, _ = make()
     one.observe(told, 0.0)
     return one.describe(kin, 0.0, spare=spare).has
+
+
+def test_nobody_has_served_for_longer_than_it_has_proved() -> None:
+    one, _ = make()
+    assert list(one.moments(2.5)) == []
+    one.observe(SERVES, 1.0)
+    assert list(one.moments(2.5)) == [3.5]
+    heir = one.describe(Kin.HEIR, 3.5, spare=False, proved=3.5 - LAG)
+    assert heir.served == 2.5
+    assert list(one.moments(2.5)) == [3.5]
+    heir = one.describe(Kin.HEIR, 3.5, spare=False, proved=2.0)
+    assert heir.served == pytest.approx(1.0 + LAG)
+    assert list(one.moments(2.5)) == [3.5, 3.5 + LOOK]
+    assert one.describe(Kin.HEIR, 3.6, spare=False, proved=-math.inf).served == 0.0
 
 
 def test_service_is_measured_without_a_break() -> None:
