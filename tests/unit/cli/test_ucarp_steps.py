@@ -302,8 +302,21 @@ def test_the_ucarp_of_one_that_was_killed_is_ended_before_another_begins(node: N
     node.running.kill()
     node.running.wait(SECONDS)
     os.kill(left, 0)
+    first = node.running.pid
+    wait_for(lambda: not watchers(first), "what looked at the grade ends by itself")
     node.start("#!/bin/sh\nexit 0\n")
     wait_for(lambda: not is_alive(left), "it is ended")
+
+
+def watchers(session: int) -> list[str]:
+    """The processes of a session that are run-ucarp's own, and live."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getsid(int(path.name)) == session and is_alive(int(path.name)):
+                words = (path / "cmdline").read_bytes().split(b"\0")
+                found += [path.name for word in words[1:2] if word.endswith(b"/run-ucarp")]
+    return found
 
 
 def is_alive(pid: int) -> bool:
