@@ -74,13 +74,22 @@ class Node:
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self.agent = self._program("ovpnha", AGENT.read_text())
+        self.agent = self.install()
         (place / "ocf-shellfuncs").write_text(FUNCTIONS)
         self._program("crm_master", CRM_MASTER)
         self._program("ip", IP)
+        self._program("guard", "#!/bin/bash\n")
         self.addresses = ""
         self.interfaces = "lo"
         self.grade(90)
+
+    def install(self, **changed: int) -> Path:
+        """The agent, with other values of what it has in its head."""
+        text = AGENT.read_text()
+        for name, value in changed.items():
+            text, found = re.subn(rf"(?m)^{name}=\d+", f"{name}={value}", text)
+            assert found == 1
+        return self._program("ovpnha", text)
 
     def _program(self, name: str, text: str) -> Path:
         path = self.place / name
@@ -333,6 +342,28 @@ def test_who_is_in_sync_comes_back_at_once(node: Node, grade: int) -> None:
     wait_said(node, str(grade))
     node.grade(30)
     wait_said(node, "30")
+
+
+def test_nobody_is_kept_for_longer_than_the_others_need_to_be_found(node: Node) -> None:
+    """A node that is never in sync is better than none, once the one that serves has died."""
+    node.install(returning=2)
+    answer(node, 3)
+    pull_and_plug(node, 30)
+    wait_said(node, "30")
+
+
+def test_a_cable_that_is_pulled_between_two_looks_is_looked_for_anew(node: Node) -> None:
+    away = node.place / "run/ovpnha-udp.away"
+    pulled = f"[[ $(wc -l <$PLACE/asked) -gt 6 ]] || : >{away}"
+    node._program("guard", f'#!/bin/bash\necho "$*" >>"$PLACE/asked"\n{pulled}\n')
+    pull_and_plug(node, 30)
+    wait_said(node, "30")
+    assert asked(node) == 8
+
+
+def test_a_guard_that_is_not_there_is_told(node: Node) -> None:
+    (node.place / "guard").unlink()
+    assert node.run("start") == INSTALLED
 
 
 @pytest.mark.parametrize("code", [1, 2, 4, 127])
