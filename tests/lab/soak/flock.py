@@ -20,10 +20,14 @@ from tests.lab.traffic import agent
 from tests.lab.waiting import Tail, wait_patiently, wait_until
 
 PERIOD_MS = 200.0
-OPTIONS = ("hand-window 15", "connect-retry 1 2")
+HAND_WINDOW = 15
+OPTIONS = (f"hand-window {HAND_WINDOW}", "connect-retry 1 2")
 """In a handshake without a server patience ends soon: the lab waits for such clients."""
 POLITE = "explicit-exit-notify 1"
 CONNECT_SECONDS = 180.0
+GAVE_UP = "TLS key negotiation failed to occur"
+STRUCK_NS = 2 * 10**9
+"""A handshake that began up to so long before its master was struck may have been under way."""
 CAUGHT = re.compile(r" (\S+)/\S+ CLUSTER: a handshake that cannot be finished here")
 
 
@@ -81,6 +85,15 @@ class Member:
         """Whether its session has begun."""
         return self.client.connected()
 
+    def gave_up(self, blows: Iterable[int]) -> int:
+        """How many renegotiations it gave up by itself in which a master was struck.
+
+        ``blows`` and the log are of the wall clock, in nanoseconds.
+        """
+        lines = self.client.log()
+        begun = [line.time - HAND_WINDOW * 10**9 for line in lines if GAVE_UP in line.text]
+        return sum(any(0 <= blow - one <= STRUCK_NS for blow in blows) for one in begun)
+
     def restarts(self) -> int:
         """How often it began anew since its session has begun."""
         lines = self.client.log()
@@ -92,23 +105,28 @@ class Member:
 
 
 class Caught:
-    """Clients that a server has told to reconnect: their master had died in their handshake."""
+    """Clients whose master had died in their handshake: a server told them, or they gave it up.
+
+    A server tells them when it hears them repeat it; where the next failover is sooner than that,
+    their own patience ends first.
+    """
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._tails: dict[str, Tail] = {}
         self._counts: Counter[str] = Counter()
+        self.gave_up: Mapping[str, int] = {}
 
     def names(self) -> Counter[str]:
-        """How often each was."""
+        """How often each was one."""
         for name, node in self._lab.nodes.items():
             tail = self._tails.setdefault(name, Tail(node.openvpn.log))
             said = (CAUGHT.search(line) for line in tail.lines())
             self._counts.update(match[1] for match in said if match)
-        return self._counts
+        return self._counts + Counter(self.gave_up)
 
     def explains(self, restarts: Mapping[str, int]) -> int:
-        """How many of these restarts were of clients that had been told so."""
+        """How many of these restarts were of such clients."""
         told = self.names()
         return sum(min(count, told[name]) for name, count in restarts.items())
 
@@ -124,6 +142,8 @@ class Flock:
         self.lost: set[str] = set()
         self.seen = 0
         self._gone: dict[str, int] = {}
+        self._gone_gave_up: dict[str, int] = {}
+        self._blows: list[int] = []
         self._dice = dice
 
     def gather(self) -> None:
@@ -146,6 +166,7 @@ class Flock:
         """Some of them leave."""
         for member in self._dice.sample(self.members, self._dice.randint(0, most)):
             self._gone[member.name] = member.restarts()
+            self._gone_gave_up[member.name] = member.gave_up(self._blows)
             self.members.remove(member)
             member.client.process.stop()
 
@@ -168,6 +189,15 @@ class Flock:
 
         wait_patiently(lambda: not silent(), seconds)
         return silent()
+
+    def struck(self, wall: int) -> None:
+        """Their master is struck now."""
+        self._blows.append(wall)
+
+    def gave_up(self) -> dict[str, int]:
+        """Of all that ever were there, who gave up a handshake in which a master was struck."""
+        now = {member.name: member.gave_up(self._blows) for member in self.members}
+        return self._gone_gave_up | now
 
     def restarts(self) -> dict[str, int]:
         """Of all that ever were there, whoever did."""

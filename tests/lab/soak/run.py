@@ -118,12 +118,14 @@ class Soak:
         there = self.flock.there()
         master = self.lab.master
         blow = Blow(kind, master.name, there, time.monotonic_ns())
+        self.flock.struck(time.time_ns())
         kind.deed(self.lab, master)
         return blow
 
     def _add_row(self, kind: str, outage_ms: float, seconds: float) -> dict[str, Any]:
         usage = read_usage(self.lab)
         restarts = self.flock.restarts()
+        self.caught.gave_up = self.flock.gave_up()
         row = {
             "failovers": len(self.rows),
             "clients": len(self.flock.there()),

@@ -104,6 +104,19 @@ def test_whose_master_died_in_a_handshake_is_counted_apart(tmp_path: Path) -> No
     assert caught.explains({"soak3": 1}) == 0
 
 
+def test_who_gave_up_a_handshake_in_which_a_master_was_struck_is_one_of_them() -> None:
+    second = 10**9
+    texts = [""] * 40
+    texts[20] = "TLS Error: TLS key negotiation failed to occur within 15 seconds (check your net"
+    one = member(*texts)
+    assert one.gave_up([]) == 0
+    assert one.gave_up([3 * second, 6 * second, 6 * second + 1, 30 * second]) == 1
+    assert one.gave_up([4 * second, 8 * second]) == 0, "before it began, and when it was over"
+    caught = Caught(cast("Lab", SimpleNamespace(nodes={})))
+    caught.gave_up = {"soak1": 1, "soak2": 0}
+    assert caught.explains({"soak1": 2, "soak2": 1}) == 1
+
+
 def test_who_has_no_answer_is_named(tmp_path: Path) -> None:
     class Nowhere:
         directory = tmp_path
