@@ -28,7 +28,8 @@ A node that was known to be silent for ``QUIET`` before is fenced at once. With 
 lives has said hello, and one from which the VIP was taken on purpose is not shot. Nor is one that a
 node has not heard because it was stopped itself (a virtual machine that hangs, or was suspended):
 its VIP manager, which heard nobody either, takes the VIP in the moment in which it goes on. So who
-is lost in that moment is given ``QUIET``, and a timer that comes late begins it anew.
+is lost in that moment is given ``QUIET``, once: from when it was lost, or from when the promotion
+was due, whichever is over first. A timer that comes late begins it anew for everybody.
 
 A program that fails is tried again, ever later. Until it succeeds a required fence caps the grade:
 below a node that is in sync and may reach more, and above one without the clients, which would need
@@ -134,7 +135,8 @@ class Fence(Part):
         self._outputs = outputs
         self._seen = 0.0
         self._since: float | None = None  # when the promotion became due that is being looked at
-        self._stops = 0  # times that this process was stopped since then
+        self._stops = 0  # times that this process was stopped, each of which begins it anew
+        self._began = 0.0  # when it became due in truth
         self._overruled_until = 0.0
         self._fenced: dict[NodeName, FenceOutcome] = {}  # or vouched for; and not heard since
         self._running: NodeName | None = None
@@ -183,28 +185,28 @@ class Fence(Part):
 
     def filter(self, step: Step, read: Callable[[], FenceFacts], now: float) -> Step:
         """What is left of the step that the situation demands; without a fence nothing is read."""
-        due, self._seen = self.get_timer(), now
+        self._pass_until(now)
         if self._policy is FencePolicy.OFF:
             return step
         facts = read()
         required = self.required
         taking = step in TAKING
         if taking and self._since is None:
-            self._since = self._asked_at = now
+            self._since = self._began = self._asked_at = now
             self._stops = 0
             self._outcome = FenceOutcome.ASKED if self._running is not None else None
         elif not taking and (required or facts.role is not Role.MASTER):
             self._since, self._unknown = None, False
-        elif self._since is not None and due is not None and now > due + LATE:
-            self._note_stop(now)
         if self._since is None or self._is_clear(facts, self._since, now):
             self._since, self._unknown = None, False
             return step
         return Step.STAY if taking and required else step
 
-    def _note_stop(self, now: float) -> None:
-        """This process was stopped: who lives has time to be heard, as when this began."""
-        if self._stops < STOPS:
+    def _pass_until(self, now: float) -> None:
+        """A timer is late: this process was stopped, and who lives has time to be heard anew."""
+        due, self._seen = self.get_timer(), now
+        late = self._since is not None and due is not None and now > due + LATE
+        if late and self._stops < STOPS:
             self._since, self._stops = now, self._stops + 1
 
     def _is_clear(self, facts: FenceFacts, since: float, now: float) -> bool:
@@ -229,13 +231,10 @@ class Fence(Part):
                 self._note(FenceOutcome.OVERRULED if by_hand else FenceOutcome.FENCED, now)
             self._forget()
             return True
-        late = now - QUIET
-        silent = [
-            one
-            for one in left
-            if (quiet or not one.believed) and (one.heard if one.believed else one.lost) <= late
-        ]
-        self._look_at = now + LOOK if quiet and len(silent) < len(left) else None
+        silent = [one for one in left if self._is_silent(one, quiet, now)]
+        waiting = [one for one in left if one not in silent]
+        moments = (now + LOOK if quiet else one.lost + QUIET for one in waiting)
+        self._look_at = first(moments, after=now)
         if silent and self._running is None and now >= self._retry_at():
             self._run(max(silent, key=lambda one: one.epoch), now)
         return False
@@ -250,6 +249,16 @@ class Fence(Part):
         if not facts.vip:
             return one.heard > now - QUIET
         return now >= since + QUIET and one.proved >= since
+
+    def _is_silent(self, one: Suspect, quiet: bool, now: float) -> bool:
+        """Whether it would have been heard by now, if it lived.
+
+        Before ``quiet`` only of one that was lost for long; after a stop, only of one that was when
+        all this began: this process may have run for a moment since.
+        """
+        if one.believed:
+            return quiet and one.heard <= now - QUIET
+        return quiet or (self._began if self._stops else now) >= one.lost + QUIET
 
     def _run(self, one: Suspect, now: float) -> None:
         self._running = one.node
@@ -309,7 +318,7 @@ class Fence(Part):
 
     def handle_timer(self, now: float) -> None:
         """What silence means is seen in the step that follows."""
-        self._seen = now
+        self._pass_until(now)
         if self._since is None and self._failures and now >= self._failed_at + CAPPED_FOR:
             self._forget()
 

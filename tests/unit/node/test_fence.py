@@ -85,6 +85,19 @@ def test_one_that_was_known_to_be_silent_is_fenced_at_once() -> None:
     assert asked(b) == [A]
 
 
+def test_one_that_is_lost_while_its_fence_is_due_has_no_second_more() -> None:
+    """A VIP manager that is slow; the sidecar gives its master up a moment later."""
+    world, (a, b) = cluster()
+    a.kill()
+    world.run(2.0)
+    b.set_vip(True)
+    assert not asked(b)
+    world.run(QUIET - 0.01)
+    assert not asked(b)
+    world.run(0.02)
+    assert asked(b) == [A]
+
+
 def test_a_planned_move_needs_none() -> None:
     world, (a, b) = cluster()
     a.step(lambda core, now: core.ask_demote(INSTANCE, now))
@@ -148,11 +161,13 @@ def test_a_master_is_not_silent_because_this_node_stood_still(
     assert a.plays(Role.MASTER)
 
 
-def test_nor_because_it_stood_still_while_a_fence_was_due() -> None:
+@pytest.mark.parametrize("after", [0.0, 0.3])
+@pytest.mark.parametrize("seconds", [1.6, 2.0, 2.5, 5.0])
+def test_nor_because_it_stood_still_while_a_fence_was_due(seconds: float, after: float) -> None:
     world, (a, b) = cluster()
     b.set_vip(True)
-    world.run(0.3)
-    stop_process(world, b, 5.0)
+    world.run(after)
+    stop_process(world, b, seconds)
     b.step(lambda core, now: core.handle_timer(now))
     world.run(3.0)
     assert not asked(b)

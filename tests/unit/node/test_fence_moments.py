@@ -66,7 +66,40 @@ def test_who_was_lost_a_moment_ago_is_given_a_second(ago: float, asked: bool) ->
     due = Due()
     due.at(DUE, lost(DUE - ago))
     assert bool(due.asked) is asked
-    due.at(DUE + 1.0, lost(DUE - ago))
+    due.at(DUE - ago + 1.0, lost(DUE - ago))
+    assert due.asked == [A]
+
+
+@pytest.mark.parametrize("after", [0.2, 1.0 - SLACK, 1.2])
+def test_who_is_lost_while_the_fence_is_due_has_one_second_in_all(after: float) -> None:
+    due = Due()
+    due.at(DUE, believed(DUE - 2.0))
+    now = DUE + after
+    if now < DUE + 1.0:
+        due.at(now, lost(now))
+        assert not due.asked
+        assert due.fence.get_timer() == DUE + 1.0
+        now = DUE + 1.0
+    due.at(now, lost(DUE + after))
+    assert due.asked == [A]
+
+
+def test_who_was_lost_before_is_looked_at_when_its_second_is_over() -> None:
+    due, at = Due(), DUE - 0.9 + SLACK / 7
+    due.at(DUE, lost(at))
+    timer = due.fence.get_timer()
+    assert timer == at + 1.0
+    due.at(timer, lost(at))
+    assert due.asked == [A]
+
+
+def test_after_a_stop_it_has_a_second_however_long_it_was_lost() -> None:
+    due = Due()
+    due.at(DUE, lost(DUE - 0.5))
+    stopped = DUE + 0.5 + LATE + SLACK
+    due.at(stopped, lost(DUE - 0.5))
+    assert not due.asked
+    due.at(stopped + 1.0, lost(DUE - 0.5))
     assert due.asked == [A]
 
 
