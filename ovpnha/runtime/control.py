@@ -234,14 +234,14 @@ class ControlServer:
     def bind(self) -> None:
         """Take the path. ControlError when another daemon has it: nothing else may be touched."""
         self._socket = _bind(self._path)
+        _REQUESTS.rebuild()  # now, and not when the first one comes: a failover may wait for it
 
     async def run(self) -> None:
         """Serve until cancelled; removes the socket then."""
         if self._socket is None:
             self.bind()
-        server = await asyncio.start_unix_server(
-            self._serve, sock=self._socket, limit=REQUEST_LIMIT
-        )
+        one = self._socket
+        server = await asyncio.start_unix_server(self._serve, sock=one, limit=REQUEST_LIMIT)
         try:
             async with server:
                 try:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ConfigDict, TypeAdapter
 
-from ovpnha.runtime import unixlisteners
+from ovpnha.runtime import control, unixlisteners
 from ovpnha.runtime.control import (
     CONNECTIONS_LIMIT,
     ControlError,
@@ -173,6 +174,21 @@ async def test_the_socket_of_a_live_daemon_is_left_alone(tmp_path: Path) -> None
         with pytest.raises(ControlError, match="another ovpnha is running"):
             await ControlServer(path, answer).run()
         assert (await asyncio.to_thread(ask_plain, path, StatusRequest(), 5.0))["ok"]
+
+
+def test_what_reads_requests_is_made_before_the_first_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes long, and who asks first may be the VIP manager in the middle of a failover."""
+    adapter = TypeAdapter(Request, config=ConfigDict(defer_build=True))
+    monkeypatch.setattr(control, "_REQUESTS", adapter)
+    server = ControlServer(tmp_path / "control.sock", answer)
+    assert not adapter.pydantic_complete
+    server.bind()
+    assert adapter.pydantic_complete
+    assert adapter.validate_json(b'{"command": "status"}') == StatusRequest()
+    assert server._socket is not None
+    server._socket.close()
 
 
 @pytest.mark.parametrize("lost", [False, True])
