@@ -185,6 +185,7 @@ class Daemon:
                     task.cancel()
         finally:
             self._watcher.stop(loop)
+            self._network_events.stop()
             self._bcn.close()
 
     def read_keys_again(self) -> None:

@@ -63,6 +63,12 @@ class NetworkEvents:
         if self._table is not None:
             self.changed(self._table)
 
+    def stop(self) -> None:
+        """Nothing is opened any more."""
+        self._table = None
+        if self._again is not None:
+            self._again.cancel()
+
     def openvpn_found(self, found: OpenvpnFound) -> None:
         """OpenVPN says its VIP and BCN; they fill what the configuration leaves out."""
         status = found.status

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import pytest
@@ -235,3 +236,24 @@ async def test_a_port_that_was_taken_is_tried_again(
     await until(lambda: not events._bcn.failed)
     assert events._links == {"lo": True}
     events._bcn.close()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_after_its_end_nothing_is_tried_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch, *, waits: bool
+) -> None:
+    refreshed: list[NetworkTable] = []
+
+    def refresh(_bcn: BcnSockets, table: NetworkTable) -> Mapping[str, bool]:
+        refreshed.append(table)
+        return {}
+
+    monkeypatch.setattr(network_events, "OPEN_AGAIN", 0.0)
+    monkeypatch.setattr(BcnSockets, "refresh", refresh)
+    monkeypatch.setattr(BcnSockets, "failed", waits)
+    events = make()
+    events.changed(network())
+    events.stop()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(refreshed) == 1
