@@ -28,7 +28,7 @@ _under_way: dict[str, asyncio.Future[Any]] = {}
 
 
 async def aside(what: str, look: Callable[[], Found]) -> Found:
-    """What the look finds, or what it raises; ``what`` names what is looked at."""
+    """What the look finds, or what it raises; ``what`` says what is looked for, and where."""
     loop = asyncio.get_running_loop()
     found = _under_way.get(what)
     if found is None or found.done() or found.get_loop() is not loop:
@@ -68,7 +68,7 @@ def _tell(found: asyncio.Future[Any], seen: object, error: Exception | None) -> 
 async def see_program(name: str, environment: Mapping[str, str]) -> None:
     """Return when its file, wherever PATH has it, was read; what is wrong, the start says."""
     path = environment.get("PATH", os.defpath)
-    await aside(f"{path}\0{name}", lambda: _see(name, path))
+    await aside(f"program\0{path}\0{name}", lambda: _see(name, path))
 
 
 def _see(name: str, path: str) -> None:

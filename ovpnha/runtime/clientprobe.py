@@ -100,8 +100,9 @@ async def probe_client(one: CheckSection, environment: Mapping[str, str]) -> Res
     """Connect, ask through the tunnel, and leave."""
     assert one.client_config is not None  # noqa: S101 - the section sees to it
     until = asyncio.get_running_loop().time() + one.timeout - LEAVE - SPARE
-    if option := await aside(str(one.client_config), partial(find_hidden, one.client_config)):
-        return CheckOutcome.BAD, describe_hidden(one.client_config, option)
+    config = one.client_config
+    if option := await aside(f"client\0{config}", partial(find_hidden, config)):
+        return CheckOutcome.BAD, describe_hidden(config, option)
     if one.target == "":
         return await _run(one, environment, "", until)
     with _devices.take() as device:

@@ -12,6 +12,7 @@ import os
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from ovpnha.checks.judge import CheckOutcome
@@ -43,7 +44,8 @@ async def run_probe(one: CheckSection, environment: Mapping[str, str]) -> Result
 async def _process(one: CheckSection, _environment: Mapping[str, str]) -> Result:
     target = one.target or ""
     named = not target.startswith("/")
-    found = await aside(target, lambda: _by_name(target) if named else _by_file(Path(target)))
+    look = partial(_by_name, target) if named else partial(_by_file, Path(target))
+    found = await aside(f"process\0{target}", look)
     if isinstance(found, str):
         return CheckOutcome.BAD, found
     return CheckOutcome.GOOD, f"process {found}"

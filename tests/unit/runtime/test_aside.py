@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from ovpnha.checks.judge import CheckOutcome
-from ovpnha.config import CheckSection
+from ovpnha.config import CheckKind, CheckSection
 from ovpnha.runtime.aside import aside
 from ovpnha.runtime.bounded import plain_environment, run_bounded
 from ovpnha.runtime.probes import run_probe
@@ -99,6 +99,27 @@ async def test_what_it_finds_and_what_goes_wrong() -> None:
         async with asyncio.timeout(60.0):
             with pytest.raises(type(error), match="oops"):
                 await aside("one", partial(fail, error))
+
+
+async def test_two_that_look_at_one_file_for_different_things(tmp_path: Path) -> None:
+    """Each has its own answer, while the other's look is under way as well."""
+    path = tmp_path / "client.ovpn"
+    path.write_text("daemon\n")
+    kinds: tuple[dict[str, object], ...] = (
+        {"kind": "client", "client_config": str(path)},
+        {"kind": "process", "target": str(path)},
+    )
+    checks = [CheckSection.model_validate({"name": "one", **keys}) for keys in kinds]
+    for one, other in (checks, checks[::-1]):
+        found = dict(
+            zip(
+                (one.kind, other.kind),
+                await asyncio.gather(*(run_probe(of, plain_environment()) for of in (one, other))),
+                strict=True,
+            )
+        )
+        assert found[CheckKind.CLIENT][1].endswith("remove that line")
+        assert found[CheckKind.PROCESS][1] == f"{path}: has no process id"
 
 
 async def test_as_many_threads_as_there_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
