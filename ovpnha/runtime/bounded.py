@@ -195,6 +195,13 @@ async def _read(stream: asyncio.StreamReader | None, kept: bytearray) -> None:
 
 
 def _kill_group(process: asyncio.subprocess.Process) -> None:
+    """Kill what is in its session still.
+
+    Its number stays its session's while anybody is in that. If it has ended and there is a process
+    with the number all the same, the session was empty, and this is somebody else's.
+    """
+    if process.returncode is not None and Path(f"/proc/{process.pid}").exists():
+        return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

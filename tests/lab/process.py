@@ -101,12 +101,12 @@ class Process:
             self.wait()
         except LabError:
             self.kill()
-        kill_group(self.pid)
+        kill_group(self._popen)
 
     def discard(self) -> None:
         """End it at once, children and all, if it was started and still runs."""
         if self._popen is not None:
-            kill_group(self.pid)
+            kill_group(self._popen)
             self.wait()
 
     def expect_running(self) -> None:
@@ -125,9 +125,15 @@ def last_lines(log: Path, count: int) -> list[str]:
     return log.read_text(errors="replace").splitlines()[-count:] if log.exists() else []
 
 
-def kill_group(group: int) -> None:
-    """Kill what is left of a process group that we started."""
+def kill_group(leader: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a process group that we started.
+
+    The number of a leader that has ended is free again once its group is empty: whoever has it then
+    is somebody else, and so is the group.
+    """
+    if leader.returncode is not None and Path(f"/proc/{leader.pid}").exists():
+        return
     try:
-        os.killpg(group, signal.SIGKILL)
+        os.killpg(leader.pid, signal.SIGKILL)
     except ProcessLookupError:
         return

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.process import kill_group
 from tests.lab.waiting import wait_until
 
 UCARP = Path(__file__).parents[3] / "deploy" / "ucarp"
@@ -133,8 +134,7 @@ class Node:
         try:
             self.running.wait(SECONDS)
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(self.running.pid, signal.SIGKILL)
+            kill_group(self.running)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab import processes
 from tests.lab.errors import LabError
-from tests.lab.process import Process
+from tests.lab.process import Process, kill_group
 from tests.lab.waiting import wait_until
 
 SECONDS = 10.0
@@ -86,3 +86,18 @@ def test_a_program_of_the_lab_that_has_ended_says_with_which_status(tmp_path: Pa
         one.expect_running()
     assert str(raised.value).endswith("\nline 19")
     assert one.started
+
+
+def test_a_number_that_is_another_one_s_by_now_is_not_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, _signal: killed.append(group))
+    with subprocess.Popen(["true"]) as one:
+        number = one.pid
+        kill_group(one)
+        one.wait()
+        kill_group(one)
+        one.pid = os.getpid()
+        kill_group(one)
+    assert killed == [number, number]

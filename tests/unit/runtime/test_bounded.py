@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import subprocess
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -102,3 +105,15 @@ async def test_who_is_waited_for_no_more_while_it_starts_leaves_no_child(
     with pytest.raises(asyncio.CancelledError):
         await task
     await until(lambda: not is_running(int(child.read_text())))
+
+
+def test_a_number_that_is_another_one_s_by_now_is_not_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, _signal: killed.append(group))
+    with subprocess.Popen(["true"]) as over:
+        over.wait()
+    for pid, code in ((os.getpid(), 0), (os.getpid(), None), (over.pid, 0)):
+        bounded._kill_group(SimpleNamespace(pid=pid, returncode=code))  # type: ignore[arg-type]
+    assert killed == [os.getpid(), over.pid]
