@@ -326,7 +326,8 @@ def run_ucarp(tmp_path: Path, **changes: str) -> str:
     password = tmp_path / "password"
     password.write_text("secret\n")
     password.chmod(0o600)
-    values = {"PASSWORD_FILE": str(password), "UCARP": "true", **changes}
+    programs = dict.fromkeys(("UCARP", "CHECK_GRADE", "GUARD"), "true")
+    values = {"PASSWORD_FILE": str(password), **programs, **changes}
     lines = [f'{name}="{value}"' for name, value in values.items()]
     (tmp_path / "node.conf").write_text("\n".join([NODE_CONF, *lines, ""]))
     done = subprocess.run(
@@ -352,6 +353,7 @@ def run_ucarp(tmp_path: Path, **changes: str) -> str:
         ({"PREFERRED": "a", "NODE": ""}, "PREFERRED needs NODE and DEMOTE"),
         ({"UCARP": "no-such-ucarp"}, "no-such-ucarp is not installed"),
         ({"PASSWORD_FILE": "/no/such"}, "/no/such: there is no password"),
+        ({"GUARD": "/no/such udp"}, "GUARD: there is no program /no/such"),
     ],
 )
 def test_run_ucarp_names_what_is_wrong(tmp_path: Path, changes: dict[str, str], told: str) -> None:
