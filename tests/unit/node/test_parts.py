@@ -74,6 +74,9 @@ class Heard(NoteTaker):
     def last_heard(self, node: NodeName) -> float:
         return 50.0 if node == B else 0.0
 
+    def last_proved(self, node: NodeName) -> float:
+        return self.last_heard(node)
+
 
 @pytest.mark.parametrize(("clients", "awaited"), [(5, True), (0, False)])
 def test_a_standby_with_nothing_waits_for_a_node_that_has_clients(

@@ -36,7 +36,11 @@ def pipe() -> Iterator[tuple[int, TextIO]]:
     read, write = os.pipe()
     with os.fdopen(write, "w") as stream:
         yield read, stream
-    os.close(read)
+        os.close(read)
+        # Who writes still has an error now; it would write to whoever gets the number next.
+        for thread in threading.enumerate():
+            if thread.name == "log":
+                thread.join(30.0)
 
 
 def log_lines() -> None:
