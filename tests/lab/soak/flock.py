@@ -165,8 +165,9 @@ class Flock:
     def go(self, most: int) -> None:
         """Some of them leave."""
         for member in self._dice.sample(self.members, self._dice.randint(0, most)):
-            self._gone[member.name] = member.restarts()
-            self._gone_gave_up[member.name] = member.gave_up(self._blows)
+            if count := member.restarts():
+                self._gone[member.name] = count
+                self._gone_gave_up[member.name] = member.gave_up(self._blows)
             self.members.remove(member)
             member.client.process.stop()
 
@@ -194,9 +195,9 @@ class Flock:
         """Their master is struck now."""
         self._blows.append(wall)
 
-    def gave_up(self) -> dict[str, int]:
-        """Of all that ever were there, who gave up a handshake in which a master was struck."""
-        now = {member.name: member.gave_up(self._blows) for member in self.members}
+    def gave_up(self, restarts: Mapping[str, int]) -> dict[str, int]:
+        """Of those that restarted, who gave up a handshake in which a master was struck."""
+        now = {one.name: one.gave_up(self._blows) for one in self.members if one.name in restarts}
         return self._gone_gave_up | now
 
     def restarts(self) -> dict[str, int]:

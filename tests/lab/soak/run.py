@@ -125,7 +125,7 @@ class Soak:
     def _add_row(self, kind: str, outage_ms: float, seconds: float) -> dict[str, Any]:
         usage = read_usage(self.lab)
         restarts = self.flock.restarts()
-        self.caught.gave_up = self.flock.gave_up()
+        self.caught.gave_up = self.flock.gave_up(restarts)
         row = {
             "failovers": len(self.rows),
             "clients": len(self.flock.there()),

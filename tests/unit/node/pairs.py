@@ -45,6 +45,17 @@ def lone_serving(process: Process, clients: int = 3) -> tuple[World, ModelPair]:
     return world, one
 
 
+def alone(*, spares: bool = True) -> tuple[World, ModelPair]:
+    """One server whose main process serves, without a spare process; an older one knows of none."""
+    world = World()
+    one = add_pair(world, "a", start=False)
+    one.run_process(MAIN, spares=spares)
+    one.set_vip(True)
+    one.boot()
+    world.run_until(lambda: one.serves is MAIN)
+    return world, one
+
+
 def ask(one: ModelPair, within: float = 2.0, number: bytes = b"1") -> None:
     one.do(lambda pair, now: pair.ask_restart(INSTANCE, number, within, now))
 

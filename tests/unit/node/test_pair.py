@@ -13,7 +13,7 @@ from ovpnha.node.sides import DEATH_MAX, END_AGAIN, HEARD_FOR
 from ovpnha.problems import ProblemKind
 from tests.model_cluster import INSTANCE, World
 from tests.model_pair import MAIN, SPARE, add_pair
-from tests.unit.node.pairs import GAP, ask, ends_asked, history, lone, told_by
+from tests.unit.node.pairs import GAP, alone, ask, ends_asked, history, lone, told_by
 
 # In peace.
 
@@ -39,12 +39,7 @@ def test_on_a_lone_server_the_spare_protects() -> None:
 
 
 def test_without_a_spare_process_a_server_is_as_ever() -> None:
-    world = World()
-    one = add_pair(world, "a", start=False)
-    one.run_process(MAIN)
-    one.set_vip(True)
-    one.boot()
-    world.run_until(lambda: one.serves is MAIN)
+    world, one = alone()
     world.run(5.0)
     assert one.grades[-1].grade == Grade.MASTER
     assert not one.openvpns[MAIN].holds_new
@@ -56,12 +51,7 @@ def test_without_a_spare_process_a_server_is_as_ever() -> None:
 
 
 def test_a_spare_that_comes_later_is_given_everything() -> None:
-    world = World()
-    one = add_pair(world, "a", start=False)
-    one.run_process(MAIN)
-    one.set_vip(True)
-    one.boot()
-    world.run_until(lambda: one.serves is MAIN)
+    world, one = alone()
     one.openvpns[MAIN].connect_client("early")
     one.pump_process(MAIN)
     one.run_process(SPARE)

@@ -21,7 +21,7 @@ from ovpnha.node.openvpn.openvpn import QUIESCE_FOR
 from ovpnha.node.outputs import OpenvpnFound, PassDescriptors
 from tests.model_cluster import INSTANCE, World
 from tests.model_pair import MAIN, SPARE, ModelPair, add_pair
-from tests.unit.node.pairs import GAP, ask, ends_asked, history, lone, move, phase, two
+from tests.unit.node.pairs import GAP, alone, ask, ends_asked, history, lone, move, phase, two
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -139,12 +139,7 @@ def test_a_server_without_the_patch_is_the_only_one_there_is() -> None:
 
 
 def test_one_that_waited_and_is_gone_served_nobody() -> None:
-    world = World()
-    one = add_pair(world, "a", start=False)
-    one.run_process(MAIN, spares=False)
-    one.set_vip(True)
-    one.boot()
-    world.run_until(lambda: one.serves is MAIN)
+    world, one = alone(spares=False)
     one.run_process(SPARE)
     world.run(1.0)
     one.kill_process(SPARE, proof=None)
@@ -154,12 +149,7 @@ def test_one_that_waited_and_is_gone_served_nobody() -> None:
 
 
 def test_descriptors_that_nobody_waits_for_any_more_are_passed_to_nobody() -> None:
-    world = World()
-    one = add_pair(world, "a", start=False)
-    one.run_process(MAIN)
-    one.set_vip(True)
-    one.boot()
-    world.run_until(lambda: one.serves is MAIN)
+    world, one = alone()
     one.run_process(SPARE)
     world.run_until(lambda: "cluster-descriptors" in one.openvpns[MAIN].commands)
     one.openvpns.pop(SPARE)
@@ -418,12 +408,7 @@ def test_other_options_are_refused_by_name_and_another_certificate_is_none() -> 
 
 
 def test_an_older_openvpn_is_said_to_be_one() -> None:
-    world = World()
-    one = add_pair(world, "a", start=False)
-    one.run_process(MAIN, spares=False)
-    one.set_vip(True)
-    one.boot()
-    world.run_until(lambda: one.serves is MAIN)
+    world, one = alone(spares=False)
     one.run_process(SPARE)
     world.run(1.0)
     assert one.told.figures.spare.place == "waiting"
@@ -431,12 +416,7 @@ def test_an_older_openvpn_is_said_to_be_one() -> None:
 
 
 def test_unsuitable_descriptors_are_told_and_tried_again() -> None:
-    world = World()
-    one = add_pair(world, "a", start=False)
-    one.run_process(MAIN)
-    one.set_vip(True)
-    one.boot()
-    world.run_until(lambda: one.serves is MAIN)
+    world, one = alone()
     one.run_process(SPARE).refuse["cluster-take"] = "unsuitable another port"
     world.run(1.0)
     assert one.told.figures.spare.place == "waiting"

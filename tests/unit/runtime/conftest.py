@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
@@ -40,6 +41,15 @@ from ovpnha.runtime.driver import Driver, Ports
 
 DEADLINE = 10.0
 EPOCH = Epoch(7, NodeName("a"))
+
+
+@pytest.fixture
+def logs_as_before() -> Iterator[None]:
+    """Whatever a test makes of structlog and of the libraries' logs, the next one has neither."""
+    before, handlers = structlog.get_config(), logging.root.handlers[:]
+    yield
+    structlog.configure(**before)
+    logging.root.handlers[:] = handlers
 
 
 @pytest.fixture

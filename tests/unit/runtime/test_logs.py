@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,7 @@ import structlog
 from ovpnha.config import LogConfig, LogFormat, LogLevel
 from ovpnha.runtime.logs import BURST, PERIOD, Restraint, configure_logs
 
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    before, handlers = structlog.get_config(), logging.root.handlers[:]
-    yield
-    structlog.configure(**before)
-    logging.root.handlers[:] = handlers
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 def test_a_line_is_an_object_with_both_clocks() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -17,17 +16,11 @@ from ovpnha.runtime import logstream
 from ovpnha.runtime.logs import configure_logs
 from ovpnha.runtime.logstream import LogStream
 
+pytestmark = pytest.mark.usefixtures("logs_as_before")
+
 LINES = 2000
 TEXT = "x" * 200
 """Of so many such lines a pipe takes a few hundred."""
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    before, handlers = structlog.get_config(), logging.root.handlers[:]
-    yield
-    structlog.configure(**before)
-    logging.root.handlers[:] = handlers
 
 
 @pytest.fixture
@@ -54,6 +47,19 @@ def read_all(descriptor: int) -> list[dict[str, object]]:
         return [json.loads(line) for line in file]
 
 
+def read_late(read: int, stream: TextIO) -> list[dict[str, object]]:
+    """All lines, which somebody begins to read when they have been logged."""
+    found: list[dict[str, object]] = []
+    reading = threading.Thread(target=lambda: found.extend(read_all(read)))
+    with LogStream(stream, end_within=30.0) as output:
+        configure_logs(LogConfig(format=LogFormat.JSON), output)
+        log_lines()
+        reading.start()
+    stream.close()
+    reading.join(30.0)
+    return found
+
+
 def test_a_log_that_nobody_reads_holds_nobody(pipe: tuple[int, TextIO]) -> None:
     with LogStream(pipe[1], end_within=0.1) as output:
         configure_logs(LogConfig(format=LogFormat.JSON), output)
@@ -70,14 +76,7 @@ def test_who_reads_late_finds_every_line(pipe: tuple[int, TextIO], *, blocking: 
     """A program of a hook, which has the same output, may have made it one that does not wait."""
     read, stream = pipe
     os.set_blocking(stream.fileno(), blocking)
-    found: list[dict[str, object]] = []
-    reading = threading.Thread(target=lambda: found.extend(read_all(read)))
-    with LogStream(stream, end_within=30.0) as output:
-        configure_logs(LogConfig(format=LogFormat.JSON), output)
-        log_lines()
-        reading.start()
-    stream.close()
-    reading.join(30.0)
+    found = read_late(read, stream)
     assert [one["event"] for one in found] == [f"line {number}" for number in range(LINES)]
 
 
@@ -86,14 +85,7 @@ def test_what_there_is_no_room_for_is_left_out_and_counted(
 ) -> None:
     monkeypatch.setattr(logstream, "WAITING_LIMIT", 100 * len(TEXT))
     read, stream = pipe
-    found: list[dict[str, object]] = []
-    reading = threading.Thread(target=lambda: found.extend(read_all(read)))
-    with LogStream(stream, end_within=30.0) as output:
-        configure_logs(LogConfig(format=LogFormat.JSON), output)
-        log_lines()
-        reading.start()
-    stream.close()
-    reading.join(30.0)
+    found = read_late(read, stream)
     told = [int(str(one["lines"])) for one in found if one["event"] == "log lines left out"]
     assert told
     assert len(found) - len(told) + sum(told) == LINES

@@ -66,6 +66,18 @@ def watch_after_the_second_move(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "ask_plain", asked)
 
 
+def end_while_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C as soon as the command waits for the move; all else is answered as ever."""
+    ask = control.ask_plain
+
+    def interrupt(path: Path, request: Any, timeout: float) -> dict[str, Any]:
+        if request.step == "wait":
+            raise KeyboardInterrupt
+        return ask(path, request, timeout)
+
+    monkeypatch.setattr(control, "ask_plain", interrupt)
+
+
 def answer_steps(
     monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], dict[str, Any]]
 ) -> list[str]:

@@ -26,6 +26,7 @@ from tests.unit.cli.restart.answers import (
     UNIT,
     Daemon,
     answer_steps,
+    end_while_waiting,
     watch_after_the_second_move,
 )
 
@@ -57,16 +58,21 @@ def test_who_dies_after_the_role_came_back_still_has_a_spare(
     assert f"stop {UNIT}" not in orders
 
 
+def expect_nothing_anew(config: Path, orders: list[str]) -> None:
+    """It fails, says so, and ends nothing."""
+    code, out, err = run("restart-openvpn", "-c", config)
+    assert (code, out) == (1, "")
+    assert "nothing was started anew" in err
+    assert f"stop {UNIT}" not in orders
+
+
 def test_a_process_that_is_not_another_one_is_no_success(
     config: Path, daemon: Daemon, orders: list[str]
 ) -> None:
     _, answers = daemon
     there = {**LOOK, "pids": {"main": 10, "spare": 20}}
     answers += [there, there, SPARE]
-    code, out, err = run("restart-openvpn", "-c", config)
-    assert (code, out) == (1, "")
-    assert "nothing was started anew" in err
-    assert f"stop {UNIT}" not in orders
+    expect_nothing_anew(config, orders)
 
 
 def test_one_that_was_not_reached_and_comes_back_is_not_another_one(
@@ -77,10 +83,7 @@ def test_one_that_was_not_reached_and_comes_back_is_not_another_one(
     away = {**LOOK, "places": {"main": "master", "spare": "absent"}}
     came = {**SPARE, "pids": {"main": 10, "spare": OLD}}
     answers += [away, away, came, came]
-    code, out, err = run("restart-openvpn", "-c", config)
-    assert (code, out) == (1, "")
-    assert "nothing was started anew" in err
-    assert f"stop {UNIT}" not in orders
+    expect_nothing_anew(config, orders)
 
 
 def test_one_that_somebody_else_has_started_just_before_is_another_one(
@@ -308,14 +311,7 @@ def test_so_is_one_that_cannot_start_at_all_when_the_command_is_ended(
     asked, answers = daemon
     waits = {**ALONE, "phase": "waiting", "reason": "the other process does not run"}
     answers.extend([ALONE, ALONE, waits, *[{**ALONE, "phase": "failed"}] * 3])
-    ask = control.ask_plain
-
-    def interrupt(path: Path, request: Any, timeout: float) -> dict[str, Any]:
-        if request.step == "wait":
-            raise KeyboardInterrupt
-        return ask(path, request, timeout)
-
-    monkeypatch.setattr(control, "ask_plain", interrupt)
+    end_while_waiting(monkeypatch)
     assert run("restart-openvpn", "-c", config)[0] == 1
     assert asked == ["look", "renew", "move", "cancel", "look", "look"]
     assert orders == [f"restart --no-block {UNIT}", f"stop --no-block {UNIT}"]

@@ -32,6 +32,7 @@ from tests.unit.cli.restart.answers import (
     THERE,
     UNIT,
     Daemon,
+    end_while_waiting,
     watch_after_the_second_move,
 )
 
@@ -394,14 +395,7 @@ def test_nor_does_a_second_refusal_hide_the_first_one(
 def test_who_ends_it_and_cannot_take_it_out_again_is_told_both(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = control.ask_plain
-
-    def interrupt(path: Path, request: Any, timeout: float) -> dict[str, Any]:
-        if request.step == "wait":
-            raise KeyboardInterrupt
-        return ask(path, request, timeout)
-
-    monkeypatch.setattr(control, "ask_plain", interrupt)
+    end_while_waiting(monkeypatch)
     refuse(monkeypatch, "daemon-reload", lambda: not trial.used)
     trial.answers.extend([LOOK, LOOK, {**LOOK, "phase": "waiting"}, LOOK, LOOK])
     assert "udp: was ended; systemctl daemon-reload: refused; the units" in trial.run()[2]
